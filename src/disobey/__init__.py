@@ -1,0 +1,3 @@
+"""Disobey: a laboratory for teacher-student training."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Arrays from somewhere: real, embedded, local, hub and synthetic data. No models, no training."""

@@ -1,0 +1,1 @@
+"""The same measures on somebody else's teacher and student."""

@@ -1,0 +1,1 @@
+"""Callbacks for other training frameworks; nothing of the package imports them."""

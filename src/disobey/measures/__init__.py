@@ -1,0 +1,1 @@
+"""Evidence in, numbers out: per-example columns, statistics and their intervals."""

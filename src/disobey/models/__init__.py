@@ -1,0 +1,1 @@
+"""Networks: ordinary `torch.nn.Module`s. No data, no losses."""

@@ -1,0 +1,1 @@
+"""A `Result` in, one HTML file that needs no network out."""

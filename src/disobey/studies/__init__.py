@@ -1,0 +1,1 @@
+"""One question a file: `plan()` says which runs, `analyze(records)` what they say."""

@@ -1,0 +1,1 @@
+"""Closed forms that studies are checked against. numpy and scipy only."""

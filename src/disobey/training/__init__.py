@@ -1,0 +1,1 @@
+"""A recipe and a seed in, a record out."""
