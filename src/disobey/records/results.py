@@ -1,0 +1,246 @@
+"""What a study or a diagnosis says: estimates, tables, charts, claims and findings, as plain values.
+
+A `Result` holds no time, path or machine: the same evidence gives the same bytes. How it came about is in
+`provenance.py`, beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from disobey.records.files import write_text
+
+Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval; never printed without its unit of resampling.
+
+    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over`` (examples or runs). Where no interval
+    can be given (one run, say) they are NaN, which JSON holds as null.
+
+    >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
+    0.912 [0.895, 0.929] (95 % over 1,000 examples)
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    level: float
+    n: int
+    over: Literal["examples", "runs"]
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
+
+    def interval(self) -> str:
+        return f"[{self.low:.3g}, {self.high:.3g}]" if math.isfinite(self.low) else "[no interval]"
+
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+Cell: TypeAlias = str | int | float | bool | Estimate | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns. Cells may be estimates: they print with their intervals."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+
+    def __post_init__(self):
+        assert all(len(row) == len(self.columns) for row in self.rows), f"ragged table {self.title!r}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a chart: the column that it shows and the words beside it (with the unit)."""
+
+    column: str
+    title: str
+    scale: Literal["linear", "log", "nominal"] = "linear"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A straight line y = slope * x + intercept drawn across a chart (the diagonal, a fit)."""
+
+    slope: float
+    intercept: float
+    label: str
+    facet: str = ""  # drawn in this facet only; in all of them where empty
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a figure shows, not how it is drawn: `reports` turns it into an interactive chart and an SVG.
+
+    ``data`` maps column names to equally long tuples. ``kind``:
+    ``scatter`` points x, y (a 2-D histogram from 5,000 points); ``line`` y against x by color with a band from
+    ``low`` to ``high``; ``interval`` a point with a whisker from ``low`` to ``high`` for every x;
+    ``heatmap`` cells x, y shaded by ``color``; ``bar`` bars of y by x.
+    """
+
+    name: str  # also the stem of the SVG file
+    title: str
+    kind: Literal["scatter", "line", "interval", "heatmap", "bar"]
+    data: Mapping[str, tuple[Cell, ...]]
+    x: Axis
+    y: Axis
+    alt: str  # what somebody who cannot see it should know
+    caption: str = ""
+    color: Axis | None = None
+    facet: Axis | None = None
+    low: str = ""
+    high: str = ""
+    rules: tuple[Rule, ...] = ()
+    tooltip: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        lengths = {name: len(column) for name, column in self.data.items()}
+        assert len(set(lengths.values())) <= 1, f"columns of unequal length in {self.name!r}: {lengths}"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One example of a gallery: an image (rows of grey or RGB values, 0–255) or a text, and what was said of it."""
+
+    title: str
+    lines: tuple[str, ...]
+    text: str = ""
+    image: tuple[Any, ...] = ()  # (H, W) or (H, W, 3) nested tuples of integers
+
+
+@dataclass(frozen=True)
+class Gallery:
+    title: str
+    exhibits: tuple[Exhibit, ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph with a heading: methods, definitions, caveats."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published statement made testable, with its verdict on these data and these models."""
+
+    text: str
+    source: str
+    verdict: Verdict
+    evidence: tuple[Estimate, ...]
+    rule: str  # written down before the runs
+    name: str = ""  # C1, C2, ...
+    setting: str = ""  # which data, noise, models it was judged on
+    note: str = ""  # what a reader must know before repeating the verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of a diagnosis: what was seen, how bad it is and what to try."""
+
+    name: str
+    status: Literal["ok", "note", "warning"]
+    message: str
+    evidence: tuple[Estimate, ...] = ()
+    advice: str = ""
+
+
+Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
+
+
+@dataclass(frozen=True)
+class Result:
+    study: str
+    question: str
+    blocks: tuple[Block, ...]
+    summary: str = ""  # two sentences that somebody in a hurry reads
+    smoke: bool = False  # a smoke test is evidence of nothing and says so everywhere
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the study's own fields, for the methods
+
+    def of(self, kind: type) -> tuple:
+        """The blocks of one kind, in order."""
+        return tuple(block for block in self.blocks if isinstance(block, kind))
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads back; equal results give equal text.
+
+        >>> r = Result("demo", "Does it?", (Text("Methods", "None."),))
+        >>> Result.from_json(r.to_json()) == r
+        True
+        """
+        return json.dumps(_encode(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Reads `to_json`'s text. Raises `ValueError` where it is something else."""
+        try:
+            return _decode(json.loads(text), cls)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"expected a result.json that disobey wrote, found something else ({error}); "
+                "run the study or the diagnosis again"
+            ) from error
+
+    def write(self, path: Path) -> None:
+        write_text(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+_KINDS = {
+    kind.__name__: kind
+    for kind in (
+        Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text,
+    )
+}  # fmt: skip
+
+
+def _encode(value: Any) -> Any:
+    if type(value) in _KINDS.values():
+        return {"type": type(value).__name__} | {
+            f.name: _encode(getattr(value, f.name)) for f in fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()  # a numpy scalar
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _decode(value: Any, hint: Any = Any) -> Any:
+    if isinstance(value, dict) and value.get("type") in _KINDS:
+        kind = _KINDS[value["type"]]
+        hints = get_type_hints(kind)
+        known = {f.name for f in fields(kind)}  # a newer version's fields are left out, not refused
+        return kind(**{name: _decode(item, hints[name]) for name, item in value.items() if name in known})
+    if isinstance(value, dict):
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if value is None and hint in (float, "float"):
+        return math.nan
+    return value
