@@ -37,9 +37,7 @@ class Predictions:
     def __post_init__(self):
         shape = self.teacher.shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] < 2:
-            raise ValueError(
-                f"expected teacher log-probabilities of shape (N, C) with N >= 1 and C >= 2, came {shape}"
-            )
+            raise ValueError(f"expected teacher log-probabilities of shape (N, C) with N >= 1 and C >= 2, came {shape}")
         for name in ("student", "twin"):
             other = getattr(self, name)
             if other is not None and other.shape != shape:
@@ -94,11 +92,7 @@ class Predictions:
 
     def take(self, rows: NDArray | slice) -> Predictions:
         """These rows only (indices, a mask or a slice), in this order."""
-        arrays = {
-            f.name: value[rows]
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), np.ndarray)
-        }
+        arrays = {f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), np.ndarray)}
         return replace(self, **arrays)
 
     def chunks(self, rows: int = 65_536) -> Iterator[Predictions]:

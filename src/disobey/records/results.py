@@ -217,9 +217,7 @@ _KINDS = {
 
 def _encode(value: Any) -> Any:
     if type(value) in _KINDS.values():
-        return {"type": type(value).__name__} | {
-            f.name: _encode(getattr(value, f.name)) for f in fields(value)
-        }
+        return {"type": type(value).__name__} | {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -132,9 +132,7 @@ def distill(
     >>> [(t.source, t.weight) for t in distill(4.0, weight=0.9).at(0.0)]
     [('teacher', 0.9), ('labels', 0.09999999999999998)]
     """
-    teacher = Term(
-        "teacher", loss, weight, temperature, control=control, amount=amount, temperature_to=temperature_to
-    )
+    teacher = Term("teacher", loss, weight, temperature, control=control, amount=amount, temperature_to=temperature_to)
     rest = (Term(weight=1.0 - weight),) if weight != 1.0 else ()
     return Schedule((Phase((teacher, *rest)),))
 
