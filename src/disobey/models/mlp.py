@@ -1,0 +1,39 @@
+"""Multilayer perceptrons, and the linear model as the one without hidden layers.
+
+Shapes: B batch, D features, C classes. Images are flattened in (channel, row, column) order, whatever their memory
+format, so one set of weights means the same thing for `channels_last` inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """``depth`` hidden layers of ``width`` ReLU units, then a linear layer: ``(B, ...)`` to logits ``(B, C)``.
+
+    Weights keep torch's default initialization. Named features: ``hidden1`` to ``hidden{depth}``, after the ReLU.
+
+    >>> sum(p.numel() for p in MLP((1, 28, 28), 10, width=32, depth=1).parameters())  # 784 * 32 + 32 + 32 * 10 + 10
+    25450
+    """
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 128, depth: int = 2, dropout: float = 0.0):
+        super().__init__()
+        sizes = [math.prod(shape)] + [width] * depth
+        self.hidden = nn.ModuleDict()
+        for layer, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
+            # Dropout between blocks is another module, so that probes read units that were not dropped.
+            self.hidden[f"hidden{layer}"] = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(sizes[-1], classes)
+        self.feature_names = {f"hidden{layer}": f"hidden.hidden{layer}" for layer in range(1, depth + 1)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for block in self.hidden.values():
+            x = self.dropout(block(x))
+        return self.head(x)
