@@ -67,6 +67,7 @@ class Dataset:
     vocabulary: tuple[str, ...] = ()  # texts: the token of every id; id 0 is padding
     separator: str = " "  # texts: what stands between two tokens when they are read
     source: str = ""  # where it came from and under which licence, for the report
+    moments: tuple[NDArray, NDArray] | None = None  # (mean, deviation) of the whole training split: see `tensors`
 
     @property
     def fingerprint(self) -> str:
