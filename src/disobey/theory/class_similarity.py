@@ -1,0 +1,183 @@
+"""When does a teacher denoise the gradient? Closed forms in a model of similar classes.
+
+The model: C classes with orthonormal directions ``e_k`` in D dimensions. Every example has a label y and a secondary
+class s != y that it also resembles (all pairs equally often):
+
+    x = own e_y + similarity e_s + noise xi,      own > similarity >= 0,  xi standard normal
+
+A softmax-linear model at zero weights. The true direction of class k is ``e_k`` minus the mean of all. The one-hot
+gradient ``G = X' R / N`` has residuals ``R_ik = 1[y_i = k] - 1/C``: on the secondary class it pushes away from a
+direction that the example does show (a destructive gradient). A teacher that took one small step along G predicts
+``X G``, so the distillation gradient is ``X' X G / N``.
+
+SNR is the squared gradient along the true direction over the squared rest, summed over classes, after taking the
+mean over classes out (the part that softmax does not see). All ratios are to the one-hot SNR of the same data. They
+are asymptotic: N, D large and C/D small; at C/D <= .01 simulation agrees within 10 %.
+
+The phenomenon is that of arXiv 2301.12923 (section on denoising gradients); its exact theorem is not reproduced
+here, this construction is our own. Derivations: docs/theory.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+
+@dataclass(frozen=True)
+class SimilarClasses:
+    """The model's parameters; ``similarity`` is the weight of the secondary class, ``noise`` a standard deviation."""
+
+    examples: int
+    classes: int
+    features: int
+    similarity: float
+    noise: float
+    own: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.classes < 2 or self.features < self.classes or self.examples < 1:
+            raise ValueError(
+                f"expected classes >= 2, features >= classes, examples >= 1; got {self.classes}, "
+                f"{self.features}, {self.examples}"
+            )
+        if not (0 <= self.similarity < self.own and self.noise > 0):
+            raise ValueError(
+                f"expected 0 <= similarity < own and noise > 0; got similarity {self.similarity}, own {self.own}, "
+                f"noise {self.noise}"
+            )
+
+    @property
+    def aspect(self) -> float:
+        """Features per example, D / N."""
+        return self.features / self.examples
+
+    @property
+    def gradient(self) -> float:
+        """Length of the mean one-hot gradient in units of the true direction's: own/C - similarity/(C(C-1))."""
+        return self.own / self.classes - self.similarity / (self.classes * (self.classes - 1))
+
+    @property
+    def eigenvalue(self) -> float:
+        """Eigenvalue of the noiseless second moment on the class differences."""
+        both = self.own * self.similarity / (self.classes * (self.classes - 1))
+        return (self.own**2 + self.similarity**2) / self.classes - 2 * both
+
+    @property
+    def purity(self) -> float:
+        """Share of the class signal that labels see: C gradient^2 / eigenvalue, 1 without similarity.
+
+        Its inverse is the most that any teacher-free change of the residuals can win (``corrected_ratio``).
+        """
+        return self.classes * self.gradient**2 / self.eigenvalue
+
+
+@dataclass(frozen=True)
+class SnrRatios:
+    """SNR of each gradient divided by the one-hot gradient's; ``flip_rate`` is a share of examples."""
+
+    distilled: float
+    cross_fitted: float
+    zeroed: float
+    flip_rate: float
+
+
+REFERENCE_MODELS = tuple(SimilarClasses(4500, 10, 900, similarity, 0.2) for similarity in (0.6, 0.0, 0.9))
+
+
+def one_hot_snr(model: SimilarClasses) -> float:
+    """SNR of the one-hot gradient.
+
+    >>> round(one_hot_snr(REFERENCE_MODELS[0]), 2)
+    10.89
+    """
+    return model.classes * model.gradient**2 / (model.noise**2 * model.aspect)
+
+
+def distilled_ratio(model: SimilarClasses) -> float:
+    """SNR ratio of distillation from a one-step teacher trained on the same examples.
+
+    >>> round(distilled_ratio(REFERENCE_MODELS[0]), 3)
+    1.158
+    """
+    q, c, lam, pure = model.noise**2, model.aspect, model.eigenvalue, model.purity
+    rest = pure * lam**2 + pure * lam * q * (3 + 2 * c) + q**2 * (1 + 3 * c + c**2)
+    return (lam + q * (1 + c)) ** 2 / rest
+
+
+def cross_fitted_ratio(model: SimilarClasses) -> float:
+    """SNR ratio of distillation from a one-step teacher trained on another sample of the same size.
+
+    Above ``distilled_ratio``: the teacher's noise no longer meets the same examples again.
+
+    >>> round(cross_fitted_ratio(REFERENCE_MODELS[0]), 3)
+    1.645
+    """
+    q, c, lam, pure = model.noise**2, model.aspect, model.eigenvalue, model.purity
+    return (lam + q) ** 2 / (pure * lam**2 + q**2 * (1 + c) + q * pure * lam)
+
+
+def distillation_helps(model: SimilarClasses) -> bool:
+    """Whether the same-sample teacher's SNR ratio exceeds 1; never without similarity.
+
+    >>> [distillation_helps(model) for model in REFERENCE_MODELS]
+    [True, False, True]
+    """
+    q, c, lam, pure = model.noise**2, model.aspect, model.eigenvalue, model.purity
+    return (1 - pure) * lam**2 + lam * q * (2 * (1 + c) - pure * (3 + 2 * c)) > c * q**2
+
+
+def corrected_ratio(model: SimilarClasses, strength: float) -> float:
+    """SNR ratio without any teacher: the residual on the secondary class raised from -1/C to (strength - 1)/C.
+
+    Strength 0 is one-hot, 1 zeroes the destructive gradient. The best is ``best_strength``.
+
+    >>> round(corrected_ratio(REFERENCE_MODELS[0], 6.0), 3)  # = 1 / purity
+    1.408
+    """
+    count = model.classes
+    gain = (model.similarity - model.own / (count - 1)) / count**2
+    plain = (1 - 1 / count) / count
+    power = plain * (1 + (strength / count) ** 2) - 2 * strength / count**3
+    return float((1 + strength * gain / model.gradient) ** 2 * plain / power)
+
+
+def zeroed_ratio(model: SimilarClasses) -> float:
+    """SNR ratio of one-hot gradients with the secondary class's residual set to zero, without any teacher.
+
+    >>> round(zeroed_ratio(REFERENCE_MODELS[0]), 3)
+    1.121
+    """
+    return corrected_ratio(model, 1.0)
+
+
+def best_strength(model: SimilarClasses) -> float:
+    """The correction of highest SNR: C similarity / own, where residuals are matched to what the example shows.
+
+    >>> best_strength(REFERENCE_MODELS[0])
+    6.0
+    """
+    return model.classes * model.similarity / model.own
+
+
+def flip_rate(model: SimilarClasses, *, cross_fitted: bool = False) -> float:
+    """Share of examples whose distillation residual on the secondary class is positive (one-hot's is negative).
+
+    >>> round(flip_rate(REFERENCE_MODELS[0]), 3)
+    0.985
+    """
+    q, c, count = model.noise**2, model.aspect, model.classes
+    mean = model.gradient * (model.similarity - (model.own + model.similarity) / count)
+    if not cross_fitted:
+        mean -= c * q / count  # the example's own noise, memorized with a negative sign
+    spread = (c * q**2 / count + q * model.gradient**2) * (1 - 1 / count)
+    return float(norm.cdf(mean / np.sqrt(spread)))
+
+
+def predicted_ratios(model: SimilarClasses) -> SnrRatios:
+    """All closed forms of one model.
+
+    >>> round(predicted_ratios(REFERENCE_MODELS[1]).zeroed, 3)
+    0.99
+    """
+    return SnrRatios(distilled_ratio(model), cross_fitted_ratio(model), zeroed_ratio(model), flip_rate(model))
