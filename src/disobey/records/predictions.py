@@ -60,6 +60,7 @@ class Predictions:
         ids: NDArray | None = None,
         split: str = "test",
         twin: NDArray | None = None,
+        class_names: tuple[str, ...] | None = None,
         **columns: NDArray | None,
     ) -> Self:
         """From logits (or log-probabilities: adding a constant to a row changes nothing), kept in float64.
@@ -80,6 +81,7 @@ class Predictions:
             ids=np.arange(len(teacher)) if ids is None else np.asarray(ids),
             split=split,
             twin=None if twin is None else normalized(twin),
+            class_names=class_names,
             **{name: None if value is None else np.asarray(value) for name, value in columns.items()},
         )
 

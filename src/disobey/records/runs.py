@@ -77,7 +77,9 @@ def _tensors(path: Path) -> dict[str, NDArray]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file ({error}); delete the run's folder to repeat it") from error
+        raise ValueError(
+            f"{path}: expected a safetensors file ({error}); delete the run's folder to repeat it"
+        ) from error
 
 
 def pair(
@@ -121,5 +123,7 @@ def _joined(record: RunRecord, split: str, ids: NDArray, step: int | None) -> ND
     rows = order[place]
     missing = int((own[rows] != ids).sum())
     if missing:
-        raise ValueError(f"{missing:,} of {len(ids):,} {split} examples of the student are unknown to {record.path.name}")
+        raise ValueError(
+            f"{missing:,} of {len(ids):,} {split} examples of the student are unknown to {record.path.name}"
+        )
     return log_probs[rows]

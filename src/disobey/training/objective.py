@@ -1,0 +1,112 @@
+"""The schedule at work: from a batch's logits to its loss and the loss's gradient on those logits.
+
+Gradients are written out instead of traced: on digit-sized networks the autograd graph of a distillation loss costs
+half a training step. Targets that never change (softened teachers) are computed once for the whole table.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from disobey.targets.losses import (
+    SoftTargets,
+    kl_with_gradient,
+    label_cross_entropy_with_gradient,
+    label_loss,
+    loss_at,
+    soft_targets,
+)
+from disobey.targets.schedule import Schedule, Term
+from disobey.training.teaching import Ask, Table
+
+Mix = tuple[Tensor, Tensor]  # mixup: share of the example itself (), and who the other one is (B,)
+
+
+class Objective:
+    """``objective(step, logits, rows, views, inputs, mix)`` gives the mean loss () and its gradient (B, C).
+
+    given: (N,) training labels. table: the teacher's answers by row; ``ask``: the teacher itself, where there is no
+    table. steps: of the whole schedule, whose progress is step / steps.
+    """
+
+    def __init__(
+        self, schedule: Schedule, steps: int, given: Tensor, table: Table | None = None, ask: Ask | None = None
+    ):
+        self.schedule, self.steps, self.given, self.table, self.ask = schedule, steps, given, table, ask
+        self._soft: dict[float, SoftTargets] = {}
+
+    def __call__(
+        self, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, mix: Mix | None = None
+    ) -> tuple[Tensor, Tensor]:
+        value: Tensor | None = None
+        gradient: Tensor | None = None
+        detached = logits.detach()
+        for term in self.terms(step):
+            if term.source == "labels":
+                v, g = self._from_labels(term, detached, self.given[rows], mix)
+            else:
+                v, g = self._from_teacher(term, step, detached, rows, views, inputs)
+            scale = term.weight / len(rows)
+            v, g = v.sum() * scale, g * scale
+            value, gradient = (v, g) if value is None or gradient is None else (value + v, gradient + g)
+        if value is None or gradient is None:  # every weight is zero: nothing is asked of the student
+            return detached.new_zeros(()), torch.zeros_like(detached)
+        return value, gradient
+
+    def terms(self, step: int) -> tuple[Term, ...]:
+        return self.schedule.at(step / self.steps)
+
+    def _from_labels(self, term: Term, logits: Tensor, labels: Tensor, mix: Mix | None) -> tuple[Tensor, Tensor]:
+        value, gradient = _on_labels(term, logits, labels)
+        if mix is None:
+            return value, gradient
+        share, other = mix
+        value_2, gradient_2 = _on_labels(term, logits, labels[other])
+        return share * value + (1 - share) * value_2, share * gradient + (1 - share) * gradient_2
+
+    def _from_teacher(
+        self, term: Term, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.table is None:
+            assert self.ask is not None
+            with torch.inference_mode():
+                target = self.ask(inputs, rows).clone()
+            if term.loss == "kl":
+                return kl_with_gradient(logits, soft_targets(target, term.temperature))
+            return _traced(loss_at(term.loss, term.temperature), logits, target)
+        where = self.table.row(step, rows, views)
+        if term.loss == "kl":
+            if self._steady(term):
+                return kl_with_gradient(logits, self._softened(term.temperature)[where])
+            return kl_with_gradient(logits, soft_targets(self.table.logits[where], term.temperature))
+        return _traced(loss_at(term.loss, term.temperature), logits, self.table.logits[where])
+
+    def _steady(self, term: Term) -> bool:
+        """Whether this temperature comes back at every step, so that softening the whole table pays."""
+        return any(
+            t.temperature == term.temperature and t.temperature_to is None
+            for phase in self.schedule.phases
+            for t in phase.terms
+        )
+
+    def _softened(self, temperature: float) -> SoftTargets:
+        if temperature not in self._soft:
+            assert self.table is not None
+            self._soft[temperature] = soft_targets(self.table.logits, temperature)
+        return self._soft[temperature]
+
+
+def _on_labels(term: Term, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    if term.loss == "cross_entropy":
+        return label_cross_entropy_with_gradient(logits, labels, smoothing=term.smoothing, temperature=term.temperature)
+    return _traced(label_loss(term.loss, term.temperature, term.smoothing), logits, labels)
+
+
+def _traced(loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (B,) and gradient (B, C) by autograd on the logits alone."""
+    leaf = logits.detach().requires_grad_(True)
+    with torch.enable_grad():
+        value = loss(leaf, target)
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient

@@ -1,0 +1,152 @@
+"""A teacher's answers as a table that training reads by row: computed once, kept in the store, exact.
+
+Three forms, decided by the recipe alone so that everybody who asks computes the same bits:
+    plain    (N, C), where inputs are not augmented;
+    views    (N * V, C), every example in each of its V views, where training is long enough to meet most of them;
+    replay   (steps * B, C), the views of this seed's batches in their order: the arms of a study share them.
+Where a table would not fit in memory (or inputs are mixed, so that none repeats) the teacher answers step by step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from disobey.data.augment import Views
+from disobey.data.dataset import Dataset
+from disobey.records.files import atomic
+from disobey.records.runs import RunRecord
+from disobey.records.store import Store
+from disobey.targets import teachers
+from disobey.training.batches import Order
+from disobey.training.predict import CHUNK
+from disobey.training.recipe import Run, encode
+from disobey.training.seeds import torch_stream
+
+LARGEST = 4 << 30  # bytes of a table that is held in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Teacher logits by row; ``row`` finds the rows of a batch."""
+
+    logits: Tensor  # (M, C) float32
+    form: str  # plain | views | replay
+    n_views: int = 1
+    batch: int = 0
+
+    def row(self, step: int, rows: Tensor, views: Tensor | None) -> Tensor | slice:
+        if self.form == "replay":
+            return slice(step * self.batch, (step + 1) * self.batch)
+        if self.form == "views":
+            assert views is not None
+            return rows * self.n_views + views
+        return rows
+
+    def examples(self, order: Order, n: int) -> Tensor:
+        """(M,) which training example each row is about."""
+        if self.form == "replay":
+            return order.rows.reshape(-1)
+        return torch.arange(n).repeat_interleave(self.n_views)
+
+
+Ask = Callable[[Tensor, Tensor], Tensor]  # inputs (B, ...), training rows (B,) -> logits (B, C)
+
+
+def form_of(run: Run, n: int, n_views: int, classes: int) -> str:
+    """Which table the recipe calls for: a function of the recipe, never of the machine."""
+    steps, batch = run.recipe.optim.steps, run.recipe.optim.batch
+    if run.recipe.data.augment == "mixup":
+        return "online"
+    if n_views == 1:
+        form, rows = "plain", n
+    elif steps * batch >= n * n_views:
+        form, rows = "views", n * n_views
+    else:
+        form, rows = "replay", steps * batch
+    return form if 4 * rows * classes <= LARGEST else "online"
+
+
+def table_for(run: Run, ask: Ask, inputs: Views, order: Order, store: Store, classes: int) -> Table | None:
+    """The teacher's table for this run, from the store or made and kept there; None: ask step by step."""
+    form = form_of(run, len(inputs), inputs.count, classes)
+    if form == "online":
+        return None
+    name = _name(run, form)
+    path = store.root / "cache" / f"{name}.npy"
+    with store.lock(f"cache-{name}"):
+        if not path.is_file():
+            logits = _asked(run, form, ask, inputs, order)
+            with atomic(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, logits.cpu().numpy())
+    logits = torch.from_numpy(np.load(path, allow_pickle=False)).to(order.rows.device)
+    table = Table(logits, form, inputs.count, run.recipe.optim.batch)
+    return replace(table, logits=_permuted(run, table, order, len(inputs)))
+
+
+def asker(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], dataset: Dataset) -> Ask:
+    """How this run's teachers answer: alone, as the mean of an ensemble, or cross-fitted."""
+
+    def single(x: Tensor, rows: Tensor) -> Tensor:
+        return models[0](x).float()
+
+    def mean(x: Tensor, rows: Tensor) -> Tensor:
+        return teachers.averaged(torch.stack([model(x).float() for model in models]))
+
+    if not run.recipe.teaching.folds:
+        return single if len(models) == 1 else mean
+    saw = torch.from_numpy(np.stack([np.isin(dataset.train.ids, r.examples["train.ids"]) for r in records]))
+
+    def out_of_fold(x: Tensor, rows: Tensor) -> Tensor:
+        answers = torch.stack([model(x).float() for model in models])
+        return teachers.cross_fitted(answers, saw.to(rows.device)[:, rows])
+
+    return out_of_fold
+
+
+def _name(run: Run, form: str) -> str:
+    """Names everything that a table depends on: the teachers, the student's data, the order where it is replayed."""
+    recipe = run.recipe
+    parts: list[object] = [form, [t.id for t in run.teachers()], recipe.teaching.step, bool(recipe.teaching.folds)]
+    parts += [encode(replace(recipe.data, noise=0.0, noise_kind="symmetric")), run.seed]
+    if form == "replay":
+        parts += [recipe.replica, recipe.optim.steps, recipe.optim.batch]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _asked(run: Run, form: str, ask: Ask, inputs: Views, order: Order) -> Tensor:
+    n, views = len(inputs), inputs.count
+    device = order.rows.device
+    if form == "replay":
+        rows, seen = order.rows.reshape(-1), order.views.reshape(-1)  # type: ignore[union-attr]
+    elif form == "views":
+        rows, seen = torch.arange(n).repeat_interleave(views), torch.arange(views).repeat(n)
+    else:
+        rows, seen = torch.arange(n), None
+    rows = rows.to(device)
+    seen = None if seen is None else seen.to(device)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), CHUNK):
+            part = slice(start, start + CHUNK)
+            x = inputs.take(rows[part], None if seen is None else seen[part])
+            parts.append(ask(x, rows[part]))
+    return torch.cat(parts)
+
+
+def _permuted(run: Run, table: Table, order: Order, n: int) -> Tensor:
+    kind = run.recipe.teaching.permute
+    generator = torch_stream(run.seed, "control")
+    if kind == "classes":
+        return teachers.permuted_classes(table.logits, generator)
+    if kind == "rows":
+        if table.form != "plain":
+            raise ValueError("permute='rows' pairs every image with another image's target: use augment='none'")
+        return teachers.permuted_rows(table.logits, generator)
+    return table.logits

@@ -1,0 +1,178 @@
+"""Where runs happen: in this process, in local worker processes (loky), or on a Ray cluster.
+
+One executor of one process per worker, so that a killed worker takes one run with it and everybody knows which.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import traceback
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says of one run: done, busy (another process has it), or failed with why."""
+
+    status: str  # done | busy | failed
+    message: str = ""
+    trace: str = ""
+
+
+class Pool(Protocol):
+    size: int
+
+    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]: ...
+    def replace(self, slot: int) -> None: ...
+    def close(self) -> None: ...
+
+
+def work(root: Path, recipe: str, seed: int, device: str) -> Answer:
+    """One run, in whatever process this is. Never raises for a failed run: the failure is the answer."""
+    from disobey.records.store import Busy, Store
+    from disobey.training.observers import Heartbeat
+    from disobey.training.recipe import Recipe, Run
+    from disobey.training.train import train
+
+    run, store = Run(Recipe.from_json(recipe), seed), Store(root)
+    try:
+        train(run, store, device=device, wait=False, observers=[Heartbeat(heartbeat(root, run.id))])
+        return Answer("done")
+    except Busy:
+        return Answer("busy")
+    except Exception as error:
+        return Answer("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
+    finally:
+        heartbeat(root, run.id).unlink(missing_ok=True)
+
+
+def heartbeat(root: Path, run_id: str) -> Path:
+    return root / "tmp" / f"{run_id}.step"
+
+
+def calm_allocator() -> None:
+    """Lets glibc keep and reuse large blocks instead of returning them to the system after every step.
+
+    Cuts 1.1 to 1.45 times off convolution steps (benchmarks/training.py). Does nothing elsewhere.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, mmap_threshold = -1, -3
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, 2**31 - 1)
+
+
+def prepare_worker() -> None:
+    """One thread, a calm allocator."""
+    import torch
+
+    torch.set_num_threads(1)
+    calm_allocator()
+
+
+class Inline:
+    """This process, one run after the other: for debugging and for one run."""
+
+    size = 1
+
+    def __init__(self) -> None:
+        import torch
+
+        self.threads = torch.get_num_threads()
+        prepare_worker()
+
+    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        future.set_result(work(root, recipe, seed, device))
+        return future
+
+    def replace(self, slot: int) -> None: ...
+
+    def close(self) -> None:
+        import torch
+
+        torch.set_num_threads(self.threads)
+
+
+class Local:
+    """Worker processes on this machine, one thread each."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._executors: list[Any] = [None] * size
+
+    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
+        if self._executors[slot] is None:
+            from loky import ProcessPoolExecutor
+
+            self._executors[slot] = ProcessPoolExecutor(
+                max_workers=1, timeout=None, initializer=prepare_worker, env=THREADS, context="loky"
+            )
+        return self._executors[slot].submit(work, root, recipe, seed, device)
+
+    def replace(self, slot: int) -> None:
+        """Forgets a dead worker; the next run in this slot gets a new one."""
+        executor, self._executors[slot] = self._executors[slot], None
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def close(self) -> None:
+        for slot in range(self.size):
+            self.replace(slot)
+
+
+class Ray:
+    """A Ray cluster (its address from RAY_ADDRESS): one task a run. The store must be on a file system all share."""
+
+    def __init__(self, device: str):
+        try:
+            import ray  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ValueError(
+                "expected Ray for --workers ray, but it is not installed; try pip install 'disobey[ray]'"
+            ) from error
+        self._ray = ray
+        if not ray.is_initialized():
+            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, configure_logging=False)
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
+        self.size = max(gpus or int(resources.get("CPU", 1)), 1)
+        self._task = ray.remote(
+            num_cpus=1, num_gpus=1 if gpus else 0, max_retries=0, runtime_env={"env_vars": THREADS}
+        )(_ray_work)
+
+    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
+        return self._task.remote(root, recipe, seed, device).future()
+
+    def replace(self, slot: int) -> None: ...
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+
+def _ray_work(root: Path, recipe: str, seed: int, device: str) -> Answer:
+    prepare_worker()
+    return work(root, recipe, seed, device)
+
+
+def pool(workers: int | str, device: str) -> Pool:
+    """``auto`` (a worker a core this process may use), a number, 0 (inside this process), or ``ray``."""
+    if workers == "ray":
+        return Ray(device)
+    if workers == "auto":
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        number = int(workers)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"expected workers as a number from 0, 'auto' or 'ray'; came {workers!r}")
+    return Inline() if number == 0 else Local(number)

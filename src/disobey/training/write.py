@@ -1,0 +1,83 @@
+"""From a finished training to the folder of its record (see `records.runs` for what is in it)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from disobey.data.dataset import Dataset
+from disobey.records.provenance import environment
+from disobey.records.runs import SPLITS
+from disobey.training.loop import Fit
+from disobey.training.recipe import Run, encode
+
+
+def write_record(
+    folder: Path,
+    run: Run,
+    dataset: Dataset,
+    model: nn.Module,
+    fit: Fit,
+    answers: Mapping[str, NDArray],
+    cost: Mapping[str, float | str],
+) -> None:
+    """answers: log-probabilities (N, C) float32 by split, and by ``split@step`` for kept checkpoints."""
+    (folder / "weights").mkdir()
+    (folder / "predictions").mkdir()
+    for name, weights in {"last": model.state_dict(), **fit.kept}.items():
+        save_file(_on_cpu(weights), folder / "weights" / f"{name}.safetensors")
+    for name, array in answers.items():
+        np.save(folder / "predictions" / f"{name}.npy", array)
+    save_arrays(_examples(dataset), folder / "examples.safetensors")
+    save_arrays(_history(fit), folder / "history.safetensors")
+    info = {
+        "recipe": encode(run.recipe),
+        "name": run.recipe.name,
+        "seed": run.seed,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "source": dataset.source},
+        "summary": _summary(dataset, model, fit, answers),
+        "cost": cost,
+        "environment": environment(),
+    }
+    (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+
+
+def _examples(dataset: Dataset) -> dict[str, NDArray]:
+    arrays = {}
+    for name in SPLITS:
+        split = dataset.split(name)
+        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.given, f"{name}.ids": split.ids}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _history(fit: Fit) -> dict[str, NDArray]:
+    history = {"loss": fit.losses.numpy()}
+    if fit.checks:
+        history["check_step"] = np.array(list(fit.checks))
+        history["check_accuracy"] = np.array(list(fit.checks.values()))
+    return history
+
+
+def _summary(dataset: Dataset, model: nn.Module, fit: Fit, answers: Mapping[str, NDArray]) -> dict[str, float]:
+    """Accuracies are against the true labels; ``fitted`` is the share of the *given* training labels repeated."""
+    numbers = {f"{name}_accuracy": _share(answers[name], dataset.split(name).labels) for name in SPLITS}
+    return numbers | {
+        "fitted": _share(answers["train"], dataset.train.given),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "chosen_step": fit.chosen,
+    }
+
+
+def _share(log_probs: NDArray, labels: NDArray) -> float:
+    return float((log_probs.argmax(-1) == labels).mean())
