@@ -131,7 +131,7 @@ def _objective(run: Run, store: Store, dataset: Dataset, inputs: Views, order, d
 
 def on_device(model: nn.Module, dataset: Dataset, device: torch.device) -> nn.Module:
     if dataset.kind == "image":
-        return model.to(device=device, memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model.to(device)
 
 
