@@ -36,7 +36,7 @@ if AVAILABLE:
         state = tl.zeros((BLOCK,), dtype=states.dtype.element_ty)
         if INITIAL:
             state = tl.load(initial + (row * chunks + chunk) * width + column, mask=inside, other=0.0)
-        for i in range(0, CHUNK):
+        for i in range(CHUNK):
             t = chunk * CHUNK + i
             alive = inside & (t < steps)
             place = t
@@ -59,7 +59,7 @@ if AVAILABLE:
         inside = column < width
         state = tl.zeros((BLOCK,), dtype=lasts.dtype.element_ty)
         product = tl.full((BLOCK,), 1.0, dtype=lasts.dtype.element_ty)
-        for i in range(0, CHUNK):
+        for i in range(CHUNK):
             t = chunk * CHUNK + i
             alive = inside & (t < steps)
             place = t
