@@ -1,0 +1,400 @@
+"""`Chart` to Altair to Vega-Lite: one function a kind, one layout for all, data kept apart from the drawing.
+
+A drawing's width is decided where it is shown (a phone, a page, an SVG file), so `Drawing` holds a specification
+without widths and without rows, and `specification` puts both in. `report.js` does the same in the browser.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import textwrap
+from dataclasses import dataclass, replace
+from typing import Any
+
+import altair as alt
+
+from disobey.records.results import Chart
+from disobey.reports import palette
+from disobey.reports.frames import FACET_LABEL, FACET_RULE, POINT, RULE, Frame, Row, Span, bounds, frame
+from disobey.reports.histogram import FROM, binned, split_by_color, thresholds
+from disobey.reports.rules import is_diagonal, rule_rows, undrawn
+
+WIDTH = 720  # of the SVG file, in CSS pixels
+_SPACING = 18  # between panels
+_NARROWEST = 168  # a panel that is narrower moves to the next line
+_INK, _MUTED = palette.INK[0], palette.MUTED[0]
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_RULE_DASHES = [[5, 4], [1, 0], [2, 3], [9, 3, 2, 3], [12, 4]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What fitting a drawing to a width takes. Pixels, except ``aspect`` (height / width; 0: fixed height)."""
+
+    panels: int
+    across: int  # panels side by side where there is room
+    chrome: int  # width that axes and margins take
+    height: int
+    aspect: float = 0.0
+    widest: int = 2000
+    legend: int = 0  # width of a legend's entry; 0: no legend
+    spacing: int = _SPACING
+    narrowest: int = _NARROWEST
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart ready to be drawn: Vega-Lite without rows and widths, the rows, and what a hover tells."""
+
+    name: str
+    spec: dict[str, Any]
+    rows: tuple[Row, ...]
+    hover: tuple[tuple[str, str], ...]
+    layout: Layout
+    notes: tuple[str, ...]
+
+
+def fitted(layout: Layout, width: int) -> tuple[int, int, int]:
+    """(panels side by side, panel width, panel height) in ``width`` pixels.
+
+    >>> fitted(Layout(panels=3, across=3, chrome=80, height=300, aspect=1.0), 720)
+    (3, 201, 201)
+    >>> fitted(Layout(panels=3, across=3, chrome=80, height=300, aspect=1.0), 328)
+    (1, 248, 248)
+    """
+    across = max(1, min(layout.across, layout.panels))
+    while across > 1 and (width - layout.chrome - (across - 1) * layout.spacing) / across < layout.narrowest:
+        across -= 1
+    panel = math.floor((width - layout.chrome - (across - 1) * layout.spacing) / across)
+    panel = max(100, min(panel, layout.widest))
+    return across, panel, round(panel * layout.aspect) if layout.aspect else layout.height
+
+
+def specification(drawing: Drawing, width: int = WIDTH) -> dict[str, Any]:
+    """Complete Vega-Lite of a drawing at a width, rows included."""
+    across, panel, height = fitted(drawing.layout, width)
+    spec = copy.deepcopy(drawing.spec)
+    inner = spec["spec"] if "facet" in spec else spec
+    inner |= {"width": panel, "height": height}
+    if "facet" in spec:
+        spec["columns"] = across
+    if drawing.layout.legend:
+        spec["config"]["legend"]["columns"] = max(1, (width - 40) // drawing.layout.legend)
+    return spec | {"datasets": {"rows": [dict(row) for row in drawing.rows]}}
+
+
+def drawing(chart: Chart) -> Drawing:
+    """How a chart is drawn. Raises `ValueError` where it names columns that it does not hold."""
+    shape = frame(chart)
+    diagonal = chart.kind == "scatter" and shape.x.numeric and shape.y.numeric and any(map(is_diagonal, chart.rules))
+    if diagonal and not (shape.x.log or shape.y.log):
+        both = bounds([*shape.x.domain, *shape.y.domain], False, pad=0.0)
+        shape = replace(shape, x=replace(shape.x, domain=both), y=replace(shape.y, domain=both))
+    shape = _with_rules_in_range(chart, shape)
+    dense = chart.kind == "scatter" and len(shape.rows) >= FROM and shape.x.numeric and shape.y.numeric
+    across = max(1, len(shape.panels))
+    if dense:
+        shape = binned(split_by_color(shape), 36 if len(shape.panels) > 2 else 48)
+    flipped = chart.kind in ("interval", "bar") and _is_wordy(shape.x)
+    layers = {"scatter": _cells if dense else _points, "line": _line, "interval": _interval, "heatmap": _heatmap}
+    marks = layers.get(chart.kind, _bar)(chart, shape, flipped)
+    lines = _rule_layers(chart, shape, flipped)
+    # Lines lie over dense cells, which hide them, and under everything else.
+    view = alt.layer(*marks, *lines) if dense else alt.layer(*lines, *marks)
+    rows = (*shape.rows, *rule_rows(chart.rules, shape))
+    notes = (*shape.notes, *undrawn(chart.rules, shape))
+    layout = _layout(chart, shape, flipped, diagonal, across, dense)
+    return Drawing(chart.name, _dressed(view, shape, shape.x if flipped else shape.y), rows, shape.hover, layout, notes)
+
+
+def _with_rules_in_range(chart: Chart, shape: Frame) -> Frame:
+    """A horizontal reference line is worth seeing even where no point comes near it."""
+    if chart.kind not in ("interval", "line", "bar") or not shape.y.numeric:
+        return shape
+    levels = [rule.intercept for rule in chart.rules if rule.slope == 0 and math.isfinite(rule.intercept)]
+    if not levels or shape.y.log:
+        return shape
+    low, high = shape.y.domain
+    outside = [level for level in levels if not low <= level <= high]
+    domain = bounds([low, high, *outside], False, pad=0.04 if outside else 0.0)
+    return replace(shape, y=replace(shape.y, domain=domain))
+
+
+def _is_wordy(axis: Span) -> bool:
+    """Whether an axis' names need lines of their own: then the chart lies on its side."""
+    return not axis.numeric and (len(axis.levels) > 6 or max(map(len, axis.levels), default=0) > 9)
+
+
+# --- axes and scales ------------------------------------------------------------------------------------------------
+
+
+def _title(text: str, width: int = 34) -> list[str]:
+    return textwrap.wrap(text, width) or [""]
+
+
+def _position(kind: type, field: str, axis: Span, **more: Any) -> Any:
+    """`alt.X` or `alt.Y` of one axis."""
+    if not axis.numeric:
+        # Levels are drawn from the top down and from left to right, in their order.
+        return kind(
+            field=field,
+            type="nominal",
+            sort=list(axis.levels),
+            title=_title(axis.title),
+            axis=alt.Axis(labelOverlap="greedy", grid=False, labelAngle=0, domain=False, ticks=False, labelPadding=6),
+            **more,
+        )
+    scale = alt.Scale(type="log" if axis.log else "linear", domain=list(axis.domain), nice=False, zero=False)
+    shown = alt.Axis(labelOverlap=True, labelFlush=False, tickCount=5)
+    if axis.ticks and field == "x":
+        shown = alt.Axis(labelOverlap=True, labelFlush=False, values=list(axis.ticks), format="~g")
+    elif axis.log:
+        shown = alt.Axis(labelOverlap=True, labelFlush=False, format="~g")
+    return kind(field=field, type="quantitative", title=_title(axis.title), scale=scale, axis=shown, **more)
+
+
+def _axes(shape: Frame, flipped: bool) -> dict[str, Any]:
+    if flipped:
+        return {"x": _position(alt.X, "y", shape.y), "y": _position(alt.Y, "x", shape.x)}
+    return {"x": _position(alt.X, "x", shape.x), "y": _position(alt.Y, "y", shape.y)}
+
+
+def _color_is_x(chart: Chart) -> bool:
+    return chart.color is not None and chart.color.column == chart.x.column
+
+
+def _series(chart: Chart, shape: Frame, *channels: str) -> dict[str, Any]:
+    """Colour, and beside it shape or dash, of every level; one legend for all of them."""
+    if not shape.colors:
+        return {"color": alt.value(palette.SERIES[0][0])}
+    colours, shapes, dashes = palette.series_styles(list(shape.colors))
+    domain = list(shape.colors)
+    legend = None if _color_is_x(chart) else alt.Legend(symbolLimit=14, titleLimit=600)
+    shared: dict[str, Any] = {"field": "c", "type": "nominal", "title": shape.color_title, "legend": legend}
+    encoded: dict[str, Any] = {"color": alt.Color(scale=alt.Scale(domain=domain, range=colours), **shared)}
+    if "shape" in channels:
+        encoded["shape"] = alt.Shape(scale=alt.Scale(domain=domain, range=shapes), **shared)
+    if "dash" in channels:
+        encoded["strokeDash"] = alt.StrokeDash(scale=alt.Scale(domain=domain, range=dashes), **shared)
+    return encoded
+
+
+def _dodge(chart: Chart, shape: Frame, flipped: bool) -> dict[str, Any]:
+    """Series side by side at each name of the axis."""
+    if len(shape.colors) < 2 or shape.x.numeric or _color_is_x(chart):
+        return {}
+    kind = alt.YOffset if flipped else alt.XOffset
+    return {"yOffset" if flipped else "xOffset": kind(field="c", type="nominal", sort=list(shape.colors))}
+
+
+def _base(name: str, kind: int = POINT, also: str = "") -> alt.Chart:
+    return alt.Chart(name=name).transform_filter(f"datum.k === {kind}{also}")
+
+
+_TOLD = alt.TooltipContent("data")
+
+
+# --- kinds ----------------------------------------------------------------------------------------------------------
+
+
+def _points(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    size = 34 if len(shape.rows) <= 400 else 20 if len(shape.rows) <= 2000 else 12
+    base = _base("points")
+    faded: Any = alt.value(0.62)
+    if shape.colors:
+        # A click on the legend picks a series out.
+        picked = alt.selection_point(name="picked", fields=["c"], bind="legend")
+        base, faded = base.add_params(picked), alt.condition(picked, alt.value(0.62), alt.value(0.06))
+    mark = base.mark_point(filled=True, size=size, tooltip=_TOLD)
+    return [mark.encode(**_axes(shape, False), **_series(chart, shape, "shape"), opacity=faded)]
+
+
+def _cells(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    steps = thresholds(max((row["n"] for row in shape.rows), default=2))
+    ramp = [light for light, _ in palette.RAMP]
+    shades = [ramp[round(i * (len(ramp) - 1) / max(1, len(steps)))] for i in range(len(steps) + 1)]
+    color = alt.Color(
+        field="n",
+        type="quantitative",
+        title="examples in a cell",
+        scale=alt.Scale(type="threshold", domain=steps, range=shades),
+        legend=alt.Legend(gradientLength=min(260, 40 * len(shades)), gradientThickness=10),
+    )
+    axes = _axes(shape, False)
+    base = _base("cells").mark_rect(tooltip=_TOLD, stroke=None)
+    return [base.encode(**axes, x2=alt.X2(field="x2"), y2=alt.Y2(field="y2"), color=color)]
+
+
+def _line(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    axes, series = _axes(shape, False), _series(chart, shape)
+    layers = []
+    if any(row.get("l") is not None for row in shape.rows):
+        edges = {"y": _position(alt.Y, "l", shape.y), "y2": alt.Y2(field="h")}
+        band = _base("band", POINT, " && isValid(datum.l) && isValid(datum.h)").mark_area(opacity=0.17)
+        layers.append(band.encode(**axes | edges, **series))
+    # A gap in the numbers stays a gap in the line.
+    line = _base("line").mark_line(strokeWidth=2, invalid="break-paths-show-domains")
+    layers.append(line.encode(**axes, **_series(chart, shape, "dash")))
+    dots = _base("dots", POINT, " && isValid(datum.y)").mark_point(filled=True, size=46, opacity=1, tooltip=_TOLD)
+    return [*layers, dots.encode(**axes, **_series(chart, shape, "shape"))]
+
+
+def _whisker(chart: Chart, shape: Frame, flipped: bool, color: Any) -> list[alt.Chart]:
+    if not any(row.get("l") is not None for row in shape.rows):
+        return []
+    along = ("x", alt.X, alt.X2) if flipped else ("y", alt.Y, alt.Y2)
+    ends = {along[0]: _position(along[1], "l", shape.y), along[0] + "2": along[2](field="h")}
+    base = _base("whiskers", POINT, " && isValid(datum.l) && isValid(datum.h)").mark_rule(strokeWidth=1.8)
+    return [base.encode(**_axes(shape, flipped) | ends, **_dodge(chart, shape, flipped), color=color)]
+
+
+def _interval(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    series = _series(chart, shape, "shape")
+    dots = _base("dots").mark_point(filled=True, size=62, opacity=1, tooltip=_TOLD)
+    dots = dots.encode(**_axes(shape, flipped), **series, **_dodge(chart, shape, flipped))
+    return [*_whisker(chart, shape, flipped, series["color"]), dots]
+
+
+def _bar(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    bars = _base("bars").mark_bar(tooltip=_TOLD, stroke=_INK, strokeWidth=0.6)
+    bars = bars.encode(**_axes(shape, flipped), **_series(chart, shape), **_dodge(chart, shape, flipped))
+    return [bars, *_whisker(chart, shape, flipped, alt.value(_MUTED))]
+
+
+def _heatmap(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    values = [row["v"] for row in shape.rows if isinstance(row.get("v"), (int, float))]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if low < 0 < high:
+        ramp, domain = palette.DIVERGING, [-max(-low, high), max(-low, high)]
+    else:
+        ramp, domain = palette.RAMP, [low, high if high > low else low + 1.0]
+    title = shape.color_title
+    scale = alt.Scale(type="quantize", domain=domain, range=[light for light, _ in ramp], nice=False)
+    legend = alt.Legend(gradientLength=220, gradientThickness=10, format="~g", titleLimit=600)
+    color = alt.Color(field="v", type="quantitative", title=title, scale=scale, legend=legend)
+    axes = _axes(shape, False)
+    known = " && isValid(datum.v)"
+    cells = _base("cells", POINT, known).mark_rect(tooltip=_TOLD, stroke=palette.PAPER[0], strokeWidth=1)
+    layers = [cells.encode(**axes, color=color)]
+    if len(shape.x.levels) <= 8 and len(shape.panels) <= 1:
+        cut = [domain[0] + (domain[1] - domain[0]) * share for share in (2 / 7, 5 / 7)]
+        strong = f"datum.v > {cut[1]:.5g}" + (f" || datum.v < {cut[0]:.5g}" if low < 0 < high else "")
+        ink = alt.condition(strong, alt.value(palette.ON_STRONG[0]), alt.value(palette.ON_WEAK[0]))
+        text = alt.Text(field="v", type="quantitative", format=".3~g")
+        layers.append(_base("numbers", POINT, known).mark_text(fontSize=11).encode(**axes, text=text, color=ink))
+    elif low < 0 < high:
+        # On a grey printer both ends of the ramp are dark: a dot says "below zero".
+        dots = _base("below", POINT, " && datum.v < 0").mark_point(filled=True, size=5, opacity=0.9)
+        layers.append(dots.encode(**axes, color=alt.value(palette.EDGE[0])))
+    return layers
+
+
+# --- lines across ---------------------------------------------------------------------------------------------------
+
+
+def _rule_layers(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+    if not chart.rules or not shape.y.numeric:
+        return []
+    common = [rule.label for rule in chart.rules if not (rule.facet and shape.panels)]
+    layers = []
+    if not shape.x.numeric:
+        value = {"x": _position(alt.X, "y", shape.y)} if flipped else {"y": _position(alt.Y, "y", shape.y)}
+        for kind in (RULE, FACET_RULE):
+            base = _base(f"across{kind}", kind).mark_rule(strokeDash=[5, 4], color=_MUTED, strokeWidth=1.2)
+            layers.append(base.encode(**value))
+        return layers
+    axes = {"x": _position(alt.X, "x", shape.x), "y": _position(alt.Y, "y", shape.y)}
+    detail = alt.Detail(field="i", type="nominal")
+    if common and chart.kind == "scatter":
+        dashes = [_RULE_DASHES[i % len(_RULE_DASHES)] for i in range(len(common))]
+        legend = alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=_INK)
+        scale = alt.Scale(domain=common, range=dashes)
+        dash: dict[str, Any] = {"strokeDash": alt.StrokeDash(field="r", type="nominal", scale=scale, legend=legend)}
+        base = _base("across", RULE).mark_line(color=_INK, strokeWidth=1.4, clip=True)
+        layers.append(base.encode(**axes, **dash, detail=detail))
+    elif common:
+        base = _base("across", RULE).mark_line(color=_MUTED, strokeWidth=1.2, strokeDash=[5, 4], clip=True)
+        layers.append(base.encode(**axes, detail=detail))
+    if any(rule.facet for rule in chart.rules) and shape.panels:
+        base = _base("fits", FACET_RULE).mark_line(color=_INK, strokeWidth=1.8, clip=True)
+        layers.append(base.encode(**axes, detail=detail))
+        for line in range(sum(bool(rule.facet) for rule in chart.rules)):
+            text = _base(f"label{line}", FACET_LABEL, f" && datum.j === {line}")
+            text = text.mark_text(align="left", baseline="top", dx=5, dy=5 + 14 * line, fontSize=11, color=_INK)
+            layers.append(text.encode(**axes, text=alt.Text(field="r", type="nominal")))
+    return layers
+
+
+# --- layout ---------------------------------------------------------------------------------------------------------
+
+
+def _label_room(axis: Span) -> int:
+    """Pixels that a y axis' labels take: fixed, so that a panel's width is known before anything is drawn."""
+    if axis.numeric:
+        return 44
+    return min(124, 14 + round(6.3 * max(map(len, axis.levels), default=1)))
+
+
+def _layout(chart: Chart, shape: Frame, flipped: bool, square: bool, across: int, dense: bool) -> Layout:
+    side = shape.x if flipped else shape.y
+    chrome = _label_room(side) + 16 * len(_title(side.title)) + 34
+    legend = 30 + round(6.6 * max(map(len, shape.colors), default=0)) if shape.colors else 0
+    if chart.rules and chart.kind == "scatter":
+        legend = max(legend, 44 + round(6.6 * max(len(rule.label) for rule in chart.rules)))
+    panels = max(1, len(shape.panels))
+    if square:
+        return Layout(panels, across, chrome, 300, 1.0, 440, legend)
+    if chart.kind == "heatmap":
+        rows, columns = max(1, len(shape.y.levels)), max(1, len(shape.x.levels))
+        aspect = rows / columns if rows > 6 and columns > 6 else 0.0
+        return Layout(panels, across, chrome, min(480, max(90, 34 * rows)), aspect, 520 if aspect else 640)
+    if flipped:
+        step = max(24, 16 * max(1, len(shape.colors) if _dodge(chart, shape, flipped) else 1))
+        return Layout(panels, across, chrome, max(80, step * len(shape.x.levels)), 0.0, 900, legend)
+    return Layout(panels, min(across, 3), chrome, 230 if panels > 1 else 300, 0.0, 620, legend)
+
+
+def _dressed(view: Any, shape: Frame, side: Span) -> dict[str, Any]:
+    """The view with its rows' name, its panels and its look, as plain JSON."""
+    rows = alt.NamedData(name="rows")
+    if shape.panels:
+        header = alt.Header(title=None, labelFontSize=12, labelFontWeight=600, labelColor=_INK, labelPadding=6)
+        facet = alt.Facet(field="p", type="nominal", sort=list(shape.panels), header=header)
+        chart: Any = view.facet(facet=facet, columns=3, data=rows, spacing=_SPACING)
+    else:
+        chart = view.properties(data=rows)
+    spec = chart.to_dict()
+    spec["padding"] = {"left": 4, "right": 14, "top": 4, "bottom": 4}
+    spec["background"] = palette.PAPER[0]
+    spec["config"] = _config(_label_room(side))
+    return spec
+
+
+def _config(room: int) -> dict[str, Any]:
+    grid, edge = palette.GRID[0], palette.EDGE[0]
+    axis = {"labelColor": _MUTED, "titleColor": _INK, "gridColor": grid, "domainColor": edge, "tickColor": edge}
+    axis |= {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 8, "tickSize": 4}
+    return {
+        "font": _FONT,
+        "aria": False,
+        "view": {"stroke": grid},
+        "axis": axis,
+        "axisY": {"minExtent": room, "maxExtent": room, "labelLimit": room - 8},
+        "axisX": {"labelLimit": 110},
+        "legend": {
+            "orient": "top",
+            "direction": "horizontal",
+            "labelColor": _INK,
+            "titleColor": _MUTED,
+            "labelFontSize": 11.5,
+            "titleFontSize": 11.5,
+            "titleFontWeight": 500,
+            "labelLimit": 220,
+            "symbolSize": 90,
+            "symbolOpacity": 1,
+            "rowPadding": 4,
+            "columnPadding": 14,
+            "columns": 4,
+        },
+    }

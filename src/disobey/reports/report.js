@@ -1,0 +1,183 @@
+// The page works without this file: figures are still, tables unsorted. Data are only ever set as text.
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const minus = (text) => text.replace(/^-/, "−");
+
+  // --- figures ---------------------------------------------------------------------------------------------------
+  const rowsOf = (columns) => {
+    const names = Object.keys(columns);
+    const lists = names.map((name) => {
+      const column = columns[name];
+      return Array.isArray(column) ? column : column.codes.map((code) => (code < 0 ? null : column.levels[code]));
+    });
+    const n = lists.length ? lists[0].length : 0;
+    return Array.from({ length: n }, (_, i) => Object.fromEntries(names.map((name, j) => [name, lists[j][i]])));
+  };
+
+  // The same arithmetic as `fitted` in charts.py.
+  const fit = (layout, width) => {
+    let across = Math.max(1, Math.min(layout.across, layout.panels));
+    const room = (n) => (width - layout.chrome - (n - 1) * layout.spacing) / n;
+    while (across > 1 && room(across) < layout.narrowest) across -= 1;
+    const panel = Math.max(100, Math.min(Math.floor(room(across)), layout.widest));
+    return { across, panel, height: layout.aspect ? Math.round(panel * layout.aspect) : layout.height };
+  };
+
+  const sized = (drawing, width) => {
+    const spec = structuredClone(drawing.spec);
+    const { across, panel, height } = fit(drawing.layout, width);
+    Object.assign(spec.facet ? spec.spec : spec, { width: panel, height });
+    if (spec.facet) spec.columns = across;
+    if (drawing.layout.legend) {
+      spec.config.legend.columns = Math.max(1, Math.floor((width - 40) / drawing.layout.legend));
+    }
+    spec.datasets = { rows: drawing.rows.map((row) => ({ ...row })) };
+    return spec;
+  };
+
+  const hover = document.createElement("div");
+  hover.className = "hover";
+  hover.hidden = true;
+  hover.setAttribute("role", "tooltip");
+  document.body.append(hover);
+
+  const written = (value) => {
+    if (value === null || value === undefined) return "–";
+    if (typeof value !== "number") return String(value);
+    return minus(Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
+  };
+  const told = (row, field) => {
+    const upper = row[field + "2"];
+    return upper === undefined ? written(row[field]) : `${written(row[field])} to ${written(upper)}`;
+  };
+
+  const tooltip = (drawing) => (_, event, item, row) => {
+    if (!row || typeof row !== "object") {
+      hover.hidden = true;
+      return;
+    }
+    hover.replaceChildren();
+    const lines = drawing.hover.map(([field, words]) => [words, told(row, field)]);
+    if (typeof row.l === "number") lines.push(["interval", `[${written(row.l)}, ${written(row.h)}]`]);
+    for (const [words, value] of lines) {
+      const term = document.createElement("b");
+      const text = document.createElement("span");
+      term.textContent = words;
+      text.textContent = value;
+      hover.append(term, text);
+    }
+    hover.hidden = false;
+    const point = event.touches && event.touches.length ? event.touches[0] : event;
+    const box = hover.getBoundingClientRect();
+    const left = point.clientX + 14 + box.width > innerWidth ? point.clientX - 14 - box.width : point.clientX + 14;
+    const top = point.clientY + 14 + box.height > innerHeight ? point.clientY - 14 - box.height : point.clientY + 14;
+    hover.style.left = `${Math.max(4, left)}px`;
+    hover.style.top = `${Math.max(4, top)}px`;
+  };
+  addEventListener("scroll", () => { hover.hidden = true; }, { passive: true });
+
+  const draw = async (figure) => {
+    const state = figure.state;
+    const plot = figure.querySelector(".plot");
+    const live = figure.querySelector(".live");
+    const width = Math.floor(plot.clientWidth);
+    if (!width || width === state.width) return;
+    state.width = width;
+    const options = { mode: "vega-lite", ast: true, renderer: "svg", actions: false, tooltip: tooltip(state.drawing) };
+    const canvas = document.createElement("div");
+    try {
+      const embedded = await vegaEmbed(canvas, sized(state.drawing, width), options);
+      if (state.finalize) state.finalize();
+      state.finalize = embedded.finalize;
+      live.replaceChildren(canvas);
+      live.hidden = false;
+      figure.querySelector(".still").hidden = true;
+      figure.dataset.drawn = "yes";
+    } catch (error) {
+      console.error("figure stays still:", error);
+    }
+  };
+
+  const begin = (figure) => {
+    const drawing = JSON.parse(figure.querySelector(".drawing").textContent);
+    drawing.rows = rowsOf(drawing.columns);
+    figure.state = { drawing, width: 0, finalize: null };
+    let waiting = 0;
+    new ResizeObserver(() => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => draw(figure), figure.state.width ? 180 : 0);
+    }).observe(figure.querySelector(".plot"));
+  };
+
+  if (typeof vegaEmbed === "function") {
+    // Figures far below are drawn when a reader comes near: a phone shows the first page at once.
+    const near = new IntersectionObserver((entries) => {
+      for (const entry of entries.filter((e) => e.isIntersecting)) {
+        near.unobserve(entry.target);
+        begin(entry.target);
+      }
+    }, { rootMargin: "800px" });
+    all("figure.figure").forEach((figure) => near.observe(figure));
+  }
+
+  for (const button of all("button.save-svg")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const svg = button.closest("figure").querySelector(".still svg");
+      const url = URL.createObjectURL(new Blob([svg.outerHTML], { type: "image/svg+xml" }));
+      const link = document.createElement("a");
+      link.href = url;
+      link.download = button.dataset.name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(url), 1000);
+    });
+  }
+
+  // --- tables ----------------------------------------------------------------------------------------------------
+  const sorted = (rows, column, up) => {
+    const key = (row) => row.cells[column].dataset.sort;
+    const numeric = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
+    const missing = (row) => (key(row) === "" ? 1 : 0);
+    return [...rows].sort((a, b) => {
+      if (missing(a) !== missing(b)) return missing(a) - missing(b); // what has no value is last either way
+      const order = numeric ? Number(key(a)) - Number(key(b)) : key(a).localeCompare(key(b), "en", { numeric: true });
+      return up ? order : -order;
+    });
+  };
+
+  for (const table of all("table.data")) {
+    const heads = all("thead th", table);
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const up = head.getAttribute("aria-sort") !== "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const body = table.tBodies[0];
+        body.append(...sorted([...body.rows], column, up));
+      });
+    });
+  }
+
+  // --- copying the methods ---------------------------------------------------------------------------------------
+  for (const button of all("button.copy")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const section = button.closest("section");
+      const prose = section.querySelector(".prose");
+      const text = all("p", prose).map((p) => p.textContent).join("\n\n");
+      const said = section.querySelector(".copied");
+      try {
+        await navigator.clipboard.writeText(text);
+        said.textContent = "Copied.";
+      } catch {
+        getSelection().selectAllChildren(prose);
+        said.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with your keyboard.";
+      }
+    });
+  }
+})();
