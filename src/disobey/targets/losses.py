@@ -52,7 +52,7 @@ def kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
     """
     log_q = _log_softmax(logits, temperature)
     p = _softmax_target(targets, temperature, log_q.dtype)
-    return _squared(temperature, F.kl_div(log_q, p, reduction="none").sum(-1), logits)
+    return _squared(temperature, (torch.xlogy(p, p) - p * log_q).sum(-1), logits)
 
 
 def reverse_kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -77,7 +77,8 @@ def js(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
     log_q = _log_softmax(logits, temperature)
     log_p = _log_softmax(targets.detach().to(log_q.dtype), temperature)
     log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
-    teacher_side = F.kl_div(log_mean, log_p.exp(), reduction="none")
+    p = log_p.exp()
+    teacher_side = torch.xlogy(p, p) - p * log_mean  # not p (log p − log mean): 0 times −inf
     student_side = log_q.exp() * (log_q - log_mean)
     return _squared(temperature, (teacher_side + student_side).sum(-1) / 2, logits)
 
