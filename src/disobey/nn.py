@@ -1,0 +1,48 @@
+"""Layers for anybody's model: the fixed-point recurrences, their parts, and the diagonal baselines.
+
+>>> import torch, disobey.nn as dnn
+>>> y, state = dnn.FixedPointRNN(16)(torch.zeros(1, 4, 16))
+>>> tuple(y.shape)
+(1, 4, 16)
+"""
+
+from disobey.models.diagonal import DiagonalRNN, SelectiveLayer
+from disobey.models.fixed_point import FixedPointRNN
+from disobey.models.fixed_point_mamba import FixedPointMamba
+from disobey.models.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.mixers import (
+    Complement,
+    DiagonalLowRankMixer,
+    HouseholderMixer,
+    Kronecker,
+    KroneckerMixer,
+    LowRank,
+    Mixer,
+    build_mixer,
+)
+from disobey.models.sequence import LSTMLayer, SequenceModel, TransformerLayer, sequence_model
+from disobey.models.solvers import Exact, Iterate, Solve
+
+__all__ = [
+    "Complement",
+    "DiagonalLowRankMixer",
+    "DiagonalRNN",
+    "Exact",
+    "FixedPointMamba",
+    "FixedPointRNN",
+    "HouseholderMixer",
+    "Iterate",
+    "Kronecker",
+    "KroneckerMixer",
+    "LSTMLayer",
+    "LowRank",
+    "Mixer",
+    "SelectiveLayer",
+    "SequenceModel",
+    "Solve",
+    "TransformerLayer",
+    "build_mixer",
+    "linear_recurrence",
+    "scan_backend",
+    "sequence_model",
+]
