@@ -33,7 +33,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class LinearProblem:
-    """A least-squares problem in its eigenbasis: ``spectrum`` (D,) descending, ``basis`` (features, D), ``solution`` (D,)."""
+    """Least squares in its eigenbasis: ``spectrum`` (D,) descending, ``basis`` (features, D), ``solution`` (D,)."""
 
     spectrum: NDArray
     basis: NDArray

@@ -54,8 +54,8 @@ def power_law_spectrum(dimensions: int, exponent: float) -> NDArray:
 def aligned_signal(spectrum: ArrayLike, alignment: float, *, variance: float = 1.0) -> NDArray:
     """True coefficients whose share of the labels' variance goes as ``lambda_k ** alignment``: (D,), all positive.
 
-    1 puts equal coefficients on all directions (most variance at the top), 0 equal variance (flat), below 0 most variance at
-    the bottom. ``variance`` is the total ``sum lambda_k beta_k^2``.
+    1 puts equal coefficients on all directions (most variance at the top), 0 equal variance (flat), below 0 most
+    variance at the bottom. ``variance`` is the total ``sum lambda_k beta_k^2``.
 
     >>> aligned_signal([1.0, 0.25], 0.0, variance=2.0)
     array([1., 2.])
@@ -77,9 +77,9 @@ def top_signal(dimensions: int, count: int) -> NDArray:
 
 
 def random_case(generator: np.random.Generator, *, dimensions: int = 50) -> RiskCase:
-    """A random regression problem: spectrum slope in [.5, 2.5], alignment in [-1, 2], N in [D, 10 D], noise in [.01, 1].
+    """A random regression problem with a power-law spectrum and labels of signal variance 1.
 
-    N and noise are log-uniform, the labels' signal variance is 1, slopes and alignments are uniform.
+    Spectrum slope uniform in [.5, 2.5], alignment in [-1, 2]; N log-uniform in [D, 10 D], noise variance in [.01, 1].
 
     >>> random_case(np.random.default_rng(0)).examples
     51

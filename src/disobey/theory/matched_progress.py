@@ -123,7 +123,7 @@ def random_cases(
     if not (0 < smallest_ratio < 1 and 0 < times[0] < times[1]):
         raise ValueError("expected 0 < smallest_ratio < 1 and 0 < times[0] < times[1]")
     lower = np.exp(generator.uniform(np.log(smallest_ratio), 0.0, count))
-    teacher, student = np.exp(generator.uniform(*np.log(times), (2, count)))
+    teacher, student = np.exp(generator.uniform(np.log(times[0]), np.log(times[1]), (2, count)))
     return PairCases(lower, teacher, student)
 
 

@@ -102,7 +102,7 @@ def equivalent_labels(risk: float, dimensions: int, noise_variance: float) -> fl
 def crossover_size(dimensions: int, noise_variance: float, teacher_error: float) -> float:
     """The sample size beyond D + 1 from which labels beat an imperfect, independent teacher.
 
-    A teacher trained on M > D + 1 labels of the same noise has error ``v D / (M - D - 1)``, and the crossover is then M:
+    A teacher trained on M > D + 1 labels of the same noise has error ``v D / (M - D - 1)``, and the crossover is M:
     with fresh data distillation pays exactly as long as the student has fewer examples than its teacher had.
 
     >>> crossover_size(100, 0.1, labels_risk(300, 100, 0.1))
