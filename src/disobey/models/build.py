@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Kind = Literal["image", "text", "features"]
+HUGGING_FACE = "hf:"
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,70 @@ def _cnn(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) 
     return ConvNet(shape, classes, **options)
 
 
+def _lenet(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.convnet import LeNet
+
+    return LeNet(shape, classes, **options)
+
+
+def _resnet(layers: int) -> Callable[..., nn.Module]:
+    def make(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+        from disobey.models.resnet import ResNet
+
+        return ResNet(shape, classes, depth=layers, **options)
+
+    return make
+
+
+def _mobilenet(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.mobilenet import MobileNetV2
+
+    return MobileNetV2(shape, classes, **options)
+
+
+def _vit(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.vit import ViT
+
+    return ViT(shape, classes, **options)
+
+
+def _text_bag(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.text import TextBag
+
+    return TextBag(shape, classes, vocabulary=vocabulary, **options)
+
+
+def _text_transformer(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.text import TextTransformer
+
+    return TextTransformer(shape, classes, vocabulary=vocabulary, **options)
+
+
+ANY_SHAPE: tuple[Kind, ...] = ("image", "features")
+IMAGE: tuple[Kind, ...] = ("image",)
+TEXT: tuple[Kind, ...] = ("text",)
+
 MODELS: dict[str, Architecture] = {
-    "linear": Architecture("one linear layer", ("image", "features"), _linear),
-    "mlp": Architecture(
-        "multilayer perceptron (width 128, depth 2)", ("image", "features"), _mlp, ("width", "depth", "dropout")
+    "linear": Architecture("one linear layer", ANY_SHAPE, _linear),
+    "mlp": Architecture("two hidden layers of 128", ANY_SHAPE, _mlp, ("width", "depth", "dropout")),
+    "cnn": Architecture("three strided convolutions, 16 to 32 channels", IMAGE, _cnn, ("width", "dropout")),
+    "lenet": Architecture("LeNet-5 with ReLU and max pooling", IMAGE, _lenet, ("width", "dropout")),
+    "resnet8": Architecture("ResNet for small images, 8 layers, 16 to 64 channels", IMAGE, _resnet(8), ("width",)),
+    "resnet14": Architecture("the same with 14 layers", IMAGE, _resnet(14), ("width",)),
+    "resnet20": Architecture("the same with 20 layers", IMAGE, _resnet(20), ("width",)),
+    "resnet56": Architecture("the same with 56 layers", IMAGE, _resnet(56), ("width",)),
+    "mobilenet-v2": Architecture("MobileNet-v2 with strides for 32x32", IMAGE, _mobilenet, ("width", "dropout")),
+    "vit": Architecture("vision transformer, 4 layers of 64", IMAGE, _vit, ("width", "depth", "dropout")),
+    "text-bag": Architecture(
+        "mean embedding of n-grams; depth = longest n-gram", TEXT, _text_bag, ("width", "depth", "dropout")
     ),
-    "cnn": Architecture("three strided convolutions (width 16)", ("image",), _cnn, ("width", "dropout")),
+    "text-transformer": Architecture(
+        "transformer over tokens, 2 layers of 64", TEXT, _text_transformer, ("width", "depth", "dropout")
+    ),
+}
+DOORS: dict[str, str] = {
+    "hf:NAME": "a classifier of transformers for images or texts, by its name or from hf:/local/folder",
+    "path/to/file.py:factory": "your own: a function that returns a torch module",
 }
 
 
@@ -91,16 +150,18 @@ def build(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabulary: 
     features. Weights are drawn from torch's default generator: equal seeds, equal networks.
 
     Raises ValueError for an unknown name, an option or a kind of data that the model does not take, a user's file
-    that changed since its fingerprint was taken, and a factory that gives no module.
+    or folder that changed since its fingerprint was taken, and a factory that gives no module.
 
     >>> sum(p.numel() for p in build(ModelSpec("cnn", width=8), shape=(1, 28, 28), classes=10).parameters())
-    6178
+    5186
     """
     kind = kind_of(shape, vocabulary)
     if classes < 2:
         raise ValueError(f"a classifier needs at least 2 classes; got {classes}")
     if is_file(spec.name):
         return _from_file(spec, shape=shape, classes=classes, vocabulary=vocabulary)
+    if spec.name.startswith(HUGGING_FACE):
+        return _from_hub(spec, shape=shape, classes=classes, vocabulary=vocabulary)
     architecture = MODELS.get(spec.name)
     if architecture is None:
         raise ValueError(_unknown(spec.name))
@@ -148,14 +209,43 @@ def is_file(name: str) -> bool:
 
 
 def resolve(spec: ModelSpec) -> ModelSpec:
-    """The same model with what lies outside the specification pinned: ``fingerprint`` of a user's file.
+    """The same model with what lies outside the specification pinned by ``fingerprint``.
 
-    Only this file is read; what it imports is the user's to keep.
+    That is the sha256 of a user's file (of this file only: what it imports is the user's to keep), the sha256 of a
+    local Hugging Face folder, or the commit of a repository. Our own models come back as they are.
     """
-    if not is_file(spec.name):
-        return spec
-    path, _ = _parts(spec.name)
-    return replace(spec, fingerprint=hashlib.sha256(path.read_bytes()).hexdigest())
+    if is_file(spec.name):
+        return replace(spec, fingerprint=_sha256(_parts(spec.name)[0]))
+    if spec.name.startswith(HUGGING_FACE):
+        from disobey.models.huggingface import huggingface_fingerprint
+
+        found = huggingface_fingerprint(spec.name.removeprefix(HUGGING_FACE), weights=spec.weights)
+        return replace(spec, fingerprint=found)
+    return spec
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _refuse_change(spec: ModelSpec, what: object, found: str) -> None:
+    if spec.fingerprint not in ("", found):
+        raise ValueError(
+            f"{what} changed: the run was planned with sha256 {spec.fingerprint[:12]}…, it has {found[:12]}… now. "
+            "Restore it, or plan the run again (a changed file is another model)"
+        )
+
+
+def _from_hub(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabulary: int) -> nn.Module:
+    from disobey.models.huggingface import huggingface_fingerprint, huggingface_model
+
+    if extra := _chosen(spec):
+        raise ValueError(f"{spec.name!r} has no option {', '.join(extra)}: a local folder's config.json has its sizes")
+    name = spec.name.removeprefix(HUGGING_FACE)
+    if spec.fingerprint and Path(name).expanduser().is_dir():
+        _refuse_change(spec, name, huggingface_fingerprint(name, weights=spec.weights))
+    pinned = spec.fingerprint
+    return huggingface_model(name, shape, classes, vocabulary, weights=spec.weights, fingerprint=pinned)
 
 
 def _parts(name: str) -> tuple[Path, str]:
@@ -172,12 +262,8 @@ def _from_file(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabul
     from torch import nn
 
     path, name = _parts(spec.name)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if spec.fingerprint not in ("", found):
-        raise ValueError(
-            f"{path} changed: the run was planned with sha256 {spec.fingerprint[:12]}…, the file has {found[:12]}…. "
-            "Restore the file, or plan the run again (a changed file is another model)"
-        )
+    found = _sha256(path)
+    _refuse_change(spec, path, found)
     module = _imported(path, found)
     factory = getattr(module, name, None)
     if not callable(factory):

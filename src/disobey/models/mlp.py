@@ -15,7 +15,8 @@ from torch import Tensor, nn
 class MLP(nn.Module):
     """``depth`` hidden layers of ``width`` ReLU units, then a linear layer: ``(B, ...)`` to logits ``(B, C)``.
 
-    Weights keep torch's default initialization. Named features: ``hidden1`` to ``hidden{depth}``, after the ReLU.
+    Weights keep torch's default initialization. Named features: ``hidden1`` to ``hidden{depth}``, after the ReLU, and
+    ``penultimate``, what the last layer sees.
 
     >>> sum(p.numel() for p in MLP((1, 28, 28), 10, width=32, depth=1).parameters())  # 784 * 32 + 32 + 32 * 10 + 10
     25450
@@ -24,16 +25,18 @@ class MLP(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 128, depth: int = 2, dropout: float = 0.0):
         super().__init__()
         sizes = [math.prod(shape)] + [width] * depth
+        self.flatten = nn.Flatten()
         self.hidden = nn.ModuleDict()
         for layer, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
             # Dropout between blocks is another module, so that probes read units that were not dropped.
             self.hidden[f"hidden{layer}"] = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sizes[-1], classes)
-        self.feature_names = {f"hidden{layer}": f"hidden.hidden{layer}" for layer in range(1, depth + 1)}
+        self.feature_names = {name: f"hidden.{name}" for name in self.hidden}
+        self.feature_names["penultimate"] = f"hidden.hidden{depth}" if depth else "flatten"
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1)
+        x = self.flatten(x)
         for block in self.hidden.values():
             x = self.dropout(block(x))
         return self.head(x)

@@ -1,0 +1,60 @@
+"""The transformer block that `vit` and `text` share.
+
+Shapes: B batch, T tokens, D features, H heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def heads_for(width: int) -> int:
+    """The largest number of heads among 8, 4, 2, 1 that divides ``width`` and leaves each 16 features.
+
+    >>> [heads_for(width) for width in (16, 32, 48, 64, 192)]
+    [1, 2, 2, 4, 8]
+    """
+    return next((heads for heads in (8, 4, 2) if width % heads == 0 and width // heads >= 16), 1)
+
+
+class Block(nn.Module):
+    """Self-attention, then two layers of 4 D units, each normalized first and added: ``(B, T, D)`` to the same.
+
+    The order of Xiong et al., "On layer normalization in the transformer architecture", 2020, figure 1b: it trains
+    without warmup.
+    """
+
+    def __init__(self, width: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.heads = heads_for(width)
+        self.norm1 = nn.LayerNorm(width)
+        self.joined = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.output = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """``keep`` (B, T) bool: the tokens that may be looked at; None is all. Needs one True a row."""
+        x = x + self.dropout(self.attend(self.norm1(x), keep))
+        return x + self.dropout(self.inner(self.norm2(x)))
+
+    def attend(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        batch, tokens, width = x.shape
+        split = self.joined(x).view(batch, tokens, 3, self.heads, width // self.heads)
+        queries, keys, values = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
+        mask = None if keep is None else keep[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class TokenMean(nn.Module):
+    """Mean over tokens, those of ``keep`` (B, T) only where it is given: ``(B, T, D)`` to ``(B, D)``."""
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        if keep is None:
+            return x.mean(dim=1)
+        share = keep.to(x.dtype)
+        return torch.einsum("btd,bt->bd", x, share / share.sum(dim=1, keepdim=True))

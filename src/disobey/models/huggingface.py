@@ -1,0 +1,178 @@
+"""Classifiers of the `transformers` library behind our own interface: inputs in, logits out.
+
+`transformers` comes with the extra ``hub`` and is imported where it is needed. Weights are read from safetensors only,
+and code that a repository brings along is never run.
+
+Shapes: B batch, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+class HuggingFaceText(nn.Module):
+    """A sequence classifier: token ids ``(B, L)``, 0 = padding, to logits ``(B, C)``.
+
+    Where the model's own padding id p is not 0, the ids 0 and p change places on the way in, so that no token is lost.
+    """
+
+    def __init__(self, model: nn.Module, padding: int):
+        super().__init__()
+        self.model, self.padding = model, padding
+        self.feature_names = _layer_names(model)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        keep = tokens != 0
+        if self.padding:
+            swapped = torch.where(tokens == self.padding, torch.zeros_like(tokens), tokens)
+            tokens = torch.where(keep, swapped, self.padding)
+        return self.model(input_ids=tokens, attention_mask=keep.long()).logits
+
+
+class HuggingFaceImage(nn.Module):
+    """An image classifier: ``(B, c, H, W)`` to logits ``(B, C)``.
+
+    Published weights want their own size and channels: images are resized (bilinear) to ``size``, and grey ones
+    repeated to ``channels``, where these are given.
+    """
+
+    def __init__(self, model: nn.Module, size: tuple[int, int] | None, channels: int | None):
+        super().__init__()
+        self.model, self.size, self.channels = model, size, channels
+        self.feature_names = _layer_names(model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.channels and x.shape[1] == 1 < self.channels:
+            x = x.expand(-1, self.channels, -1, -1)
+        if self.size and self.size != tuple(x.shape[-2:]):
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
+        return self.model(pixel_values=x).logits
+
+
+def huggingface_model(
+    name: str, shape: tuple[int, ...], classes: int, vocabulary: int, *, weights: bool, fingerprint: str = ""
+) -> nn.Module:
+    """The classifier ``name`` (a repository or a local folder) for images (c, H, W) or texts (L,).
+
+    With ``weights`` it starts from the published ones, with a new last layer where the number of classes differs.
+    Without, the configuration is fitted to the data (image size and channels, or vocabulary) and weights are drawn.
+    """
+    transformers = _transformers()
+    config = _config(name, fingerprint)
+    config.num_labels = classes  # sets the label names too
+    if vocabulary and len(shape) == 1:
+        return _text(transformers, config, name, shape, vocabulary, weights, fingerprint)
+    return _image(transformers, config, name, shape, weights, fingerprint)
+
+
+def huggingface_fingerprint(name: str, *, weights: bool) -> str:
+    """What pins a model: the commit of a repository, or the sha256 of a local folder's configuration and weights."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return getattr(_config(name, ""), "_commit_hash", None) or ""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")) if weights else ():
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _text(transformers, config, name, shape, vocabulary, weights, fingerprint) -> nn.Module:
+    known = getattr(config, "vocab_size", None)
+    if known is None:
+        raise ValueError(f"'hf:{name}' ({config.model_type}) has no vocabulary: it is no model of texts")
+    if not weights:
+        config.vocab_size, config.pad_token_id = vocabulary, 0
+        for special in ("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id"):
+            if (value := getattr(config, special, None)) is not None and value >= vocabulary:
+                setattr(config, special, None)
+    elif vocabulary > known:
+        raise ValueError(
+            f"'hf:{name}' knows {known} tokens, the data has {vocabulary}: published weights need texts in the "
+            "tokens of this model. Tokenize them with it, or start from the configuration only (weights=False)"
+        )
+    elif config.pad_token_id is None:
+        config.pad_token_id = getattr(config, "eos_token_id", None) or 0
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and "roberta" in config.model_type:
+        longest -= config.pad_token_id + 1  # this family counts places from there
+    if longest is not None and shape[0] > longest:
+        raise ValueError(f"'hf:{name}' reads at most {longest} tokens, the texts have {shape[0]}; cut them shorter")
+    model = _load(transformers.AutoModelForSequenceClassification, config, name, weights, fingerprint)
+    return HuggingFaceText(model, int(config.pad_token_id))
+
+
+def _image(transformers, config, name, shape, weights, fingerprint) -> nn.Module:
+    if len(shape) != 3:
+        raise ValueError(f"'hf:{name}' takes images or texts; got features of shape {shape}. Try 'mlp'")
+    if weights:
+        size = getattr(config, "image_size", None)
+        size = (size, size) if isinstance(size, int) else tuple(size) if size else None
+        channels = getattr(config, "num_channels", None)
+        if channels and shape[0] not in (1, channels):
+            raise ValueError(f"'hf:{name}' takes images of {channels} channels; got {shape[0]}")
+    else:
+        size = channels = None
+        if hasattr(config, "image_size"):
+            config.image_size = shape[1] if shape[1] == shape[2] else shape[1:]
+        if hasattr(config, "num_channels"):
+            config.num_channels = shape[0]
+    model = _load(transformers.AutoModelForImageClassification, config, name, weights, fingerprint)
+    return HuggingFaceImage(model, size, channels)
+
+
+def _load(auto, config: PretrainedConfig, name: str, weights: bool, fingerprint: str) -> nn.Module:
+    try:
+        if not weights:
+            return auto.from_config(config)
+        return auto.from_pretrained(
+            name,
+            config=config,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            **_revision(name, fingerprint),
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'hf:{name}' gives no {auto.__name__.removeprefix('AutoModelFor')}: {error}") from error
+
+
+def _config(name: str, fingerprint: str) -> PretrainedConfig:
+    try:
+        return _transformers().AutoConfig.from_pretrained(name, **_revision(name, fingerprint))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read the configuration of 'hf:{name}': {error}") from error
+
+
+def _revision(name: str, fingerprint: str) -> dict[str, Any]:
+    return {"revision": fingerprint} if fingerprint and not Path(name).expanduser().is_dir() else {}
+
+
+def _transformers():
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("models 'hf:NAME' need transformers: pip install 'disobey[hub]'") from error
+    return transformers
+
+
+def _layer_names(model: nn.Module) -> dict[str, str]:
+    """``layer1`` ... for the longest list of modules outside any other list: the encoder's layers or stages."""
+    lists = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and module]
+    outer = [(p, m) for p, m in lists if not any(p.startswith(q + ".") for q, _ in lists)]
+    if not outer:
+        return {name: f"model.{name}" for name, _ in model.named_children()}
+    path, layers = max(outer, key=lambda item: len(item[1]))
+    return {f"layer{i}": f"model.{path}.{i - 1}" for i in range(1, len(layers) + 1)}

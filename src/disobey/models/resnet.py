@@ -1,0 +1,80 @@
+"""Residual networks for small images: ResNet-8, 14, 20, 56 and the other depths 6 n + 2.
+
+He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, section 4.2. Where the size changes, the
+shortcut is the paper's option A: every second pixel, and zeros for the new channels. It has no parameters and is what
+the published counts and accuracies (ResNet-20: .27M, ResNet-56: .85M) were taken with.
+
+Shapes: B batch, C classes, images (B, channels, H, W), best in `channels_last` memory.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GlobalMean(nn.Module):
+    """Mean over the places of a map: ``(B, D, H, W)`` to ``(B, D)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with batch normalization, added to the shortcut, then ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.stride, self.added = stride, outputs - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.added:
+            before = self.added // 2
+            x = F.pad(x, (0, 0, 0, 0, before, self.added - before))
+        return F.relu(out + x)
+
+
+class ResNet(nn.Module):
+    """Three stages of ``width``, ``2 width``, ``4 width`` channels with (``depth`` - 2) / 6 blocks each.
+
+    ``(B, c, H, W)`` to logits ``(B, C)``. Convolutions start from He's normal initialization, as in the paper. Named
+    features: ``stem``, ``stage1``, ``stage2``, ``stage3``, ``penultimate``.
+
+    >>> sum(p.numel() for p in ResNet((3, 32, 32), 10, depth=20).parameters())
+    269722
+    """
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, depth: int = 20, width: int = 16):
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"a ResNet for small images has 6 n + 2 layers (8, 14, 20, 32, 44, 56, 110); got {depth}")
+        blocks = (depth - 2) // 6
+        self.stem = nn.Sequential(
+            nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.stage1 = _stage(blocks, width, width, stride=1)
+        self.stage2 = _stage(blocks, width, 2 * width, stride=2)
+        self.stage3 = _stage(blocks, 2 * width, 4 * width, stride=2)
+        self.pool = GlobalMean()
+        self.head = nn.Linear(4 * width, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        self.feature_names = {
+            "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "stage3", "penultimate": "pool"
+        }  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.stage3(self.stage2(self.stage1(self.stem(x))))))
+
+
+def _stage(blocks: int, inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
+    first = ResidualBlock(inputs, outputs, stride)
+    return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(blocks - 1)))

@@ -1,0 +1,67 @@
+"""A small vision transformer.
+
+Dosovitskiy et al., "An image is worth 16x16 words", 2021, with the mean over tokens in place of a class token and
+fixed sine-cosine positions (Beyer, Zhai and Kolesnikov, "Better plain ViT baselines for ImageNet-1k", 2022), which
+learn faster on little data.
+
+Shapes: B batch, T tokens, D features, C classes, images (B, channels, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from disobey.models.attention import Block, TokenMean
+
+
+def patch_size(height: int, breadth: int) -> int:
+    """Side of a patch: the largest of 16, 7, 4, 2, 1 that divides both sides and leaves 16 tokens or more.
+
+    >>> [patch_size(side, side) for side in (8, 28, 32, 224)]
+    [2, 7, 4, 16]
+    """
+    fitting = (p for p in (16, 7, 4, 2) if not (height % p or breadth % p) and height * breadth >= 16 * p * p)
+    return next(fitting, 1)
+
+
+def positions(rows: int, columns: int, width: int) -> Tensor:
+    """Sines and cosines of row and column at ``width // 4`` frequencies: ``(rows * columns, width)``."""
+    quarter = width // 4
+    frequencies = 10_000.0 ** -(torch.arange(quarter) / max(quarter - 1, 1))
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    angles = [place.flatten()[:, None] * frequencies for place in (y, x)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+
+
+class ViT(nn.Module):
+    """``depth`` transformer blocks of ``width`` features over patches: ``(B, c, H, W)`` to logits ``(B, C)``.
+
+    ``width`` is a multiple of 4. Named features: ``patches``, ``layer1`` to ``layer{depth}``, ``penultimate``.
+
+    >>> sum(p.numel() for p in ViT((3, 32, 32), 10).parameters())
+    203850
+    """
+
+    positions: Tensor
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 64, depth: int = 4, dropout: float = 0.0):
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"the width of a vit must be a multiple of 4 (sines and cosines of two axes); got {width}")
+        channels, height, breadth = shape
+        side = patch_size(height, breadth)
+        self.patches = nn.Conv2d(channels, width, side, stride=side)
+        self.register_buffer("positions", positions(height // side, breadth // side, width), persistent=False)
+        self.layers = nn.ModuleDict({f"layer{i}": Block(width, dropout=dropout) for i in range(1, depth + 1)})
+        self.norm = nn.LayerNorm(width)
+        self.pool = TokenMean()
+        self.head = nn.Linear(width, classes)
+        names = {name: f"layers.{name}" for name in self.layers}
+        self.feature_names = {"patches": "patches", **names, "penultimate": "pool"}
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.positions
+        for layer in self.layers.values():
+            x = layer(x)
+        return self.head(self.pool(self.norm(x)))
