@@ -93,16 +93,15 @@ def example_intervals(
     rng = np.random.default_rng(seed)
     values = np.concatenate([evaluate(np.ones((1, n))) for evaluate in evaluates])
     left_out = jackknife(evaluates, n, min(n, GROUPS), rng)
-    if n > MANY:
-        bounds = [jackknife_interval(value, left, level) for value, left in zip(values, left_out, strict=True)]
-    else:
-        replicates = bootstrap(evaluates, n, resamples, rng)
-        bounds = [_bounds(*three, level) for three in zip(values, replicates, left_out, strict=True)]
-    return [(float(value), float(low), float(high)) for value, (low, high) in zip(values, bounds, strict=True)]
-
-
-def _bounds(value: float, replicates: NDArray, left_out: NDArray, level: float) -> tuple[float, float]:
-    defined = np.isfinite(replicates)
-    if not np.isfinite(value) or defined.mean() < 0.95 or not np.isfinite(left_out).all():
-        return np.nan, np.nan
-    return bca_interval(value, replicates[defined], left_out, level)
+    replicates = left_out if n > MANY else bootstrap(evaluates, n, resamples, rng)
+    found = []
+    for value, left, drawn in zip(values, left_out, replicates, strict=True):
+        low = high = np.nan
+        defined = np.isfinite(drawn)
+        if np.isfinite(value) and np.isfinite(left).all() and defined.mean() >= 0.95:
+            if n > MANY:
+                low, high = jackknife_interval(value, left, level)
+            else:
+                low, high = bca_interval(value, drawn[defined], left, level)
+        found.append((float(value), low, high))
+    return found

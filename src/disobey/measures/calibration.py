@@ -1,0 +1,269 @@
+"""Does the student's confidence mean what it says? NLL, Brier, calibration errors, reliability, fitted temperature.
+
+All measures are about `Predictions.student` against the *true* labels; `intervals.on_teacher` and `on_twin` put the
+others in its place. Confidence is the probability of the most likely class. Shapes: N examples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, ndtr, softmax
+
+from disobey.measures.intervals import Columns, Measure, over_examples
+from disobey.measures.statistics import mean, ones_if_none, quiet
+from disobey.records.predictions import Predictions
+from disobey.records.results import Estimate
+
+BINS = 15
+
+
+def scores(predictions: Predictions) -> Columns:
+    """(nll, brier, confidence, right), each (N,): nll in nats, brier the squared distance to the one-hot label."""
+    assert predictions.labels is not None
+    rows, labels = np.arange(len(predictions)), predictions.labels
+    probs = np.exp(predictions.student)
+    top = predictions.student.argmax(axis=1)
+    squared = (probs**2).sum(axis=1) - 2 * probs[rows, labels] + 1
+    right = (top == labels).astype(np.float64)
+    return -predictions.student[rows, labels], squared, probs[rows, top], right
+
+
+def width_bins(confidence: NDArray, bins: int = BINS) -> NDArray:
+    """Bin number of each confidence, equally wide bins that include their upper edge."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
+
+
+def mass_bins(confidence: NDArray, bins: int = BINS) -> NDArray:
+    """Bin number of each confidence, equally filled bins; equal confidences share one."""
+    edges = np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1])
+    return np.searchsorted(edges, confidence, side="left")
+
+
+Binning = Callable[[NDArray], NDArray]
+
+
+@quiet
+def bin_sums(bins: NDArray, columns: NDArray, weights: NDArray) -> NDArray:
+    """Weighted sums of columns (K, N) in each non-empty bin: (K, ..., bins)."""
+    order = np.argsort(bins, kind="stable")
+    starts = np.flatnonzero(np.diff(bins[order], prepend=-1))
+    weights = weights[..., order]
+    return np.stack([np.add.reduceat(weights * column[order], starts, axis=-1) for column in columns])
+
+
+@quiet
+def calibration_error(
+    confidence: NDArray, right: NDArray, *, binning: Binning = width_bins, weights: NDArray | None = None
+) -> NDArray:
+    """Expected calibration error: mean over bins of |accuracy − confidence|, weighted by their examples.
+
+    Never negative, so it is too large for a calibrated model on few examples (Guo et al. 2017, ICML, section 2,
+    define it): see `debiased_error`.
+
+    >>> float(calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([1.0, 1.0, 0.0, 1.0])).round(3))
+    0.1
+    """
+    weights = ones_if_none(weights, confidence)
+    (sums,) = bin_sums(binning(confidence), (right - confidence)[None], weights)
+    return np.abs(sums).sum(axis=-1) / weights.sum(axis=-1)
+
+
+@quiet
+def debiased_error(
+    confidence: NDArray, right: NDArray, *, binning: Binning = mass_bins, weights: NDArray | None = None
+) -> NDArray:
+    """Calibration error with each bin's upward bias estimated and taken off.
+
+    A bin's gap is normal with a standard error s, so E|gap| exceeds |gap| by a known amount (a folded normal); it
+    is subtracted once, at the observed gap. The idea is that of Kumar, Liang and Ma 2019, "Verified uncertainty
+    calibration" (NeurIPS), which simulates the normal; here it is in closed form. Slightly negative values are
+    possible for calibrated models and are not clipped, because that would be a bias again. Bins with one example
+    have no standard error and count uncorrected.
+    """
+    weights = ones_if_none(weights, confidence)
+    gap = right - confidence
+    n, first, second = bin_sums(binning(confidence), np.stack([np.ones_like(gap), gap, gap**2]), weights)
+    size = np.abs(first) / n
+    variance = np.maximum(second / n - size**2, 0.0) / (n - 1)
+    error = np.sqrt(np.where(n > 1, variance, 0.0))
+    z = np.where(error > 0, size / error, np.inf)
+    folded = error * np.sqrt(2 / np.pi) * np.exp(-0.5 * z**2) + size * (1 - 2 * ndtr(-z))
+    corrected = np.where(n > 0, n * (2 * size - folded), 0.0)
+    return corrected.sum(axis=-1) / weights.sum(axis=-1)
+
+
+@quiet
+def brier_parts(confidence: NDArray, right: NDArray, *, part: int, weights: NDArray | None = None) -> NDArray:
+    """Reliability (part 0), resolution (1) or uncertainty (2) of the chosen class's squared error.
+
+    mean (right − confidence)² = reliability − resolution + uncertainty, exactly: the resolution includes the two
+    within-bin terms of Stephenson, Coelho and Jolliffe 2008 (Weather and Forecasting 23). Fifteen equally filled bins.
+    """
+    weights = ones_if_none(weights, confidence)
+    columns = np.stack([np.ones_like(right), confidence, right, (right - confidence) ** 2])
+    n, conf, hits, squared = bin_sums(mass_bins(confidence), columns, weights)
+    total = weights.sum(axis=-1)
+    gaps = np.where(n > 0, (conf - hits) ** 2 / n, 0.0)
+    base = hits.sum(axis=-1) / total
+    reliability, uncertainty = gaps.sum(axis=-1) / total, base * (1 - base)
+    if part == 0:
+        return reliability
+    return uncertainty if part == 2 else reliability + uncertainty - squared.sum(axis=-1) / total
+
+
+def _of_scores(statistic: Callable, pick: tuple[int, ...]) -> Callable:
+    """A statistic of some of the columns of `scores`."""
+
+    def of_columns(*columns, weights=None):
+        return statistic(*(columns[i] for i in pick), weights=weights)
+
+    return of_columns
+
+
+_STATISTICS = {
+    "nll": (mean, (0,), "negative log-likelihood of the label, nats"),
+    "brier": (mean, (1,), "squared distance of the probabilities to the one-hot label (0 to 2)"),
+    "confidence": (mean, (2,), "mean probability of the most likely class"),
+    "ece": (calibration_error, (2, 3), "expected calibration error, 15 equally wide bins (biased upward)"),
+    "ece_mass": (
+        partial(calibration_error, binning=mass_bins), (2, 3),
+        "expected calibration error, 15 equally filled bins (biased upward)",
+    ),
+    "ece_debiased": (debiased_error, (2, 3), "calibration error, 15 equally filled bins, bias taken off"),
+    "overconfidence": (
+        lambda confidence, right, *, weights=None: mean(confidence - right, weights=weights), (2, 3),
+        "mean confidence minus accuracy",
+    ),
+    "reliability": (partial(brier_parts, part=0), (2, 3), "reliability term of the chosen class's Brier score"),
+    "resolution": (partial(brier_parts, part=1), (2, 3), "resolution term (with within-bin terms)"),
+    "uncertainty": (partial(brier_parts, part=2), (2, 3), "uncertainty term: accuracy times error rate"),
+}  # fmt: skip
+MEASURES = {
+    name: Measure(name, scores, _of_scores(statistic, pick), needs=("labels",), about=about)
+    for name, (statistic, pick, about) in _STATISTICS.items()
+}
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """One point a bin, for a reliability diagram: all (bins,), empty bins left out. low, high: Wilson's interval."""
+
+    confidence: NDArray
+    accuracy: NDArray
+    low: NDArray
+    high: NDArray
+    n: NDArray
+
+
+def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins, level: float = 0.95) -> Reliability:
+    """Accuracy against confidence of the student, with intervals for each bin's accuracy.
+
+    Raises `ValueError` without labels.
+    """
+    if predictions.labels is None:
+        raise ValueError("expected predictions with labels for a reliability curve, came none")
+    parts = [scores(chunk)[2:] for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes))]
+    confidence, right = (np.concatenate(column) for column in zip(*parts, strict=True))
+    columns = np.stack([np.ones_like(right), confidence, right])
+    n, conf, hits = bin_sums(binning(confidence), columns, np.ones(len(right)))
+    accuracy = hits / n
+    z = -_normal_quantile((1 - level) / 2)
+    middle = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2))
+    return Reliability(conf / n, accuracy, middle - half, middle + half, n.astype(np.int64))
+
+
+def _normal_quantile(p: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(p))
+
+
+Target = Literal["teacher", "labels"]
+
+
+def best_temperature(predictions: Predictions, to: Target = "teacher") -> float:
+    """The temperature at which the student comes closest to its teacher (forward KL), or to the labels (NLL).
+
+    Above 1: the student must be cooled down, it is too sure. The objective is convex in 1/T; Newton's method with
+    bisection finds its only minimum. NaN where it lies at the end of [1/1000, 1000] (a perfect classifier wants
+    T → 0) and for infinite log-probabilities.
+
+    >>> logits = np.random.default_rng(0).normal(size=(50, 4))
+    >>> round(best_temperature(Predictions.from_logits(logits, 2.5 * logits)), 6)
+    2.5
+    """
+    low, high, beta = 1e-3, 1e3, 1.0
+    for _ in range(60):
+        slope, curvature = (part.mean() for part in _newton_columns(predictions, beta, to))
+        if not np.isfinite(slope):
+            return np.nan
+        low, high = (low, beta) if slope > 0 else (beta, high)
+        step = beta - slope / curvature if curvature > 0 else np.nan
+        following = step if low < step < high else float(np.sqrt(low * high))
+        if abs(following - beta) <= 1e-12 * beta:
+            break
+        beta = following
+    at_the_end = beta <= 1e-3 * (1 + 1e-6) or beta >= 1e3 * (1 - 1e-6)
+    return np.nan if at_the_end else float(1.0 / beta)
+
+
+def _newton_columns(predictions: Predictions, beta: float, to: Target) -> Columns:
+    """First and second derivative in β = 1/T of every example's objective, each (N,)."""
+    first, second = [], []
+    for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes)):
+        slope, curvature = _derivatives(chunk, beta, to)
+        first.append(slope)
+        second.append(curvature)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def _derivatives(chunk: Predictions, beta: float, to: Target) -> Columns:
+    """Of −β E_target[log p] + logsumexp(β log p): a mean difference and a variance of log p."""
+    student = chunk.student
+    tempered = softmax(beta * student, axis=1)
+    if to == "labels":
+        assert chunk.labels is not None
+        wanted = student[np.arange(len(chunk)), chunk.labels]
+    else:
+        wanted = (np.exp(chunk.teacher) * student).sum(axis=1)
+    average = (tempered * student).sum(axis=1)
+    return average - wanted, (tempered * (student - average[:, None]) ** 2).sum(axis=1)
+
+
+def fitted_temperature(
+    predictions: Predictions, to: Target = "teacher", *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Estimate:
+    """`best_temperature` with its interval over examples.
+
+    Resamples take one Newton step from the full sample's optimum, which is exact to second order, instead of
+    fitting anew. Raises `ValueError` where labels are needed and absent.
+    """
+    name = f"temperature_to_{to}"
+    if to == "labels" and predictions.labels is None:
+        raise ValueError("expected predictions with labels to fit a temperature to them, came none")
+    temperature = best_temperature(predictions, to)
+    if not np.isfinite(temperature):
+        return Estimate(name, np.nan, np.nan, np.nan, level, len(predictions), "examples")
+    beta = 1 / temperature
+
+    def one_step(slope: NDArray, curvature: NDArray, *, weights: NDArray | None = None) -> NDArray:
+        return 1 / (beta - mean(slope, weights=weights) / mean(curvature, weights=weights))
+
+    measure = Measure(name, lambda chunk: _derivatives(chunk, beta, to), one_step)
+    return over_examples(measure, predictions, resamples=resamples, level=level, seed=seed)
+
+
+def tempered(measure: Measure, temperature: float) -> Measure:
+    """The measure on the student at a temperature: what deviation remains once it is as hot as its teacher?"""
+
+    def columns(predictions: Predictions) -> Columns:
+        return measure.columns(predictions.with_student(log_softmax(predictions.student / temperature, axis=1)))
+
+    return replace(measure, name=f"{measure.name}.at_T{temperature:.3g}", columns=columns)
