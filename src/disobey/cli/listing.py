@@ -1,0 +1,52 @@
+"""`disobey list`: what there is, a line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from disobey.data.load import DATASETS, description
+from disobey.models.build import MODELS
+from disobey.studies import STUDIES
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    what: Literal["all", "studies", "data", "models"] = "all"
+    """which list"""
+    json: bool = False
+    """as JSON, for programs"""
+
+
+def main(argv: list[str]) -> int:
+    options = tyro.cli(
+        ListOptions,
+        args=argv,
+        prog="disobey list",
+        description="What there is.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    lists = {
+        "studies": {name: study.question for name, study in STUDIES.items()},
+        "data": {name: description(name) for name in DATASETS}
+        | {
+            "PATH": "npz, npy, idx, parquet, csv, json lines, a folder of image folders",
+            "hub:NAME": "Hugging Face data sets",
+        },
+        "models": {name: architecture.line for name, architecture in MODELS.items()}
+        | {"hf:NAME": "transformers, by name or folder", "FILE.py:FACTORY": "your own"},
+    }
+    chosen = lists if options.what == "all" else {options.what: lists[options.what]}
+    if options.json:
+        import json
+
+        print(json.dumps(chosen, indent=1))
+        return 0
+    width = max(len(name) for entries in chosen.values() for name in entries)
+    for heading, entries in chosen.items():
+        print(heading)
+        for name, line in entries.items():
+            print(f"  {name:<{width}}  {line}")
+    return 0

@@ -1,0 +1,106 @@
+"""The `disobey` command. Imports almost nothing until it knows what is asked: `--help` answers at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+
+HELP = """\
+usage: disobey COMMAND [OPTIONS]
+
+Does it pay for a student to disobey its teacher? A laboratory for knowledge distillation.
+
+commands:
+  list                  studies, data sets and models, a line each
+  run STUDY             plan, train what is missing, analyze, write the report
+  diagnose PAIR         somebody's teacher and student, from saved predictions
+  train RECIPE.json     one run, to repeat one from a report
+  report RESULT.json    redraw a report from its result
+
+`disobey COMMAND --help` tells more (`disobey run STUDY --help` the study's options).
+Exit status: 0 done; 1 a run failed (or diagnose --strict has a warning); 2 unusable input or options.
+"""
+
+
+def _run(argv: list[str]) -> int:
+    from disobey.cli.run import main
+
+    return main(argv)
+
+
+def _list(argv: list[str]) -> int:
+    from disobey.cli.listing import main
+
+    return main(argv)
+
+
+def _train(argv: list[str]) -> int:
+    from disobey.cli.train import main
+
+    return main(argv)
+
+
+def _report(argv: list[str]) -> int:
+    from disobey.cli.report import main
+
+    return main(argv)
+
+
+def _diagnose(argv: list[str]) -> int:
+    from disobey.cli.diagnose import main
+
+    return main(argv)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "list": _list,
+    "run": _run,
+    "diagnose": _diagnose,
+    "train": _train,
+    "report": _report,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and gives its exit status. Errors that a user can mend are one message and status 2."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        from disobey import __version__
+
+        print(f"disobey {__version__}")
+        return 0
+    command = COMMANDS.get(argv[0])
+    if command is None:
+        near = difflib.get_close_matches(argv[0], COMMANDS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see disobey --help"
+        return complain(f"expected a command out of {', '.join(COMMANDS)}; came {argv[0]!r}; {hint}")
+    try:
+        return command(argv[1:])
+    except KeyboardInterrupt:
+        print("\ndisobey: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, OSError) as error:
+        if os.environ.get("DISOBEY_DEBUG"):
+            raise
+        return complain(str(error))
+
+
+def complain(message: str) -> int:
+    """One message for a person on standard error; the exit status of unusable input."""
+    print(f"disobey: {message}", file=sys.stderr)
+    return 2
+
+
+def entry() -> None:
+    # before numpy or torch start their threads: two teams of threads on few cores are many times slower than one
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    sys.exit(main())

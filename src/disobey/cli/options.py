@@ -1,0 +1,47 @@
+"""From dataclasses to command-line options, and the options that commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Common:
+    out: Path = Path("disobey-runs")
+    """folder of runs and reports; the same folder again reuses what is there"""
+    workers: str = "auto"
+    """worker processes: a number, auto (one a core), 0 (none: in this process) or ray"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where networks live"""
+    quiet: bool = False
+    """no progress and no summary"""
+
+    @property
+    def crew(self) -> int | str:
+        return int(self.workers) if self.workers.lstrip("-").isdigit() else self.workers
+
+
+def parse(first: A, second: B, argv: list[str], *, prog: str, description: str) -> tuple[A, B]:
+    """Two dataclass instances as the defaults of one flat set of options, with what ``argv`` changes.
+
+    Exits with status 2 and a suggestion where an option is unknown or makes no sense.
+    """
+
+    def both(
+        first: Annotated[type(first), tyro.conf.arg(name="")] = first,  # type: ignore[valid-type]
+        second: Annotated[type(second), tyro.conf.arg(name="")] = second,  # type: ignore[valid-type]
+    ) -> tuple[Any, Any]:
+        return first, second
+
+    both.__annotations__ = {
+        "first": Annotated[type(first), tyro.conf.arg(name="")],
+        "second": Annotated[type(second), tyro.conf.arg(name="")],
+    }
+    return tyro.cli(both, args=argv, prog=prog, description=description, config=(tyro.conf.FlagCreatePairsOff,))

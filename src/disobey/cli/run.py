@@ -1,0 +1,160 @@
+"""`disobey run STUDY`: plan, train what is missing, analyze, write the report."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from disobey.cli.options import Common, parse
+from disobey.cli.progress import progress_bar
+from disobey.records.provenance import stamp
+from disobey.records.results import Result
+from disobey.records.store import Store
+from disobey.studies import STUDIES
+from disobey.studies.study import Study
+from disobey.training.engine import Outcome, run_all
+from disobey.training.recipe import Run, closure, encode
+
+
+@dataclass(frozen=True)
+class RunOptions(Common):
+    dry_run: bool = False
+    """say what would be trained and what is there already, then stop"""
+    smoke: bool = False
+    """the whole study in seconds, to see that it runs: evidence of nothing"""
+    preset: str = ""
+    """a named setting of this study (a published one, say); other options change it further"""
+    json: bool = False
+    """print the result as JSON on standard output"""
+
+
+def main(argv: list[str]) -> int:
+    kind, rest = _study(argv)
+    start = _start(kind, rest)
+    study, options = parse(
+        start,
+        RunOptions(),
+        rest,
+        prog=f"disobey run {kind.name}",
+        description=f"{kind.question}\n\n{kind.__doc__ or ''}",
+    )
+    runs = study.plan()
+    store = Store(options.out)
+    if options.dry_run:
+        print(_forecast(study, runs, store))
+        return 0
+    with progress_bar(options.quiet) as progress:
+        outcome = run_all(runs, store, workers=options.crew, device=options.device, progress=progress)
+    for failure in outcome.failed.values():
+        name = failure.run.recipe.name or failure.run.id
+        print(f"disobey: run failed: {name}, seed {failure.run.seed}: {failure.message}", file=sys.stderr)
+    if outcome.failed:
+        print(
+            f"disobey: {len(outcome.failed)} of {len(closure(runs))} runs failed or were skipped; tracebacks are in "
+            f"{store.root / 'failures'}; the same command tries them again",
+            file=sys.stderr,
+        )
+    try:
+        result = study.analyze(outcome.records)
+    except ValueError as error:
+        if outcome.failed:  # too little is left to say anything: the failures above are the message
+            print(f"disobey: no report: {error}", file=sys.stderr)
+            return 1
+        raise
+    page = publish(result, folder_of(study, options.out), outcome)
+    if options.json:
+        sys.stdout.write(result.to_json())
+    elif not options.quiet:
+        _tell(result, page)
+    return 1 if outcome.failed else 0
+
+
+def publish(result: Result, folder: Path, outcome: Outcome) -> Path:
+    """Writes result.json, provenance.json, report.html and the figures; the report's path."""
+    from disobey.records.files import write_text
+    from disobey.reports.page import write
+
+    provenance = stamp() | {"cost": _cost(outcome)}
+    result.write(folder / "result.json")
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
+    return write(result, folder, provenance)
+
+
+def folder_of(study: Study, out: Path) -> Path:
+    """The report's folder: one for the default settings, one for every other setting."""
+    changed = {f.name: getattr(study, f.name) for f in fields(study)} != {  # type: ignore[arg-type]
+        f.name: f.default
+        for f in fields(study)  # type: ignore[arg-type]
+    }
+    if not changed:
+        return out / "reports" / study.name
+    text = json.dumps(encode(study), sort_keys=True, default=str)
+    return out / "reports" / f"{study.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
+    names = ", ".join(STUDIES)
+    if not argv or argv[0].startswith("-"):
+        if argv and argv[0] in ("-h", "--help"):
+            print(f"usage: disobey run STUDY [OPTIONS]\n\nstudies: {names}\n`disobey run STUDY --help` for its options")
+            raise SystemExit(0)
+        raise ValueError(f"expected a study after 'run': {names}; came {argv[0] if argv else 'nothing'!r}")
+    if argv[0] not in STUDIES:
+        near = difflib.get_close_matches(argv[0], STUDIES, 1)
+        raise ValueError(
+            f"expected a study out of {names}; came {argv[0]!r}; "
+            + (f"did you mean {near[0]!r}?" if near else "see disobey list")
+        )
+    return STUDIES[argv[0]], list(argv[1:])
+
+
+def _start(kind: type[Study], argv: list[str]) -> Study:
+    """The defaults that options change: the study's own, its smoke test's, or a preset's."""
+    if "--smoke" in argv:
+        return kind.smoke()
+    names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
+    names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]
+    if not names:
+        return kind()
+    if names[-1] not in kind.presets:
+        known = ", ".join(kind.presets) or "none"
+        raise ValueError(f"expected a preset of {kind.name} ({known}); came {names[-1]!r}")
+    return kind(**kind.presets[names[-1]])
+
+
+def _forecast(study: Study, runs: list[Run], store: Store) -> str:
+    """What a dry run prints: how many runs of which kind, how many of them are there."""
+    ordered = closure(runs)
+    there = {run for run in ordered if store.find(run.id, encode(run.recipe)) is not None}
+    counts = Counter(run.recipe.name or "run" for run in ordered)
+    missing = Counter(run.recipe.name or "run" for run in ordered if run not in there)
+    width = max(map(len, counts))
+    lines = [f"{study.name}: {len(ordered)} runs, {len(there)} there already, {len(ordered) - len(there)} to train"]
+    lines += [f"  {name:<{width}}  {n:>4} runs, {missing[name]:>4} to train" for name, n in counts.items()]
+    steps = sum(run.recipe.optim.steps for run in ordered if run not in there)
+    lines.append(f"  {steps:,} training steps; report in {folder_of(study, store.root)}")
+    return "\n".join(lines)
+
+
+def _cost(outcome: Outcome) -> dict[str, float]:
+    trained = [record.cost for run, record in outcome.records.items() if run not in outcome.reused]
+    return {
+        "runs": len(outcome.records),
+        "reused": len(outcome.reused),
+        "failed": len(outcome.failed),
+        "cpu_seconds": round(sum(cost["cpu_seconds"] for cost in trained), 1),
+        "cpu_seconds_with_reused": round(sum(r.cost["cpu_seconds"] for r in outcome.records.values()), 1),
+    }
+
+
+def _tell(result: Result, page: Path) -> None:
+    from disobey.reports.summary import summary_lines
+
+    print("\n".join(summary_lines(result)))
+    print(f"\nreport: {page}")

@@ -1,0 +1,70 @@
+"""Shipped choices: which models and how long a training, by kind of data. Chosen on validation splits.
+
+Their keys are pinned by a test: changing one is a new recipe, not a correction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from disobey.data.dataset import Kind
+from disobey.models.build import ModelSpec
+from disobey.training.recipe import OptimSpec
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a study uses where the user names nothing: a teacher, a smaller and a larger student, a budget."""
+
+    teacher: ModelSpec
+    small: ModelSpec
+    large: ModelSpec
+    optim: OptimSpec
+
+
+DEFAULTS: dict[Kind, Defaults] = {
+    "image": Defaults(
+        ModelSpec("cnn", width=16), ModelSpec("cnn", width=8), ModelSpec("cnn", width=32), OptimSpec(lr=5e-3, steps=500)
+    ),
+    "text": Defaults(
+        ModelSpec("text-bag"),
+        ModelSpec("text-bag", width=16),
+        ModelSpec("text-transformer"),
+        OptimSpec(lr=5e-3, steps=500),
+    ),
+    "features": Defaults(
+        ModelSpec("mlp", width=128),
+        ModelSpec("mlp", width=16),
+        ModelSpec("mlp", width=512),
+        OptimSpec(lr=3e-3, steps=500),
+    ),
+}
+
+
+def model_spec(text: str) -> ModelSpec:
+    """A model in one word: ``NAME``, ``NAME:WIDTH`` or ``NAME:WIDTHxDEPTH``; ``hf:NAME`` and ``FILE.py:FACTORY`` as they are.
+
+    >>> model_spec("mlp:128x2")
+    ModelSpec(name='mlp', width=128, depth=2, dropout=0.0, weights=True, fingerprint='')
+    """
+    sized = re.fullmatch(r"([\w-]+)(?::(\d+)(?:x(\d+))?)?", text)
+    if sized is None or text.startswith("hf:"):
+        return ModelSpec(text)
+    name, width, depth = sized.groups()
+    return ModelSpec(name, width=int(width) if width else None, depth=int(depth) if depth else None)
+
+
+def spec_text(spec: ModelSpec) -> str:
+    """The word that `model_spec` reads.
+
+    >>> spec_text(ModelSpec("mlp", width=128, depth=2))
+    'mlp:128x2'
+    """
+    size = "" if spec.width is None else f":{spec.width}" + ("" if spec.depth is None else f"x{spec.depth}")
+    return spec.name + size
+
+
+def budget(base: OptimSpec, **changes: object) -> OptimSpec:
+    """``base`` with the given fields changed; None leaves a field as it is."""
+    return replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
