@@ -56,6 +56,8 @@ def matched_progress_gap(
         raise ValueError("expected times >= 0, at most one of the two infinite")
     if not 0 <= kd_weight <= 1:
         raise ValueError(f"expected a distillation weight in [0, 1]; got {kd_weight}")
+    if kd_weight == 0:
+        return np.zeros(top.shape)  # the labels' own path, whatever the teacher
     ratio = lower / top
     # Early on the linear parts cancel between the learned fractions, later between the exponents.
     early = np.log1p(-_learned(lower, teacher, student, kd_weight))
@@ -153,6 +155,6 @@ def _log_rest(rate: NDArray, teacher: NDArray, student: NDArray, weight: float) 
     student_first = np.log1p(weight * lag * -np.expm1(-first))
     scaled = lag * ((1 - weight) - weight * np.expm1(-first))
     rest = weight + scaled
-    safe = np.maximum(rest, np.finfo(float).tiny)
-    teacher_first = np.where(rest < 0.5, np.log(safe), np.log1p(scaled - (1 - weight)))
+    # rest >= weight > 0; log1p where rest is near 1, which is the only place where log would lose digits.
+    teacher_first = np.where(rest < 0.5, np.log(rest), np.log1p(np.maximum(scaled - (1 - weight), -0.5)))
     return np.where(a <= b, student_first, teacher_first)
