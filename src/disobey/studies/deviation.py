@@ -386,7 +386,9 @@ def _gain_chart(settings: list[Setting], evidence: Mapping) -> Chart:
     rows = []
     for s in settings:
         label = f"{s.student}, τ={s.temperature:g}" + (", early teacher" if s.early else "")
-        rows.append((label, "student − twin", f"{s.noise:.0%} noise", evidence[s, "test"].difference("student_accuracy")))
+        rows.append(
+            (label, "student − twin", f"{s.noise:.0%} noise", evidence[s, "test"].difference("student_accuracy"))
+        )
     return pictures.estimates_chart(
         rows,
         "gain",

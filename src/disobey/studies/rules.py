@@ -49,6 +49,17 @@ def above_one_and_twin(
     return _both(name, text, student, minus_twin, 1, 1.0, rule, source, setting)
 
 
+def most_recovered(name: str, text: str, share: Estimate, source: str, setting: str = "") -> Claim:
+    """Supported where the share's interval lies above one half, refuted where below; undefined shares decide nothing."""
+    rule = (
+        "supported: the interval of the share lies above 0.5; refuted: below 0.5; inconclusive where it holds 0.5 or where "
+        "the gain's own interval does not lie above 0, so that there is nothing to share"
+    )
+    verdicts: dict[int, Verdict] = {1: "supported", -1: "refuted", 0: "inconclusive"}
+    note = "" if share.known else "Undefined: the gain of distillation is not surely above 0."
+    return Claim(text, source, verdicts[side(share, 0.5)], (share,), rule, name, setting, note)
+
+
 def _both(
     name: str,
     text: str,
