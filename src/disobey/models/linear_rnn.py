@@ -63,14 +63,20 @@ def linear_recurrence(
         if initial.shape != inputs[:, 0].shape:
             raise ValueError(f"expected initial {tuple(inputs[:, 0].shape)}, got {tuple(initial.shape)}")
         initial = initial.to(dtype).contiguous()
+    if torch.compiler.is_compiling():  # the operator chooses when it runs: nothing to trace here
+        return _compiled(decay, inputs, initial, reverse, backend)
+    name = _chosen(backend, inputs)
+    return _Scan.apply(decay, inputs, initial, reverse, name)  # the custom operator's dispatch costs more
+
+
+def _chosen(backend: str, inputs: Tensor) -> str:
+    """The backend to run, checked."""
     name = scan_backend(inputs) if backend == "auto" else backend
     if name == "cpp" and (inputs.device.type != "cpu" or scan_cpu.kernel() is None):
         raise ValueError(f"backend 'cpp' needs CPU tensors and a C++ compiler; got {inputs.device}; try 'auto'")
     if name not in ("cpp", "triton", "loop"):
         raise ValueError(f"expected backend auto, cpp, triton or loop, got {name!r}")
-    if torch.compiler.is_compiling():
-        return _compiled(decay, inputs, initial, reverse, name)
-    return _Scan.apply(decay, inputs, initial, reverse, name)  # the custom operator's dispatch costs more
+    return name
 
 
 def _forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool, backend: str) -> Tensor:
@@ -158,14 +164,15 @@ class _Scan(torch.autograd.Function):
 @torch.library.custom_op("disobey::linear_recurrence", mutates_args=())
 def _compiled(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool, backend: str) -> Tensor:
     """What torch.compile sees: one opaque operator instead of an unrolled loop."""
-    return _forward(decay.contiguous(), inputs.contiguous(), initial, reverse, backend)
+    return _forward(decay.contiguous(), inputs.contiguous(), initial, reverse, _chosen(backend, inputs))
 
 
 @torch.library.custom_op("disobey::linear_recurrence_backward", mutates_args=())
 def _compiled_backward(
     decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _backward(decay.contiguous(), states.contiguous(), initial, grad, reverse, backend)
+    name = _chosen(backend, states)
+    return _backward(decay.contiguous(), states.contiguous(), initial, grad, reverse, name)
 
 
 @_compiled.register_fake

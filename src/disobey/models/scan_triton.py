@@ -38,7 +38,7 @@ if AVAILABLE:
             state = tl.load(initial + (row * chunks + chunk) * width + column, mask=inside, other=0.0)
         for i in range(CHUNK):
             t = chunk * CHUNK + i
-            alive = inside & (t < steps)
+            alive = inside & (t + tl.zeros_like(column) < steps)
             place = t
             if REVERSE:
                 place = steps - 1 - t
@@ -61,7 +61,7 @@ if AVAILABLE:
         product = tl.full((BLOCK,), 1.0, dtype=lasts.dtype.element_ty)
         for i in range(CHUNK):
             t = chunk * CHUNK + i
-            alive = inside & (t < steps)
+            alive = inside & (t + tl.zeros_like(column) < steps)
             place = t
             if REVERSE:
                 place = steps - 1 - t
