@@ -281,8 +281,8 @@ def _accepted(factory: Callable, name: str, known: dict[str, Any], chosen: dict[
     """Those of ``known`` that the factory takes, and all of ``chosen``, which the user asked for."""
     parameters = inspect.signature(factory).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = {key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if not anything and (extra := sorted(set(chosen) - taken)):
+    taken = [key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not anything and (extra := sorted(set(chosen) - set(taken))):
         raise ValueError(f"{name!r} takes no {', '.join(extra)}; it takes: {', '.join(taken) or 'nothing'}")
     offered = {**known, **chosen}
     required = {key for key, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
