@@ -11,8 +11,7 @@ are finite. A target that is softened already goes in as T times its log-probabi
 
 Three ways to the same numbers, slowest first (benchmarks/losses.py has the ratios):
 `LOSSES[name](logits, targets, temperature=T)`; `kl_prepared(logits, soft_targets(table, T)[rows])` for cached teachers;
-`kl_with_gradient`, which gives the derivative itself, for ``logits.backward(weight * gradient / B)`` without a graph of
-the loss.
+`kl_with_gradient`, which gives the derivative itself, for ``logits.backward(gradient)`` without a graph of the loss.
 """
 
 from __future__ import annotations
@@ -204,15 +203,17 @@ def distillation(
 class SoftTargets:
     """A teacher's answers, softened once for the whole table. Index it with a batch's rows.
 
-    probs: ``(N, C)`` softmax(t/T). negative_entropy: ``(N,)`` Σ p log p, in nats, without T².
+    probs: ``(N, C)`` softmax(t/T). constant: ``(N,)`` T² Σ p log p, the part of the loss that no student changes.
     """
 
     probs: Tensor
-    negative_entropy: Tensor
+    constant: Tensor
     temperature: float
 
     def __getitem__(self, rows) -> SoftTargets:
-        return SoftTargets(self.probs[rows], self.negative_entropy[rows], self.temperature)
+        if isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.int64:  # half the time of indexing
+            return SoftTargets(self.probs.index_select(0, rows), self.constant.index_select(0, rows), self.temperature)
+        return SoftTargets(self.probs[rows], self.constant[rows], self.temperature)
 
 
 @torch.no_grad()
@@ -223,7 +224,7 @@ def soft_targets(targets: Tensor, temperature: float = 1.0) -> SoftTargets:
     tensor([[0.7311, 0.2689]])
     """
     probs = torch.softmax(_scaled(targets, temperature), -1)
-    return SoftTargets(probs, torch.xlogy(probs, probs).sum(-1), temperature)
+    return SoftTargets(probs, torch.xlogy(probs, probs).sum(-1) * temperature**2, temperature)
 
 
 def kl_prepared(logits: Tensor, soft: SoftTargets) -> Tensor:
@@ -233,50 +234,54 @@ def kl_prepared(logits: Tensor, soft: SoftTargets) -> Tensor:
     tensor([0.1927])
     """
     log_q = torch.log_softmax(_scaled(logits, soft.temperature, soft.probs.dtype), -1)
-    return _squared(soft.temperature, soft.negative_entropy - (soft.probs * log_q).sum(-1), logits)
+    value = torch.sub(soft.constant, torch.linalg.vecdot(soft.probs, log_q), alpha=soft.temperature**2)
+    return value.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-@torch.no_grad()
-def kl_with_gradient(logits: Tensor, soft: SoftTargets) -> tuple[Tensor, Tensor]:
-    """Value ``(...)`` and derivative T(q − p) ``(..., C)`` of `kl_prepared`, without a graph.
+def kl_with_gradient(logits: Tensor, soft: SoftTargets, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Value ``(...)`` of `kl_prepared` and ``scale`` times its derivative T(q − p) ``(..., C)``, without a graph.
 
-    The cheapest way to train: ``value, gradient = kl_with_gradient(logits, soft)``, then
-    ``logits.backward(weight * gradient / B)``. Gradients of several terms add up before the one backward.
+    The cheapest way to train: ``value, gradient = kl_with_gradient(logits, soft, scale=weight / B)``, then
+    ``logits.backward(gradient)``. Gradients of several terms add up before the one backward.
 
     >>> kl_with_gradient(torch.tensor([[0.0, 0.0]]), soft_targets(torch.tensor([[0.8, 0.2]]).log()))[1]
     tensor([[-0.3000,  0.3000]])
     """
     temperature = soft.temperature
-    log_q = torch.log_softmax(_scaled(logits, temperature, soft.probs.dtype), -1)
-    value = soft.negative_entropy - torch.linalg.vecdot(soft.probs, log_q)
+    log_q = torch.log_softmax(_scaled(logits.detach(), temperature, soft.probs.dtype), -1)
+    value = torch.sub(soft.constant, torch.linalg.vecdot(soft.probs, log_q), alpha=temperature**2)
     gradient = log_q.exp_().sub_(soft.probs)
-    if temperature != 1.0:
-        gradient.mul_(temperature)
-    return _squared(temperature, value, logits), gradient.to(logits.dtype)
+    return _as_given(value, gradient, temperature * scale, logits)
 
 
-@torch.no_grad()
 def label_cross_entropy_with_gradient(
-    logits: Tensor, labels: Tensor, *, smoothing: float = 0.0, temperature: float = 1.0
+    logits: Tensor, labels: Tensor, *, smoothing: float = 0.0, temperature: float = 1.0, scale: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Value and derivative of `label_cross_entropy`, without a graph; every label must be a class (no −100).
+    """Value of `label_cross_entropy` and ``scale`` times its derivative, without a graph; labels are classes (no −100).
 
     >>> label_cross_entropy_with_gradient(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     (tensor([0.6931]), tensor([[ 0.5000, -0.5000]]))
     """
     _check_smoothing(smoothing)
-    log_q = _log_softmax(logits, temperature)
+    log_q = _log_softmax(logits.detach(), temperature)
     index = labels.unsqueeze(-1)
-    value = log_q.gather(-1, index).squeeze(-1).mul_(smoothing - 1)
+    value = log_q.gather(-1, index).squeeze(-1).mul_((smoothing - 1) * temperature**2)
     if smoothing:
-        value.sub_(log_q.mean(-1), alpha=smoothing)
+        value.sub_(log_q.mean(-1), alpha=smoothing * temperature**2)
     gradient = log_q.exp_()
     if smoothing:
         gradient.sub_(smoothing / logits.shape[-1])
-    gradient.scatter_add_(-1, index, gradient.new_full((), smoothing - 1).expand(index.shape))
-    if temperature != 1.0:
-        gradient.mul_(temperature)
-    return _squared(temperature, value, logits), gradient.to(logits.dtype)
+    gradient.scatter_(-1, index, smoothing - 1, reduce="add")  # one entry a row: no two adds meet
+    return _as_given(value, gradient, temperature * scale, logits)
+
+
+def _as_given(value: Tensor, gradient: Tensor, factor: float, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient times a factor; both back in the student's precision (the value in float32 at least)."""
+    if factor != 1.0:
+        gradient.mul_(factor)
+    if gradient.dtype != logits.dtype:
+        value, gradient = value.to(torch.promote_types(logits.dtype, torch.float32)), gradient.to(logits.dtype)
+    return value, gradient
 
 
 def _check_temperature(temperature: float) -> None:
@@ -298,7 +303,8 @@ def _scaled(logits: Tensor, temperature: float, dtype: torch.dtype | None = None
     if dtype is None:
         wide = temperature > _FLOAT64_ABOVE and logits.device.type != "mps"
         dtype = torch.float64 if wide else torch.promote_types(logits.dtype, torch.float32)
-    logits = logits.to(dtype)
+    if logits.dtype != dtype:
+        logits = logits.to(dtype)
     return logits if temperature == 1.0 else logits / temperature
 
 
