@@ -61,9 +61,7 @@ class SelectiveLayer(nn.Module):
     it can express is the recurrence's doing. Matrix state ``(B, N, D)``.
     """
 
-    def __init__(
-        self, d_model: int, d_inner: int | None = None, *, d_state: int = 8, signed: bool = False
-    ) -> None:
+    def __init__(self, d_model: int, d_inner: int | None = None, *, d_state: int = 8, signed: bool = False) -> None:
         super().__init__()
         self.d_inner, self.d_state, self.signed = d_inner or 2 * d_model, d_state, signed
         self.to_inner = nn.Linear(d_model, (4 if signed else 3) * self.d_inner + 2 * d_state)

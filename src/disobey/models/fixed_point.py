@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from .householder_walk import householder_walk
 from .linear_rnn import linear_recurrence
 from .mixers import Complement, HouseholderMixer, Mixer, build_mixer
-from .solvers import Exact, Gradient, Iterate, Solve
+from .solvers import Exact, Gradient, Iterate, Solve, diagonal
 
 SolverLike = str | Exact | Iterate
-UNROLLED = 64  # longest sequence whose exact walk torch.compile unrolls; longer ones run eagerly
 
 
 def build_solver(solver: SolverLike, max_iter: int, tol: float, gradient: Gradient) -> Exact | Iterate:
@@ -110,9 +109,7 @@ class FixedPointRNN(nn.Module):
                 return linear_recurrence(decay, (1 - decay) * target, first)
 
             def walk() -> Tensor:
-                long = drive.shape[1] > UNROLLED and torch.compiler.is_compiling()
-                run = torch.compiler.disable(self._walk) if long else self._walk
-                return run(decay, drive, features, first)
+                return self._walk(decay, drive, features, first)
 
             states, self.last_solve = self.solver(sweep, walk, torch.zeros_like(drive))
         return self.to_output(states * gate), states[:, -1]
@@ -122,7 +119,7 @@ class FixedPointRNN(nn.Module):
         decay, drive, gate, features = self._project(x)
         state = drive.new_zeros(len(x), self.d_inner) if state is None else state.to(drive.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            if isinstance(self.solver, Iterate) and self.solver.max_iter == 1:
+            if diagonal(self.solver):
                 mixed = self._complement(features, torch.zeros_like(state))
                 state = decay * state + (1 - decay) * (drive - mixed.apply(drive))
             else:

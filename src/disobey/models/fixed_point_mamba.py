@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .fixed_point import SolverLike, build_solver, shifted, unit_rms
 from .linear_rnn import linear_recurrence
 from .mixers import Complement, build_mixer
-from .solvers import Gradient, Solve
+from .solvers import Gradient, Solve, diagonal
 
 Reads = tuple[str, ...]
 State = tuple[Tensor, Tensor]  # H (B, N, D) and the last output of the recurrence (B, D)
@@ -89,8 +89,9 @@ class FixedPointMamba(nn.Module):
 
             outputs, self.last_solve = self.solver(sweep, walk, torch.zeros_like(now[1]))
             # the matrix states of the solution, for whoever continues from here
-            keys, _, mixed = self._selected(now, self._previous(shifted(outputs, first)))
-            matrices, _ = self._matrices(now, keys, mixed, outputs, matrix)
+            basis = torch.zeros_like(outputs) if diagonal(self.solver) else outputs
+            keys, _, mixed = self._selected(now, self._previous(shifted(basis, first)))
+            matrices, _ = self._matrices(now, keys, mixed, basis, matrix)
         y = self._finish(outputs, now[1], gate, shifted(outputs, first))
         return y, (matrices[:, -1], outputs[:, -1])
 
@@ -146,11 +147,16 @@ class FixedPointMamba(nn.Module):
     def _advance(self, now: tuple[Tensor, ...], matrix: Tensor, last: Tensor) -> State:
         """H and y of one position: one linear solve, or with the norm in the loop its own iteration."""
         decay, drive = now[0], now[1]
-        keys, readouts, mixed = self._selected(now, self._previous(last))
+        unmixed = diagonal(self.solver)
+        keys, readouts, mixed = self._selected(now, self._previous(torch.zeros_like(last) if unmixed else last))
         kept = decay.unsqueeze(-2) * matrix
         remembered = torch.einsum("bn,bnd->bd", readouts, kept)
         gain = (keys * readouts).sum(-1, keepdim=True) * (1 - decay)
         output = torch.zeros_like(drive)
+        if unmixed:
+            target = drive - mixed.apply(drive)
+            output = self._emit(remembered + gain * target, target)
+            return kept + keys.unsqueeze(-1) * ((1 - decay) * target).unsqueeze(-2), output
         if self.norm == "after":
             # w = y - u reads w = (remembered + gain u - u) + gain P w
             output = drive + mixed.solve(gain, remembered + gain * drive - drive)

@@ -30,6 +30,7 @@ class Solve:
 class Exact:
     """Walk through time, solving each step exactly: T steps, no tolerance, gradients by autograd."""
 
+    @torch.compiler.disable  # it would unroll T steps; the layers around it compile
     def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
         states = walk()
         finite = torch.isfinite(states.detach()).flatten(1).all(1)
@@ -103,13 +104,16 @@ class Iterate:
         if kept < self.max_iter:
             with torch.no_grad():
                 states, solve = self.repeat(sweep, start, self.max_iter - kept)
-        if solve is not None and self.tol > 0 and bool(solve.converged.all()):
-            kept = min(self.unroll, self.max_iter)
         last = states
         for _ in range(kept):
             last, states = states, sweep(states)
         used = kept + (solve.iterations if solve else 0)
         return states, self._report(used, states.detach(), last.detach())
+
+
+def diagonal(solver: Exact | Iterate) -> bool:
+    """Whether this solver leaves the recurrence diagonal: one sweep from zero never mixes the states."""
+    return isinstance(solver, Iterate) and solver.max_iter == 1
 
 
 def relative_change(states: Tensor, last: Tensor) -> Tensor:
