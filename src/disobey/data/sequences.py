@@ -253,9 +253,10 @@ def read_words(path: Path) -> Sequences:
     """
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = {name: [k for k in rows[0] if k and k.strip() in (name, name + "s")] for name in ("input", "target")}
+    header = list(rows[0]) if rows else []
+    columns = {name: [k for k in header if k and k.strip() in (name, name + "s")] for name in ("input", "target")}
     if not rows or not all(columns.values()):
-        raise ValueError(f"expected columns input and target in {path}, got {list(rows[0]) if rows else 'no rows'}")
+        raise ValueError(f"expected columns input and target in {path}, got {header or 'no rows'}")
     read = {name: [[int(i) for i in row[found[0]].split()] for row in rows] for name, found in columns.items()}
     lengths = {len(word) for words in read.values() for word in words}
     if len(lengths) != 1:
