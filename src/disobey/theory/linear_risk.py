@@ -220,15 +220,18 @@ def optimal_stopping(
         return excess_risk(*problem, teacher * progress(spectrum, time))
 
     grid = np.concatenate([[0.0], time_grid(spectrum, points), [np.inf]])
-    best = int(np.argmin(risk(grid)))
+    risks = risk(grid)
+    best = int(np.argmin(risks))
+    if risks[-1] <= risks[best] * (1 + 1e-12):
+        best = len(grid) - 1  # a tie with training forever: the finite time only shows where rounding ends
     if 1 < best < len(grid) - 2:
         limits = np.log(grid[[best - 1, best + 1]])
         found = minimize_scalar(
             lambda log_time: float(risk(np.exp(log_time))), bounds=limits, method="bounded", options={"xatol": 1e-10}
         )
-        if found.fun < risk(grid[best]):
+        if found.fun < risks[best]:
             return Stopping(teacher_time, float(np.exp(found.x)), float(found.fun))
-    return Stopping(teacher_time, float(grid[best]), float(risk(grid[best])))
+    return Stopping(teacher_time, float(grid[best]), float(risks[best]))
 
 
 def optimal_pair(
