@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from disobey.records.results import Cell, Estimate
 
 MISSING = "–"
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MINUS = "−"
+
+
+def without_controls(text: str) -> str:
+    """``text`` without what HTML and XML forbid (control characters, half characters): a class may be called anything.
+
+    >>> without_controls("a\\x00b")
+    'ab'
+    """
+    return _FORBIDDEN.sub("", text)
 
 
 def number(value: float | int | None, decimals: int | None = None) -> str:

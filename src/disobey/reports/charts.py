@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-import textwrap
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,31 +16,16 @@ import altair as alt
 
 from disobey.records.results import Chart
 from disobey.reports import palette
-from disobey.reports.frames import FACET_LABEL, FACET_RULE, POINT, RULE, Frame, Row, Span, bounds, frame
-from disobey.reports.histogram import FROM, binned, split_by_color, thresholds
-from disobey.reports.rules import is_diagonal, rule_rows, undrawn
+from disobey.reports.frames import FACET_LABEL, FACET_RULE, POINT, RULE, RULE_LABEL, Frame, Row, Span, bounds, frame
+from disobey.reports.histogram import FROM, binned, split_by_color
+from disobey.reports.layout import SPACING, Layout, fitted, label_room, layout_of, title_lines
+from disobey.reports.rules import clean_rules, is_diagonal, rule_rows, undrawn
 
 WIDTH = 720  # of the SVG file, in CSS pixels
-_SPACING = 18  # between panels
-_NARROWEST = 168  # a panel that is narrower moves to the next line
+_MARKED = 16  # points of a line up to which each gets a mark
 _INK, _MUTED = palette.INK[0], palette.MUTED[0]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _RULE_DASHES = [[5, 4], [1, 0], [2, 3], [9, 3, 2, 3], [12, 4]]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What fitting a drawing to a width takes. Pixels, except ``aspect`` (height / width; 0: fixed height)."""
-
-    panels: int
-    across: int  # panels side by side where there is room
-    chrome: int  # width that axes and margins take
-    height: int
-    aspect: float = 0.0
-    widest: int = 2000
-    legend: int = 0  # width of a legend's entry; 0: no legend
-    spacing: int = _SPACING
-    narrowest: int = _NARROWEST
 
 
 @dataclass(frozen=True)
@@ -55,22 +40,6 @@ class Drawing:
     notes: tuple[str, ...]
 
 
-def fitted(layout: Layout, width: int) -> tuple[int, int, int]:
-    """(panels side by side, panel width, panel height) in ``width`` pixels.
-
-    >>> fitted(Layout(panels=3, across=3, chrome=80, height=300, aspect=1.0), 720)
-    (3, 201, 201)
-    >>> fitted(Layout(panels=3, across=3, chrome=80, height=300, aspect=1.0), 328)
-    (1, 248, 248)
-    """
-    across = max(1, min(layout.across, layout.panels))
-    while across > 1 and (width - layout.chrome - (across - 1) * layout.spacing) / across < layout.narrowest:
-        across -= 1
-    panel = math.floor((width - layout.chrome - (across - 1) * layout.spacing) / across)
-    panel = max(100, min(panel, layout.widest))
-    return across, panel, round(panel * layout.aspect) if layout.aspect else layout.height
-
-
 def specification(drawing: Drawing, width: int = WIDTH) -> dict[str, Any]:
     """Complete Vega-Lite of a drawing at a width, rows included."""
     across, panel, height = fitted(drawing.layout, width)
@@ -81,11 +50,14 @@ def specification(drawing: Drawing, width: int = WIDTH) -> dict[str, Any]:
         spec["columns"] = across
     if drawing.layout.legend:
         spec["config"]["legend"]["columns"] = max(1, (width - 40) // drawing.layout.legend)
+    if width < 480:
+        spec["config"]["legend"]["layout"] = {"top": {"direction": "vertical", "anchor": "start"}}
     return spec | {"datasets": {"rows": [dict(row) for row in drawing.rows]}}
 
 
 def drawing(chart: Chart) -> Drawing:
     """How a chart is drawn. Raises `ValueError` where it names columns that it does not hold."""
+    chart = replace(chart, rules=clean_rules(chart.rules))
     shape = frame(chart)
     diagonal = chart.kind == "scatter" and shape.x.numeric and shape.y.numeric and any(map(is_diagonal, chart.rules))
     if diagonal and not (shape.x.log or shape.y.log):
@@ -94,6 +66,7 @@ def drawing(chart: Chart) -> Drawing:
     shape = _with_rules_in_range(chart, shape)
     dense = chart.kind == "scatter" and len(shape.rows) >= FROM and shape.x.numeric and shape.y.numeric
     across = max(1, len(shape.panels))
+    whole = shape
     if dense:
         shape = binned(split_by_color(shape), 36 if len(shape.panels) > 2 else 48)
     flipped = chart.kind in ("interval", "bar") and _is_wordy(shape.x)
@@ -104,7 +77,10 @@ def drawing(chart: Chart) -> Drawing:
     view = alt.layer(*marks, *lines) if dense else alt.layer(*lines, *marks)
     rows = (*shape.rows, *rule_rows(chart.rules, shape))
     notes = (*shape.notes, *undrawn(chart.rules, shape))
-    layout = _layout(chart, shape, flipped, diagonal, across, dense)
+    if len(shape.panels) > max(1, across) and any(rule.facet for rule in chart.rules):
+        notes = (*notes, f"Labelled lines are those of all points, whatever “{whole.color_title}” is.")
+    side_by_side = bool(_dodge(chart, shape, flipped))
+    layout = layout_of(chart, shape, flipped, side_by_side, diagonal, across)
     return Drawing(chart.name, _dressed(view, shape, shape.x if flipped else shape.y), rows, shape.hover, layout, notes)
 
 
@@ -129,10 +105,6 @@ def _is_wordy(axis: Span) -> bool:
 # --- axes and scales ------------------------------------------------------------------------------------------------
 
 
-def _title(text: str, width: int = 34) -> list[str]:
-    return textwrap.wrap(text, width) or [""]
-
-
 def _position(kind: type, field: str, axis: Span, **more: Any) -> Any:
     """`alt.X` or `alt.Y` of one axis."""
     if not axis.numeric:
@@ -141,36 +113,41 @@ def _position(kind: type, field: str, axis: Span, **more: Any) -> Any:
             field=field,
             type="nominal",
             sort=list(axis.levels),
-            title=_title(axis.title),
+            title=title_lines(axis.title),
             axis=alt.Axis(labelOverlap="greedy", grid=False, labelAngle=0, domain=False, ticks=False, labelPadding=6),
             **more,
         )
-    scale = alt.Scale(type="log" if axis.log else "linear", domain=list(axis.domain), nice=False, zero=False)
+    zero: dict[str, Any] = {} if axis.log else {"zero": False}
+    scale = alt.Scale(type="log" if axis.log else "linear", domain=list(axis.domain), nice=False, **zero)
     shown = alt.Axis(labelOverlap=True, labelFlush=False, tickCount=5)
     if axis.ticks and field == "x":
         shown = alt.Axis(labelOverlap=True, labelFlush=False, values=list(axis.ticks), format="~g")
     elif axis.log:
         shown = alt.Axis(labelOverlap=True, labelFlush=False, format="~g")
-    return kind(field=field, type="quantitative", title=_title(axis.title), scale=scale, axis=shown, **more)
+    return kind(field=field, type="quantitative", title=title_lines(axis.title), scale=scale, axis=shown, **more)
 
 
-def _axes(shape: Frame, flipped: bool) -> dict[str, Any]:
+def _axes(shape: Frame, flipped: bool, **y: Any) -> dict[str, Any]:
+    """Both positions; what is said of ``y`` goes with the values, wherever they lie."""
     if flipped:
-        return {"x": _position(alt.X, "y", shape.y), "y": _position(alt.Y, "x", shape.x)}
-    return {"x": _position(alt.X, "x", shape.x), "y": _position(alt.Y, "y", shape.y)}
+        return {"x": _position(alt.X, "y", shape.y, **y), "y": _position(alt.Y, "x", shape.x)}
+    return {"x": _position(alt.X, "x", shape.x), "y": _position(alt.Y, "y", shape.y, **y)}
 
 
 def _color_is_x(chart: Chart) -> bool:
     return chart.color is not None and chart.color.column == chart.x.column
 
 
-def _series(chart: Chart, shape: Frame, *channels: str) -> dict[str, Any]:
+def _series(chart: Chart, shape: Frame, *channels: str, stroke: bool = False) -> dict[str, Any]:
     """Colour, and beside it shape or dash, of every level; one legend for all of them."""
     if not shape.colors:
         return {"color": alt.value(palette.SERIES[0][0])}
     colours, shapes, dashes = palette.series_styles(list(shape.colors))
     domain = list(shape.colors)
-    legend = None if _color_is_x(chart) else alt.Legend(symbolLimit=14, titleLimit=600)
+    plain: dict[str, Any] = {} if chart.kind == "bar" else {"symbolStrokeWidth": 0}
+    if stroke:
+        plain = {"symbolType": "stroke", "symbolSize": 300}
+    legend = None if _color_is_x(chart) else alt.Legend(symbolLimit=14, titleLimit=600, **plain)
     shared: dict[str, Any] = {"field": "c", "type": "nominal", "title": shape.color_title, "legend": legend}
     encoded: dict[str, Any] = {"color": alt.Color(scale=alt.Scale(domain=domain, range=colours), **shared)}
     if "shape" in channels:
@@ -211,33 +188,40 @@ def _points(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
 
 
 def _cells(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
-    steps = thresholds(max((row["n"] for row in shape.rows), default=2))
+    classes = list(shape.colors)
     ramp = [light for light, _ in palette.RAMP]
-    shades = [ramp[round(i * (len(ramp) - 1) / max(1, len(steps)))] for i in range(len(steps) + 1)]
-    color = alt.Color(
-        field="n",
-        type="quantitative",
-        title="examples in a cell",
-        scale=alt.Scale(type="threshold", domain=steps, range=shades),
-        legend=alt.Legend(gradientLength=min(260, 40 * len(shades)), gradientThickness=10),
-    )
+    shades = [ramp[round(i * (len(ramp) - 1) / max(1, len(classes) - 1))] for i in range(len(classes))]
+    legend = alt.Legend(symbolType="square", symbolSize=150)
+    scale = alt.Scale(domain=classes, range=shades)
+    color = alt.Color(field="c", type="nominal", title=shape.color_title, scale=scale, legend=legend)
     axes = _axes(shape, False)
     base = _base("cells").mark_rect(tooltip=_TOLD, stroke=None)
     return [base.encode(**axes, x2=alt.X2(field="x2"), y2=alt.Y2(field="y2"), color=color)]
 
 
 def _line(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
-    axes, series = _axes(shape, False), _series(chart, shape)
+    few = _longest_line(shape) <= _MARKED
+    axes, series = _axes(shape, False), _series(chart, shape, stroke=not few)
     layers = []
     if any(row.get("l") is not None for row in shape.rows):
         edges = {"y": _position(alt.Y, "l", shape.y), "y2": alt.Y2(field="h")}
-        band = _base("band", POINT, " && isValid(datum.l) && isValid(datum.h)").mark_area(opacity=0.17)
+        band = _base("band").mark_area(opacity=0.17, invalid="break-paths-show-domains")
         layers.append(band.encode(**axes | edges, **series))
     # A gap in the numbers stays a gap in the line.
     line = _base("line").mark_line(strokeWidth=2, invalid="break-paths-show-domains")
-    layers.append(line.encode(**axes, **_series(chart, shape, "dash")))
-    dots = _base("dots", POINT, " && isValid(datum.y)").mark_point(filled=True, size=46, opacity=1, tooltip=_TOLD)
-    return [*layers, dots.encode(**axes, **_series(chart, shape, "shape"))]
+    layers.append(line.encode(**axes, **_series(chart, shape, "dash", stroke=not few)))
+    dots = _base("dots", POINT, " && isValid(datum.y)")
+    if few:
+        dots = dots.mark_point(filled=True, size=46, opacity=1, tooltip=_TOLD)
+        return [*layers, dots.encode(**axes, **_series(chart, shape, "shape"))]
+    # Marks would hide a long line's dashes; unseen ones still answer a pointer.
+    dots = dots.mark_point(filled=True, size=46, opacity=0, tooltip=_TOLD)
+    return [*layers, dots.encode(**axes)]
+
+
+def _longest_line(shape: Frame) -> int:
+    lengths = Counter((row.get("c"), row.get("p")) for row in shape.rows)
+    return max(lengths.values(), default=0)
 
 
 def _whisker(chart: Chart, shape: Frame, flipped: bool, color: Any) -> list[alt.Chart]:
@@ -258,7 +242,7 @@ def _interval(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
 
 def _bar(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
     bars = _base("bars").mark_bar(tooltip=_TOLD, stroke=_INK, strokeWidth=0.6)
-    bars = bars.encode(**_axes(shape, flipped), **_series(chart, shape), **_dodge(chart, shape, flipped))
+    bars = bars.encode(**_axes(shape, flipped, stack=None), **_series(chart, shape), **_dodge(chart, shape, flipped))
     return [bars, *_whisker(chart, shape, flipped, alt.value(_MUTED))]
 
 
@@ -271,7 +255,7 @@ def _heatmap(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
         ramp, domain = palette.RAMP, [low, high if high > low else low + 1.0]
     title = shape.color_title
     scale = alt.Scale(type="quantize", domain=domain, range=[light for light, _ in ramp], nice=False)
-    legend = alt.Legend(gradientLength=220, gradientThickness=10, format="~g", titleLimit=600)
+    legend = alt.Legend(gradientLength=240, gradientThickness=10, format="~g", titleLimit=600)
     color = alt.Color(field="v", type="quantitative", title=title, scale=scale, legend=legend)
     axes = _axes(shape, False)
     known = " && isValid(datum.v)"
@@ -285,8 +269,8 @@ def _heatmap(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
         layers.append(_base("numbers", POINT, known).mark_text(fontSize=11).encode(**axes, text=text, color=ink))
     elif low < 0 < high:
         # On a grey printer both ends of the ramp are dark: a dot says "below zero".
-        dots = _base("below", POINT, " && datum.v < 0").mark_point(filled=True, size=5, opacity=0.9)
-        layers.append(dots.encode(**axes, color=alt.value(palette.EDGE[0])))
+        dots = _base("below", POINT, " && datum.v < 0").mark_point(filled=True, size=16, opacity=1)
+        layers.append(dots.encode(**axes, color=alt.value(palette.ON_WEAK[0])))
     return layers
 
 
@@ -303,7 +287,10 @@ def _rule_layers(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
         for kind in (RULE, FACET_RULE):
             base = _base(f"across{kind}", kind).mark_rule(strokeDash=[5, 4], color=_MUTED, strokeWidth=1.2)
             layers.append(base.encode(**value))
-        return layers
+        place: dict[str, Any] = {"align": "center", "dy": -3} if flipped else {"align": "right", "dy": -4}
+        label = _base("labels", RULE_LABEL).mark_text(baseline="bottom", fontSize=11, color=_MUTED, **place)
+        far = {"y": alt.value(0)} if flipped else {"x": alt.value("width")}
+        return [*layers, label.encode(**value, **far, text=alt.Text(field="r", type="nominal"))]
     axes = {"x": _position(alt.X, "x", shape.x), "y": _position(alt.Y, "y", shape.y)}
     detail = alt.Detail(field="i", type="nominal")
     if common and chart.kind == "scatter":
@@ -311,13 +298,16 @@ def _rule_layers(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
         legend = alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeColor=_INK)
         scale = alt.Scale(domain=common, range=dashes)
         dash: dict[str, Any] = {"strokeDash": alt.StrokeDash(field="r", type="nominal", scale=scale, legend=legend)}
-        base = _base("across", RULE).mark_line(color=_INK, strokeWidth=1.4, clip=True)
+        base = _base("across", RULE).mark_line(color=_INK, strokeWidth=1.4)
         layers.append(base.encode(**axes, **dash, detail=detail))
     elif common:
-        base = _base("across", RULE).mark_line(color=_MUTED, strokeWidth=1.2, strokeDash=[5, 4], clip=True)
+        base = _base("across", RULE).mark_line(color=_MUTED, strokeWidth=1.2, strokeDash=[5, 4])
         layers.append(base.encode(**axes, detail=detail))
+        label = _base("labels", RULE_LABEL)
+        label = label.mark_text(align="right", baseline="bottom", dy=-4, fontSize=11, color=_MUTED)
+        layers.append(label.encode(**axes, text=alt.Text(field="r", type="nominal")))
     if any(rule.facet for rule in chart.rules) and shape.panels:
-        base = _base("fits", FACET_RULE).mark_line(color=_INK, strokeWidth=1.8, clip=True)
+        base = _base("fits", FACET_RULE).mark_line(color=_INK, strokeWidth=1.8)
         layers.append(base.encode(**axes, detail=detail))
         for line in range(sum(bool(rule.facet) for rule in chart.rules)):
             text = _base(f"label{line}", FACET_LABEL, f" && datum.j === {line}")
@@ -326,48 +316,19 @@ def _rule_layers(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
     return layers
 
 
-# --- layout ---------------------------------------------------------------------------------------------------------
-
-
-def _label_room(axis: Span) -> int:
-    """Pixels that a y axis' labels take: fixed, so that a panel's width is known before anything is drawn."""
-    if axis.numeric:
-        return 44
-    return min(124, 14 + round(6.3 * max(map(len, axis.levels), default=1)))
-
-
-def _layout(chart: Chart, shape: Frame, flipped: bool, square: bool, across: int, dense: bool) -> Layout:
-    side = shape.x if flipped else shape.y
-    chrome = _label_room(side) + 16 * len(_title(side.title)) + 34
-    legend = 30 + round(6.6 * max(map(len, shape.colors), default=0)) if shape.colors else 0
-    if chart.rules and chart.kind == "scatter":
-        legend = max(legend, 44 + round(6.6 * max(len(rule.label) for rule in chart.rules)))
-    panels = max(1, len(shape.panels))
-    if square:
-        return Layout(panels, across, chrome, 300, 1.0, 440, legend)
-    if chart.kind == "heatmap":
-        rows, columns = max(1, len(shape.y.levels)), max(1, len(shape.x.levels))
-        aspect = rows / columns if rows > 6 and columns > 6 else 0.0
-        return Layout(panels, across, chrome, min(480, max(90, 34 * rows)), aspect, 520 if aspect else 640)
-    if flipped:
-        step = max(24, 16 * max(1, len(shape.colors) if _dodge(chart, shape, flipped) else 1))
-        return Layout(panels, across, chrome, max(80, step * len(shape.x.levels)), 0.0, 900, legend)
-    return Layout(panels, min(across, 3), chrome, 230 if panels > 1 else 300, 0.0, 620, legend)
-
-
 def _dressed(view: Any, shape: Frame, side: Span) -> dict[str, Any]:
     """The view with its rows' name, its panels and its look, as plain JSON."""
     rows = alt.NamedData(name="rows")
     if shape.panels:
         header = alt.Header(title=None, labelFontSize=12, labelFontWeight=600, labelColor=_INK, labelPadding=6)
         facet = alt.Facet(field="p", type="nominal", sort=list(shape.panels), header=header)
-        chart: Any = view.facet(facet=facet, columns=3, data=rows, spacing=_SPACING)
+        chart: Any = view.facet(facet=facet, columns=3, data=rows, spacing=SPACING)
     else:
         chart = view.properties(data=rows)
     spec = chart.to_dict()
     spec["padding"] = {"left": 4, "right": 14, "top": 4, "bottom": 4}
     spec["background"] = palette.PAPER[0]
-    spec["config"] = _config(_label_room(side))
+    spec["config"] = _config(label_room(side))
     return spec
 
 
@@ -378,6 +339,7 @@ def _config(room: int) -> dict[str, Any]:
     return {
         "font": _FONT,
         "aria": False,
+        "lineBreak": "\n",
         "view": {"stroke": grid},
         "axis": axis,
         "axisY": {"minExtent": room, "maxExtent": room, "labelLimit": room - 8},

@@ -7,15 +7,16 @@ c (color), p (panel), l and h (low and high), v (a heat map's value), t0, t1, ..
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from disobey.records.results import Axis, Chart, Estimate
-from disobey.reports.cells import MISSING
+from disobey.reports.cells import MISSING, without_controls
 
 Row = dict[str, Any]
-POINT, RULE, FACET_RULE, FACET_LABEL = 0, 1, 2, 3  # what a row's k says it is
+POINT, RULE, FACET_RULE, FACET_LABEL, RULE_LABEL = 0, 1, 2, 3, 4  # what a row's k says it is
 _LONGEST = 160  # characters of a text that a hover tells
 
 
@@ -59,7 +60,7 @@ def plain(cell: Any) -> str | int | float | None:
         return float(f"{cell:.5g}") if math.isfinite(cell) else None
     if cell is None or isinstance(cell, int):
         return cell
-    text = str(cell)
+    text = without_controls(str(cell))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
@@ -80,7 +81,17 @@ def level(value: Any) -> str:
     """A category's name: ``4.0`` is "4", what is missing is a dash."""
     if value is None:
         return MISSING
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else " ".join(without_controls(str(value)).split()) or MISSING
+
+
+def lines(name: str, width: int = 18) -> str:
+    """A category's name in up to three lines for an axis; distinct names stay distinct.
+
+    >>> lines("languages, 20 % noise")
+    'languages, 20 %\\nnoise'
+    """
+    parts = textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*parts[:2], " ".join(parts[2:])]) if len(parts) > 2 else "\n".join(parts)
 
 
 def levels(values: Sequence[Any]) -> tuple[str, ...]:
@@ -116,7 +127,9 @@ def bounds(values: Sequence[Any], log: bool, *, pad: float = 0.04) -> tuple[floa
 def span(axis: Axis, values: Sequence[Any], extra: Sequence[Any] = (), *, nominal: bool = False) -> Span:
     """How an axis is laid out; ``extra`` numbers (bounds of bands, a bar's zero) must fit on it as well."""
     if nominal or axis.scale == "nominal" or not all_numbers(values):
-        return Span(axis.title, False, levels=levels([value for value in values if value is not None]))
+        return Span(
+            axis.title, False, levels=tuple(map(lines, levels([value for value in values if value is not None])))
+        )
     log = axis.scale == "log"
     distinct = sorted({value for value in values if value is not None})
     ticks = tuple(distinct) if len(distinct) <= 8 else ()
@@ -166,15 +179,18 @@ def frame(chart: Chart) -> Frame:
     >>> [(row["x"], row["y"]) for row in f.rows], f.notes
     ([('a', 1)], ('1 of 2 rows has no value here and is not drawn.',))
     """
+    chart = _with_clean_words(chart)
     heat = chart.kind == "heatmap"
     xs, ys = column(chart, chart.x.column), column(chart, chart.y.column)
     low, high = _whiskers(chart) if not heat else ([None] * len(xs), [None] * len(xs))
     x = span(chart.x, xs, nominal=heat or chart.kind == "bar")
     y = span(chart.y, ys, [*low, *high] + [0.0] * (chart.kind == "bar"), nominal=heat)
+    if chart.kind == "bar" and y.numeric and not y.log:
+        y = replace(y, domain=_from_zero(y.domain, [*ys, *low, *high]))
     fields: dict[str, list[Any]] = {"k": [POINT] * len(xs), "x": xs, "y": ys}
     for name, axis in (("x", x), ("y", y)):
         if not axis.numeric:
-            fields[name] = [None if value is None else level(value) for value in fields[name]]
+            fields[name] = [None if value is None else lines(level(value)) for value in fields[name]]
     if any(value is not None for value in low):
         fields |= {"l": low, "h": high}
     colors: tuple[str, ...] = ()
@@ -191,18 +207,36 @@ def frame(chart: Chart) -> Frame:
     every = [dict(zip(fields, cells, strict=True)) for cells in zip(*fields.values(), strict=True)]
     rows = tuple(row for row in every if _placed(row, x, y, keep_gaps=chart.kind == "line"))
     title = chart.color.title if chart.color is not None else ""
-    notes = _notes(len(every), len(rows))
+    notes = _notes(len(every), len(rows), x.log or y.log)
     return Frame(rows, x, y, colors, title, panels, tuple((field, words) for field, _, words in hover), notes)
 
 
-def _notes(came: int, drawn: int) -> tuple[str, ...]:
+def _from_zero(domain: tuple[float, float], values: Sequence[Any]) -> tuple[float, float]:
+    """Bars stand on zero: no margin on the side where there are none."""
+    there = [value for value in values if value is not None]
+    return (0.0 if min(there) >= 0 else domain[0], 0.0 if max(there) <= 0 < -min(there) else domain[1])
+
+
+def _with_clean_words(chart: Chart) -> Chart:
+    def clean(axis: Axis | None) -> Axis | None:
+        return None if axis is None else replace(axis, title=without_controls(axis.title))
+
+    x, y = (
+        replace(chart.x, title=without_controls(chart.x.title)),
+        replace(chart.y, title=without_controls(chart.y.title)),
+    )
+    return replace(chart, x=x, y=y, color=clean(chart.color), facet=clean(chart.facet))
+
+
+def _notes(came: int, drawn: int, log: bool) -> tuple[str, ...]:
     if came == 0:
         return ("There is nothing to draw: the chart has no rows.",)
     left = came - drawn
     if not left:
         return ()
     verb, is_are = ("has", "is") if left == 1 else ("have", "are")
-    return (f"{left:,} of {came:,} rows {verb} no value here and {is_are} not drawn.",)
+    value = "value above zero, which a log axis needs," if log else "value here"
+    return (f"{left:,} of {came:,} rows {verb} no {value} and {is_are} not drawn.",)
 
 
 def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,9 +70,24 @@ def binned(frame: Frame, bins: int) -> Frame:
     for panel in frame.panels or (None,):
         members = [row for row in frame.rows if row.get("p") == panel]
         rows += _cells(members, x_edges, y_edges, panel)
-    told = tuple((field, words) for field, words in frame.hover if field != "p")
+    told = tuple((field, words) for field, words in frame.hover if field not in ("c", "p"))
     hover = (("n", "examples here"), *told, *((f, w) for f, w in frame.hover if f == "p"))
-    return replace(frame, rows=tuple(rows), hover=hover)
+    most = max((row["n"] for row in rows), default=1)
+    starts = [1, *thresholds(most)]
+    names = classes(starts)
+    shaded = tuple(row | {"c": names[bisect.bisect_right(starts, row["n"]) - 1]} for row in rows)
+    return replace(frame, rows=shaded, hover=hover, colors=tuple(names), color_title="examples in a cell")
+
+
+def classes(starts: Sequence[int]) -> list[str]:
+    """Names of the counts between one start and the next.
+
+    >>> classes([1, 2, 5])
+    ['1', '2–4', '5 or more']
+    """
+    ends = [start - 1 for start in starts[1:]]
+    names = [f"{start:,}" if start == end else f"{start:,}–{end:,}" for start, end in zip(starts, ends, strict=False)]
+    return [*names, f"{starts[-1]:,} or more" if len(starts) > 1 else f"{starts[-1]:,}"]
 
 
 def _cells(members: Sequence[Row], x_edges: NDArray, y_edges: NDArray, panel: str | None) -> list[Row]:

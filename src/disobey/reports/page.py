@@ -32,7 +32,6 @@ from disobey.reports.summary import SYMBOLS, by_urgency, counts
 from disobey.reports.svg import VEGA_LITE, svg
 
 _LISTED = 60  # a figure with at most so many rows shows them as a table, too
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def render(result: Result, provenance: Mapping[str, Any] | None = None) -> str:
@@ -127,7 +126,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
         library=Markup(library),
         script=Markup(script),
     )
-    return _CONTROLS.sub("", page) + "\n"
+    return cells.without_controls(page) + "\n"
 
 
 def _claim(claim: Claim) -> dict[str, Any]:

@@ -32,6 +32,7 @@
     if (drawing.layout.legend) {
       spec.config.legend.columns = Math.max(1, Math.floor((width - 40) / drawing.layout.legend));
     }
+    if (width < 480) spec.config.legend.layout = { top: { direction: "vertical", anchor: "start" } };
     spec.datasets = { rows: drawing.rows.map((row) => ({ ...row })) };
     return spec;
   };
@@ -44,7 +45,7 @@
 
   const written = (value) => {
     if (value === null || value === undefined) return "–";
-    if (typeof value !== "number") return String(value);
+    if (typeof value !== "number") return String(value).replaceAll("\n", " ");
     return minus(Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
   };
   const told = (row, field) => {

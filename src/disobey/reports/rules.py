@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from disobey.records.results import Rule
-from disobey.reports.frames import FACET_LABEL, FACET_RULE, RULE, Frame, Row, Span
+from disobey.reports.cells import without_controls
+from disobey.reports.frames import FACET_LABEL, FACET_RULE, RULE, RULE_LABEL, Frame, Row, Span, level
+
+
+def clean_rules(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Rules with printable labels, and facets named as the panels are."""
+    return tuple(
+        replace(rule, label=without_controls(rule.label), facet=level(rule.facet) if rule.facet else "")
+        for rule in rules
+    )
 
 
 def is_diagonal(rule: Rule) -> bool:
@@ -59,10 +69,13 @@ def rule_rows(rules: Sequence[Rule], frame: Frame) -> list[Row]:
             kind = FACET_RULE if rule.facet and panel is not None else RULE
             if not frame.x.numeric:
                 if rule.slope == 0 and math.isfinite(rule.intercept):
-                    rows.append({"k": kind, "y": rule.intercept, "r": rule.label, "i": i, **where})
+                    for what in (kind, RULE_LABEL):
+                        rows.append({"k": what, "y": rule.intercept, "r": rule.label, "i": i, **where})
                 continue
             points = segment(rule, frame.x, frame.y)
             rows += [{"k": kind, "x": x, "y": y, "r": rule.label, "i": i, **where} for x, y in points]
+            if kind == RULE and points:
+                rows.append({"k": RULE_LABEL, "x": points[-1][0], "y": points[-1][1], "r": rule.label, **where})
             if kind == FACET_RULE:
                 line = written[panel] = written.get(panel, -1) + 1
                 corner = {"x": frame.x.domain[0], "y": frame.y.domain[1], "j": line}
@@ -72,9 +85,15 @@ def rule_rows(rules: Sequence[Rule], frame: Frame) -> list[Row]:
 
 def undrawn(rules: Sequence[Rule], frame: Frame) -> tuple[str, ...]:
     """Notes on rules that have no place in the chart: said, not dropped in silence."""
+    if not frame.rows:
+        return ()
     notes = []
     for rule in rules:
-        if rule.facet and rule.facet not in {panel.split(" · ")[0] for panel in frame.panels} | set(frame.panels):
+        if (
+            rule.facet
+            and frame.panels
+            and rule.facet not in {panel.split(" · ")[0] for panel in frame.panels} | set(frame.panels)
+        ):
             notes.append(f"Line “{rule.label}” belongs to a panel that is not here.")
         elif not frame.y.numeric or (not frame.x.numeric and rule.slope != 0):
             notes.append(f"Line “{rule.label}” needs two axes of numbers and is not drawn.")

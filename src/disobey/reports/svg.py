@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import vl_convert
 
+from disobey.reports.cells import without_controls
 from disobey.reports.charts import WIDTH, Drawing, specification
 
 VEGA_LITE = "6.4"
@@ -31,10 +32,10 @@ def _rounded(match: re.Match[str]) -> str:
     return "0" if text == "-0.0" else text.removesuffix(".0")
 
 
-def _slim(element: ElementTree.Element, prefix: str) -> ElementTree.Element | None:
-    """A copy of the element with what is needed to see it; ``None`` where nothing is seen."""
+def _slim(element: ElementTree.Element, prefix: str, clips: bool = False) -> ElementTree.Element | None:
+    """A copy of the element with what is needed to see it; ``None`` where nothing is seen (unless it ``clips``)."""
     tag = element.tag.rpartition("}")[2]
-    if tag not in _ELEMENTS or element.get("display") == "none":
+    if tag not in _ELEMENTS or element.get("display") == "none" or element.get("opacity") == "0":
         return None
     kept = ElementTree.Element(tag)
     for name, value in element.attrib.items():
@@ -47,9 +48,10 @@ def _slim(element: ElementTree.Element, prefix: str) -> ElementTree.Element | No
         kept.set(name, value)
     kept.text = element.text if tag in ("text", "tspan") else None
     for child in element:
-        if (slim := _slim(child, prefix)) is not None:
+        if (slim := _slim(child, prefix, clips or tag == "clipPath")) is not None:
             kept.append(slim)
-    if tag in ("path", "line", "rect") and kept.get("fill", "none") == "none" and kept.get("stroke") is None:
+    shape = tag in ("path", "line", "rect") and not clips
+    if shape and kept.get("fill", "none") == "none" and kept.get("stroke") is None:
         return None
     if tag == "g" and len(kept) == 0:
         return None
@@ -69,13 +71,8 @@ def _renumbered(text: str) -> str:
 def svg(drawing: Drawing, prefix: str = "figure", width: int = WIDTH) -> str:
     """The drawing as SVG text, the same for the same drawing; ``prefix`` keeps its ids apart from other figures'."""
     raw = vl_convert.vegalite_to_svg(specification(drawing, width), vl_version=VEGA_LITE)
-    root = _slim(ElementTree.fromstring(_renumbered(_printable(raw))), prefix)
+    root = _slim(ElementTree.fromstring(_renumbered(without_controls(raw))), prefix)
     assert root is not None
     root.set("xmlns", _NAMESPACE)
     root.set("font-family", "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif")
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _printable(text: str) -> str:
-    """Without the characters that XML forbids: a class may be called anything."""
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", text)
