@@ -4,7 +4,9 @@ Every layer has ``forward(x, state=None) -> (y, state)`` and ``step(x, state) ->
 serves all. Shapes: B batch, T time, C classes.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -110,6 +112,47 @@ def _positions(steps: int, like: Tensor) -> Tensor:
     angles = torch.arange(steps, device=like.device, dtype=torch.float32)[:, None] * rates
     return torch.cat((angles.sin(), angles.cos()), dim=-1).to(like.dtype)
 
+
+@dataclass(frozen=True)
+class Tracking:
+    """How to train a fixed-point layer to track a group's state, as a value; see `STATE_TRACKING`."""
+
+    d_model: int = 32
+    d_inner: int = 128
+    steps: int = 1500
+    batch: int = 64
+    longest: int = 12  # words of 2 to this many elements, drawn per batch; a label at every position
+    learning_rate: float = 3e-3
+    warmup: int = 100
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+
+    def model(self) -> dict[str, int]:
+        """Keyword arguments for `sequence_model`."""
+        return {"d_model": self.d_model, "d_inner": self.d_inner}
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW with the recipe's settings."""
+        return torch.optim.AdamW(model.parameters(), lr=self.learning_rate, betas=self.betas)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up times half a cosine down to zero.
+
+        >>> [round(STATE_TRACKING.rate(step), 5) for step in (0, 100, 750, 1499)]
+        [3e-05, 0.00297, 0.0015, 0.0]
+        """
+        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * falling * min(1.0, (step + 1) / self.warmup)
+
+    def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """One optimizer step from gradients that are there: clipped, at this step's rate."""
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = self.rate(step)
+        nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+        optimizer.step()
+
+
+STATE_TRACKING = Tracking()  # what was measured, seed by seed: docs/fixed-point-layers.md
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,

@@ -1,0 +1,108 @@
+"""Forward + backward of the scan h_t = a_t h_{t-1} + x_t, against the ways it is written without a kernel.
+
+    python benchmarks/scan.py [--rounds 15] [--threads 1 2]
+
+All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the
+compiled kernel. On one thread the clock is the process's CPU time, so that a busy machine does not
+count; on more it is the wall clock. Freed memory is kept by the process (mallopt, as in the training
+workers): otherwise every rival pays page faults for its outputs. The floor is what the memory must carry (3 arrays forward, 5 backward) at the
+bandwidth of an out-of-place addition measured in the same rounds.
+"""
+
+import argparse
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from disobey.models.linear_rnn import linear_recurrence, scan_backend
+
+
+def unbind_loop(decay: Tensor, inputs: Tensor) -> Tensor:
+    """What a careful user writes: autograd through a loop over unbound time slices."""
+    state, states = torch.zeros_like(inputs[:, 0]), []
+    for a, x in zip(decay.unbind(1), inputs.unbind(1), strict=True):
+        state = a * state + x
+        states.append(state)
+    return torch.stack(states, dim=1)
+
+
+def indexed_loop(decay: Tensor, inputs: Tensor) -> Tensor:
+    """What a careless user writes: every a[:, t] costs a gradient of the whole array."""
+    state, states = torch.zeros_like(inputs[:, 0]), []
+    for t in range(inputs.shape[1]):
+        state = decay[:, t] * state + inputs[:, t]
+        states.append(state)
+    return torch.stack(states, dim=1)
+
+
+RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kernel": lambda a, x: linear_recurrence(a, x),
+    "loop, analytic backward": lambda a, x: linear_recurrence(a, x, backend="loop"),
+    "autograd loop, unbind": unbind_loop,
+}
+
+
+def seconds(run: Callable[[], object]) -> float:
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    run()
+    return clock() - start
+
+
+def keep_memory() -> None:
+    """Tell glibc not to hand freed blocks back to the system (nothing elsewhere)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+def trial(rival: Callable, decay: Tensor, inputs: Tensor, grad: Tensor) -> Callable[[], object]:
+    return lambda: torch.autograd.grad(rival(decay, inputs), (decay, inputs), grad)
+
+
+def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    decay = torch.rand(shape, generator=generator).requires_grad_()
+    inputs = torch.randn(shape, generator=generator).requires_grad_()
+    grad = torch.randn(shape, generator=generator)
+    scratch = torch.empty(shape)
+    runs = {name: trial(rival, decay, inputs, grad) for name, rival in rivals.items()}
+    runs["floor"] = lambda: torch.add(decay.detach(), grad, out=scratch)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds + 2):
+        for name, run in runs.items():
+            spent = seconds(run)
+            if i >= 2:
+                times[name].append(spent * (8 / 3 if name == "floor" else 1))
+    for name, column in times.items():
+        ratios = [spent / base for spent, base in zip(column, times["kernel"], strict=True)]
+        best, middle = min(column) * 1e3, statistics.median(column) * 1e3
+        print(f"  {name:26s} median {middle:8.2f} ms  best {best:8.2f} ms  ratio {statistics.median(ratios):6.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
+    keep_memory()
+    print(f"torch {torch.__version__}, kernel: {scan_backend(torch.zeros(1))}, rounds: {options.rounds}")
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        print(f"(32, 256, 256) float32, {threads} thread(s)")
+        compare((32, 256, 256), options.rounds, RIVALS)
+    torch.set_num_threads(1)
+    print("(32, 256, 256), indexing a[:, t] inside the loop, 1 thread")
+    compare((32, 256, 256), 1, {"kernel": RIVALS["kernel"], "autograd loop, a[:, t]": indexed_loop})
+    for steps in (64, 256, 1024, 4096):
+        print(f"(8, {steps}, 64), 1 thread: cost against T")
+        compare((8, steps, 64), options.rounds, {"kernel": RIVALS["kernel"]})
+
+
+if __name__ == "__main__":
+    main()
