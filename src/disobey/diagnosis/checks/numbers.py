@@ -1,0 +1,144 @@
+"""Are the numbers what they are said to be, and does every row say something of its own?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disobey.diagnosis.evidence import Evidence
+from disobey.diagnosis.intervals import share
+from disobey.measures.calibration import fitted_temperature
+from disobey.measures.deviation import confidence
+from disobey.records.results import Finding
+
+FLAT = 1.02  # nats: within a row, log of softmax(softmax(z)) spans at most 1
+
+
+def stated_values(evidence: Evidence) -> Finding | None:
+    """Logits, log-probabilities or probabilities, as detected; softmax taken twice, or values tempered."""
+    if evidence.sparse is not None:
+        return None
+    kinds = evidence.pair.values
+    told = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
+    for name, log_probs in _sides(evidence).items():
+        finite = np.where(np.isfinite(log_probs), log_probs, np.nan)
+        span = np.nanmax(finite, axis=1) - np.nanmin(finite, axis=1)
+        if np.mean(span <= FLAT) > 0.99 and span.max() > 0.05 and evidence.sample.n_classes > 2:
+            flat = share(f"{name}: rows within {FLAT:g} nats", float((span <= FLAT).sum()), len(span), evidence.level)
+            message = (
+                f"Every class of a row has nearly the same probability in {name} (at most a factor e between them), "
+                "as after a softmax of probabilities."
+            )
+            advice = "Save the logits before the last softmax; check for a softmax inside the model and another outside."
+            return Finding("stated values", "warning", message, (flat,), advice)
+    if evidence.labels is not None:
+        tempered = _tempered(evidence)
+        if tempered is not None:
+            return tempered
+    if len({kind for name, kind in kinds.items()}) > 1:
+        return Finding("stated values", "note", f"The sides hold different kinds of values ({told}).", (),
+                       "Correct if that is what was saved; else give --values.")  # fmt: skip
+    return Finding("stated values", "ok", f"Read as {told}.")
+
+
+def _tempered(evidence: Evidence) -> Finding | None:
+    """A model that is right far more often than it says has had its logits divided by something."""
+    teacher = evidence.sample.with_student(evidence.sample.teacher)
+    fitted = fitted_temperature(teacher, "labels", level=0.99, resamples=200)
+    if not fitted.known or fitted.high >= 0.55:
+        return None
+    message = (
+        f"The teacher's probabilities are far too flat for how often it is right: dividing its logits by "
+        f"{fitted.value:.2f} fits the labels best, as if they had been divided by about {1 / fitted.value:.1f} before saving."
+    )
+    advice = "Save the logits without the temperature; temperature belongs in the loss."
+    return Finding("stated values", "warning", message, (fitted,), advice)
+
+
+def _sides(evidence: Evidence) -> dict[str, NDArray]:
+    sample = evidence.sample
+    sides = {"teacher": sample.teacher, "student": sample.student}
+    return sides if sample.twin is None else {**sides, "twin": sample.twin}
+
+
+def finite_values(evidence: Evidence) -> Finding:
+    """Probabilities of exactly 0 and 1 have infinite log-odds: they leave slopes and means. (NaN is refused.)"""
+    x, y = evidence.of(confidence)[:2]
+    infinite = int((~(np.isfinite(x) & np.isfinite(y))).sum())
+    seen = share("rows with infinite log-odds", infinite, len(x), evidence.level)
+    if infinite == 0:
+        return Finding("finite values", "ok", "All log-odds are finite.", (seen,))
+    status = "warning" if seen.value > 0.05 else "note"
+    message = f"{infinite:,} of {len(x):,} rows have a probability of exactly 0 or 1; slopes and means leave them out."
+    advice = "Save logits (or log-probabilities) instead of probabilities, in float32 or better."
+    return Finding("finite values", status, message, (seen,), advice)
+
+
+def saturated_rows(evidence: Evidence) -> Finding:
+    """Rows whose whole probability sits on one class to within rounding teach no more than a label."""
+    x = evidence.of(confidence)[0]
+    saturated = float((x > 25).sum())  # 1 − p below 1.4e-11
+    seen = share("saturated teacher rows", saturated, len(x), evidence.level)
+    if seen.value <= 0.2:
+        return Finding("saturated rows", "ok", f"{seen.value:.1%} of the teacher's rows are saturated.", (seen,))
+    message = f"{seen.value:.1%} of the teacher's rows put all but 1e-11 of the probability on one class."
+    advice = "Were scores scaled before saving, or is the teacher interpolating these very examples?"
+    return Finding("saturated rows", "warning", message, (seen,), advice)
+
+
+def constant_rows(evidence: Evidence) -> Finding:
+    """A model whose output does not depend on the input."""
+    for name, log_probs in _sides(evidence).items():
+        probs = np.exp(log_probs)
+        spread = float(probs.std(axis=0).max())
+        one_class = len(np.unique(log_probs.argmax(axis=1))) == 1 and len(log_probs) >= 30
+        if spread < 1e-4:
+            message = f"The {name} gives every example the same probabilities (spread {spread:.1e})."
+            return Finding("constant rows", "warning", message, (), "Is it fed the same batch, or a constant?")
+        varied = len(np.unique(evidence.sample.teacher.argmax(axis=1))) > 1 and evidence.sparse is None
+        if one_class and varied:
+            message = f"The {name} chooses the same class for every example, where the teacher does not."
+            return Finding("constant rows", "warning", message, (), "A collapsed model: lower the learning rate?")
+    return Finding("constant rows", "ok", "Outputs vary with the examples.")
+
+
+def duplicated_rows(evidence: Evidence) -> Finding:
+    """The same example counted several times: teacher and student both repeat a row exactly."""
+    sample = evidence.sample
+    rows = np.concatenate([sample.teacher, sample.student], axis=1).astype(np.float32) + 0.0
+    keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    again = int((counts - 1).sum())
+    seen = share("repeated rows", again, len(rows), evidence.level)
+    if seen.value <= 0.01:
+        return Finding("duplicated rows", "ok", f"{again:,} rows repeat another one on both sides.", (seen,))
+    worst = np.argsort(-counts)[:3]
+    numbers = ", ".join(f"{int(evidence.rows[first[i]]):,} ({int(counts[i])} times)" for i in worst)
+    message = f"{again:,} of {len(rows):,} rows repeat another row of both models exactly; most often rows {numbers}."
+    advice = "Remove repeated examples: intervals treat them as independent. Padding of the last batch?"
+    return Finding("duplicated rows", "warning", message, (seen,), advice)
+
+
+def identical_models(evidence: Evidence) -> Finding:
+    """The student's rows are the teacher's own (a leak), or the twin's."""
+    sample = evidence.sample
+    for a, b, what, hint in (
+        ("student", "teacher", "a copy of the teacher", "Was the teacher's output saved twice?"),
+        ("student", "twin", "its twin: the control is not another model", "Train the twin from another seed."),
+        ("twin", "teacher", "the teacher in the twin's place", "The twin is trained without the teacher."),
+    ):
+        first, second = getattr(sample, a), getattr(sample, b)
+        if first is None or second is None:
+            continue
+        equal = same_rows(first, second)
+        seen = share(f"rows where {a} = {b}", float(equal.sum()), len(equal), evidence.level)
+        if seen.value > 0.2:
+            message = f"In {seen.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
+            return Finding("identical models", "warning", message, (seen,), hint)
+    return Finding("identical models", "ok", "The models differ in their rows.")
+
+
+def same_rows(a: NDArray, b: NDArray) -> NDArray:
+    """(N,) bool: log-probabilities equal up to half precision, over all classes together."""
+    a, b = np.maximum(a, -50), np.maximum(b, -50)
+    return np.abs(a - b).mean(axis=1) <= 5e-4 * (1 + np.abs(a).mean(axis=1))

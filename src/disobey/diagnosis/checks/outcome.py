@@ -1,0 +1,168 @@
+"""Did distillation do anything, was it for the better, and can this test set tell?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import binomtest
+
+from disobey.diagnosis.evidence import Evidence
+from disobey.diagnosis.intervals import estimates, mean_of, share
+from disobey.measures import agreement
+from disobey.measures.deviation import confidence
+from disobey.measures.intervals import Measure, minus_twin
+from disobey.measures.statistics import correlation_coefficient
+from disobey.records.results import Estimate, Finding
+
+FEW = 10  # examples that decide a comparison, below which it says nothing
+GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
+CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")
+
+
+def _correlated(x, y, right, mislabelled, *, weights=None):
+    return correlation_coefficient(x, y, weights=weights)
+
+
+def _finite(x, y, *rest):
+    return np.isfinite(x) & np.isfinite(y)
+
+
+CLOSENESS = Measure("log_odds_correlation", confidence, _correlated, _finite, (),
+                    "correlation of teacher and student log-odds of the teacher's choice")  # fmt: skip
+
+
+def distillation_visible(evidence: Evidence) -> Finding | None:
+    """The student is closer to its teacher than a twin trained on labels only.
+
+    Without distillation student and twin are exchangeable, so differences of closeness have mean 0. Above 0: the
+    teacher left its mark. (A correlation with the teacher alone proves nothing: both learned the same labels.)
+    """
+    if evidence.sample.twin is None:
+        message = "No twin: whether the teacher explains the student beyond the labels cannot be said."
+        return Finding("distillation visible", "note", message, (),
+                       "Train one student without the teacher (same recipe, other seed) and save it as 'twin'.")  # fmt: skip
+    measures = [minus_twin(CLOSENESS), minus_twin(agreement.MEASURES["agreement"])]
+    found = [e for e in _at(evidence, measures, 0.99).values() if e.known]
+    seen = [e for e in found if e.low > 0]
+    if seen:
+        message = f"The student is closer to its teacher than its twin is: {seen[0].name} {seen[0].value:+.3f}."
+        return Finding("distillation visible", "ok", message, tuple(found))
+    away = [e for e in found if e.high < 0]
+    message = "The student is no closer to its teacher than a twin that never saw it: distillation left no visible mark."
+    if away:
+        message = "The student is *further* from its teacher than a twin that never saw it."
+    advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
+    return Finding("distillation visible", "warning", message, tuple(found), advice)
+
+
+def _at(evidence: Evidence, measures: list[Measure], level: float) -> dict[str, Estimate]:
+    return estimates(replace(evidence, level=level), measures, resamples=600)
+
+
+def negative_transfer(evidence: Evidence) -> Finding | None:
+    """Where the teacher is wrong, the student repeats its error more often than the twin does, and pays for it."""
+    labels, tops = evidence.pair.labels, evidence.tops
+    if labels is None or "twin" not in tops:
+        return None
+    wrong = tops["teacher"] != labels
+    if wrong.sum() < FEW:
+        return Finding("negative transfer", "ok", f"The teacher is wrong on {int(wrong.sum())} examples only.")
+    copies = (tops["student"] == tops["teacher"])[wrong].astype(float) - (tops["twin"] == tops["teacher"])[wrong]
+    gain = (tops["student"] == labels).astype(float) - (tops["twin"] == labels)
+    copied = mean_of("errors copied, minus twin", copies, 0.99)
+    paid = mean_of("student minus twin accuracy", gain, 0.99)
+    if copied.low > 0 and paid.high < 0:
+        message = (
+            f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, and is "
+            f"{-paid.value:.1%} less accurate than it: it learned the errors."
+        )
+        advice = "Give labels more weight, leave out examples that the teacher gets wrong, or use a better teacher."
+        return Finding("negative transfer", "warning", message, (copied, paid), advice)
+    if copied.low > 0:
+        message = f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, at no visible cost."
+        return Finding("negative transfer", "note", message, (copied, paid))
+    return Finding("negative transfer", "ok", "The teacher's errors are not copied beyond chance.", (copied, paid))
+
+
+def capacity_gap(evidence: Evidence) -> Finding | None:
+    """The student is far below its teacher."""
+    if evidence.labels is None:
+        return None
+    measure = agreement.MEASURES["accuracy_gap"]
+    gap = estimates(evidence, [measure], resamples=400).get(measure.name)
+    if gap is None or not gap.known:
+        return None
+    if gap.high < -GAP:
+        message = f"The student is {-gap.value:.1%} less accurate than its teacher."
+        advice = "A larger student, longer training, a smaller or intermediate teacher; more data if train agrees better."
+        return Finding("capacity gap", "warning", message, (gap,), advice)
+    return Finding("capacity gap", "ok", f"Accuracy, student minus teacher: {gap.value:+.1%}.", (gap,))
+
+
+def large_enough(evidence: Evidence) -> Finding | None:
+    """Is the test set large enough for the difference that one wants to claim?"""
+    if evidence.labels is None:
+        return None
+    other = "teacher" if evidence.sample.twin is None else "twin"
+    measure = agreement.MEASURES["student_accuracy"]
+    form = minus_twin(measure) if other == "twin" else agreement.MEASURES["accuracy_gap"]
+    gap = estimates(evidence, [form], resamples=400).get(form.name)
+    if gap is None or not gap.known:
+        return Finding("test size", "warning", "Too few examples for any interval.", (), "Evaluate on more examples.")
+    half = (gap.high - gap.low) / 2
+    needed = int(np.ceil(gap.n * (half / max(abs(gap.value), 0.005)) ** 2))
+    text = f"Student minus {other}: {gap.value:+.1%} ± {half:.1%} accuracy on {gap.n:,} examples."
+    if half > 0.05 or gap.n < 100:
+        advice = f"About {needed:,} examples would resolve a difference of {max(abs(gap.value), 0.005):.1%}."
+        return Finding("test size", "warning", text + " No claim about a few points can rest on it.", (gap,), advice)
+    if gap.low < 0 < gap.high:
+        advice = f"About {needed:,} examples would resolve a difference of {max(abs(gap.value), 0.005):.1%}."
+        return Finding("test size", "note", text + " The sign is open.", (gap,), advice)
+    return Finding("test size", "ok", text, (gap,))
+
+
+def ceiling(evidence: Evidence) -> Finding | None:
+    """Comparisons that a handful of examples decide."""
+    labels, tops = evidence.pair.labels, evidence.tops
+    if labels is None or "teacher" not in tops:
+        return None
+    right = {name: top == labels for name, top in tops.items()}
+    other = "twin" if "twin" in right else "teacher"
+    decided = int((right["student"] != right[other]).sum())
+    worst = min(float(r.mean()) for r in (right["student"], right[other]))
+    seen = share(f"examples where student and {other} differ in being right", decided, len(labels), evidence.level)
+    if worst > 0.95 and decided < FEW and len(labels) >= 100:
+        p = binomtest(int((right["student"] & ~right[other]).sum()), max(1, decided)).pvalue if decided else 1.0
+        message = (
+            f"Student and {other} are right on more than {worst:.1%}; {decided} examples decide between them "
+            f"(p = {p:.2f})."
+        )
+        advice = "Use a harder test set, or compare log-likelihoods, which still differ."
+        return Finding("ceiling", "warning", message, (seen,), advice)
+    return Finding("ceiling", "ok", f"{decided:,} examples decide between student and {other}.", (seen,))
+
+
+def best_of_many(evidence: Evidence) -> Finding | None:
+    """Several checkpoints of one run on the same examples: the best one's accuracy is too high."""
+    names = [name.split("/", 1)[1] for name in evidence.students if "/" in name]
+    points = [name for name in names if any(word in name.lower() for word in CHECKPOINTS)]
+    if len(points) < 2:
+        return None
+    if evidence.labels is None:
+        message = f"{len(points)} checkpoints are given: choose among them on a validation split."
+        return Finding("best of many", "warning", message, (), "Keep a validation split apart.")
+    right = np.stack([s.argmax(axis=1) == evidence.labels for s in evidence.students.values()]).astype(float)
+    rng = np.random.default_rng(evidence.seed)
+    gains = []
+    for _ in range(200):
+        half = rng.random(right.shape[1]) < 0.5
+        best = int(right[:, half].mean(axis=1).argmax())
+        gains.append(right[best, half].mean() - right[best, ~half].mean())
+    optimism = float(np.mean(gains)) / np.sqrt(2)
+    message = (
+        f"{len(points)} checkpoints are given. The best of them on these examples looks about {optimism:+.2%} more "
+        "accurate than it is, by choice alone."
+    )
+    advice = "Choose the checkpoint on a validation split, report it on another, and say how many there were."
+    return Finding("best of many", "warning", message, (), advice)

@@ -1,0 +1,262 @@
+"""The numbers of a diagnosis, each with its interval, n and level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disobey.diagnosis.checks.outcome import CLOSENESS
+from disobey.diagnosis.evidence import Evidence
+from disobey.diagnosis.intervals import estimates, mean_of, share
+from disobey.diagnosis.one_pass import forward_and_reverse
+from disobey.diagnosis.pairs import class_name
+from disobey.diagnosis.problems import printable
+from disobey.measures import agreement, calibration, deviation, information
+from disobey.measures.calibration import fitted_temperature, tempered
+from disobey.measures.comparisons import effect_size, minimum_detectable_effect
+from disobey.measures.information import dark_knowledge, partial_correlation, shuffled_teacher, similarity_blocks
+from disobey.measures.intervals import (
+    Measure,
+    applicable,
+    mean_over_runs,
+    minus_twin,
+    on_teacher,
+    on_twin,
+    paired_difference,
+    values,
+)
+from disobey.records.results import Cell, Estimate, Table
+
+MOST = 40  # classes or groups in a table
+SPARSE = {"agreement", "kl", "reverse_kl", "nll", "confidence", "overconfidence", "ece", "ece_mass", "ece_debiased"}
+
+
+def three_columns(evidence: Evidence, measures: Sequence[Measure], title: str, caption: str) -> Table:
+    """Each measure on the student, its twin, and their difference (the last two where there is a twin)."""
+    twin = evidence.sample.twin is not None
+    forms = [m for measure in measures for m in ((measure, on_twin(measure), minus_twin(measure)) if twin else (measure,))]
+    found = estimates(evidence, forms)
+    rows = []
+    for measure in measures:
+        names = [form.name for form in ((measure, on_twin(measure), minus_twin(measure)) if twin else (measure,))]
+        if names[0] in found:
+            rows.append((measure.name, *(found.get(name) for name in names), measure.about))
+    columns = ("measure", "student", "twin", "student − twin", "meaning") if twin else ("measure", "student", "meaning")
+    return Table(title, columns, tuple(rows), caption)
+
+
+def outcome(evidence: Evidence) -> Table:
+    names = ("student_accuracy", "teacher_accuracy", "accuracy_gap", "positive_flips", "negative_flips",
+             "student_right_where_they_differ", "teacher_right_where_they_differ")  # fmt: skip
+    return three_columns(evidence, [agreement.MEASURES[n] for n in names], "Accuracy and flips",
+                         "Shares of examples. A flip is an example that only one of teacher and student gets right.")  # fmt: skip
+
+
+def closeness(evidence: Evidence) -> Table:
+    """Agreement and divergences, at T = 1 and at the user's temperature."""
+    names = ["agreement", "agreement.teacher_right", "agreement.teacher_wrong", "agreement.low"]
+    measures = [agreement.MEASURES[name] for name in names] + one_pass_divergences()
+    if evidence.sparse is None:
+        measures += [agreement.MEASURES["top5_overlap"]] if evidence.sample.n_classes > 5 else []
+        measures += [agreement.MEASURES["rank_correlation"]] if evidence.sample.n_classes > 2 else []
+    measures += agreement.divergence_measures(1.0)[2:]
+    if evidence.temperature != 1 and evidence.sparse is None:
+        measures += agreement.divergence_measures(evidence.temperature)
+    measures.append(CLOSENESS)
+    caption = f"Divergences in nats; .T{evidence.temperature:g}: both sides at that temperature, without the factor T²."
+    if evidence.sparse is not None:
+        caption += " Lower bounds: everything beyond the lists counts as one token."
+    return three_columns(evidence, measures, "Agreement and divergence", caption)
+
+
+def one_pass_divergences() -> list[Measure]:
+    """Forward and reverse KL under the columns that one pass over a large pair has."""
+    return [replace(m, columns=forward_and_reverse) for m in agreement.divergence_measures(1.0)[:2]]
+
+
+def calibrations(evidence: Evidence) -> Table | None:
+    if evidence.pair.labels is None:
+        return None
+    names = ("nll", "brier", "reliability", "resolution", "uncertainty", "ece_debiased", "ece_mass", "ece", "overconfidence")
+    measures = [calibration.MEASURES[n] for n in names if evidence.sparse is None or n in SPARSE]
+    twin = evidence.sample.twin is not None
+    forms = [f for m in measures for f in (on_teacher(m), m, *((on_twin(m),) if twin else ()))]
+    measured = [f for f in forms if evidence.sparse is None or "teacher" not in f.name]
+    found = estimates(evidence, measured)
+    rows = []
+    for m in measures:
+        cells = [found.get(on_teacher(m).name), found.get(m.name), *((found.get(on_twin(m).name),) if twin else ())]
+        if any(cells):
+            rows.append((m.name, *cells, m.about))
+    columns = ("measure", "teacher", "student", *(("twin",) if twin else ()), "meaning")
+    caption = "Against the labels. ece_debiased has the upward bias of small bins taken off, and may be slightly negative."
+    return Table("Calibration", columns, tuple(rows), caption)
+
+
+def deviations(evidence: Evidence) -> Table:
+    """The deviation statistics, split by whether the teacher is right."""
+    names = ["ols_slope", "tls_slope", "sd_ratio", "swapped_slope", "mean_deviation", "low_deviation", "high_deviation",
+             "low_below", "high_below", "share_below", "infinite_share"]  # fmt: skip
+    splits = ["teacher_right", "teacher_wrong"] if evidence.pair.labels is not None else []
+    splits += ["mislabelled"] if evidence.pair.mislabelled is not None else []
+    names += [f"{name}.{split}" for split in splits for name in ("ols_slope", "mean_deviation", "low_deviation")]
+    measures = [deviation.MEASURES[name] for name in names]
+    if evidence.sparse is None and evidence.sample.n_classes > 2:
+        measures += [deviation.MEASURES["ols_slope.top2"]]
+        measures += [deviation.MEASURES["ols_slope.top5"]] if evidence.sample.n_classes >= 5 else []
+    caption = (
+        "x: teacher's, y: student's log-odds of the teacher's most likely class, in nats. Read student − twin: choosing "
+        "the teacher's best class makes any other model look less confident, distilled or not."
+    )
+    return three_columns(evidence, applicable(measures, evidence.sample), "Deviation in logit space", caption)
+
+
+def temperatures(evidence: Evidence) -> Table | None:
+    """Is the student only hotter or colder than its teacher, and what is left after that?"""
+    if evidence.sparse is not None:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    to_teacher = fitted_temperature(evidence.sample, "teacher", level=evidence.level, seed=evidence.seed)
+    rows.append(("temperature to the teacher", to_teacher, "dividing the student's logits by it comes closest to the teacher"))
+    if evidence.labels is not None:
+        to_labels = fitted_temperature(evidence.sample, "labels", level=evidence.level, seed=evidence.seed)
+        rows.append(("temperature to the labels", to_labels, "the same for the labels' likelihood; above 1: over-confident"))
+    if np.isfinite(to_teacher.value):
+        for name in ("kl", "jensen_shannon"):
+            measure = agreement.MEASURES[name]
+            after = tempered(measure, to_teacher.value)
+            found = estimates(evidence, [measure, after])
+            rows.append((f"{name} before", found.get(name), measure.about))
+            rows.append((f"{name} after", found.get(after.name), "what no common temperature explains"))
+        slope = tempered(deviation.MEASURES["ols_slope"], to_teacher.value)
+        rows.append(("ols_slope after", estimates(evidence, [slope]).get(slope.name), "slope of the log-odds that is left"))
+    return Table("Hotter or colder", ("quantity", "value", "meaning"), tuple(rows))
+
+
+def teacher_information(evidence: Evidence) -> Table:
+    """How much the teacher says beyond its choice, and whether the student learned it from *this* teacher."""
+    measures = list(information.softness_measures(1.0))
+    if evidence.sparse is None:
+        measures += information.softness_measures(evidence.temperature)
+    found = estimates(evidence, measures)
+    rows: list[tuple[Cell, ...]] = [(m.name, found.get(m.name), m.about) for m in measures]
+    if evidence.sparse is None and 2 < evidence.sample.n_classes <= 2000:
+        known = dark_knowledge(evidence.sample)
+        rows.append(("instance share", known.instance_share,
+                     "share of the variance of the non-target distribution that lies within classes"))  # fmt: skip
+        if evidence.sample.n_classes >= 4:
+            rows.append(("block share", block_share(known.similarity),
+                         "share of non-target probability inside groups of similar classes; by chance about 1 / groups"))  # fmt: skip
+    rows += beyond_the_labels(evidence)
+    return Table("What the teacher knows", ("quantity", "value", "meaning"), tuple(rows))
+
+
+def block_share(similarity: NDArray) -> float:
+    """Similarity inside average-linkage groups (about √C of them) over all similarity."""
+    groups = similarity_blocks(similarity, max(2, round(np.sqrt(len(similarity)))))
+    known = np.nan_to_num(similarity)
+    same = groups[:, None] == groups[None, :]
+    return float(known[same].sum() / max(known.sum(), 1e-300))
+
+
+def beyond_the_labels(evidence: Evidence) -> list[tuple[Cell, ...]]:
+    """Partial correlation of teacher and student given the twin, against permuted teachers."""
+    sample = evidence.sample
+    if sample.twin is None or evidence.sparse is not None:
+        return []
+    measure = information.MEASURES["explained_beyond_twin"]
+    found = estimates(evidence, [measure]).get(measure.name)
+    rows: list[tuple[Cell, ...]] = [("explained beyond twin", found, measure.about)]
+    x, y, z = evidence.of(information.beyond_twin)
+    kinds = [("row-permuted teacher", False)] + ([("class-permuted teacher", True)] if sample.labels is not None else [])
+    for name, within in kinds:
+        null = []
+        for seed in range(20):
+            order = shuffled_teacher(
+                replace(sample, teacher=np.arange(len(sample), dtype=float)[:, None].repeat(2, 1), student=sample.student[:, :2],
+                        twin=None), within_classes=within, seed=seed,
+            ).teacher[:, 0].astype(int)  # fmt: skip
+            value = float(partial_correlation(x[order], y, z))
+            if np.isfinite(value):
+                null.append(value)
+        if null:
+            rows.append((name, mean_over_runs(null, name, level=evidence.level),
+                         "the same with the teacher's rows dealt out anew (20 permutations)"))  # fmt: skip
+    return rows
+
+
+def seeds(evidence: Evidence) -> Table | None:
+    """Several seeds: means over runs, paired with their twins, and what so few runs could have seen."""
+    runs = evidence.seeds()
+    if len(runs) < 2:
+        return None
+    measures = applicable([agreement.MEASURES["student_accuracy"], agreement.MEASURES["agreement"], agreement.MEASURES["kl"],
+                           deviation.MEASURES["ols_slope"], deviation.MEASURES["low_deviation"]], evidence.sample)  # fmt: skip
+    paired = len(evidence.twins) == len(runs)
+    rows = []
+    own = [values(measures, run) for run in runs]
+    theirs = [values(measures, replace(run, student=run.twin)) for run in runs] if paired else []
+    for measure in measures:
+        mine = [v[measure.name] for v in own]
+        row: list[Cell] = [measure.name, mean_over_runs(mine, measure.name, level=evidence.level)]
+        if paired:
+            other = [v[measure.name] for v in theirs]
+            differences = np.subtract(mine, other)
+            row += [paired_difference(mine, other, measure.name, level=evidence.level),
+                    effect_size(mine, other, level=evidence.level),
+                    float(minimum_detectable_effect(differences, level=evidence.level))]  # fmt: skip
+        rows.append(tuple(row))
+    columns = ("measure", "mean over seeds", *(("minus twin, paired", "effect size", "smallest effect seen in 80 %") if paired else ()))
+    caption = f"{len(runs)} seeds; intervals over runs say what other seeds would give, on these examples."
+    return Table("Over seeds", columns, tuple(rows), caption)
+
+
+def per_class(evidence: Evidence) -> Table | None:
+    """Accuracy, agreement and mean deviation by label: the classes that deviate most, of up to `MOST`."""
+    labels = evidence.pair.labels
+    if labels is None or "teacher" not in evidence.tops or evidence.pair.shape[1] > 5000:
+        return None
+    names = {c: class_name(evidence.pair, c) for c in np.unique(labels)}
+    return _by(evidence, labels, names, "By class", "class")
+
+
+def per_group(evidence: Evidence) -> Table | None:
+    groups = evidence.pair.groups
+    if groups is None:
+        return None
+    found, numbers = np.unique(groups, return_inverse=True)
+    return _by(evidence, numbers, {i: printable(g, 100) for i, g in enumerate(found)}, "By group", "group")
+
+
+def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what: str) -> Table:
+    x, y, *_ = evidence.of(deviation.confidence)
+    place = np.arange(evidence.n) if len(x) == evidence.n else evidence.rows
+    agree, labels = None, evidence.pair.labels
+    if "teacher" in evidence.tops:
+        agree = evidence.tops["teacher"] == evidence.tops["student"]
+    order = np.argsort(of, kind="stable")
+    starts = dict(zip(*np.unique(of[order], return_index=True), strict=True))
+    counts = dict(zip(*np.unique(of, return_counts=True), strict=True))
+    difference = np.full(evidence.n, np.nan)
+    difference[place] = np.where(np.isfinite(x) & np.isfinite(y), y - x, np.nan)
+    rows = []
+    for number, name in names.items():
+        members = order[starts[number] : starts[number] + counts[number]]
+        n, gaps = len(members), difference[members]
+        gaps = gaps[np.isfinite(gaps)]
+        cells: list[Cell] = [name, n]
+        if labels is not None and agree is not None:
+            for who in ("teacher", "student"):
+                cells.append(share(f"{who} accuracy", float((evidence.tops[who][members] == labels[members]).sum()), n, evidence.level))
+        if agree is not None:
+            cells.append(share("agreement", float(agree[members].sum()), n, evidence.level))
+        cells.append(mean_of("mean deviation", gaps, evidence.level) if len(gaps) else None)
+        rows.append(tuple(cells))
+    rows.sort(key=lambda row: -abs(row[-1].value) if isinstance(row[-1], Estimate) else 0.0)
+    columns = [what, "n"] + (["teacher accuracy", "student accuracy"] if labels is not None and agree is not None else [])
+    columns += (["agreement"] if agree is not None else []) + ["mean deviation (nats)"]
+    caption = f"Largest deviations first; {min(len(rows), MOST)} of {len(rows)}. Many rows: a few intervals miss by chance."
+    return Table(title, tuple(columns), tuple(rows[:MOST]), caption)

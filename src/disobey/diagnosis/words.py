@@ -1,0 +1,91 @@
+"""The verdict that a manager understands, and the paragraph that goes into a paper."""
+
+from __future__ import annotations
+
+
+from disobey.diagnosis.evidence import Evidence
+from disobey.records.results import Estimate, Finding, Table, Text
+
+GRAVE = ("row alignment", "label alignment", "class order", "label order", "vocabulary", "identical models",
+         "stated values", "plausible teacher", "constant rows")  # fmt: skip
+
+
+def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Table, ...]) -> str:
+    """Two sentences: can these numbers be trusted and did distillation do something; then what to do next."""
+    warnings = [f for f in findings if f.status == "warning"]
+    grave = [f for f in warnings if f.name in GRAVE]
+    if grave:
+        first = f"These predictions cannot be taken at face value: {_lowered(grave[0].message)}"
+        return f"{_one(first)} {_next(grave[0])}"
+    visible = next((f for f in findings if f.name == "distillation visible"), None)
+    agree = _cell(tables, "agreement")
+    shown = "" if agree is None else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
+    if visible is None or visible.status == "note":
+        first = f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"
+    elif visible.status == "ok":
+        first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
+    else:
+        first = f"Distillation left no visible mark: an undistilled twin is as close to the teacher as the student{shown}"
+    gap = _cell(tables, "accuracy_gap")
+    if gap is not None and gap.known:
+        side = "more" if gap.value > 0 else "less"
+        first += f"; it is {abs(gap.value):.1%} {side} accurate than the teacher" + ("" if gap.low * gap.high > 0 else ", within chance")
+    return f"{_one(first)} {_next(warnings[0]) if warnings else 'No check found a reason to change anything.'}"
+
+
+def _cell(tables: tuple[Table, ...], name: str) -> Estimate | None:
+    for table in tables:
+        for row in table.rows:
+            if row[0] == name and isinstance(row[1], Estimate):
+                return row[1]
+    return None
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _one(sentence: str) -> str:
+    """The first sentence only, ended."""
+    end = sentence.find(". ")
+    sentence = sentence if end < 0 else sentence[:end]
+    return sentence.rstrip(".") + "."
+
+
+def _next(finding: Finding) -> str:
+    what = finding.advice or finding.message
+    return f"Next ({finding.name}): {_one(_lowered(what))}"
+
+
+def methods(evidence: Evidence) -> Text:
+    """What was computed, with citations, ready to be pasted."""
+    pair, n = evidence.pair, evidence.n
+    drawn = "" if len(evidence.rows) == n else (
+        f" Measures that need whole distributions, and the checks on them, use a random sample of {len(evidence.rows):,} examples."
+    )  # fmt: skip
+    width = f"{pair.shape[1]:,} classes" if evidence.sparse is None else f"the teacher's {pair.topk.ids.shape[1]} most likely tokens"  # type: ignore[union-attr]
+    twin = (
+        "A twin trained without the teacher is the control, and effects are given as differences to it."
+        if evidence.sample.twin is not None
+        else "There is no twin (a student trained without the teacher), so effects of distillation and of the labels are not separated."
+    )
+    missing = _unknowable(evidence)
+    body = (
+        f"Teacher and student were compared on {n:,} examples ({pair.split}) with {width}. Student-teacher deviations are "
+        "measured on log-odds of the teacher's most likely class (Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 "
+        "agreement and Kullback-Leibler divergence (Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration "
+        "error with 15 bins (Guo et al. 2017, ICML), debiased in closed form after Kumar, Liang and Ma 2019 (NeurIPS), and by the "
+        f"Brier score with its decomposition (Murphy 1973). {twin} Intervals are at {evidence.level:.0%} over examples "
+        "(these models, other examples of the same kind): bias-corrected and accelerated bootstrap up to 5,000 examples, grouped "
+        "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares by class. "
+        f"Temperatures are natural-log based; KL at T = {evidence.temperature:g} is given without the factor T².{drawn}{missing} "
+        "Computed with Disobey."
+    )  # fmt: skip
+    return Text("Methods", body)
+
+
+def _unknowable(evidence: Evidence) -> str:
+    missing = [w for w, there in (("labels", evidence.pair.labels is not None),) if not there]
+    return f" Without {' and '.join(missing)} accuracy and calibration are unknown." if missing else ""
+
+
