@@ -67,6 +67,11 @@ def _low_average(column: Callable, *columns: NDArray, weights: NDArray | None = 
     return tail_mean(columns[0], column(*columns), share=0.25, weights=weights)
 
 
+def _share(column: Callable) -> float:
+    """1 where the column holds zeros and ones only."""
+    return 0.0 if column is _gap else 1.0
+
+
 _CHOICES = {
     "teacher_accuracy": (_teacher, ("labels",), "share of examples that the teacher gets right"),
     "student_accuracy": (_student, ("labels",), "share of examples that the student gets right"),
@@ -178,12 +183,14 @@ def overlap_measure(k: int) -> Measure:
 def _measures() -> dict[str, Measure]:
     made = []
     for name, (column, needs, about) in _CHOICES.items():
-        made.append(Measure(name, choices, partial(_average, column), needs=needs, about=about))
+        made.append(Measure(name, choices, partial(_average, column), None, needs, about, _share(column)))
     for name, (column, needs, about) in _CHOICES.items():
         about = f"{about}, in the quarter where the teacher is least confident"
-        made.append(Measure(f"{name}.low", choices, partial(_low_average, column), needs=needs, about=about))
+        made.append(
+            Measure(f"{name}.low", choices, partial(_low_average, column), None, needs, about, 0.25 * _share(column))
+        )
     for name, (column, where, about) in _WHERE.items():
-        made.append(Measure(name, choices, partial(_average, column), where, ("labels",), about))
+        made.append(Measure(name, choices, partial(_average, column), where, ("labels",), about, _share(column)))
     about = "Spearman correlation of the classes other than the teacher's choice, mean over examples"
     made += [overlap_measure(5), Measure("rank_correlation", rank_agreement, mean, _defined, about=about)]
     made += [*divergence_measures(1.0), *divergence_measures(4.0)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, ndtr, softmax
 
 from disobey.measures.intervals import Columns, Measure, over_examples
+from disobey.measures.resampling import wilson_interval
 from disobey.measures.statistics import mean, ones_if_none, quiet
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
@@ -99,6 +100,22 @@ def debiased_error(
 
 
 @quiet
+def squared_error(
+    confidence: NDArray, right: NDArray, *, binning: Binning = mass_bins, weights: NDArray | None = None
+) -> NDArray:
+    """Squared calibration error without bias: each bin's squared gap less its sampling variance.
+
+    Unbiased for the binned error even where that is 0, which no estimate of the absolute one is (Kumar, Liang and Ma
+    2019, section 5; the reliability term of Ferro and Fricker 2012). Bins with one example are left out.
+    """
+    weights = ones_if_none(weights, confidence)
+    gap = right - confidence
+    n, first, second = bin_sums(binning(confidence), np.stack([np.ones_like(gap), gap, gap**2]), weights)
+    excess = first**2 / n - (second - first**2 / n) / (n - 1)
+    return np.where(n > 1, excess, 0.0).sum(axis=-1) / weights.sum(axis=-1)
+
+
+@quiet
 def brier_parts(confidence: NDArray, right: NDArray, *, part: int, weights: NDArray | None = None) -> NDArray:
     """Reliability (part 0), resolution (1) or uncertainty (2) of the chosen class's squared error.
 
@@ -136,6 +153,7 @@ _STATISTICS = {
         "expected calibration error, 15 equally filled bins (biased upward)",
     ),
     "ece_debiased": (debiased_error, (2, 3), "calibration error, 15 equally filled bins, bias taken off"),
+    "squared_error_debiased": (squared_error, (2, 3), "squared calibration error, unbiased, may be negative"),
     "overconfidence": (
         lambda confidence, right, *, weights=None: mean(confidence - right, weights=weights), (2, 3),
         "mean confidence minus accuracy",
@@ -173,16 +191,8 @@ def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins,
     columns = np.stack([np.ones_like(right), confidence, right])
     n, conf, hits = bin_sums(binning(confidence), columns, np.ones(len(right)))
     accuracy = hits / n
-    z = -_normal_quantile((1 - level) / 2)
-    middle = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2))
-    return Reliability(conf / n, accuracy, middle - half, middle + half, n.astype(np.int64))
-
-
-def _normal_quantile(p: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(p))
+    low, high = np.transpose([wilson_interval(share, size, level) for share, size in zip(accuracy, n, strict=True)])
+    return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))
 
 
 Target = Literal["teacher", "labels"]

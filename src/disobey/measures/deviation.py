@@ -158,14 +158,19 @@ def _measures() -> dict[str, Measure]:
             # The quartile is the full sample's, so only infinite values are left out before it is taken.
             where = _in_subset("", finite=statistic is tail_deviation)
             chosen = partial(statistic, upper=upper, subset=subset)
-            made.append(Measure(name + ending, confidence, chosen, where, needs, about))
+            share = 0.0 if statistic is tail_deviation else 0.25
+            made.append(Measure(name + ending, confidence, chosen, where, needs, about, share))
         about = "share of examples where the student is less confident in the teacher's class"
         made.append(
-            Measure("share_below" + ending, confidence, _on_pair(below), _in_subset(subset, False), needs, about)
+            Measure("share_below" + ending, confidence, _on_pair(below), _in_subset(subset, False), needs, about, 1.0)
         )
     made.append(
         Measure(
-            "infinite_share", confidence, _on_pair(infinite), about="share of examples with infinite log-odds: left out"
+            "infinite_share",
+            confidence,
+            _on_pair(infinite),
+            about="share of examples with infinite log-odds: left out",
+            share_of=1.0,
         )
     )
     made += [top_slope(2), top_slope(5)]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
-from disobey.measures.resampling import example_intervals, resample_counts
+from disobey.measures.resampling import example_intervals, resample_counts, wilson_interval
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
@@ -31,7 +31,9 @@ class Measure:
     the function share its result. where: from the columns to a mask (N,) of the examples that the measure is about.
     statistic: of the columns. With a keyword ``weights`` of shape (..., N) it answers all resamples at once (see
     `statistics`); without, it is called on repeated rows, once a resample. needs: optional parts of `Predictions`
-    that must be there. about: what the number says, with its unit.
+    that must be there. about: what the number says, with its unit. share_of: where the statistic counts examples (a mean
+    of zeros and ones), the part of the examples that it counts among (1: all of them); such shares get Wilson's
+    interval, which still says something where none was counted.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Measure:
     where: Callable[..., NDArray] | None = None
     needs: tuple[str, ...] = ()
     about: str = ""
+    share_of: float = 0.0
 
     def __call__(self, predictions: Predictions) -> float:
         """The value alone, without an interval."""
@@ -84,7 +87,7 @@ def over_examples(
     >>> logits = np.eye(2)[[0, 1, 0, 0] * 25]
     >>> p = Predictions.from_logits(logits, logits, np.arange(100) % 2)
     >>> print(over_examples(right, p))
-    0.75 [0.65, 0.82] (95 % over 100 examples)
+    0.75 [0.658, 0.831] (95 % over 100 examples)
     """
     return all_over_examples([measure], predictions, resamples=resamples, level=level, seed=seed)[measure.name]
 
@@ -107,11 +110,15 @@ def all_over_examples(
     for n in {sample.n for sample in samples}:
         same = [sample for sample in samples if sample.n == n]
         bounds = example_intervals([s.evaluate for s in same], n, resamples=resamples, level=level, seed=seed)
-        found |= {
-            s.measure.name: Estimate(s.measure.name, value, low, high, level, n, "examples")
-            for s, (value, low, high) in zip(same, bounds, strict=True)
-        }
+        found |= {s.measure.name: _estimate(s.measure, three, level, n) for s, three in zip(same, bounds, strict=True)}
     return {sample.measure.name: found[sample.measure.name] for sample in samples}
+
+
+def _estimate(measure: Measure, three: tuple[float, float, float], level: float, n: int) -> Estimate:
+    value, low, high = three
+    if n and (measure.share_of == 1 or (measure.share_of and low == high)) and np.isfinite(value):
+        low, high = wilson_interval(value, n * measure.share_of, level)
+    return Estimate(measure.name, value, low, high, level, n, "examples")
 
 
 def paired_over_examples(
@@ -286,6 +293,7 @@ def _minus(measure: Measure, who: str) -> Measure:
         measure,
         name=f"{measure.name}.minus_{who}",
         columns=_both_columns(measure.columns, who),
+        share_of=0.0,
         statistic=weighted if _takes_weights(statistic) else plain,
         where=None if where is None else qualifies_twice,
         needs=tuple(dict.fromkeys((*measure.needs, who))),
