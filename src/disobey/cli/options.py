@@ -34,14 +34,16 @@ def parse(first: A, second: B, argv: list[str], *, prog: str, description: str) 
     Exits with status 2 and a suggestion where an option is unknown or makes no sense.
     """
 
-    def both(
-        first: Annotated[type(first), tyro.conf.arg(name="")] = first,  # type: ignore[valid-type]
-        second: Annotated[type(second), tyro.conf.arg(name="")] = second,  # type: ignore[valid-type]
-    ) -> tuple[Any, Any]:
+    def both(first: Any = first, second: Any = second) -> tuple[Any, Any]:
         return first, second
 
-    both.__annotations__ = {
-        "first": Annotated[type(first), tyro.conf.arg(name="")],
-        "second": Annotated[type(second), tyro.conf.arg(name="")],
-    }
-    return tyro.cli(both, args=argv, prog=prog, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+    # set here, not in the signature: the types are known only now
+    both.__annotations__ = {name: Annotated[type(v), tyro.conf.arg(name="")] for name, v in
+                            (("first", first), ("second", second))}  # fmt: skip
+    return tyro.cli(
+        both,
+        args=argv,
+        prog=prog,
+        description=description,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+    )

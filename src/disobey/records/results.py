@@ -192,7 +192,10 @@ class Result:
     def from_json(cls, text: str) -> Result:
         """Reads `to_json`'s text. Raises `ValueError` where it is something else."""
         try:
-            return _decode(json.loads(text), cls)
+            result = _decode(json.loads(text), cls)
+            if not isinstance(result, cls):
+                raise TypeError(f"a {type(result).__name__}")
+            return result
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"expected a result.json that disobey wrote, found something else ({error}); "

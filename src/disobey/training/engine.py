@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.check import check
 from disobey.training.recipe import Run, closure, encode
 from disobey.training.workers import Answer, Pool, heartbeat, pool
 
@@ -69,8 +70,7 @@ def run_all(
     """Trains what is missing of ``runs`` and their teachers.
 
     workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do not
-    depend on it. Raises `ValueError` where the store cannot be written or the options make no sense; a run that fails
-    is in ``failed``, never raised.
+    depend on it. Raises `ValueError` where the store cannot be written or what is asked cannot run; a run that fails is in ``failed``, never raised.
     """
     store.prepare()
     store.sweep()
@@ -80,6 +80,7 @@ def run_all(
     state.records = {run: record for run, record in found.items() if record is not None}
     reused = frozenset(state.records)
     if state.waiting:
+        check(state.waiting)
         missing = list(state.waiting)
         crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
         try:

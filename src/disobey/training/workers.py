@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
+import time
 import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -70,12 +72,21 @@ def calm_allocator() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def prepare_worker() -> None:
-    """One thread, a calm allocator."""
+def prepare_worker(parent: int | None = None) -> None:
+    """One thread, a calm allocator; ends with the process ``parent`` that it works for."""
     import torch
 
     torch.set_num_threads(1)
     calm_allocator()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A killed parent cannot stop its workers: they notice that they were handed to another."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 class Inline:
@@ -114,7 +125,7 @@ class Local:
             from loky import ProcessPoolExecutor
 
             self._executors[slot] = ProcessPoolExecutor(
-                max_workers=1, timeout=None, initializer=prepare_worker, env=THREADS, context="loky"
+                max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
         return self._executors[slot].submit(work, root, recipe, seed, device)
 

@@ -1,0 +1,172 @@
+"""The command as a user meets it: quick help, one message for every mistake, nothing lost."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from disobey.cli.main import main
+
+
+def disobey(*words, cwd=None, **env):
+    return subprocess.run(
+        [sys.executable, "-c", "from disobey.cli.main import entry; entry()", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **env},
+        timeout=300,
+    )
+
+
+def test_help_imports_next_to_nothing():
+    code = (
+        "import sys; from disobey.cli.main import main; main(['--help']);"
+        "print(sorted({'torch', 'numpy', 'scipy', 'rich', 'tyro'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert "disobey COMMAND" in run.stdout
+
+
+def test_list_and_study_help_need_no_torch():
+    code = "import sys; from disobey.cli.main import main; main(['list']); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "False"
+    for word in ("deviation", "loss-switching", "mnist-5k", "languages", "cnn"):
+        assert word in run.stdout
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    run = disobey("run", "deviation", "--smoke", "--workers", "0", "--out", str(out))
+    assert run.returncode == 0, run.stderr
+    return out, run
+
+
+def test_a_smoke_run_writes_everything_and_says_so(smoke):
+    out, run = smoke
+    assert "evidence of nothing" in run.stdout
+    folder = next((out / "reports").iterdir())
+    assert str(folder / "report.html") in run.stdout
+    result = json.loads((folder / "result.json").read_text())
+    assert result["study"] == "deviation"
+    assert result["smoke"] is True
+    assert list((folder / "figures").glob("*.svg"))
+    assert json.loads((folder / "provenance.json").read_text())["cost"]["runs"] == 10
+
+
+def test_the_same_again_trains_nothing_and_gives_the_same_bytes(smoke):
+    out, _ = smoke
+    path = next((out / "reports").iterdir()) / "result.json"
+    before = path.read_bytes()
+    run = disobey("run", "deviation", "--smoke", "--workers", "0", "--out", str(out), "--json")
+    assert run.returncode == 0
+    assert path.read_bytes() == before
+    assert json.loads(run.stdout) == json.loads(before)
+    dry = disobey("run", "deviation", "--smoke", "--out", str(out), "--dry-run")
+    assert "10 there already, 0 to train" in dry.stdout
+
+
+def test_loss_switching_reuses_the_ends(smoke):
+    out, _ = smoke
+    dry = disobey("run", "loss-switching", "--smoke", "--out", str(out), "--dry-run")
+    assert "6 there already, 4 to train" in dry.stdout
+
+
+def test_a_run_can_be_repeated_from_its_record(smoke, tmp_path):
+    out, _ = smoke
+    record = sorted((out / "runs").iterdir())[0] / "run.json"
+    run = disobey("train", str(record), "--out", str(tmp_path), "--workers", "0", "--json")
+    assert run.returncode == 0, run.stderr
+    again, before = json.loads(run.stdout), json.loads(record.read_text())["summary"]
+    assert {name: again[name] for name in before} == before
+
+
+def test_a_report_is_redrawn_without_training(smoke, tmp_path):
+    out, _ = smoke
+    folder = next((out / "reports").iterdir())
+    run = disobey("report", str(folder), "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "report.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+BAD = [
+    (["fly"], "did you mean", False),
+    (["rum"], "did you mean 'run'", True),
+    (["run"], "expected a study", True),
+    (["run", "deviaton"], "did you mean 'deviation'", True),
+    (["run", "deviation", "--data", "mnist5k"], "did you mean 'mnist-5k'", True),
+    (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
+    (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
+    (["run", "deviation", "--preset", "papers"], "expected a preset", True),
+    (["run", "deviation", "--noise", "1.5"], "expected noise", True),
+    (["run", "deviation", "--smoke", "--workers", "many"], "expected workers", True),
+    (["run", "deviation", "--temperature", "3"], "one of temperatures", True),
+    (["train", "nowhere.json"], "expected a recipe", True),
+    (["train"], "expected a recipe", True),
+    (["report", "nowhere.json"], "nothing is there", True),
+]
+
+
+@pytest.mark.parametrize(("words", "said", "exact"), BAD, ids=[" ".join(b[0]) for b in BAD])
+def test_one_message_and_status_two(words, said, exact, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert not exact or said in error
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--sedes", "1"], "--seeds"),
+        (["--seeds", "1", "1"], "each once"),
+        (["--steps", "many"], "INT"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_status_two(option, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "deviation", *option])
+    assert stop.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_damaged_result_is_refused(tmp_path, capsys):
+    for text in ("", "{}", "[1]", '{"type": "Result"}', '{"type": "Result", "study": 1'):
+        (tmp_path / "result.json").write_text(text)
+        assert main(["report", str(tmp_path)]) == 2
+        assert "result.json" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert main(["run", "deviation", "--smoke", "--workers", "0", "--out", str(tmp_path / "out")]) == 2
+    assert "can be written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_message(tmp_path, capsys, monkeypatch):
+    import disobey.records.store as store
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "write", full)
+    assert main(["run", "deviation", "--smoke", "--workers", "0", "--out", str(tmp_path)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_diverging_run_exits_one_and_says_where(tmp_path, capsys):
+    words = ["run", "deviation", "--smoke", "--workers", "0", "--lr", "1e30", "--out", str(tmp_path)]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "try a lower learning rate" in error
+    assert "failures" in error
+    assert "Traceback" not in error
