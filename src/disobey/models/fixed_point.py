@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .householder_walk import householder_walk
 from .linear_rnn import linear_recurrence
 from .mixers import Complement, HouseholderMixer, Mixer, build_mixer
-from .solvers import Exact, Gradient, Iterate, Solve, diagonal
+from .solvers import Exact, Gradient, Iterate, Solve, diagonal, solve
 
 SolverLike = str | Exact | Iterate
 
@@ -111,7 +111,7 @@ class FixedPointRNN(nn.Module):
             def walk() -> Tensor:
                 return self._walk(decay, drive, features, first)
 
-            states, self.last_solve = self.solver(sweep, walk, torch.zeros_like(drive))
+            states, self.last_solve = solve(self.solver, sweep, walk, torch.zeros_like(drive))
         return self.to_output(states * gate), states[:, -1]
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:

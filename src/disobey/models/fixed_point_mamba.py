@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .fixed_point import SolverLike, build_solver, shifted, unit_rms
 from .linear_rnn import linear_recurrence
 from .mixers import Complement, build_mixer
-from .solvers import Gradient, Solve, diagonal
+from .solvers import Gradient, Solve, diagonal, solve
 
 Reads = tuple[str, ...]
 State = tuple[Tensor, Tensor]  # H (B, N, D) and the last output of the recurrence (B, D)
@@ -87,7 +87,7 @@ class FixedPointMamba(nn.Module):
             def walk() -> Tensor:
                 return self._walk(now, matrix, first)
 
-            outputs, self.last_solve = self.solver(sweep, walk, torch.zeros_like(now[1]))
+            outputs, self.last_solve = solve(self.solver, sweep, walk, torch.zeros_like(now[1]))
             # the matrix states of the solution, for whoever continues from here
             basis = torch.zeros_like(outputs) if diagonal(self.solver) else outputs
             keys, _, mixed = self._selected(now, self._previous(shifted(basis, first)))

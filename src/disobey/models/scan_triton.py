@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 try:
-    import triton
-    import triton.language as tl
+    import triton  # pyright: ignore[reportMissingImports]
+    import triton.language as tl  # pyright: ignore[reportMissingImports]
 
     AVAILABLE = True
 except ImportError:  # CPU builds of torch come without it
@@ -85,11 +85,13 @@ def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool
     if chunks > 1:
         products = inputs.new_empty(rows, chunks, width)
         lasts = torch.empty_like(products)
-        _reduce[grid](decay, inputs, products, lasts, steps, width, chunks, chunk, BLOCK, reverse)
+        reduce = _reduce[grid]  # pyright: ignore[reportIndexIssue]
+        reduce(decay, inputs, products, lasts, steps, width, chunks, chunk, BLOCK, reverse)
         ends = forward(products, lasts, initial, False)  # chunks are already in the order of the scan
         first = torch.zeros_like(ends[:, :1]) if initial is None else initial[:, None]
         initial = torch.cat((first, ends[:, :-1]), dim=1)
     has = initial is not None
     start = initial.contiguous() if initial is not None else states  # never read without one
-    _states[grid](decay, inputs, start, states, steps, width, chunks, chunk, BLOCK, reverse, has)
+    write = _states[grid]  # pyright: ignore[reportIndexIssue]
+    write(decay, inputs, start, states, steps, width, chunks, chunk, BLOCK, reverse, has)
     return states

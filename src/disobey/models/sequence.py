@@ -102,8 +102,8 @@ class TransformerLayer(nn.Module):
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position ``(B, d_model)``, attending to the past."""
-        y, state = self(x[:, None], state)
-        return y[:, 0], state
+        y, past = self(x[:, None], state)
+        return y[:, 0], past
 
 
 def _positions(steps: int, like: Tensor) -> Tensor:

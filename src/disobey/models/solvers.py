@@ -30,7 +30,6 @@ class Solve:
 class Exact:
     """Walk through time, solving each step exactly: T steps, no tolerance, gradients by autograd."""
 
-    @torch.compiler.disable  # it would unroll T steps; the layers around it compile
     def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
         states = walk()
         finite = torch.isfinite(states.detach()).flatten(1).all(1)
@@ -61,7 +60,6 @@ class Iterate:
         if self.gradient not in ("ift", "one_step", "unroll"):
             raise ValueError(f"expected gradient ift, one_step or unroll, got {self.gradient!r}")
 
-    @torch.compiler.disable
     def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
         if not torch.is_grad_enabled():
             return self.repeat(sweep, start, self.max_iter)
@@ -109,6 +107,19 @@ class Iterate:
             last, states = states, sweep(states)
         used = kept + (solve.iterations if solve else 0)
         return states, self._report(used, states.detach(), last.detach())
+
+
+def _solve(solver: Exact | Iterate, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+    return solver(sweep, walk, start)
+
+
+# Compiled, it would unroll T steps or trace a loop that waits for data; the layers around it do compile.
+_eager_solve = torch.compiler.disable(_solve)
+
+
+def solve(solver: Exact | Iterate, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+    """The states and what it took, by this solver."""
+    return _eager_solve(solver, sweep, walk, start)  # pyright: ignore[reportCallIssue]
 
 
 def diagonal(solver: Exact | Iterate) -> bool:
