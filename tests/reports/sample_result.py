@@ -36,7 +36,7 @@ def logit_plot(per_model=500, seed=0, name="logit-logit"):
     n = 3 * per_model
     return Chart(
         name,
-        "Log-odds of the teacher's class" if per_model < 2000 else f"The same on {n:,} points",
+        "Log-odds of the teacher's class" if per_model < 1700 else f"The same on {n:,} points",
         "scatter",
         {
             "teacher_log_odds": tuple(np.tile(x, 3).tolist()),
@@ -273,6 +273,8 @@ def sample(*, smoke=False, points=500, many=3000):
         settings={"temperature": 4.0, "seeds": (0, 1, 2, 3, 4), "base": {"model": "mlp", "learning_rate": 0.001}},
     )
 
+
+SMALL = {"points": 150, "many": 1_800}  # points a model: some of them single, some in cells
 
 PROVENANCE = {
     "version": "0.1.0",

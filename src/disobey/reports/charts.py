@@ -353,6 +353,7 @@ def _config(room: int) -> dict[str, Any]:
             "titleFontSize": 11.5,
             "titleFontWeight": 500,
             "labelLimit": 220,
+            "gradientStrokeColor": grid,
             "symbolSize": 90,
             "symbolOpacity": 1,
             "rowPadding": 4,

@@ -7,6 +7,8 @@ nothing is redrawn when the theme changes, and paper always gets the light colou
 
 from __future__ import annotations
 
+from itertools import count
+
 # (light, dark). Every light colour occurs once: it is the key that the style sheet repaints by.
 INK = ("#1b1f24", "#e6e9ec")
 MUTED = ("#59636e", "#a3adb8")
@@ -18,7 +20,7 @@ PAPER = ("#fffffe", "#14171b")
 SERIES = (
     ("#12355b", "#dce8f7"),
     ("#d55e00", "#ff9147"),
-    ("#56b4e9", "#4a9fd8"),
+    ("#56b4e9", "#3d8bc4"),
     ("#009e73", "#2cc79a"),
     ("#8a3b7a", "#dd92cd"),
     ("#e6b800", "#f2d14b"),
@@ -60,14 +62,8 @@ def series_styles(levels: list[str]) -> tuple[list[str], list[str], list[list[in
     >>> series_styles(["twin", "a", "teacher"])[0]
     ['#56b4e9', '#d55e00', '#12355b']
     """
-    free = [i for i in range(len(SERIES)) if i >= len(ROLES) or ROLES[i] not in levels]
-    indices, used = [], 0
-    for level in levels:
-        if level in ROLES:
-            indices.append(ROLES.index(level))
-        else:
-            indices.append(free[used] if used < len(free) else used)
-            used += 1
+    free = (i for i in count() if i >= len(ROLES) or ROLES[i] not in levels)
+    indices = [ROLES.index(level) if level in ROLES else next(free) for level in levels]
     colours = [SERIES[i % len(SERIES)][0] for i in indices]
     # A second round of the colours comes with shifted shapes and dashes, so that pairs stay distinct.
     shifted = [(i + i // len(SERIES)) % len(SERIES) for i in indices]
