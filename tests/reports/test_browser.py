@@ -1,0 +1,233 @@
+"""The report in headless Chromium, from a file, offline: what a reader meets on a desk, a phone, in the dark, on paper."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from disobey.records.results import Axis, Chart, Exhibit, Finding, Gallery, Result, Rule, Table, Text
+from disobey.reports import write
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: none of chromium, chromium-browser, google-chrome is on the PATH")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: pip install 'disobey[dev]'")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, samples) -> Path:
+    return write(samples.sample(**samples.SMALL), tmp_path_factory.mktemp("report"), samples.PROVENANCE)
+
+
+class Visit:
+    """One page in one kind of window, with everything that it asked for and complained about."""
+
+    def __init__(self, browser, path: Path, **window):
+        self.context = browser.new_context(offline=True, **({"viewport": {"width": 1280, "height": 900}} | window))
+        self.page = self.context.new_page()
+        self.complaints, self.requests, self.dialogs = [], [], []
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        self.address = path.resolve().as_uri()
+        self.page.goto(self.address)
+
+    def draw_all(self):
+        """Goes to every figure, as a reader does, and waits until it is drawn."""
+        for i in range(self.page.locator("figure.figure").count()):
+            self.page.locator("figure.figure").nth(i).scroll_into_view_if_needed()
+            self.page.locator("figure.figure").nth(i).and_(self.page.locator("[data-drawn]")).wait_for(timeout=60_000)
+        return self
+
+    def loads_nothing(self):
+        outside = [url for url in self.requests if url != self.address and not url.startswith("data:")]
+        return outside == [] and self.complaints == []
+
+
+@pytest.fixture
+def visit(browser, report):
+    visits = []
+
+    def opened(path=None, **window):
+        visits.append(Visit(browser, path or report, **window))
+        return visits[-1]
+
+    yield opened
+    for each in visits:
+        each.context.close()
+
+
+def test_every_figure_is_drawn_and_nothing_is_asked_for(visit, samples):
+    seen = visit().draw_all()
+    figures = len(samples.sample(**samples.SMALL).of(Chart))
+    assert seen.page.locator(".live svg").count() == figures
+    assert seen.page.locator(".still:visible").count() == 0
+    marks = seen.page.locator("#part-1 .live svg .mark-symbol.role-mark path").count()
+    assert marks == 3 * samples.SMALL["points"]
+    assert seen.loads_nothing(), (seen.complaints, seen.requests)
+
+
+def test_hover_shows_the_example(visit, samples):
+    page = visit().draw_all().page
+    page.locator("#part-1").scroll_into_view_if_needed()
+    assert page.locator(".hover:visible").count() == 0
+    page.locator("#part-1 .live .mark-symbol.role-mark path").last.hover(force=True)
+    page.locator(".hover:visible").wait_for()
+    text = page.locator(".hover").inner_text()
+    for word in ("example", "class", "digit", "on this example", "model", "twin"):
+        assert word in text
+    page.locator("#part-7").scroll_into_view_if_needed()
+    page.locator("#part-7 .live .mark-rect.role-mark path").first.hover(force=True)
+    page.locator(".hover:visible").wait_for()
+    assert "examples here" in page.locator(".hover").inner_text()
+    assert " to " in page.locator(".hover").inner_text()
+
+
+def painted(page, selector, property="backgroundColor"):
+    found = page.evaluate("([s, p]) => getComputedStyle(document.querySelector(s))[p]", [selector, property])
+    return sum(int(float(part)) for part in found[found.index("(") + 1 : -1].split(",")[:3])
+
+
+def test_in_the_dark_the_page_and_its_figures_are_dark_and_paper_is_not(visit):
+    page = visit(color_scheme="dark").draw_all().page
+    label = "#part-2 .live .role-axis-title text"
+    assert painted(page, "body") < 120
+    assert painted(page, label, "fill") > 500
+    # The theme changes under a drawn figure: nothing has to be drawn again.
+    page.emulate_media(color_scheme="light")
+    assert painted(page, "body") > 700
+    assert painted(page, label, "fill") < 200
+    page.emulate_media(color_scheme="dark", media="print")
+    assert painted(page, "body") > 700
+    assert painted(page, label, "fill") < 200
+
+
+def test_a_phone_never_scrolls_sideways(visit):
+    page = visit(viewport={"width": 360, "height": 740}, device_scale_factor=2, has_touch=True).draw_all().page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for width in page.evaluate("[...document.querySelectorAll('.live svg')].map(s => s.getBoundingClientRect().right)"):
+        assert width <= 360
+    # Panels lie below each other.
+    tops = page.evaluate(
+        "[...document.querySelectorAll('#part-1 .role-scope.cell > g')].map(g => g.getBoundingClientRect().top)"
+    )
+    assert len({round(top) for top in tops if top}) >= 3
+
+
+def test_figures_follow_the_window(visit):
+    seen = visit().draw_all()
+    wide = seen.page.locator("#part-2 .live svg").bounding_box()["width"]
+    seen.page.set_viewport_size({"width": 420, "height": 800})
+    seen.page.locator("#part-2").scroll_into_view_if_needed()
+    seen.page.wait_for_function("document.querySelector('#part-2 .live svg').getBoundingClientRect().width < 400")
+    assert wide > 500
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert seen.loads_nothing(), seen.complaints
+
+
+def test_without_scripts_there_are_still_pictures_and_numbers(visit):
+    seen = visit(java_script_enabled=False)
+    page = seen.page
+    assert page.locator(".still svg:visible").count() == page.locator("figure.figure").count() > 0
+    assert page.locator("button:visible").count() == 0
+    assert page.locator("table.data:visible").count() >= 1
+    assert seen.requests == [seen.address]
+
+
+def test_tables_sort_by_their_numbers_with_missing_ones_last(visit):
+    page = visit().page
+    table = page.locator("#part-4 table.data")
+    slopes = lambda: [
+        row.split("\t")[2].split(" ")[0].strip() for row in table.locator("tbody").inner_text().splitlines()
+    ]
+    button = table.locator("th").nth(2).locator("button")
+    button.click()
+    assert slopes() == ["0.822", "0.830", "1.115", "–"]
+    assert table.locator("th").nth(2).get_attribute("aria-sort") == "ascending"
+    button.click()
+    assert slopes() == ["1.115", "0.830", "0.822", "–"]
+    table.locator("th").nth(0).locator("button").press("Enter")
+    assert table.locator("tbody th, tbody td").first.inner_text() == "student, T = 1"
+    assert table.locator("[aria-sort]").count() == 1
+
+
+def test_methods_are_copied_and_figures_saved(visit, samples):
+    page = visit().page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("button.copy").click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == samples.METHODS
+    with page.expect_download() as waiting:
+        page.locator("#part-2 .save-svg").click()
+    assert waiting.value.suggested_filename == "slope-temperature.svg"
+    assert Path(waiting.value.path()).read_text(encoding="utf-8").startswith("<svg ")
+
+
+HOSTILE = '</script><img src=x onerror="window.owned=1;alert(1)"><b id=injected>"\'`${alert(3)}javascript:alert(4)'
+
+
+def hostile():
+    h = HOSTILE
+    data = {h: (1.0, 2.0), "y": (1.0, 2.0), "c": (h, h + "2"), "image": (h, "https://example.org/i.png")}
+    chart = Chart(
+        h, h, "scatter", data, Axis(h, h), Axis("y", h), alt=h, caption=h,
+        color=Axis("c", h, "nominal"), facet=Axis("c", h, "nominal"), rules=(Rule(1, 0, h),), tooltip=("image",),
+    )  # fmt: skip
+    bars = Chart(h, h, "bar", {"x": (h, "b"), "y": (1.0, 2.0)}, Axis("x", h, "nominal"), Axis("y", h), alt=h)
+    blocks = (
+        Finding(h, "warning", h, (), h),
+        chart,
+        bars,
+        Table(h, (h, "b"), ((h, 1), (h, None)), h),
+        Gallery(h, (Exhibit(h, (h,), text=h),), h),
+        Text("Methods " + h, h),
+    )
+    return Result(h, h, blocks, summary=h, settings={h: h})
+
+
+def test_hostile_names_do_nothing(visit, tmp_path):
+    seen = visit(write(hostile(), tmp_path, {HOSTILE: HOSTILE})).draw_all()
+    page = seen.page
+    page.locator("#part-1 .live .mark-symbol.role-mark path").first.hover(force=True)
+    page.locator(".hover:visible").wait_for()
+    assert HOSTILE in page.locator(".hover").inner_text()
+    page.locator("#part-3 thead button").first.click()
+    assert seen.dialogs == []
+    assert page.evaluate("window.owned") is None
+    assert page.locator("#injected").count() == 0
+    assert page.locator("img").count() == 0
+    assert seen.loads_nothing(), (seen.complaints, seen.requests)
+
+
+def test_the_policy_stops_a_script_that_got_in(visit, report, tmp_path):
+    """The positive control: the same page with a script smuggled in past the template."""
+    page = report.read_text(encoding="utf-8").replace("</main>", "<script>window.owned = 1</script></main>", 1)
+    path = tmp_path / "smuggled.html"
+    path.write_text(page, encoding="utf-8")
+    seen = visit(path)
+    assert seen.page.evaluate("window.owned") is None
+    assert any("Content Security Policy" in complaint for complaint in seen.complaints)
+    assert not seen.loads_nothing()
