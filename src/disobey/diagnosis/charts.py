@@ -28,7 +28,9 @@ def logit_logit(evidence: Evidence) -> Chart:
         rows = np.sort(np.random.default_rng(evidence.seed).choice(rows, POINTS, replace=False))
     part = sample.take(rows)
     sides = {"student": part} if part.twin is None else {"student": part, "twin": part.with_student(part.twin)}
-    columns: dict[str, list] = {name: [] for name in ("x", "y", "teacher is", "model", "example", "label", "teacher", "chosen")}
+    columns: dict[str, list] = {
+        name: [] for name in ("x", "y", "teacher is", "model", "example", "label", "teacher", "chosen")
+    }
     rules = [Rule(1.0, 0.0, "obeys (y = x)")]
     for name, predictions in sides.items():
         x, y, right, _ = _confidence(evidence, predictions, rows, name)
@@ -86,7 +88,9 @@ def medians(evidence: Evidence) -> Chart | None:
     if evidence.sparse is not None:
         return None
     sample = evidence.sample
-    sides = {"student": sample} if sample.twin is None else {"student": sample, "twin": sample.with_student(sample.twin)}
+    sides = (
+        {"student": sample} if sample.twin is None else {"student": sample, "twin": sample.with_student(sample.twin)}
+    )
     data: dict[str, list] = {name: [] for name in ("x", "y", "low", "high", "model")}
     for name, predictions in sides.items():
         x, y = confidence(predictions)[:2]

@@ -89,14 +89,19 @@ def diagnose(
         raise problem("temperature", "a number above 0", str(temperature))
     if not 0.5 <= level < 1:
         raise problem("level", "a number from .5 to 1", str(level), "0.95")
-    pair = _pair(teacher, student, labels, dict(twin=twin, ids=ids, groups=groups, class_names=class_names, texts=texts),
-                 values, split)  # fmt: skip
+    more = {"twin": twin, "ids": ids, "groups": groups, "class_names": class_names, "texts": texts}
+    pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
+
+
+def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Finding, ...]:
+    """What the checks that apply have found, in their order."""
+    return tuple(found for check in checks if (found := check(evidence)) is not None)
 
 
 def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
     """Findings first, then tables and charts, then the methods."""
-    findings = tuple(f for check in checks if (f := check(evidence)) is not None)
+    findings = judged(evidence, checks)
     made = (
         tables.outcome(evidence) if evidence.pair.labels is not None else None,
         tables.closeness(evidence), tables.deviations(evidence), tables.calibrations(evidence),

@@ -80,6 +80,13 @@ class Evidence:
         """Of the sample."""
         return self.sample.labels
 
+    @property
+    def finite(self) -> Predictions:
+        """The sample with probabilities of 0 lifted to e⁻¹⁰⁰: temperatures cannot be fitted through infinities."""
+        sides = {name: getattr(self.sample, name) for name in ("teacher", "student", "twin")}
+        lifted = {n: np.maximum(a, -100.0) for n, a in sides.items() if a is not None and np.isneginf(a).any()}
+        return replace(self.sample, **lifted) if lifted else self.sample
+
     def seeds(self) -> list[Predictions]:
         """One `Predictions` a student seed, with the twin of the same seed (or the only twin)."""
         twins = list(self.twins.values())
@@ -206,5 +213,3 @@ def _with(columns: Callable) -> Measure:
 
 def _first(*columns: NDArray, weights: NDArray | None = None) -> float:
     return float(columns[0][0])
-
-

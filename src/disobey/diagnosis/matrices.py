@@ -81,7 +81,9 @@ class StreamMatrix:
                 for start in range(0, self.shape[0], rows):
                     count = min(rows, self.shape[0] - start)
                     self._fill(file, view[: count * self.row_bytes], start)
-                    yield self._decoded(np.frombuffer(buffer, self.stored, count * self.row_bytes // self.stored.itemsize))
+                    yield self._decoded(
+                        np.frombuffer(buffer, self.stored, count * self.row_bytes // self.stored.itemsize)
+                    )
         except READ_ERRORS as error:
             if isinstance(error, ValueError) and "; try:" in str(error):
                 raise

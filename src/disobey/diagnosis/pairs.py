@@ -108,10 +108,35 @@ def read_two(
     return replace(pair, facts={**pair.facts, **facts})
 
 
+def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
+    """The pair with the twin from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
+    arrays = _named(read_arrays(Path(path)))
+    fitting = [name for name in ("twin", "student", "logits") if name in arrays]
+    fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
+    if not fitting:
+        raise problem(path, "an array 'twin'", _listed(arrays), nearest("twin", arrays))
+    matrix = arrays[fitting[0]]
+    _scores(matrix, "twin")
+    if "ids" in arrays and pair.ids is not None:
+        ids = whole(arrays["ids"])
+        _unique(ids, str(path))
+        if not np.array_equal(ids, pair.ids):
+            order = np.argsort(ids, kind="stable")
+            place = np.minimum(np.searchsorted(ids, pair.ids, sorter=order), len(ids) - 1)
+            if not np.array_equal(ids[order][place], pair.ids):
+                raise problem(path, "the pair's ids", "others", "save the twin on the same examples")
+            matrix = ArrayMatrix(whole(matrix)[order[place]], matrix.where)
+    if matrix.shape != pair.shape:
+        raise problem(path, f"a twin of shape {pair.shape}", f"{matrix.shape}", "save it on the same examples")
+    return replace(pair, twins={"twin": matrix}, values={**pair.values, "twin": detected(matrix, values)})
+
+
 def _side(path: Path, role: str) -> dict[str, Matrix]:
     arrays = _named(read_arrays(path))
     if role not in arrays:
-        fitting = [n for n in ("logits", "log_probs", "probabilities", "probs", "predictions", path.stem) if n in arrays]
+        fitting = [
+            n for n in ("logits", "log_probs", "probabilities", "probs", "predictions", path.stem) if n in arrays
+        ]
         fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
         if len(fitting) != 1:
             raise problem(path, f"an array {role!r} (or 'logits')", _listed(arrays), nearest(role, arrays))
@@ -128,7 +153,11 @@ def _joined(ids: list[NDArray], teacher: Path | str, student: Path | str) -> tup
         came = f"none in common ({printable(ids[0][0], 40)!r} … against {printable(ids[1][0], 40)!r} …)"
         raise problem(f"{teacher} and {student}", "ids that both files share", came, "check that ids mean the same")
     order = np.argsort(second)
-    facts = {"joined": len(common), "teacher_only": len(ids[0]) - len(common), "student_only": len(ids[1]) - len(common)}
+    facts = {
+        "joined": len(common),
+        "teacher_only": len(ids[0]) - len(common),
+        "student_only": len(ids[1]) - len(common),
+    }
     return [first[order], second[order]], facts
 
 
@@ -169,7 +198,7 @@ def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
     return Pair(
         name, shape, matrix["teacher"], {"student": matrix["student"]}, twins, predictions.labels, predictions.ids,
         predictions.groups, predictions.mislabelled, predictions.class_names, split=predictions.split,
-        values={side: "log-probabilities" for side in ("teacher", "student", *twins)},
+        values=dict.fromkeys(("teacher", "student", *twins), "log-probabilities"),
     )  # fmt: skip
 
 
@@ -267,7 +296,9 @@ def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | No
     place = named["labels"].where or "labels"
     labels = _column(named["labels"], "labels", pair.shape[0])
     if labels.dtype.kind not in "iu":
-        hint = "astype(int), after checking that they are class numbers" if labels.dtype.kind == "f" else "class numbers"
+        hint = (
+            "astype(int), after checking that they are class numbers" if labels.dtype.kind == "f" else "class numbers"
+        )
         raise problem(place, "labels as integers", f"type {labels.dtype}", hint)
     bad = np.flatnonzero((labels < 0) | (labels >= pair.shape[1]))
     if len(bad):

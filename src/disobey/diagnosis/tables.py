@@ -37,7 +37,9 @@ SPARSE = {"agreement", "kl", "reverse_kl", "nll", "confidence", "overconfidence"
 def three_columns(evidence: Evidence, measures: Sequence[Measure], title: str, caption: str) -> Table:
     """Each measure on the student, its twin, and their difference (the last two where there is a twin)."""
     twin = evidence.sample.twin is not None
-    forms = [m for measure in measures for m in ((measure, on_twin(measure), minus_twin(measure)) if twin else (measure,))]
+    forms = [
+        m for measure in measures for m in ((measure, on_twin(measure), minus_twin(measure)) if twin else (measure,))
+    ]
     found = estimates(evidence, forms)
     rows = []
     for measure in measures:
@@ -80,7 +82,17 @@ def one_pass_divergences() -> list[Measure]:
 def calibrations(evidence: Evidence) -> Table | None:
     if evidence.pair.labels is None:
         return None
-    names = ("nll", "brier", "reliability", "resolution", "uncertainty", "ece_debiased", "ece_mass", "ece", "overconfidence")
+    names = (
+        "nll",
+        "brier",
+        "reliability",
+        "resolution",
+        "uncertainty",
+        "ece_debiased",
+        "ece_mass",
+        "ece",
+        "overconfidence",
+    )
     measures = [calibration.MEASURES[n] for n in names if evidence.sparse is None or n in SPARSE]
     twin = evidence.sample.twin is not None
     forms = [f for m in measures for f in (on_teacher(m), m, *((on_twin(m),) if twin else ()))]
@@ -92,7 +104,9 @@ def calibrations(evidence: Evidence) -> Table | None:
         if any(cells):
             rows.append((m.name, *cells, m.about))
     columns = ("measure", "teacher", "student", *(("twin",) if twin else ()), "meaning")
-    caption = "Against the labels. ece_debiased has the upward bias of small bins taken off, and may be slightly negative."
+    caption = (
+        "Against the labels. ece_debiased has the upward bias of small bins taken off, and may be slightly negative."
+    )
     return Table("Calibration", columns, tuple(rows), caption)
 
 
@@ -119,11 +133,15 @@ def temperatures(evidence: Evidence) -> Table | None:
     if evidence.sparse is not None:
         return None
     rows: list[tuple[Cell, ...]] = []
-    to_teacher = fitted_temperature(evidence.sample, "teacher", level=evidence.level, seed=evidence.seed)
-    rows.append(("temperature to the teacher", to_teacher, "dividing the student's logits by it comes closest to the teacher"))
+    to_teacher = fitted_temperature(evidence.finite, "teacher", level=evidence.level, seed=evidence.seed)
+    rows.append(
+        ("temperature to the teacher", to_teacher, "dividing the student's logits by it comes closest to the teacher")
+    )
     if evidence.labels is not None:
-        to_labels = fitted_temperature(evidence.sample, "labels", level=evidence.level, seed=evidence.seed)
-        rows.append(("temperature to the labels", to_labels, "the same for the labels' likelihood; above 1: over-confident"))
+        to_labels = fitted_temperature(evidence.finite, "labels", level=evidence.level, seed=evidence.seed)
+        rows.append(
+            ("temperature to the labels", to_labels, "the same for the labels' likelihood; above 1: over-confident")
+        )
     if np.isfinite(to_teacher.value):
         for name in ("kl", "jensen_shannon"):
             measure = agreement.MEASURES[name]
@@ -132,7 +150,9 @@ def temperatures(evidence: Evidence) -> Table | None:
             rows.append((f"{name} before", found.get(name), measure.about))
             rows.append((f"{name} after", found.get(after.name), "what no common temperature explains"))
         slope = tempered(deviation.MEASURES["ols_slope"], to_teacher.value)
-        rows.append(("ols_slope after", estimates(evidence, [slope]).get(slope.name), "slope of the log-odds that is left"))
+        rows.append(
+            ("ols_slope after", estimates(evidence, [slope]).get(slope.name), "slope of the log-odds that is left")
+        )
     return Table("Hotter or colder", ("quantity", "value", "meaning"), tuple(rows))
 
 
@@ -171,7 +191,9 @@ def beyond_the_labels(evidence: Evidence) -> list[tuple[Cell, ...]]:
     found = estimates(evidence, [measure]).get(measure.name)
     rows: list[tuple[Cell, ...]] = [("explained beyond twin", found, measure.about)]
     x, y, z = evidence.of(information.beyond_twin)
-    kinds = [("row-permuted teacher", False)] + ([("class-permuted teacher", True)] if sample.labels is not None else [])
+    kinds = [("row-permuted teacher", False)] + (
+        [("class-permuted teacher", True)] if sample.labels is not None else []
+    )
     for name, within in kinds:
         null = []
         for seed in range(20):
@@ -209,7 +231,11 @@ def seeds(evidence: Evidence) -> Table | None:
                     effect_size(mine, other, level=evidence.level),
                     float(minimum_detectable_effect(differences, level=evidence.level))]  # fmt: skip
         rows.append(tuple(row))
-    columns = ("measure", "mean over seeds", *(("minus twin, paired", "effect size", "smallest effect seen in 80 %") if paired else ()))
+    columns = (
+        "measure",
+        "mean over seeds",
+        *(("minus twin, paired", "effect size", "smallest effect seen in 80 %") if paired else ()),
+    )
     caption = f"{len(runs)} seeds; intervals over runs say what other seeds would give, on these examples."
     return Table("Over seeds", columns, tuple(rows), caption)
 
@@ -250,13 +276,24 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
         cells: list[Cell] = [name, n]
         if labels is not None and agree is not None:
             for who in ("teacher", "student"):
-                cells.append(share(f"{who} accuracy", float((evidence.tops[who][members] == labels[members]).sum()), n, evidence.level))
+                cells.append(
+                    share(
+                        f"{who} accuracy",
+                        float((evidence.tops[who][members] == labels[members]).sum()),
+                        n,
+                        evidence.level,
+                    )
+                )
         if agree is not None:
             cells.append(share("agreement", float(agree[members].sum()), n, evidence.level))
         cells.append(mean_of("mean deviation", gaps, evidence.level) if len(gaps) else None)
         rows.append(tuple(cells))
     rows.sort(key=lambda row: -abs(row[-1].value) if isinstance(row[-1], Estimate) else 0.0)
-    columns = [what, "n"] + (["teacher accuracy", "student accuracy"] if labels is not None and agree is not None else [])
+    columns = [what, "n"] + (
+        ["teacher accuracy", "student accuracy"] if labels is not None and agree is not None else []
+    )
     columns += (["agreement"] if agree is not None else []) + ["mean deviation (nats)"]
-    caption = f"Largest deviations first; {min(len(rows), MOST)} of {len(rows)}. Many rows: a few intervals miss by chance."
+    caption = (
+        f"Largest deviations first; {min(len(rows), MOST)} of {len(rows)}. Many rows: a few intervals miss by chance."
+    )
     return Table(title, tuple(columns), tuple(rows[:MOST]), caption)

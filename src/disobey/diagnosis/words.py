@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from disobey.diagnosis.evidence import Evidence
 from disobey.records.results import Estimate, Finding, Table, Text
 
@@ -19,17 +18,27 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         return f"{_one(first)} {_next(grave[0])}"
     visible = next((f for f in findings if f.name == "distillation visible"), None)
     agree = _cell(tables, "agreement")
-    shown = "" if agree is None else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
+    shown = (
+        ""
+        if agree is None
+        else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
+    )
     if visible is None or visible.status == "note":
-        first = f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"
+        first = (
+            f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"
+        )
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
     else:
-        first = f"Distillation left no visible mark: an undistilled twin is as close to the teacher as the student{shown}"
+        first = (
+            f"Distillation left no visible mark: an undistilled twin is as close to the teacher as the student{shown}"
+        )
     gap = _cell(tables, "accuracy_gap")
     if gap is not None and gap.known:
         side = "more" if gap.value > 0 else "less"
-        first += f"; it is {abs(gap.value):.1%} {side} accurate than the teacher" + ("" if gap.low * gap.high > 0 else ", within chance")
+        first += f"; it is {abs(gap.value):.1%} {side} accurate than the teacher" + (
+            "" if gap.low * gap.high > 0 else ", within chance"
+        )
     return f"{_one(first)} {_next(warnings[0]) if warnings else 'No check found a reason to change anything.'}"
 
 
@@ -63,7 +72,11 @@ def methods(evidence: Evidence) -> Text:
     drawn = "" if len(evidence.rows) == n else (
         f" Measures that need whole distributions, and the checks on them, use a random sample of {len(evidence.rows):,} examples."
     )  # fmt: skip
-    width = f"{pair.shape[1]:,} classes" if evidence.sparse is None else f"the teacher's {pair.topk.ids.shape[1]} most likely tokens"  # type: ignore[union-attr]
+    width = (
+        f"{pair.shape[1]:,} classes"
+        if evidence.sparse is None
+        else f"the teacher's {pair.topk.ids.shape[1]} most likely tokens"
+    )  # type: ignore[union-attr]
     twin = (
         "A twin trained without the teacher is the control, and effects are given as differences to it."
         if evidence.sample.twin is not None
@@ -87,5 +100,3 @@ def methods(evidence: Evidence) -> Text:
 def _unknowable(evidence: Evidence) -> str:
     missing = [w for w, there in (("labels", evidence.pair.labels is not None),) if not there]
     return f" Without {' and '.join(missing)} accuracy and calibration are unknown." if missing else ""
-
-

@@ -46,7 +46,7 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
     advice = "Rescale its logits by one temperature fitted on held-out labels; accuracy does not change."
     evidence_of = (gap,)
     if evidence.sparse is None:
-        fitted = fitted_temperature(evidence.sample, "labels", level=evidence.level, resamples=200)
+        fitted = fitted_temperature(evidence.finite, "labels", level=evidence.level, resamples=200)
         if fitted.known:
             evidence_of, advice = (gap, fitted), f"Divide its logits by {fitted.value:.2f} (fitted to these labels)."
     message = f"The student is {side}-confident: confidence minus accuracy {gap.value:+.3f}."
@@ -63,11 +63,11 @@ def temperature_slip(evidence: Evidence) -> Finding | None:
     """The student's logits are on its teacher's scale: far off it, a T or T² was applied on one side only."""
     if evidence.sparse is not None:
         return None
-    fitted = fitted_temperature(evidence.sample, "teacher", level=evidence.level, resamples=400)
+    fitted = fitted_temperature(evidence.finite, "teacher", level=evidence.level, resamples=400)
     if not fitted.known:
         return None
     t = evidence.temperature
-    if 0.5 <= fitted.high and fitted.low <= 2:
+    if fitted.high >= 0.5 and fitted.low <= 2:
         status, message = "ok", f"The student is on the teacher's scale: best temperature {fitted.value:.2f}."
         return Finding("temperature slip", status, message, (fitted,))
     if fitted.value < 1:
@@ -79,7 +79,9 @@ def temperature_slip(evidence: Evidence) -> Finding | None:
         if abs(np.log(fitted.value * t)) < 0.25:
             advice = f"The factor is near 1/T with T = {t:g}: the teacher was tempered, the student was not. " + advice
     else:
-        message = f"The student is much sharper than its teacher: its logits divided by {fitted.value:.1f} come closest."
+        message = (
+            f"The student is much sharper than its teacher: its logits divided by {fitted.value:.1f} come closest."
+        )
         advice = (
             "A missing T² (the soft term fades as 1/T² and the labels take over) or a mean over batch and classes "
             "(reduction='mean' divides by the number of classes) looks like this; so does label training alone."
@@ -92,7 +94,9 @@ def memorized_teacher(evidence: Evidence) -> Finding | None:
     rest = evidence.of(softness(1.0))[1]
     hard = share("rows with less than .01 beyond the top class", float((rest < 0.01).sum()), len(rest), evidence.level)
     if hard.value < 0.9:
-        return Finding("memorized teacher", "ok", f"{hard.value:.1%} of the teacher's rows are one-hot to 1 %.", (hard,))
+        return Finding(
+            "memorized teacher", "ok", f"{hard.value:.1%} of the teacher's rows are one-hot to 1 %.", (hard,)
+        )
     advice = "Cross-fit the teacher, take an earlier checkpoint, or distil on examples that it was not trained on."
     if evidence.sparse is None:
         softer = softening_temperature(evidence)
@@ -100,7 +104,9 @@ def memorized_teacher(evidence: Evidence) -> Finding | None:
         advice = f"Raise the temperature ({hint}). " + advice
     train = evidence.pair.split == "train" or hard.value > 0.98
     where = "its training examples" if evidence.pair.split == "train" else "these examples"
-    message = f"On {where} the teacher is one-hot to within 1 % in {hard.value:.1%} of the rows: little to learn at T = 1."
+    message = (
+        f"On {where} the teacher is one-hot to within 1 % in {hard.value:.1%} of the rows: little to learn at T = 1."
+    )
     return Finding("memorized teacher", "warning" if train else "note", message, (hard,), advice)
 
 

@@ -22,7 +22,9 @@ def joined_rows(evidence: Evidence) -> Finding | None:
     )
     kept = share("rows joined", facts["joined"], facts["joined"] + lost, evidence.level)
     status = "warning" if kept.value < 0.5 else ("note" if lost else "ok")
-    return Finding("joined rows", status, message, (kept,), "Check that both files cover the same split." if lost else "")
+    return Finding(
+        "joined rows", status, message, (kept,), "Check that both files cover the same split." if lost else ""
+    )
 
 
 def unread_arrays(evidence: Evidence) -> Finding | None:

@@ -15,24 +15,34 @@ SHARED = 0.3  # mass of the student on the teacher's tokens below which their vo
 def vocabulary(evidence: Evidence) -> Finding | None:
     """Token ids mean the same in both models."""
     facts = evidence.pair.facts
-    if "tokenizers_differ" in facts and facts["tokenizers_differ"]:
+    if facts.get("tokenizers_differ"):
         message = f"The tokenizers differ: {facts['tokenizers_differ']}."
         return Finding("vocabulary", "warning", message, (), "Use one tokenizer, or align tokens before distilling.")
-    if "label_maps_differ" in facts and facts["label_maps_differ"]:
+    if facts.get("label_maps_differ"):
         message = f"The label maps differ: {facts['label_maps_differ']}."
         return Finding("vocabulary", "warning", message, (), "Reorder one model's classes by name.")
     if evidence.sparse is None:
-        return Finding("vocabulary", "ok", "Tokenizers and label maps are equal by content.") if facts.get("compared") else None
+        return (
+            Finding("vocabulary", "ok", "Tokenizers and label maps are equal by content.")
+            if facts.get("compared")
+            else None
+        )
     teacher = mean_of("teacher's mass on its list", evidence.sparse["teacher_mass"], evidence.level)
     student = mean_of("student's mass on that list", evidence.sparse["student_mass"], evidence.level)
-    if student.value < SHARED and student.value < 0.5 * teacher.value and np.mean(evidence.sparse["unknown_mass"]) < 0.05:
+    if (
+        student.value < SHARED
+        and student.value < 0.5 * teacher.value
+        and np.mean(evidence.sparse["unknown_mass"]) < 0.05
+    ):
         message = (
             f"The student puts {student.value:.1%} of its probability on the tokens where its teacher puts "
             f"{teacher.value:.1%}: as if token ids meant something else to it, or positions were shifted."
         )
         advice = "Compare the tokenizers by content, and the position that each prediction belongs to."
         return Finding("vocabulary", "warning", message, (teacher, student), advice)
-    return Finding("vocabulary", "ok", f"The student's mass on the teacher's list is {student.value:.1%}.", (teacher, student))
+    return Finding(
+        "vocabulary", "ok", f"The student's mass on the teacher's list is {student.value:.1%}.", (teacher, student)
+    )
 
 
 def truncation(evidence: Evidence) -> Finding | None:
@@ -52,4 +62,6 @@ def truncation(evidence: Evidence) -> Finding | None:
         advice = "Save more tokens (a larger k), and the student's log-probabilities at the teacher's token ids."
         return Finding("truncation", "warning", message, (kept, unknown), advice)
     status = "note" if lost > 0.02 else "ok"
-    return Finding("truncation", status, f"The {k} listed tokens hold {kept.value:.2%} of the teacher.", (kept, unknown))
+    return Finding(
+        "truncation", status, f"The {k} listed tokens hold {kept.value:.2%} of the teacher.", (kept, unknown)
+    )

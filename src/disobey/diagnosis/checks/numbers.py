@@ -29,7 +29,9 @@ def stated_values(evidence: Evidence) -> Finding | None:
                 f"Every class of a row has nearly the same probability in {name} (at most a factor e between them), "
                 "as after a softmax of probabilities."
             )
-            advice = "Save the logits before the last softmax; check for a softmax inside the model and another outside."
+            advice = (
+                "Save the logits before the last softmax; check for a softmax inside the model and another outside."
+            )
             return Finding("stated values", "warning", message, (flat,), advice)
     if evidence.labels is not None:
         tempered = _tempered(evidence)
@@ -43,7 +45,8 @@ def stated_values(evidence: Evidence) -> Finding | None:
 
 def _tempered(evidence: Evidence) -> Finding | None:
     """A model that is right far more often than it says has had its logits divided by something."""
-    teacher = evidence.sample.with_student(evidence.sample.teacher)
+    finite = evidence.finite
+    teacher = finite.with_student(finite.teacher)
     fitted = fitted_temperature(teacher, "labels", level=0.99, resamples=200)
     if not fitted.known or fitted.high >= 0.55:
         return None

@@ -49,7 +49,9 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
         message = f"The student is closer to its teacher than its twin is: {seen[0].name} {seen[0].value:+.3f}."
         return Finding("distillation visible", "ok", message, tuple(found))
     away = [e for e in found if e.high < 0]
-    message = "The student is no closer to its teacher than a twin that never saw it: distillation left no visible mark."
+    message = (
+        "The student is no closer to its teacher than a twin that never saw it: distillation left no visible mark."
+    )
     if away:
         message = "The student is *further* from its teacher than a twin that never saw it."
     advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
@@ -80,7 +82,9 @@ def negative_transfer(evidence: Evidence) -> Finding | None:
         advice = "Give labels more weight, leave out examples that the teacher gets wrong, or use a better teacher."
         return Finding("negative transfer", "warning", message, (copied, paid), advice)
     if copied.low > 0:
-        message = f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, at no visible cost."
+        message = (
+            f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, at no visible cost."
+        )
         return Finding("negative transfer", "note", message, (copied, paid))
     return Finding("negative transfer", "ok", "The teacher's errors are not copied beyond chance.", (copied, paid))
 
@@ -95,7 +99,9 @@ def capacity_gap(evidence: Evidence) -> Finding | None:
         return None
     if gap.high < -GAP:
         message = f"The student is {-gap.value:.1%} less accurate than its teacher."
-        advice = "A larger student, longer training, a smaller or intermediate teacher; more data if train agrees better."
+        advice = (
+            "A larger student, longer training, a smaller or intermediate teacher; more data if train agrees better."
+        )
         return Finding("capacity gap", "warning", message, (gap,), advice)
     return Finding("capacity gap", "ok", f"Accuracy, student minus teacher: {gap.value:+.1%}.", (gap,))
 

@@ -49,7 +49,10 @@ def read_arrays(path: Path) -> Mapping[str, Matrix]:
     kind = _kind(start)
     if suffix in PICKLES or kind == "pickle":
         raise problem(
-            path, "a format that cannot run code", "a pickle, which can: refused", f"save arrays as {', '.join(READERS)}"
+            path,
+            "a format that cannot run code",
+            "a pickle, which can: refused",
+            f"save arrays as {', '.join(READERS)}",
         )
     known = {".npy": "numpy array", ".npz": "zip archive", ".parquet": "parquet"}
     if suffix not in (*READERS, ".npy"):

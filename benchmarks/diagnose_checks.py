@@ -1,0 +1,62 @@
+"""How often each check of `disobey diagnose` is right: faults caught, and false alarms on sound pairs.
+
+    python benchmarks/diagnose_checks.py [--faults 40] [--clean 200] [--rows 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+from disobey.diagnosis.diagnose import judged
+from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.pairs import pair_from
+
+REFERENCE = Path(__file__).parents[1] / "tests" / "diagnosis" / "reference_pairs.py"
+
+
+def reference():
+    """The planted pairs, which the tests use as well."""
+    spec = importlib.util.spec_from_file_location("reference_pairs", REFERENCE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def warned(arrays) -> dict[str, str]:
+    """Message by check of everything that warns."""
+    return {f.name: f.message for f in judged(gather(pair_from(arrays))) if f.status == "warning"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--clean", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=2000)
+    options = parser.parse_args()
+    pairs = reference()
+    print("| fault | check | caught | also warned |\n|---|---|---|---|")
+    for fault, check in pairs.FAULTS.items():
+        caught, others = 0, Counter()
+        for seed in range(options.faults):
+            names = warned(fault(seed, options.rows))
+            caught += check in names
+            others.update(name for name in names if name != check)
+        also = ", ".join(f"{name} {count}" for name, count in others.most_common(4))
+        print(f"| {fault.__name__.replace('_', ' ')} | {check} | {caught}/{options.faults} | {also} |", flush=True)
+    alarms, which = 0, Counter()
+    for seed in range(options.clean):
+        arrays = pairs.clean(seed, options.rows) if seed % 15 else pairs.top_k(seed, options.rows)
+        names = warned(arrays)
+        alarms += bool(names)
+        which.update(list(names))
+        for name, message in names.items():
+            print(f"false alarm, pair {seed} ({pairs.KINDS[seed % len(pairs.KINDS)]}): {name}: {message}")
+    print(f"\n{alarms} of {options.clean} sound pairs raised a warning: {dict(which)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`disobey diagnose PAIR`: a report on somebody's teacher and student, from files, folders or named models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from disobey.diagnosis.pairs import Pair
+    from disobey.records.results import Result
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    pair: tyro.conf.Positional[str | None] = None
+    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student"""
+    teacher: str | None = None
+    """the teacher's file, or hf:NAME (a model of the hub or a local folder)"""
+    student: str | None = None
+    """the student's file, or hf:NAME"""
+    labels: str | None = None
+    """a file with the labels, where the others hold none"""
+    data: str | None = None
+    """examples for hf: models: hf:NAME, or a local .csv, .jsonl, .parquet or .txt file"""
+    split: str = "test"
+    """which split this is (train predictions are judged as such), and which one to load"""
+    limit: int = 2000
+    """examples (or texts) at most that hf: models are run on"""
+    values: Literal["auto", "logits", "log-probabilities", "probabilities"] = "auto"
+    """what the numbers are; detected and stated where not given"""
+    twin: str | None = None
+    """a file (or hf:NAME) with the same student trained without the teacher"""
+    temperature: float = 4.0
+    """divergences are given at T = 1 and at this one"""
+    level: float = 0.95
+    """level of the intervals"""
+    json: Path | None = None
+    """the result as JSON, here as well (- for standard output)"""
+    strict: bool = False
+    """exit status 1 where a check warns"""
+    out: Path | None = None
+    """folder of the report; ./disobey-runs/diagnose-NAME where not given"""
+    quiet: bool = False
+    """no findings on the terminal"""
+
+
+def main(argv: list[str]) -> int:
+    """Exit status: 0 done, 1 a warning and --strict; unusable input raises `ValueError` before anything is written."""
+    options = tyro.cli(
+        DiagnoseOptions, args=argv, prog="disobey diagnose", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    from disobey.diagnosis.diagnose import report
+    from disobey.diagnosis.evidence import gather
+    from disobey.diagnosis.problems import problem
+
+    if not 0 < options.temperature < float("inf"):
+        raise problem("--temperature", "a number above 0", str(options.temperature))
+    if not 0.5 <= options.level < 1:
+        raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
+    pair = opened(options)
+    result = report(gather(pair, temperature=options.temperature, level=options.level))
+    written = _write(result, options, pair.name)
+    warnings = [f for f in _findings(result) if f.status == "warning"]
+    if not options.quiet and str(options.json) != "-":
+        _say(result, written)
+    return 1 if options.strict and warnings else 0
+
+
+def opened(options: DiagnoseOptions) -> Pair:
+    """The pair by whichever door the options name. Raises `ValueError` where they name none or two."""
+    from disobey.diagnosis.pairs import read_pair, read_two, with_twin
+    from disobey.diagnosis.problems import problem
+
+    two = (options.teacher, options.student)
+    if options.pair is not None and any(two):
+        raise problem("options", "PAIR, or --teacher and --student", "both")
+    if options.pair is not None:
+        pair = read_pair(options.pair, values=options.values, split=options.split)
+    elif all(two):
+        assert options.teacher is not None and options.student is not None
+        named = [name.startswith("hf:") for name in two if name]
+        if any(named):
+            return _named(options, all(named))
+        pair = read_two(options.teacher, options.student, options.labels, values=options.values, split=options.split)
+    else:
+        raise problem("options", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz")
+    return pair if options.twin is None else with_twin(pair, options.twin, values=options.values)
+
+
+def _named(options: DiagnoseOptions, both: bool) -> Pair:
+    from disobey.diagnosis.hub import predict_named
+    from disobey.diagnosis.problems import problem
+
+    if not both:
+        raise problem("options", "hf: for teacher and student, or files for both", "one of each")
+    if options.data is None:
+        raise problem("options", "--data with hf: models", "none", "--data hf:NAME or a local file")
+    if options.twin is not None and not options.twin.startswith("hf:"):
+        raise problem("--twin", "hf:NAME beside hf: models", options.twin)
+    assert options.teacher is not None and options.student is not None
+    return predict_named(
+        options.teacher, options.student, options.data, twin=options.twin, split=options.split, limit=options.limit
+    )  # fmt: skip
+
+
+def _write(result: Result, options: DiagnoseOptions, name: str) -> Path:
+    from disobey.records.files import write_text
+    from disobey.records.provenance import stamp
+    from disobey.reports.page import write
+
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:80].strip(".") or "pair"
+    folder = options.out or Path("disobey-runs") / f"diagnose-{safe}"
+    provenance = stamp()
+    report = write(result, folder, provenance)  # draws everything before it writes anything
+    result.write(folder / "result.json")
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
+    if options.json is not None and str(options.json) == "-":
+        sys.stdout.write(result.to_json())
+    elif options.json is not None:
+        result.write(options.json)
+    return report
+
+
+def _findings(result: Result) -> tuple:
+    from disobey.records.results import Finding
+
+    return result.of(Finding)
+
+
+def _say(result: Result, written: Path) -> None:
+    marks = {"ok": "  ok     ", "note": "  note   ", "warning": "  WARNING"}
+    for finding in _findings(result):
+        print(f"{marks[finding.status]}  {finding.name}: {finding.message}")
+        if finding.status == "warning" and finding.advice:
+            print(f"             try: {finding.advice}")
+    print(f"\n{result.summary}\nreport: {written}")

@@ -1,0 +1,269 @@
+"""Synthetic pairs whose truth is known: sound ones of many kinds, and the same with one fault planted.
+
+Labels are drawn from the softmax of the "world's" logits, so a model that knows the world is calibrated. A teacher is
+the world and its own noise; a distilled student follows the teacher, noise included; a twin has noise of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+KINDS = ("plain", "binary", "many classes", "probabilities", "half log-probabilities", "no labels", "sorted",
+         "imbalanced", "leaves", "strong", "weak student", "no twin", "groups", "three seeds")  # fmt: skip
+
+
+def world(rng, n, classes, margin, weights=None):
+    """(z, y): logits (n, classes) and labels drawn from their softmax."""
+    truth = rng.choice(classes, n, p=weights)
+    similar = rng.normal(size=(classes, classes))
+    z = 0.8 * rng.normal(size=(n, classes)) + 0.6 * similar[truth]
+    z[np.arange(n), truth] += margin + np.log(classes)
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    y = (p.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    return z, y
+
+
+def clean(seed, n=2000, kind=None):
+    """Named arrays of a sound pair; the kind goes round with the seed."""
+    rng = np.random.default_rng([7, seed])
+    kind = kind or KINDS[seed % len(KINDS)]
+    classes = {"binary": 2, "many classes": 100}.get(kind, int(rng.choice([3, 5, 10, 20])))
+    margin = {"strong": 4.0, "binary": 1.5}.get(kind, rng.uniform(1.2, 2.5))
+    weights = None
+    if kind == "imbalanced":
+        weights = 1.0 / (1 + np.arange(classes)) ** 1.5
+        weights /= weights.sum()
+    z, y = world(rng, n, classes, margin, weights)
+    teacher = rng.uniform(0.95, 1.15) * (z + 0.5 * rng.normal(size=z.shape))
+    slope, noise = rng.uniform(0.85, 1.25), 0.5 if kind == "weak student" else 0.3
+    student = slope * teacher + noise * rng.normal(size=z.shape)
+    twin = z + 0.6 * rng.normal(size=z.shape)
+    if kind == "leaves":  # a tree's few distinct answers
+        leaf = np.digitize(teacher, np.quantile(teacher, [0.2, 0.4, 0.6, 0.8]))
+        teacher = np.array([np.mean(teacher[leaf == i]) for i in range(5)])[leaf]
+        student = slope * (teacher + 0.25 * rng.normal(size=z.shape))
+    arrays = {"teacher": teacher, "student": student, "twin": twin, "labels": y}
+    if kind == "sorted":
+        order = np.argsort(y, kind="stable")
+        arrays = {name: array[order] for name, array in arrays.items()}
+    if kind in ("probabilities", "half log-probabilities"):
+        for name in ("teacher", "student", "twin"):
+            logs = arrays[name] - np.log(np.exp(arrays[name]).sum(axis=1, keepdims=True))
+            arrays[name] = np.exp(logs).astype(np.float32) if kind == "probabilities" else logs.astype(np.float16)
+    if kind == "no labels":
+        del arrays["labels"]
+    if kind == "no twin":
+        del arrays["twin"]
+    if kind == "groups":
+        arrays["group"] = np.array(["a", "b", "c"])[rng.integers(3, size=n)]
+    if kind == "three seeds":
+        for i in range(3):
+            arrays[f"student/seed{i}"] = arrays["student"] + 0.3 * rng.normal(size=z.shape)
+        del arrays["student"]
+    return arrays
+
+
+def _base(seed, n, kind="plain"):
+    return np.random.default_rng([11, seed]), clean(1000 + seed, n, kind)
+
+
+def shuffled_rows(seed, n=2000):
+    rng, a = _base(seed, n)
+    return a | {"student": a["student"][rng.permutation(n)]}
+
+
+def shifted_rows(seed, n=2000):
+    rng, a = _base(seed, n)
+    return a | {"student": np.roll(a["student"], int(rng.integers(1, 300)), axis=0)}
+
+
+def permuted_block(seed, n=2000):
+    rng, a = _base(seed, n)
+    start = int(rng.integers(0, n - n // 5))
+    block = np.arange(start, start + n // 5)
+    student = a["student"].copy()
+    student[block] = student[rng.permutation(block)]
+    return a | {"student": student}
+
+
+def shuffled_labels(seed, n=2000):
+    rng, a = _base(seed, n)
+    return a | {"labels": rng.permutation(a["labels"])}
+
+
+def permuted_classes(seed, n=2000):
+    rng, a = _base(seed, n)
+    order = rng.permutation(a["teacher"].shape[1])
+    if (order == np.arange(len(order))).all():
+        order = np.roll(order, 1)
+    return a | {"student": a["student"][:, order]}
+
+
+def labels_off_by_one(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"labels": (a["labels"] + 1) % a["teacher"].shape[1]}
+
+
+def broken_evaluation(seed, n=2000):
+    """A teacher in train mode, or fed unnormalized inputs: sure, and wrong."""
+    rng, a = _base(seed, n)
+    noise = rng.normal(size=a["teacher"].shape)
+    return a | {"teacher": 0.5 * a["teacher"] + 8 * noise, "student": 0.5 * a["student"] + 8 * noise}
+
+
+def softmax_twice(seed, n=2000):
+    _, a = _base(seed, n)
+    p = np.exp(a["teacher"] - a["teacher"].max(axis=1, keepdims=True))
+    return a | {"teacher": p / p.sum(axis=1, keepdims=True) + 1.0}
+
+
+def tempered_teacher(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"teacher": a["teacher"] / 4, "student": a["student"] / 4}
+
+
+def constant_student(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"student": np.repeat(a["student"][:1], n, axis=0)}
+
+
+def saturated_teacher(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"teacher": a["teacher"] * 30}
+
+
+def zeros_and_ones(seed, n=2000):
+    rng, a = _base(seed, n)
+    p = np.exp(a["teacher"] - a["teacher"].max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    hard = rng.random(n) < 0.15
+    p[hard] = p[hard] >= p[hard].max(axis=1, keepdims=True)
+    q = np.exp(a["student"] - a["student"].max(axis=1, keepdims=True))
+    return {k: v for k, v in a.items() if k != "twin"} | {"teacher": p, "student": q / q.sum(axis=1, keepdims=True)}
+
+
+def duplicated(seed, n=2000):
+    rng, a = _base(seed, n)
+    rows = np.arange(n)
+    rows[rng.choice(n, n // 20, replace=False)] = 0
+    return {name: array[rows] for name, array in a.items()}
+
+
+def leak(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"student": a["teacher"].astype(np.float16).astype(np.float64)}
+
+
+def student_is_twin(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"student": a["twin"] + 3.0}
+
+
+def no_distillation(seed, n=2000):
+    """The student is another twin: exchangeable with it."""
+    rng = np.random.default_rng([13, seed])
+    z, y = world(rng, n, 10, 2.0)
+    models = {name: z + 0.6 * rng.normal(size=z.shape) for name in ("teacher", "student", "twin")}
+    return models | {"labels": y}
+
+
+def untempered_student(seed, n=2000):
+    """It matched softmax(z / 4) without tempering itself."""
+    rng, a = _base(seed, n)
+    return a | {"student": a["teacher"] / 4 + 0.05 * rng.normal(size=a["teacher"].shape)}
+
+
+def missing_t_squared(seed, n=2000):
+    """Sharpened by labels alone."""
+    rng, a = _base(seed, n)
+    return a | {"student": 3.5 * a["teacher"] + rng.normal(size=a["teacher"].shape)}
+
+
+def memorized(seed, n=2000):
+    rng, a = _base(seed, n)
+    classes = a["teacher"].shape[1]
+    hot = 11.0 * np.eye(classes)[a["labels"]] + np.log(classes)
+    return a | {"teacher": hot + rng.normal(size=hot.shape), "student": 0.9 * hot + rng.normal(size=hot.shape),
+                "twin": 0.9 * hot + 1.3 * rng.normal(size=hot.shape)}  # fmt: skip
+
+
+def negative_transfer(seed, n=2000):
+    """A poor teacher, copied, beside a twin that knows better."""
+    rng = np.random.default_rng([17, seed])
+    z, y = world(rng, n, 10, 2.5)
+    teacher = z + 1.8 * rng.normal(size=z.shape)
+    return {"teacher": teacher, "student": teacher + 0.5 * rng.normal(size=z.shape),
+            "twin": z + 0.4 * rng.normal(size=z.shape), "labels": y}  # fmt: skip
+
+
+def small_student(seed, n=2000):
+    rng, a = _base(seed, n)
+    return a | {"student": 0.9 * a["teacher"] + 2.2 * rng.normal(size=a["teacher"].shape)}
+
+
+def overconfident(seed, n=2000):
+    rng = np.random.default_rng([19, seed])
+    z, y = world(rng, n, 10, 0.0)
+    teacher = z + 0.3 * rng.normal(size=z.shape)
+    return {"teacher": teacher, "student": 3 * teacher + 0.3 * rng.normal(size=z.shape), "labels": y}
+
+
+def too_few(seed, n=2000):
+    return clean(2000 + seed, 60, "plain")
+
+
+def at_the_ceiling(seed, n=2000):
+    rng = np.random.default_rng([23, seed])
+    z, y = world(rng, n, 10, 8.0)
+    models = {name: z + 0.3 * rng.normal(size=z.shape) for name in ("teacher", "twin")}
+    return models | {"student": models["teacher"] + 0.2 * rng.normal(size=z.shape), "labels": y}
+
+
+def checkpoints(seed, n=2000):
+    rng, a = _base(seed, n)
+    more = {f"student/epoch{i}": a["student"] + 0.3 * rng.normal(size=a["student"].shape) for i in range(8)}
+    return {k: v for k, v in a.items() if k != "student"} | more
+
+
+def one_label(seed, n=2000):
+    _, a = _base(seed, n)
+    rows = np.flatnonzero(a["labels"] == a["labels"][0])
+    return {name: array[rows] for name, array in a.items()}
+
+
+def top_k(seed, n=2000, k=16, vocabulary=500, *, fault=""):
+    """Lists of a language model's pair; fault: other vocabulary, or too short lists."""
+    rng = np.random.default_rng([29, seed])
+    z = rng.normal(size=(n, vocabulary)) * (1.0 if fault == "short" else 3.5)
+    teacher = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    s = z + 0.5 * rng.normal(size=z.shape)
+    if fault == "vocabulary":
+        s = s[:, rng.permutation(vocabulary)]
+    student = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    k = 4 if fault == "short" else min(vocabulary, k * 4)
+    ids = np.argsort(-teacher, axis=1)[:, :k]
+    return {"topk_ids": ids.astype(np.int32), "topk_teacher": np.take_along_axis(teacher, ids, 1).astype(np.float32),
+            "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32)}  # fmt: skip
+
+
+def other_vocabulary(seed, n=2000):
+    return top_k(seed, n, fault="vocabulary")
+
+
+def short_lists(seed, n=2000):
+    return top_k(seed, n, fault="short")
+
+
+FAULTS = {  # fault: the check that must warn
+    shuffled_rows: "row alignment", shifted_rows: "row alignment", permuted_block: "row alignment",
+    shuffled_labels: "label alignment", permuted_classes: "class order", labels_off_by_one: "label order",
+    broken_evaluation: "plausible teacher", softmax_twice: "stated values", tempered_teacher: "stated values",
+    constant_student: "constant rows", saturated_teacher: "saturated rows", zeros_and_ones: "finite values",
+    duplicated: "duplicated rows", leak: "identical models", student_is_twin: "identical models",
+    no_distillation: "distillation visible", untempered_student: "temperature slip",
+    missing_t_squared: "temperature slip", memorized: "memorized teacher", negative_transfer: "negative transfer",
+    small_student: "capacity gap", overconfident: "calibrated student", too_few: "test size",
+    at_the_ceiling: "ceiling", checkpoints: "best of many", one_label: "label variety",
+    other_vocabulary: "vocabulary", short_lists: "truncation",
+}  # fmt: skip
