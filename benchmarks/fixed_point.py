@@ -58,7 +58,7 @@ def trained(name: str, seed: int) -> SequenceModel:
     optimizer = STATE_TRACKING.optimizer(model)
     lengths = torch.Generator().manual_seed(seed)
     for step in range(STATE_TRACKING.steps):
-        length = int(torch.randint(2, 13, (1,), generator=lengths))
+        length = int(torch.randint(2, STATE_TRACKING.longest + 1, (1,), generator=lengths))
         words = word_problem(name, STATE_TRACKING.batch, length, seed * 100_000 + step)
         loss = cross_entropy(
             model(torch.as_tensor(words.inputs)).flatten(0, 1), torch.as_tensor(words.targets).flatten()
