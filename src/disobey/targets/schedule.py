@@ -13,7 +13,9 @@ class Term:
     """One summand of the objective: ``weight * loss(student logits, target of source)``.
 
     source: ``labels`` or ``teacher``. loss: a key of `targets.losses.LOSSES`. smoothing: label smoothing of the
-    labels. control: a key of `targets.controls.CONTROLS` that reshapes the teacher's answer first, with ``amount``.
+    labels. control: a key of `targets.controls.CONTROLS` that reshapes the teacher's answer first, with ``amount``; for
+    ``labels`` one of `targets.teacher_free.CONTROLS`, which spares confusable classes by ``amount``, with ``groups`` (the
+    group of every class) where they come from a hierarchy.
     ``weight_to`` and ``temperature_to``: where given, the value moves there linearly over the phase.
     """
 
@@ -26,6 +28,7 @@ class Term:
     amount: float = 0.0
     weight_to: float | None = None
     temperature_to: float | None = None
+    groups: tuple[int, ...] = ()
 
     def at(self, share: float) -> Term:
         """This term after ``share`` of its phase, with nothing left to move."""
@@ -84,8 +87,9 @@ class Schedule:
 
     @property
     def listens(self) -> bool:
-        """Whether any term asks the teacher."""
-        return any(term.source == "teacher" for phase in self.phases for term in phase.terms)
+        """Whether any term asks the teacher, for its answers or for its confusion."""
+        terms = [term for phase in self.phases for term in phase.terms]
+        return any(term.source == "teacher" or term.control == "spare_teacher" for term in terms)
 
     @property
     def moves(self) -> bool:

@@ -6,9 +6,12 @@ half a training step. Targets that never change (softened teachers) are computed
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from disobey.targets import teacher_free
 from disobey.targets.losses import (
     SoftTargets,
     kl_with_gradient,
@@ -26,15 +29,27 @@ Mix = tuple[Tensor, Tensor]  # mixup: share of the example itself (), and who th
 class Objective:
     """``objective(step, logits, rows, views, inputs, mix)`` gives the mean loss () and its gradient (B, C).
 
-    given: (N,) training labels. table: the teacher's answers by row; ``ask``: the teacher itself, where there is no
-    table. steps: of the whole schedule, whose progress is step / steps.
+    given: (N,) training labels. table: the teacher's answers by row, about the examples ``about`` (M,) (its rows, where
+    not given); ``ask``: the teacher itself, where there is no table. steps: of the whole schedule, whose progress is
+    step / steps. own: the student's logits (N, C) on its training examples at this moment, for terms that spare
+    what it confuses: asked once, when such a term is first met.
     """
 
     def __init__(
-        self, schedule: Schedule, steps: int, given: Tensor, table: Table | None = None, ask: Ask | None = None
+        self,
+        schedule: Schedule,
+        steps: int,
+        given: Tensor,
+        table: Table | None = None,
+        ask: Ask | None = None,
+        *,
+        about: Tensor | None = None,
+        own: Callable[[], Tensor] | None = None,
     ):
         self.schedule, self.steps, self.given, self.table, self.ask = schedule, steps, given, table, ask
+        self.about, self.own = about, own
         self._soft: dict[float, SoftTargets] = {}
+        self._strengths: dict[tuple, Tensor] = {}
 
     def __call__(
         self, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, mix: Mix | None = None
@@ -58,12 +73,42 @@ class Objective:
         return self.schedule.at(step / self.steps)
 
     def _from_labels(self, term: Term, logits: Tensor, labels: Tensor, mix: Mix | None) -> tuple[Tensor, Tensor]:
-        value, gradient = _on_labels(term, logits, labels)
+        value, gradient = self._one_label(term, logits, labels)
         if mix is None:
             return value, gradient
         share, other = mix
-        value_2, gradient_2 = _on_labels(term, logits, labels[other])
+        value_2, gradient_2 = self._one_label(term, logits, labels[other])
         return share * value + (1 - share) * value_2, share * gradient + (1 - share) * gradient_2
+
+    def _one_label(self, term: Term, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = _on_labels(term, logits, labels)
+        if term.control:
+            gradient = teacher_free.spared_gradient(gradient, labels, self._strength(term, logits), term.amount)
+        return value, gradient
+
+    def _strength(self, term: Term, logits: Tensor) -> Tensor:
+        """Which classes a label term spares, (C, C): measured when such a term is first met, then kept."""
+        key = (term.control, term.groups)
+        if key not in self._strengths:
+            self._strengths[key] = self._measured(term, logits.shape[-1]).to(logits)
+        return self._strengths[key]
+
+    def _measured(self, term: Term, classes: int) -> Tensor:
+        if term.control == "spare_groups":
+            if len(term.groups) != classes:
+                raise ValueError(f"expected the group of each of {classes} classes, came {len(term.groups)} groups")
+            return teacher_free.group_strength(term.groups)
+        if term.control == "spare_student" and self.own is not None:
+            answers, told = self.own(), self.given
+        elif term.control == "spare_teacher" and self.table is not None:
+            answers, told = self.table.logits, self.given if self.about is None else self.given[self.about]
+        else:
+            raise ValueError(
+                f"control {term.control!r} of a label term cannot be measured here: expected one of "
+                f"{', '.join(teacher_free.CONTROLS)}, the last with a teacher whose answers repeat (no mixup)"
+            )
+        confusion = teacher_free.class_confusion(answers.double(), told)
+        return teacher_free.relative_strength(confusion)
 
     def _from_teacher(
         self, term: Term, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor

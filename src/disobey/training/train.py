@@ -19,11 +19,11 @@ from disobey.data.tensors import inputs_tensor
 from disobey.models.build import build
 from disobey.records.runs import SPLITS, RunRecord
 from disobey.records.store import Store
-from disobey.training.batches import order_of
+from disobey.training.batches import Order, order_of
 from disobey.training.loop import fit
 from disobey.training.objective import Objective
 from disobey.training.observers import Observer
-from disobey.training.predict import log_probabilities
+from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
 from disobey.training.seeds import seeded
 from disobey.training.teaching import asker, table_for
@@ -88,7 +88,7 @@ def _train(run: Run, store: Store, folder: Path, observers: Sequence[Observer], 
     model = on_device(built(run.recipe, dataset, run.seed), dataset, device)
     inputs = Views.of(dataset, run.recipe.data.augment).to(device)
     order = order_of(run, len(inputs), inputs.count).to(device)
-    objective = _objective(run, store, dataset, inputs, order, device)
+    objective = _objective(run, store, dataset, model, inputs, order, device)
     validation = (inputs_tensor(dataset, "validation").to(device), _labels(dataset.validation.labels, device))
     with seeded(run.seed, "dropout", run.recipe.replica), deterministic(device):
         result = fit(
@@ -108,9 +108,11 @@ def _train(run: Run, store: Store, folder: Path, observers: Sequence[Observer], 
     write_record(folder, run, dataset, model, result, answers, cost)
 
 
-def _objective(run: Run, store: Store, dataset: Dataset, inputs: Views, order, device: torch.device) -> Objective:
+def _objective(
+    run: Run, store: Store, dataset: Dataset, student: nn.Module, inputs: Views, order: Order, device: torch.device
+) -> Objective:
     recipe = run.recipe
-    table = ask = None
+    table = ask = about = None
     if recipe.targets.listens:
         assert recipe.teacher is not None
         records, models = [], []
@@ -125,8 +127,13 @@ def _objective(run: Run, store: Store, dataset: Dataset, inputs: Views, order, d
             models.append(on_device(model, dataset, device).eval().requires_grad_(False))
         ask = asker(run, models, records, dataset)
         table = table_for(run, ask, inputs, order, store, len(dataset.classes))
+        about = None if table is None else table.examples(order, len(inputs)).to(device)
     given = _labels(dataset.train.given, device)
-    return Objective(recipe.targets, recipe.optim.steps, given, table, ask)
+
+    def own() -> Tensor:
+        return logits(student, inputs_tensor(dataset, "train").to(device))
+
+    return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own)
 
 
 def on_device(model: nn.Module, dataset: Dataset, device: torch.device) -> nn.Module:
