@@ -137,7 +137,7 @@ def heatmap(classes=10, seed=1):
         Axis("of", "log-odds of", "nominal"),
         Axis("true", "true class", "nominal"),
         alt="Deviation is most negative on the diagonal: students are less sure of the true class than their teacher.",
-        caption="Mean of student − teacher log-odds (nats). Dots mark cells below zero.",
+        caption="Mean of student − teacher log-odds (nats).",
         color=Axis("deviation", "student − teacher (nats)"),
     )
 

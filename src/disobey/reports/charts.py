@@ -79,6 +79,8 @@ def drawing(chart: Chart) -> Drawing:
     notes = (*shape.notes, *undrawn(chart.rules, shape))
     if len(shape.panels) > max(1, across) and any(rule.facet for rule in chart.rules):
         notes = (*notes, f"Labelled lines are those of all points, whatever “{whole.color_title}” is.")
+    if any(layer.name == "below" for layer in marks):
+        notes = (*notes, "Dots mark cells below zero.")
     side_by_side = bool(_dodge(chart, shape, flipped))
     layout = layout_of(chart, shape, flipped, side_by_side, diagonal, across)
     return Drawing(chart.name, _dressed(view, shape, shape.x if flipped else shape.y), rows, shape.hover, layout, notes)

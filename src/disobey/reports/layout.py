@@ -62,7 +62,7 @@ def label_room(axis: Span) -> int:
 
 def layout_of(chart: Chart, shape: Frame, flipped: bool, dodged: bool, square: bool, across: int) -> Layout:
     side = shape.x if flipped else shape.y
-    chrome = label_room(side) + 16 * len(title_lines(side.title)) + 34
+    chrome = label_room(side) + 16 * len(title_lines(side.title)) + 38
     legend = 30 + round(6.6 * max(map(len, shape.colors), default=0)) if shape.colors else 0
     if chart.rules and chart.kind == "scatter":
         legend = max(legend, 44 + round(6.6 * max(len(rule.label) for rule in chart.rules)))
