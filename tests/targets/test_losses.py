@@ -175,7 +175,7 @@ def test_high_temperature_values_survive_single_precision():
             kl_with_gradient(z, soft_targets(t, temperature))[0],
         ):
             assert value.dtype == torch.float32
-            torch.testing.assert_close(value.double(), exact, rtol=1e-4, atol=0)
+            torch.testing.assert_close(value.double(), exact, rtol=5e-4, atol=0)
 
 
 def test_low_temperature_tends_to_the_argmaxes():

@@ -39,8 +39,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) 
     tensor([0.6931])
     """
     log_q = _log_softmax(logits, temperature)
-    p = _softmax_target(targets, temperature, log_q.dtype)
-    return _squared(temperature, -(p * log_q).sum(-1), logits)
+    p, _ = _target(targets, temperature, log_q.dtype)
+    return _squared(temperature, -torch.linalg.vecdot(p, log_q), logits)
 
 
 def kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -50,8 +50,8 @@ def kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
     tensor([0.1927])
     """
     log_q = _log_softmax(logits, temperature)
-    p = _softmax_target(targets, temperature, log_q.dtype)
-    return _squared(temperature, (torch.xlogy(p, p) - p * log_q).sum(-1), logits)
+    p, log_p = _target(targets, temperature, log_q.dtype)
+    return _squared(temperature, torch.linalg.vecdot(p, log_p - log_q), logits)
 
 
 def reverse_kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -63,8 +63,8 @@ def reverse_kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> 
     tensor([0.2231])
     """
     log_q = _log_softmax(logits, temperature)
-    log_p = _log_softmax(targets.detach().to(log_q.dtype), temperature).clamp_min(_LOWEST_LOG)
-    return _squared(temperature, (log_q.exp() * (log_q - log_p)).sum(-1), logits)
+    _, log_p = _target(targets, temperature, log_q.dtype)
+    return _squared(temperature, (log_q.exp() * (log_q - log_p.clamp_min(_LOWEST_LOG))).sum(-1), logits)
 
 
 def js(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -74,12 +74,10 @@ def js(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
     tensor([0.2158])
     """
     log_q = _log_softmax(logits, temperature)
-    log_p = _log_softmax(targets.detach().to(log_q.dtype), temperature)
+    p, log_p = _target(targets, temperature, log_q.dtype)
     log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
-    p = log_p.exp()
-    teacher_side = torch.xlogy(p, p) - p * log_mean  # not p (log p − log mean): 0 times −inf
-    student_side = log_q.exp() * (log_q - log_mean)
-    return _squared(temperature, (teacher_side + student_side).sum(-1) / 2, logits)
+    divergences = p * (log_p - log_mean) + log_q.exp() * (log_q - log_mean)
+    return _squared(temperature, divergences.sum(-1) / 2, logits)
 
 
 def mse(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -223,8 +221,9 @@ def soft_targets(targets: Tensor, temperature: float = 1.0) -> SoftTargets:
     >>> soft_targets(torch.tensor([[2.0, 0.0]]), 2.0).probs
     tensor([[0.7311, 0.2689]])
     """
-    probs = torch.softmax(_scaled(targets, temperature), -1)
-    return SoftTargets(probs, torch.xlogy(probs, probs).sum(-1) * temperature**2, temperature)
+    scaled = _scaled(targets, temperature)
+    probs, log_probs = _target(scaled, 1.0, scaled.dtype)
+    return SoftTargets(probs, torch.linalg.vecdot(probs, log_probs) * temperature**2, temperature)
 
 
 def kl_prepared(logits: Tensor, soft: SoftTargets) -> Tensor:
@@ -312,8 +311,10 @@ def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
     return torch.log_softmax(_scaled(logits, temperature), -1)
 
 
-def _softmax_target(targets: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
-    return torch.softmax(_scaled(targets.detach(), temperature, dtype), -1)
+def _target(targets: Tensor, temperature: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """p and a finite log p: where p is 0, the product with its logarithm must be 0 and not 0 times −inf."""
+    log_p = torch.log_softmax(_scaled(targets.detach(), temperature, dtype), -1)
+    return log_p.exp(), log_p.clamp_min(-1e30)
 
 
 def _squared(temperature: float, value: Tensor, logits: Tensor) -> Tensor:
