@@ -220,7 +220,7 @@ def best_temperature(predictions: Predictions, to: Target = "teacher") -> float:
         if abs(following - beta) <= 1e-12 * beta:
             break
         beta = following
-    at_the_end = beta <= 1e-3 * (1 + 1e-6) or beta >= 1e3 * (1 - 1e-6)
+    at_the_end = not 1.01e-3 < beta < 0.99e3
     return np.nan if at_the_end else float(1.0 / beta)
 
 

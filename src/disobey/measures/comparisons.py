@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -156,9 +157,15 @@ def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
     >>> round(noncentral_t_cdf(2.0, 10, 1.0), 5)
     0.80761
     """
+    spread, weights = _spreads(df)
+    return float(weights @ ndtr(t * spread - shift))
+
+
+@cache
+def _spreads(df: int) -> tuple[NDArray, NDArray]:
+    """Quadrature of the estimated over the true standard deviation: nodes and weights, (200,) each."""
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    spread = np.sqrt(chi2.ppf(0.5 * (nodes + 1), df) / df)
-    return float(0.5 * weights @ ndtr(t * spread - shift))
+    return np.sqrt(chi2.ppf(0.5 * (nodes + 1), df) / df), 0.5 * weights
 
 
 def power(effect: float, sd: float, n: int, *, level: float = 0.95) -> float:

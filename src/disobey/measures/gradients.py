@@ -1,0 +1,117 @@
+"""Which way do the training signals point? Parameter gradients of many objectives at once, and their alignment.
+
+An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels,
+``T (teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
+one forward pass serves all objectives (`torch.func`). Descent directions throughout: positive cosine means agreement.
+
+N examples, C classes, K objectives, P parameters. ``apply(parameters, inputs)`` gives logits (N, C), for example
+``lambda p, x: torch.func.functional_call(model, p, (x,))`` with the model in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Apply = Callable[[dict[str, Tensor], Tensor], Tensor]
+
+
+def parameter_gradients(
+    apply: Apply, parameters: Mapping[str, Tensor], inputs: Tensor, residuals: Tensor, *, rows: int = 256
+) -> Tensor:
+    """Mean over examples of every objective's gradient: residuals (K, N, C) to (K, P), parameters in their order.
+
+    Examples are taken ``rows`` at a time. Memory: K times the activations of that many examples, and K P numbers.
+
+    >>> weights = {"w": torch.zeros(2, 2)}
+    >>> x, r = torch.eye(2), torch.tensor([[[1.0, -1.0], [0.0, 0.0]]])
+    >>> parameter_gradients(lambda p, x: x @ p["w"].T, weights, x, r)
+    tensor([[ 0.5000,  0.0000, -0.5000,  0.0000]])
+    """
+    total: Tensor | None = None
+    for start in range(0, len(inputs), rows):
+        part = slice(start, start + rows)
+        x = inputs[part]
+        # fresh dictionary: vjp wants plain ones
+        _, pull = torch.func.vjp(lambda p, x=x: apply(p, x), dict(parameters))
+        (gradients,) = torch.func.vmap(pull)(residuals[:, part])
+        flat = flattened(gradients)
+        total = flat if total is None else total + flat
+    if total is None:
+        raise ValueError("expected at least one example, came none")
+    return total / len(inputs)
+
+
+def example_gradients(
+    apply: Apply, parameters: Mapping[str, Tensor], inputs: Tensor, residuals: Tensor, *, rows: int = 64
+) -> Tensor:
+    """Every example's own gradient: residuals (N, C) to (N, P). Holds N P numbers: 4 N P bytes in float32."""
+
+    def one(x: Tensor, residual: Tensor) -> dict[str, Tensor]:
+        _, pull = torch.func.vjp(lambda p: apply(p, x.unsqueeze(0)), dict(parameters))
+        return pull(residual.unsqueeze(0))[0]
+
+    found = [
+        flattened(torch.func.vmap(one)(inputs[start : start + rows], residuals[start : start + rows]))
+        for start in range(0, len(inputs), rows)
+    ]
+    return torch.cat(found)
+
+
+def flattened(gradients: Mapping[str, Tensor]) -> Tensor:
+    """Stacked gradients by name, each (K, ...), as one (K, P)."""
+    return torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
+
+
+def by_layer(gradients: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """(K, P) taken apart into the parameters' own parts, (K, p) by name.
+
+    >>> parts = by_layer(torch.arange(3.0).view(1, 3), {"a": torch.zeros(2), "b": torch.zeros(1)})
+    >>> parts["b"]
+    tensor([[2.]])
+    """
+    sizes = [value.numel() for value in parameters.values()]
+    return dict(zip(parameters, gradients.split(sizes, dim=-1), strict=True))
+
+
+def cosine(gradients: Tensor, truth: Tensor) -> NDArray:
+    """Cosine with the true direction (P,): (..., P) to (...), 0 for a gradient of zero.
+
+    >>> cosine(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([2.0, 0.0])).round(3)
+    array([1.   , 0.707])
+    """
+    g, t = gradients.double(), truth.double()
+    lengths = g.norm(dim=-1) * t.norm()
+    return torch.where(lengths > 0, (g @ t) / lengths.clamp_min(1e-300), torch.zeros_like(lengths)).numpy()
+
+
+def snr(gradients: Tensor, truth: Tensor) -> NDArray:
+    """Squared part along the true direction over the squared rest: (..., P) to (...); inf for the direction itself.
+
+    >>> snr(torch.tensor([[3.0, 1.0]]), torch.tensor([1.0, 0.0]))
+    array([9.])
+    """
+    squared = cosine(gradients, truth) ** 2
+    with np.errstate(divide="ignore"):
+        return squared / (1 - np.minimum(squared, 1.0))
+
+
+def batch_snr(gradients: Tensor, truth: Tensor, batch: int) -> float:
+    """SNR of minibatches: mean squared part along the truth over mean squared rest, batches of examples in order.
+
+    gradients: (N, P) of single examples (`example_gradients`); a last short batch is left out.
+
+    >>> batch_snr(torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, 1.0]]), torch.tensor([1.0, 0.0]), 2)
+    2.0
+    """
+    count = len(gradients) // batch
+    if count < 1:
+        raise ValueError(f"expected at least one batch of {batch}, came {len(gradients)} examples")
+    means = gradients[: count * batch].double().view(count, batch, -1).mean(1)
+    along = means @ (truth.double() / truth.double().norm())
+    signal, whole = float(along.square().mean()), float(means.square().sum(-1).mean())
+    return signal / (whole - signal) if whole > signal else float("inf")
