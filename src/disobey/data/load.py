@@ -11,19 +11,27 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import embedded
+from . import embedded, languages, synthetic
 from .dataset import Dataset, DataSpec, Split
+from .files import fashion_mnist, from_path, signature
+from .hub import from_hub
 from .noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
 from .subsets import stratified_order, stratified_parts, stream
+from .synthetic import SYNTHETIC
 from .tensors import moments
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits-8x8": embedded.digits,
     "mnist-5k": embedded.mnist_5k,
+    "languages": languages.languages,
+    "languages-ambiguous": languages.languages_ambiguous,
+    "fashion-mnist": fashion_mnist,
+    **SYNTHETIC,
 }
 
 
@@ -43,6 +51,11 @@ def load(spec: DataSpec, seed: int) -> Dataset:
     (100, 20, 360)
     """
     base = _base(spec.name)
+    if spec.fingerprint and spec.fingerprint != _digest(base):
+        came, attempt = f"{_digest(base)}: the data has changed", "the old files, or a new study on the new ones"
+        raise ValueError(
+            f"{spec.name}: expected content with fingerprint {spec.fingerprint}; came {came}; try {attempt}"
+        )
     _check(spec, base)
     order = stratified_order(base.train.labels, stream(seed, "subset"))
     rows = order if spec.train is None else order[: spec.train]
@@ -75,30 +88,73 @@ def _noise_plan(spec: DataSpec, base: Dataset, seed: int) -> NoisePlan:
     generator = stream(seed, "noise")
     if spec.noise_kind == "symmetric":
         return symmetric(base.train.labels, len(base.classes), generator)
-    return class_dependent(base.train.labels, _partners(spec.name), generator)
+    return class_dependent(base.train.labels, _partners(base), generator)
 
 
 @lru_cache(maxsize=4)
-def _partners(name: str) -> NDArray:
+def _partners(base: Dataset) -> NDArray:
     """The class each class is mistaken for: the one with the nearest mean over the whole training split."""
-    base = _base(name)
-    inputs = base.train.inputs
-    if base.kind == "text":  # how often each token occurs; padding says nothing
-        vectors = np.stack([np.bincount(row, minlength=len(base.vocabulary))[1:] for row in inputs])
+    inputs, labels, classes = base.train.inputs, base.train.labels, len(base.classes)
+    counts = np.bincount(labels, minlength=classes)
+    if base.kind == "text":  # how often each token occurs in a text; padding says nothing
+        tokens = len(base.vocabulary)
+        pairs = (labels[:, None] * tokens + inputs).ravel()
+        sums = np.bincount(pairs, minlength=classes * tokens).reshape(classes, tokens)[:, 1:]
     else:
-        vectors = inputs.reshape(len(inputs), -1)
-    return most_similar(mean_similarity(vectors, base.train.labels, len(base.classes)))
+        sums = np.stack([inputs[labels == c].sum(axis=0, dtype=np.float64).ravel() for c in range(classes)])
+    means = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.nan)
+    return most_similar(mean_similarity(means))
 
 
-@lru_cache(maxsize=4)
 def _base(name: str) -> Dataset:
     """The data set before anything that depends on a seed, with the input scale of its whole training split."""
-    if name not in DATASETS:
+    return _made(name, signature(name) if _is_path(name) else ())
+
+
+@lru_cache(maxsize=4)
+def _made(name: str, changes: tuple) -> Dataset:
+    """``changes`` only tells the cache that files are not what they were."""
+    place = name.partition("#")[0]
+    if place in SYNTHETIC:
+        base = synthetic.from_name(name)
+    elif name in DATASETS:
+        base = DATASETS[name]()
+    elif place.startswith("hub:"):
+        base = from_hub(name)
+    elif _is_path(name):
+        base = from_path(name)
+    else:
         near = difflib.get_close_matches(name, DATASETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "try one of them"
-        raise ValueError(f"expected a data set out of {', '.join(DATASETS)}; came {name!r}; {hint}")
-    base = DATASETS[name]()
+        hint = f"did you mean {near[0]!r}?" if near else "try `disobey list`"
+        raise ValueError(f"expected a path, hub:NAME or one of {', '.join(DATASETS)}; came {name!r}; {hint}")
     return replace(base, moments=moments(base))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that is no data set of ours is meant as a file or folder."""
+    place = Path(name.partition("#")[0])
+    return (
+        name not in DATASETS
+        and not name.startswith(("hub:", "synthetic:"))
+        and (len(place.parts) > 1 or bool(place.suffix) or place.expanduser().exists())
+    )
+
+
+def resolve(spec: DataSpec) -> DataSpec:
+    """The spec with the fingerprint of what is there now, where the name stands for files or the hub.
+
+    With it the content is part of a run's identity, and `load` refuses content that has changed. Embedded and
+    synthetic data come back as they are: their content belongs to the release.
+    """
+    if not (_is_path(spec.name) or spec.name.startswith("hub:")):
+        _base(spec.name)  # an unknown name is refused here, before any run
+        return spec
+    return replace(spec, fingerprint=_digest(_base(spec.name)))
+
+
+@lru_cache(maxsize=4)
+def _digest(base: Dataset) -> str:
+    return base.fingerprint  # compared by object: data sets are values that nobody writes into
 
 
 def _check(spec: DataSpec, base: Dataset) -> None:

@@ -1,7 +1,7 @@
 """Planted label noise: which labels are wrong is known, so memorizing and denoising can be measured.
 
-Who is flipped first and to what is drawn once per seed for every training example: the same example carries the same
-wrong label in every subset and in every cross-fitting part that contains it.
+Who is flipped first and to what is drawn once per seed for every training example: subsets of different sizes share
+their wrong labels, but for the few examples at the edge of the share.
 """
 
 from __future__ import annotations
@@ -78,9 +78,15 @@ def most_similar(similarity: NDArray) -> NDArray:
     return similarity.argmax(axis=1)
 
 
-def mean_similarity(vectors: NDArray, labels: NDArray, classes: int) -> NDArray:
-    """Minus the squared distance between class means: (N, D) and (N,) to (C, C). Needs no model, hence no teacher."""
-    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-    means = np.stack([vectors[labels == c].sum(axis=0, dtype=np.float64) for c in range(classes)]) / counts[:, None]
+def mean_similarity(means: NDArray) -> NDArray:
+    """Minus the squared distance between class means: (C, D) to (C, C). Needs no model, hence no teacher.
+
+    A row of NaN stands for a class without examples, which nothing is similar to.
+
+    >>> mean_similarity(np.array([[0.0, 0.0], [3.0, 4.0]]))
+    array([[  0., -25.],
+           [-25.,   0.]])
+    """
     squares = (means**2).sum(axis=1)
-    return 2 * means @ means.T - squares[:, None] - squares[None, :]
+    similarity = 2 * means @ means.T - squares[:, None] - squares[None, :]
+    return np.where(np.isnan(similarity), -np.inf, similarity)

@@ -24,11 +24,11 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, constant]))
 
 
-def stratified_order(labels: NDArray, generator: np.random.Generator) -> NDArray:
+def stratified_order(labels: NDArray, generator: np.random.Generator, *, each_first: bool = True) -> NDArray:
     """All rows in an order whose every prefix has the classes in proportion: (N,) labels to (N,) row numbers.
 
-    A prefix of n holds every class at least once where n >= classes, and each class within one example of its share
-    beyond that. Which examples of a class come first, and which class first among equals, is random.
+    A prefix of n holds every class at least once where n >= classes (``each_first``), and each class about in its
+    share beyond that. Which examples of a class come first, and which class first among equals, is random.
 
     >>> labels = np.array([0, 0, 0, 0, 1, 1])
     >>> order = stratified_order(labels, stream(0, "subset"))
@@ -38,7 +38,8 @@ def stratified_order(labels: NDArray, generator: np.random.Generator) -> NDArray
     shuffled = generator.permutation(len(labels))
     position, counts = _position_in_class(labels[shuffled])
     due = (position + 0.5) / counts  # when, in (0, 1), this example of its class is due
-    due[position == 0] = 0.0
+    if each_first:
+        due[position == 0] = 0.0
     return shuffled[np.argsort(due, kind="stable")]
 
 
@@ -81,34 +82,18 @@ def carve(labels: NDArray, size: int, name: str) -> tuple[NDArray, NDArray]:
     >>> carve(np.array([0, 0, 0, 1, 1, 1]), 2, "test")
     (array([2, 3]), array([0, 1, 4, 5]))
     """
-    order = stratified_order(labels, stream(0, name))
+    order = stratified_order(labels, stream(0, name), each_first=False)  # what is rare stays where it can be learned
     return np.sort(order[:size]), np.sort(order[size:])
 
 
-def base_splits(
-    inputs: NDArray,
-    labels: NDArray,
-    *,
-    test: tuple[NDArray, NDArray] | None = None,
-    sizes: tuple[int, int] | None = None,
-) -> tuple[Split, Split, Split]:
-    """(train, validation, test): the source's own ``test`` where given, else a stratified share.
+def split_off(split: Split, size: int, name: str) -> tuple[Split, Split]:
+    """(``size`` examples carved out of a split, the rest): see `carve`."""
+    rows, rest = carve(split.labels, size, name)
+    return split.take(rows), split.take(rest)
 
-    sizes: examples in (validation, test); a tenth and a fifth of all where not given. ids number the rows in the order
-    of the source, its own test split after the rest.
-    """
-    total = len(labels)
-    size_validation, size_test = sizes or (max(total // 10, 1), max(total // 5, 1))
-    rest = np.arange(total)
-    if test is None:
-        rows, rest = carve(labels, size_test, "test")
-        test_split = Split(inputs[rows], labels[rows], rows)
-    else:
-        test_split = Split(test[0], test[1], total + np.arange(len(test[1])))
-    rows, left = carve(labels[rest], size_validation, "validation")
-    validation, train = rest[rows], rest[left]
-    return (
-        Split(inputs[train], labels[train], train),
-        Split(inputs[validation], labels[validation], validation),
-        test_split,
-    )
+
+def base_splits(inputs: NDArray, labels: NDArray, *, validation: int, test: int) -> tuple[Split, Split, Split]:
+    """(train, validation, test) of a source without splits of its own; ids number its rows."""
+    held, rest = split_off(Split(inputs, labels, np.arange(len(labels))), test, "test")
+    chosen, train = split_off(rest, validation, "validation")
+    return train, chosen, held
