@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from disobey.diagnosis.matrices import ArrayMatrix
 from disobey.diagnosis.pairs import Pair, pair_from
 from disobey.diagnosis.predict import evaluating, refuse_random
-from disobey.diagnosis.problems import nearest, printable, problem
+from disobey.diagnosis.problems import Unusable, nearest, printable, problem
 
 TOP = 64
 BATCH = 16
@@ -89,7 +89,7 @@ def load_model(name: str, role: str) -> Loaded:
         processor = transformers.AutoImageProcessor if task == "image" else transformers.AutoTokenizer
         return Loaded(name, model, processor.from_pretrained(source, trust_remote_code=False), task)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        if "; try:" in str(error):
+        if isinstance(error, Unusable):
             raise
         first = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
         hint = "check the name and the network; models must be stored as safetensors and need no code of their own"
@@ -124,7 +124,7 @@ def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
         names = next((tuple(f.names) for k, f in features.items() if k in LABELS and hasattr(f, "names")), None)
         return _rows_of(list(found), names, task, name)
     except Exception as error:  # the loader's own errors are of a dozen kinds, and all mean this
-        if isinstance(error, ValueError) and "; try:" in str(error):
+        if isinstance(error, Unusable):
             raise
         first = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
         raise problem(

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.problems import problem
+from disobey.diagnosis.problems import Unusable, problem
 
 Opener = Callable[[], BinaryIO]
 READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error)
@@ -85,7 +85,7 @@ class StreamMatrix:
                         np.frombuffer(buffer, self.stored, count * self.row_bytes // self.stored.itemsize)
                     )
         except READ_ERRORS as error:
-            if isinstance(error, ValueError) and "; try:" in str(error):
+            if isinstance(error, Unusable):
                 raise
             raise problem(self.where, "a readable file", f"damage ({error})", "write the file again") from error
 

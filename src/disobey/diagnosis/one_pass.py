@@ -14,12 +14,13 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from disobey.diagnosis.values import as_logits
 from disobey.measures.agreement import divergences
 from disobey.records.predictions import Predictions
 
-SAFE = 60.0  # |largest logit| up to which float32 exponentials neither overflow nor vanish
+SAFE = 40.0  # |largest logit| up to which squares of float32 exponentials neither overflow nor vanish
 _FINITE = 65_504.0
 
 
@@ -52,7 +53,13 @@ class Softmax:
             rest = rest.copy()
             rest[other] = kept.sum(axis=1)
         with np.errstate(divide="ignore"):
-            return self.z[rows, classes] - self.shift - np.log(rest)
+            log_rest = self.shift + np.log(rest)
+        lost = np.flatnonzero(rest < 1e-290) if self.z.dtype == np.float64 else ()
+        if len(lost):  # everything else is more than 650 nats away: exponentials of it vanish, logarithms do not
+            others = self.z[lost]
+            others[np.arange(len(lost)), classes[lost]] = -np.inf
+            log_rest[lost] = logsumexp(others, axis=1)
+        return self.z[rows, classes] - log_rest
 
 
 def softmax_float64(block: NDArray, values: str, where: str, numbers: NDArray) -> Softmax:

@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from numpy.typing import NDArray
 
 
-def problem(where: object, expected: str, came: str, attempt: str = "") -> ValueError:
+class Unusable(ValueError):
+    """Input that cannot be used, already in words for people: readers pass it on and translate everything else."""
+
+
+def problem(where: object, expected: str, came: str, attempt: str = "") -> Unusable:
     """The error of every unusable input, one sentence for people.
 
     >>> print(problem("pair.npz", "an array 'teacher'", "only 'x'", "rename it"))
     pair.npz: expected an array 'teacher', came only 'x'; try: rename it
     """
     place = f"{printable(where)}: " if str(where) else ""
-    return ValueError(f"{place}expected {expected}, came {came}" + (f"; try: {attempt}" if attempt else ""))
+    return Unusable(f"{place}expected {expected}, came {came}" + (f"; try: {attempt}" if attempt else ""))
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -26,7 +30,7 @@ def printable(text: object, limit: int = 200) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint ", did you mean …" or nothing."""
-    close = difflib.get_close_matches(name, [str(n)[:100] for n in list(names)[:1000]], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, [str(n)[:100] for n in list(names)[:1000]], n=1, cutoff=0.7)
     return f"did you mean {printable(close[0])!r}?" if close else ""
 
 

@@ -44,7 +44,10 @@ def read_csv(path: Path) -> Mapping[str, Matrix]:
 def _array(path: Path, name: str, members: list[str], columns: Mapping[str, tuple[str, ...]]) -> Matrix:
     where = f"{path}[{printable(name)}]"
     if name in TEXT and len(members) == 1:
-        return ArrayMatrix(np.array([value[:10_000] for value in columns[members[0]]]), where)
+        try:
+            return ArrayMatrix(np.array([int(value) for value in columns[members[0]]], dtype=np.int64), where)
+        except (ValueError, OverflowError):
+            return ArrayMatrix(np.array([value[:10_000] for value in columns[members[0]]]), where)
     arrays = [_numbers(path, member, columns[member]) for member in members]
     return ArrayMatrix(np.stack(arrays, axis=1) if len(members) > 1 else arrays[0], where)
 

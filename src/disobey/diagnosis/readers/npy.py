@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -14,11 +15,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from disobey.diagnosis.matrices import READ_ERRORS, ArrayMatrix, Matrix, StreamMatrix
-from disobey.diagnosis.problems import printable, problem
+from disobey.diagnosis.problems import Unusable, printable, problem
 
 MAX_ARRAYS = 10_000
 _BAD = (*READ_ERRORS, zipfile.BadZipFile, KeyError, TypeError, IndexError, SyntaxError, RecursionError, MemoryError,
-        OverflowError, struct.error)  # fmt: skip
+        OverflowError, AttributeError, struct.error, tokenize.TokenError)  # fmt: skip
 
 
 def read_npy(path: Path) -> Matrix:
@@ -41,7 +42,7 @@ def read_npz(path: Path) -> Mapping[str, Matrix]:
                 raise problem(path, f"at most {MAX_ARRAYS:,} arrays", f"{len(entries):,}")
             return {entry.filename[:-4]: _entry(path, archive, entry) for entry in entries}
     except _BAD as error:
-        if "expected" in str(error) and isinstance(error, ValueError):
+        if isinstance(error, Unusable):
             raise
         came = f"something else ({printable(error) or type(error).__name__})"
         raise problem(path, "a .npz archive of arrays", came, "write it with numpy.savez") from error
@@ -57,10 +58,11 @@ def _entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Matr
         if fortran and len(shape) > 1:
             if entry.file_size > 2**31:
                 raise problem(where, "C order", "a large array in Fortran order", "np.ascontiguousarray before saving")
-            data = file.read(entry.file_size - header)
-            if len(data) < entry.file_size - header:
+            data = archive.read(entry)[header:]
+            size = dtype.itemsize * int(np.prod(shape))
+            if len(data) < size:
                 raise problem(where, "a whole archive", "an entry that ends early", "write the file again")
-            return ArrayMatrix(np.frombuffer(data, dtype).reshape(shape[::-1]).T, where)
+            return ArrayMatrix(np.frombuffer(data[:size], dtype).reshape(shape[::-1]).T, where)
     if entry.compress_type == zipfile.ZIP_STORED:
         with open(path, "rb") as file:
             file.seek(entry.header_offset)

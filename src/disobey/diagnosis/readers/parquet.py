@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.matrices import ArrayMatrix, BatchMatrix, Matrix
-from disobey.diagnosis.problems import printable, problem, row_list
+from disobey.diagnosis.problems import Unusable, printable, problem, row_list
 
 NUMBERED = re.compile(r"(.+?)_(\d{1,6})$")
 
@@ -34,7 +34,7 @@ def read_parquet(path: Path) -> Mapping[str, Matrix]:
                 arrays[name] = _column(path, name, columns, kind, rows, failures)
             return arrays
     except failures as error:
-        if "; try:" in str(error):
+        if isinstance(error, Unusable):
             raise
         came = f"something else ({printable(error) or type(error).__name__})"
         raise problem(path, "a parquet file", came, "write it with pyarrow.parquet.write_table") from error
@@ -126,7 +126,7 @@ def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, fail
                     yield np.stack([parts[i].to_numpy(zero_copy_only=False) for i in order], axis=1)
                 start += batch.num_rows
     except failures as error:
-        if "; try:" in str(error) or "expected" in str(error):
+        if isinstance(error, Unusable):
             raise
         came = f"damage ({printable(error) or type(error).__name__})"
         raise problem(where, "a readable column", came, "write the file again") from error
