@@ -66,7 +66,7 @@ def bands(values: Tensor, shares: Sequence[float] = (0.5, 0.9, 0.99)) -> tuple[s
     found, start = [], 0
     for index, share in enumerate(shares):
         last = len(values) - (len(shares) - 1 - index)  # room for one direction of every later band
-        end = int((held < share - 1e-12).sum()) + 1
+        end = int((held < share - 1e-6).sum()) + 1
         end = min(max(end, start + 1), last)
         found.append(slice(start, end))
         start = end

@@ -51,6 +51,18 @@ def _linear(shape: tuple[int, ...], classes: int, vocabulary: int) -> nn.Module:
     return MLP(shape, classes, depth=0)
 
 
+def _deep_linear(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.linear_nets import DeepLinear
+
+    return DeepLinear(shape, classes, **options)
+
+
+def _random_features(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
+    from disobey.models.linear_nets import RandomFeatures
+
+    return RandomFeatures(shape, classes, **options)
+
+
 def _mlp(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
     from disobey.models.mlp import MLP
 
@@ -108,6 +120,12 @@ TEXT: tuple[Kind, ...] = ("text",)
 
 MODELS: dict[str, Architecture] = {
     "linear": Architecture("one linear layer", ANY_SHAPE, _linear),
+    "deep-linear": Architecture(
+        "linear layers of 32, two of them or depth", ANY_SHAPE, _deep_linear, ("width", "depth")
+    ),
+    "random-features": Architecture(
+        "256 fixed random features, a trained layer", ANY_SHAPE, _random_features, ("width",)
+    ),
     "mlp": Architecture("two hidden layers of 128", ANY_SHAPE, _mlp, ("width", "depth", "dropout")),
     "cnn": Architecture("three strided convolutions, 16 to 32 channels", IMAGE, _cnn, ("width", "dropout")),
     "lenet": Architecture("LeNet-5 with ReLU and max pooling", IMAGE, _lenet, ("width", "dropout")),
