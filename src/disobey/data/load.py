@@ -20,10 +20,10 @@ from . import embedded, languages, synthetic
 from .dataset import Dataset, DataSpec, Split
 from .files import fashion_mnist, from_path, signature
 from .hub import from_hub
+from .moments import moments
 from .noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
 from .subsets import stratified_order, stratified_parts, stream
 from .synthetic import SYNTHETIC
-from .tensors import moments
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits-8x8": embedded.digits,

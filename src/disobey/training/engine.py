@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
-from disobey.training.check import check
 from disobey.training.recipe import Run, closure, encode
 from disobey.training.workers import Answer, Pool, heartbeat, pool
 
@@ -80,6 +79,8 @@ def run_all(
     state.records = {run: record for run, record in found.items() if record is not None}
     reused = frozenset(state.records)
     if state.waiting:
+        from disobey.training.check import check  # brings torch, which options and help do without
+
         check(state.waiting)
         missing = list(state.waiting)
         crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
