@@ -92,12 +92,15 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def sweep(self) -> int:
-        """Removes what killed processes left under ``tmp``; how many folders."""
+        """Removes what killed processes left under ``tmp``; how many things."""
         removed = 0
         for leftover in (self.root / "tmp").glob("*"):
             try:
                 with self.lock(leftover.name.split(".")[0], wait=False):
-                    shutil.rmtree(leftover, ignore_errors=True)
+                    if leftover.is_dir():
+                        shutil.rmtree(leftover, ignore_errors=True)
+                    else:
+                        leftover.unlink(missing_ok=True)
                     removed += 1
             except Busy:
                 continue
