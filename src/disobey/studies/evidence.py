@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.intervals import applicable, mean_over_runs, values
+from disobey.measures.intervals import applicable, mean_over_runs
+from disobey.measures.values import values
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
