@@ -171,7 +171,7 @@ def build(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabulary: 
     or folder that changed since its fingerprint was taken, and a factory that gives no module.
 
     >>> sum(p.numel() for p in build(ModelSpec("cnn", width=8), shape=(1, 28, 28), classes=10).parameters())
-    5186
+    6306
     """
     kind = kind_of(shape, vocabulary)
     if classes < 2:
