@@ -52,9 +52,9 @@ class FixedPointRNN(nn.Module):
 
     ``solver="exact"`` walks through time with a rank-R solve a step: fastest on CPU and the best gradient.
     ``solver="iterate"`` runs scans until `tol`: parallel over time, up to `max_iter` sweeps. `scale` above
-    1 leaves the certified region. ``normalize_state`` lets the mixer read h_{t-1} divided by its
-    root mean square, without which training on state tracking fails more often. `init_decay` is λ at
-    zero input; `key_gain` multiplies the state's initial weights in the mixer.
+    1 leaves the certified region. ``normalize_state`` lets the mixer read h_{t-1} divided by its root
+    mean square. `init_decay` is λ at zero input, `key_gain` multiplies the state's initial weights in the
+    mixer; both defaults are measured choices (docs/fixed-point-layers.md: smaller λ or larger keys train worse).
 
     >>> layer = FixedPointRNN(8, 16)
     >>> y, state = layer(torch.zeros(2, 5, 8))
