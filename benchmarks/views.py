@@ -27,7 +27,7 @@ def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) ->
     y, x = torch.arange(height), torch.arange(width)
     table = torch.stack(
         [
-            ((dy + y)[:, None] * wide + dx + (x.flip(0) if flip else x)).reshape(-1)
+            ((dy + y)[:, None] * wide + (2 * PAD - dx + x.flip(0) if flip else dx + x)).reshape(-1)
             for flip in (0, 1)
             for dy in range(offsets)
             for dx in range(offsets)
@@ -43,7 +43,8 @@ def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) ->
         for place, (row, view) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
             flip, offset = divmod(view, offsets**2)
             dy, dx = divmod(offset, offsets)
-            window = padded[row, dy : dy + height, dx : dx + width]
+            left = 2 * PAD - dx if flip else dx  # a crop of the mirrored image
+            window = padded[row, dy : dy + height, left : left + width]
             out[place] = window.flip(1) if flip else window
         return out.permute(0, 3, 1, 2)
 
