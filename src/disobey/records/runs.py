@@ -97,7 +97,7 @@ def pair(
     checkpoint. Raises `ValueError` where the teacher (or the twin) lacks one of the student's examples.
     """
     ids = student.examples[f"{split}.ids"]
-    teachers = [teacher] if isinstance(teacher, RunRecord) else list(teacher)
+    teachers = list(teacher) if isinstance(teacher, Sequence) else [teacher]
     logs = [_joined(record, split, ids, step) for record in teachers]
     mean = logs[0] if len(logs) == 1 else logsumexp(np.stack(logs), axis=0) - np.log(len(logs))
     labels, given = student.examples[f"{split}.labels"], student.examples[f"{split}.given"]
