@@ -22,6 +22,7 @@ from .files import fashion_mnist, from_path, signature
 from .hub import from_hub
 from .moments import moments
 from .noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
+from .regroup import REGROUPED
 from .subsets import stratified_order, stratified_parts, stream
 from .synthetic import SYNTHETIC
 
@@ -108,7 +109,15 @@ def _partners(base: Dataset) -> NDArray:
 
 def _base(name: str) -> Dataset:
     """The data set before anything that depends on a seed, with the input scale of its whole training split."""
+    kind, _, inner = name.partition(":")
+    if kind in REGROUPED:
+        return _regrouped(kind, _base(inner))
     return _made(name, signature(name) if _is_path(name) else ())
+
+
+@lru_cache(maxsize=4)
+def _regrouped(kind: str, base: Dataset) -> Dataset:
+    return replace(REGROUPED[kind](base), name=f"{kind}:{base.name}")
 
 
 @lru_cache(maxsize=4)
