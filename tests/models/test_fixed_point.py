@@ -289,6 +289,22 @@ def test_norm_in_the_loop_has_its_own_step():
     torch.testing.assert_close(torch.stack(outputs, 1), whole, rtol=0, atol=1e-10)
 
 
+def test_norm_in_the_loop_has_several_fixed_points():
+    """Both iterations settle, on different states: the published form needs its start to be specified."""
+    torch.manual_seed(0)
+    layer = FixedPointMamba(6, 16, d_state=4, norm="loop", inner_iter=500).double()
+    x = torch.randn(3, 9, 6, dtype=torch.float64)
+    with torch.no_grad():
+        layer.solver = Exact()
+        stepwise = layer(x)[0]
+        layer.inner_iter = 700
+        torch.testing.assert_close(layer(x)[0], stepwise, rtol=0, atol=1e-12)
+        layer.solver = Iterate(2000, 1e-12)
+        swept = layer(x)[0]
+    assert layer.last_solve.converged.all()
+    assert float((swept - stepwise).abs().max()) > 0.1
+
+
 def test_errors_say_what_came():
     with pytest.raises(ValueError, match="solver"):
         FixedPointRNN(4, solver="newton")
