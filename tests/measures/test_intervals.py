@@ -117,6 +117,22 @@ def test_fast_intervals_are_those_of_the_plain_bootstrap(statistic):
     assert n > resampling.MANY
 
 
+def test_a_random_part_of_many_examples_gives_the_error_of_all(monkeypatch):
+    p = pair(n=18_000, classes=3)
+    measures = [deviation.MEASURES["ols_slope"], deviation.MEASURES["low_deviation"], calibration.MEASURES["nll"]]
+    other = p.with_student(p.twin)
+    differ = agreement.MEASURES["student_right_where_they_differ"]
+    pairs = [(calibration.MEASURES["nll"], p, other), (differ, p, other)]
+    whole = [*all_over_examples(measures, p).values(), *(paired_over_examples(*three) for three in pairs)]
+    monkeypatch.setattr(intervals, "ENOUGH", 5500)
+    part = [*all_over_examples(measures, p).values(), *(paired_over_examples(*three) for three in pairs)]
+    for a, b in zip(whole, part, strict=True):
+        assert a.value == pytest.approx(b.value, rel=1e-12)
+        assert (a.n, a.name) == (b.n, b.name)
+        assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.35)
+        assert b.high - b.low != a.high - a.low
+
+
 def test_the_groups_of_the_jackknife_partition_the_examples():
     weights = np.concatenate(list(resampling.leave_group_out(1003, 10, np.random.default_rng(0))))
     assert weights.shape == (10, 1003)

@@ -130,10 +130,13 @@ def divergences(temperature: float) -> Callable[[Predictions], Columns]:
             p if temperature == 1 else log_softmax(p / temperature, axis=1)
             for p in (predictions.teacher, predictions.student)
         )
-        both = np.logaddexp(t, s) - np.log(2.0)
-        shannon = 0.5 * (kl_divergence(t, both) + kl_divergence(s, both))
-        variation = 0.5 * np.abs(np.exp(t) - np.exp(s)).sum(axis=1)
-        return kl_divergence(t, s), kl_divergence(s, t), shannon, variation
+        p, q = np.exp(t), np.exp(s)
+        with np.errstate(divide="ignore"):
+            middle = np.log(0.5 * (p + q))
+        shannon = 0.5 * (_expected_gap(p, t, middle) + _expected_gap(q, s, middle))
+        p -= q
+        variation = 0.5 * np.abs(p, out=p).sum(axis=1)
+        return kl_divergence(t, s), _expected_gap(q, s, t), shannon, variation
 
     return columns
 
@@ -144,9 +147,15 @@ def kl_divergence(p: NDArray, q: NDArray) -> NDArray:
     >>> kl_divergence(np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])).round(4)
     array([0.5108])
     """
-    mass = np.exp(p)
-    with np.errstate(invalid="ignore"):  # inf − inf where both are 0, not used
-        return np.where(mass > 0, mass * (p - q), 0.0).sum(axis=1)
+    return _expected_gap(np.exp(p), p, q)
+
+
+def _expected_gap(mass: NDArray, p: NDArray, q: NDArray) -> NDArray:
+    with np.errstate(invalid="ignore"):  # inf − inf where both are impossible, not used
+        gap = p - q
+        if not np.isfinite(gap.sum()):
+            gap[mass == 0] = 0.0
+    return np.einsum("ij,ij->i", mass, gap)
 
 
 def _pick(index: int, *columns: NDArray, weights: NDArray | None = None) -> NDArray:

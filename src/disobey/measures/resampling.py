@@ -83,7 +83,7 @@ def centred_interval(value: float, replicates: NDArray, n: int, level: float) ->
     American Statistician 69, section 3.3).
     """
     quantile = student_t.ppf(0.5 + level / 2, n - 1) / ndtri(0.5 + level / 2)
-    widen = float(quantile) * np.sqrt(n / (n - 1))
+    widen = float(quantile * np.sqrt(n / (n - 1)))
     low, high = np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]) - replicates.mean()
     return value + widen * min(float(low), 0.0), value + widen * max(float(high), 0.0)
 
