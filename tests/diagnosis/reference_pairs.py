@@ -29,7 +29,7 @@ def clean(seed, n=2000, kind=None):
     rng = np.random.default_rng([7, seed])
     kind = kind or KINDS[seed % len(KINDS)]
     classes = {"binary": 2, "many classes": 100}.get(kind, int(rng.choice([3, 5, 10, 20])))
-    margin = {"strong": 4.0, "binary": 1.5}.get(kind, rng.uniform(1.2, 2.5))
+    margin = {"strong": 3.0, "binary": 1.5}.get(kind, rng.uniform(1.2, 2.5))
     weights = None
     if kind == "imbalanced":
         weights = 1.0 / (1 + np.arange(classes)) ** 1.5
@@ -40,8 +40,13 @@ def clean(seed, n=2000, kind=None):
     student = slope * teacher + noise * rng.normal(size=z.shape)
     twin = z + 0.6 * rng.normal(size=z.shape)
     if kind == "leaves":  # a tree's few distinct answers
-        leaf = np.digitize(teacher, np.quantile(teacher, [0.2, 0.4, 0.6, 0.8]))
-        teacher = np.array([np.mean(teacher[leaf == i]) for i in range(5)])[leaf]
+        best = np.sort(teacher, axis=1)
+        margin_of = best[:, -1] - best[:, -2]
+        leaf = teacher.argmax(axis=1) * 5 + np.digitize(margin_of, np.quantile(margin_of, [0.2, 0.4, 0.6, 0.8]))
+        means = np.array(
+            [teacher[leaf == i].mean(axis=0) if (leaf == i).any() else teacher[0] for i in range(5 * classes)]
+        )
+        teacher = means[leaf]
         student = slope * (teacher + 0.25 * rng.normal(size=z.shape))
     arrays = {"teacher": teacher, "student": student, "twin": twin, "labels": y}
     if kind == "sorted":

@@ -25,7 +25,11 @@ def _warned(arrays, checks=CHECKS):
 def _check_named(name):
     """The check whose findings have this name, so that a fault is not looked for by all of them."""
     home = {"row alignment": "row_alignment", "test size": "large_enough"}
-    return [c for c in CHECKS if c.__name__ == home.get(name, name.replace(" ", "_").replace("best_of_many", "best_of_many"))]
+    return [
+        c
+        for c in CHECKS
+        if c.__name__ == home.get(name, name.replace(" ", "_").replace("best_of_many", "best_of_many"))
+    ]
 
 
 @pytest.mark.parametrize("fault", pairs.FAULTS, ids=lambda f: f.__name__)

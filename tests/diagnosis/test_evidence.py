@@ -105,7 +105,9 @@ def test_memory_order_and_shift_do_not_matter(monkeypatch):
 def test_batches_of_any_size_become_blocks():
     array = np.arange(46).reshape(23, 2)
     for size in (1, 2, 5, 23, 40):
-        matrix = BatchMatrix(lambda rows, size=size: iter(np.array_split(array, range(size, 23, size))), (23, 2), array.dtype, "")
+        matrix = BatchMatrix(
+            lambda rows, size=size: iter(np.array_split(array, range(size, 23, size))), (23, 2), array.dtype, ""
+        )
         parts = list(matrix.blocks(6))
         assert [len(p) for p in parts] == [6, 6, 6, 5]
         np.testing.assert_array_equal(np.concatenate(parts), array)
@@ -146,7 +148,9 @@ def test_blocked_intervals_are_the_bootstraps():
         ratios.append((high - low) / (2 * 1.984 * replicates.std()))
         assert 0.75 < ratios[-1] < 1.3, (measure.name, ratios[-1])
         assert low < np.median(replicates) < high
-        assert value == pytest.approx(float(np.ravel(measure.statistic(*columns, weights=np.ones((1, m))))[0]), rel=1e-9)
+        assert value == pytest.approx(
+            float(np.ravel(measure.statistic(*columns, weights=np.ones((1, m))))[0]), rel=1e-9
+        )
     assert abs(np.mean(ratios) - 1) < 0.1, ratios
 
 

@@ -41,7 +41,18 @@ def _seeds(tmp_path):
     return [p for p in tmp_path.iterdir() if p.is_file()] + [tmp_path / "g" / "teacher.npy"]
 
 
-INTERESTING = [b"\x00" * 8, b"\xff" * 8, b"\x7f\xff\xff\xff", b"-1", b"1e999", b"NaN", b"'O'", b"(9999999999,", b"{" * 40, b"[" * 200]
+INTERESTING = [
+    b"\x00" * 8,
+    b"\xff" * 8,
+    b"\x7f\xff\xff\xff",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b"'O'",
+    b"(9999999999,",
+    b"{" * 40,
+    b"[" * 200,
+]
 
 
 def mutated(data: bytes, rng) -> bytes:

@@ -67,7 +67,9 @@ def _columns(path):
 def _csv(path):
     names = [f"{n}_{i}" for n in ("teacher", "student") for i in range(4)] + ["labels", "ids"]
     rows = np.concatenate([TEACHER, STUDENT], axis=1)
-    lines = [",".join([repr(float(v)) for v in row] + [str(y), str(i)]) for row, y, i in zip(rows, LABELS, IDS, strict=True)]
+    lines = [
+        ",".join([repr(float(v)) for v in row] + [str(y), str(i)]) for row, y, i in zip(rows, LABELS, IDS, strict=True)
+    ]
     path.write_text("\n".join([",".join(names), *lines]) + "\n")
 
 
@@ -183,7 +185,9 @@ def test_unusable_rows_are_named(monkeypatch, dtype, teacher, values, words):
     for limit in (2**20, 1):  # whole, and streamed
         monkeypatch.setattr(evidence, "WHOLE", limit)
         with pytest.raises(ValueError, match="expected") as caught:
-            evidence.gather(pair_from(arrays, values=values if values == "auto" else "auto" if words == "row 5" else values))
+            evidence.gather(
+                pair_from(arrays, values=values if values == "auto" else "auto" if words == "row 5" else values)
+            )
         if values == "auto" or words in str(caught.value):
             assert words in str(caught.value)
 

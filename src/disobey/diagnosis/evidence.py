@@ -71,7 +71,8 @@ class Evidence:
         if columns in self.columns:
             return self.columns[columns]
         if columns not in self.cache:
-            parts = [columns(chunk) for chunk in self.sample.chunks(max(1, 2**21 // self.sample.n_classes))]
+            with np.errstate(invalid="ignore", divide="ignore"):  # probabilities of exactly 0: infinite, not wrong
+                parts = [columns(chunk) for chunk in self.sample.chunks(max(1, 2**19 // self.sample.n_classes))]
             self.cache[columns] = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
         return self.cache[columns]
 

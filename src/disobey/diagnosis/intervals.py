@@ -17,7 +17,7 @@ from scipy.stats import t as student_t
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.measures.intervals import Measure, applicable
-from disobey.measures.resampling import GROUPS, example_intervals
+from disobey.measures.resampling import GROUPS, example_intervals, wilson_interval
 from disobey.records.results import Estimate
 
 BLOCKED = 50_000
@@ -40,8 +40,11 @@ def estimates(evidence: Evidence, measures: Sequence[Measure], *, resamples: int
                 evaluates, n, resamples=resamples, level=evidence.level, seed=evidence.seed
             )  # fmt: skip
         for measure, (value, low, high) in zip(same, bounds, strict=True):
-            if np.isfinite(value):
-                found[measure.name] = Estimate(measure.name, value, low, high, evidence.level, n, "examples")
+            if not np.isfinite(value):
+                continue
+            if measure.share_of == 1 or (measure.share_of and low == high):
+                low, high = wilson_interval(value, n * measure.share_of, evidence.level)
+            found[measure.name] = Estimate(measure.name, value, low, high, evidence.level, n, "examples")
     return {m.name: found[m.name] for m in usable if m.name in found}
 
 
@@ -90,13 +93,7 @@ def _once(statistic: Callable, columns: Columns) -> float:
 
 def share(name: str, hits: float, n: int, level: float = 0.95) -> Estimate:
     """A share of n examples with Wilson's interval: right also near 0 and 1, where the bootstrap is not."""
-    from scipy.special import ndtri
-
-    z = float(ndtri(0.5 + level / 2))
-    p = hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return Estimate(name, p, max(0.0, middle - half), min(1.0, middle + half), level, n, "examples")
+    return Estimate(name, hits / n, *wilson_interval(hits / n, n, level), level, n, "examples")
 
 
 def mean_of(name: str, column: NDArray, level: float = 0.95) -> Estimate:

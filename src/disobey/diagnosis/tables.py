@@ -26,7 +26,6 @@ from disobey.measures.intervals import (
     on_teacher,
     on_twin,
     paired_difference,
-    values,
 )
 from disobey.records.results import Cell, Estimate, Table
 
@@ -219,8 +218,10 @@ def seeds(evidence: Evidence) -> Table | None:
                            deviation.MEASURES["ols_slope"], deviation.MEASURES["low_deviation"]], evidence.sample)  # fmt: skip
     paired = len(evidence.twins) == len(runs)
     rows = []
-    own = [values(measures, run) for run in runs]
-    theirs = [values(measures, replace(run, student=run.twin)) for run in runs] if paired else []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own = [{m.name: m(run) for m in measures} for run in runs]
+    twins = [replace(run, student=run.twin) for run in runs if run.twin is not None] if paired else []
+    theirs = [{m.name: m(twin) for m in measures} for twin in twins]
     for measure in measures:
         mine = [v[measure.name] for v in own]
         row: list[Cell] = [measure.name, mean_over_runs(mine, measure.name, level=evidence.level)]

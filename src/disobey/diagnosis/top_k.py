@@ -49,6 +49,7 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
              "teacher_mass", "student_mass", "unknown_mass", "nll", "confidence")  # fmt: skip
     arrays = {name: np.empty(n, np.float32) for name in names}
     teacher, student = np.empty((len(rows), k + 1)), np.empty((len(rows), k + 1))
+    places = None if pair.labels is None else np.full(len(rows), k)  # of the true token; k: beyond the list
     start, per_block = 0, max(1, min(n, _BLOCK // k))
     for ids, of_teacher, of_student in zip(*(m.blocks(per_block) for m in (topk.ids, topk.teacher, topk.student)),
                                            strict=True):  # fmt: skip
@@ -58,9 +59,14 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
             arrays[name][part] = column
         first, last = np.searchsorted(rows, [part.start, part.stop])
         if last > first:
-            teacher[first:last], student[first:last] = _coarse(lists, rows[first:last] - start)
+            own = rows[first:last] - start
+            teacher[first:last], student[first:last] = _coarse(lists, own)
+            if places is not None and pair.labels is not None:
+                order = np.argsort(-lists.teacher[own], axis=1, kind="stable")
+                hit = np.take_along_axis(ids[own], order, axis=1) == pair.labels[rows[first:last], None]
+                places[first:last] = np.where(hit.any(axis=1), hit.argmax(axis=1), k)
         start = part.stop
-    sample = Predictions(teacher, student, None, rows if pair.ids is None else pair.ids[rows], pair.split,
+    sample = Predictions(teacher, student, places, rows if pair.ids is None else pair.ids[rows], pair.split,
                          groups=None if pair.groups is None else pair.groups[rows])  # fmt: skip
     return sample, rows, _as_columns(arrays, pair), arrays
 

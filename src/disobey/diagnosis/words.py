@@ -89,8 +89,8 @@ def methods(evidence: Evidence) -> Text:
         "agreement and Kullback-Leibler divergence (Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration "
         "error with 15 bins (Guo et al. 2017, ICML), debiased in closed form after Kumar, Liang and Ma 2019 (NeurIPS), and by the "
         f"Brier score with its decomposition (Murphy 1973). {twin} Intervals are at {evidence.level:.0%} over examples "
-        "(these models, other examples of the same kind): bias-corrected and accelerated bootstrap up to 5,000 examples, grouped "
-        "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares by class. "
+        "(these models, other examples of the same kind): centred bootstrap up to 5,000 examples, grouped "
+        "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares. "
         f"Temperatures are natural-log based; KL at T = {evidence.temperature:g} is given without the factor T².{drawn}{missing} "
         "Computed with Disobey."
     )  # fmt: skip

@@ -78,6 +78,16 @@ def chance_agreement(a: NDArray, b: NDArray) -> float:
     return float(np.bincount(a, minlength=top) @ np.bincount(b, minlength=top) / len(a) ** 2)
 
 
+def possible_agreement(a: NDArray, b: NDArray) -> float:
+    """The highest agreement that any order of the rows of b could have with a.
+
+    >>> possible_agreement(np.array([0, 0, 1]), np.array([1, 1, 0]))
+    0.6666666666666666
+    """
+    top = int(max(a.max(), b.max())) + 1
+    return float(np.minimum(np.bincount(a, minlength=top), np.bincount(b, minlength=top)).sum() / len(a))
+
+
 def best_shift(a: NDArray, b: NDArray, projections: int = 8) -> tuple[int, float]:
     """(k, agreement) of the cyclic shift with the highest agreement of a[i] and b[i + k]; (0, 0) where none leads.
 
@@ -112,7 +122,8 @@ def broken_blocks(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
         if len(x) < 30:
             continue
         own = chance_agreement(x, y)
-        expected = own + excess * (1 - own)
+        # In a file sorted by class a part may hold one label only: no order of its rows can agree better.
+        expected = own + excess * (possible_agreement(x, y) - own)
         error = np.sqrt(max(own * (1 - own), 1 / len(x)) / len(x))
         agree = float((x == y).mean())
         if expected - agree > 5 * error and agree - own < 3 * error:

@@ -20,7 +20,7 @@ NOTABLE = 0.05
 
 def plausible_teacher(evidence: Evidence) -> Finding | None:
     """The teacher is about as right as it is sure; otherwise its evaluation went wrong, not its training."""
-    gap = _gap(evidence, on_teacher(calibration.MEASURES["overconfidence"]))
+    gap = None if evidence.sparse else _gap(evidence, on_teacher(calibration.MEASURES["overconfidence"]))
     if gap is None:
         return None
     if gap.low > IMPLAUSIBLE:

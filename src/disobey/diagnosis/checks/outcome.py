@@ -138,7 +138,7 @@ def ceiling(evidence: Evidence) -> Finding | None:
     decided = int((right["student"] != right[other]).sum())
     worst = min(float(r.mean()) for r in (right["student"], right[other]))
     seen = share(f"examples where student and {other} differ in being right", decided, len(labels), evidence.level)
-    if worst > 0.95 and decided < FEW and len(labels) >= 100:
+    if worst > 0.98 and decided < FEW and len(labels) >= 100:
         p = binomtest(int((right["student"] & ~right[other]).sum()), max(1, decided)).pvalue if decided else 1.0
         message = (
             f"Student and {other} are right on more than {worst:.1%}; {decided} examples decide between them "
