@@ -83,7 +83,7 @@ class Denoising:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
-        grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4)
+        grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
         return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid)
 
     @property
@@ -126,7 +126,7 @@ class Denoising:
             for case in self.cases()
             for seed in seeds
         }
-        measured = theory.simulations(self.grid, self.setup.seeds)
+        measured = theory.simulations(self.grid)
         claims = [*theory.agreement(measured), *theory.without_similarity(measured)]
         for case in self.cases():
             claims += self._claims(case, readings, seeds)
@@ -342,8 +342,8 @@ class Denoising:
         optim = self.setup.optim
         return Text(
             "Methods",
-            f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), one simulation a "
-            f"seed. Networks: {self.setup.data}, samples of {self.setup.train} training examples, {optim.steps:,} steps of "
+            f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), {self.grid.draws} "
+            f"simulations each. Networks: {self.setup.data}, samples of {self.setup.train} training examples, {optim.steps:,} steps of "
             f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers "
             "of the cross-fitted one are equal networks; the latter are asked about the part that they did not see. All "
             f"signals are read along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "

@@ -31,6 +31,7 @@ class Grid:
     features: tuple[int, ...] = (180, 540)
     examples: int = 1800
     classes: int = 6
+    draws: int = 24  # simulations of every model
 
     def models(self) -> list[SimilarClasses]:
         return [
@@ -41,11 +42,11 @@ class Grid:
         ]
 
 
-def simulations(grid: Grid, seeds: Sequence[int]) -> dict[SimilarClasses, dict[str, NDArray]]:
-    """Measured ratios and flip rates of every model, one a seed."""
+def simulations(grid: Grid) -> dict[SimilarClasses, dict[str, NDArray]]:
+    """Measured ratios and flip rates of every model, one a draw."""
     found = {}
     for model in grid.models():
-        drawn = [simulate_snr(model, seed) for seed in seeds]
+        drawn = [simulate_snr(model, seed) for seed in range(grid.draws)]
         found[model] = {name: np.array([getattr(d, name) for d in drawn]) for name in (*ARMS, "flip_rate")}
     return found
 
@@ -119,7 +120,7 @@ def grid_chart(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Char
         Axis("predicted", "predicted SNR ratio"),
         Axis("measured", "simulated SNR ratio"),
         alt="Points on the diagonal are predicted right; above 1 the gradient is cleaner than the one-hot one.",
-        caption="Mean over seeds.",
+        caption="Mean over draws.",
         color=Axis("arm", "", "nominal"),
         rules=(Rule(1.0, 0.0, "theory = simulation"),),
         tooltip=("model", "arm", "predicted", "measured"),

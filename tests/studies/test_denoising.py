@@ -1,0 +1,119 @@
+"""The study denoising: whole in smoke, theory that is right and one that is wrong, readings against plain autograd."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from disobey.data.load import load
+from disobey.data.tensors import inputs_tensor
+from disobey.records.results import Claim, Result
+from disobey.records.store import Store
+from disobey.studies import denoising_theory as theory
+from disobey.studies.denoising import Denoising
+from disobey.studies.denoising_theory import Grid
+from disobey.studies.gradient_readings import CROSS, KD, ONE_HOT, _fresh, read
+from disobey.theory.class_similarity import predicted_ratios
+from disobey.training.engine import run_all
+from disobey.training.train import trained
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    study = Denoising.smoke()
+    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
+    assert not outcome.failed
+    return study, outcome.records
+
+
+@pytest.fixture(scope="module")
+def reading(smoke):
+    study, records = smoke
+    trio = study.trio(study.cases()[0], 0)
+    return trio, read(trio, records, study.steps, study.temperatures, own_step=study.steps[1], fresh=study.fresh)
+
+
+def test_smoke_says_everything_and_the_same_again(smoke):
+    study, records = smoke
+    result = study.analyze(records)
+    assert {c.name for c in result.of(Claim)} == {f"D{i}" for i in range(1, 9)}
+    assert study.analyze(records).to_json() == result.to_json()
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def slow_gradient(model, x, loss):
+    model.zero_grad()
+    loss(model(x)).backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()]).double()
+
+
+def test_alignments_equal_plain_autograd(smoke, reading):
+    study, records = smoke
+    trio, found = reading
+    dataset = load(trio.student.recipe.data, 0)
+    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
+    new_x, new_y = _fresh(trio.student, dataset, study.fresh)
+    teacher = torch.from_numpy(np.array(records[trio.teacher].log_probs("train")))
+    t = study.hot
+    for moment in (*study.steps, None):
+        model = trained(trio.student, records[trio.student], dataset, moment)
+        truth = slow_gradient(model, new_x, lambda z: t * t * F.cross_entropy(z / t, new_y))
+        one_hot = slow_gradient(model, x, lambda z: t * t * F.cross_entropy(z / t, told))
+        soft = F.softmax(teacher / t, 1)
+        kd = slow_gradient(model, x, lambda z, p=soft: t * t * F.cross_entropy(z / t, p))
+        for signal, gradient in (((ONE_HOT, None, t), one_hot), ((KD, None, t), kd)):
+            expected = float(F.cosine_similarity(gradient, truth, dim=0))
+            assert found.cosines[moment, signal] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_large_sample_is_fresh_and_true(smoke, reading):
+    study, _ = smoke
+    trio, _ = reading
+    dataset = load(trio.student.recipe.data, 0)
+    x, y = _fresh(trio.student, dataset, study.fresh)
+    mine = {row.numpy().tobytes() for row in inputs_tensor(dataset, "train")}
+    assert not mine & {row.numpy().tobytes() for row in x}
+    assert len(x) == len(y) == study.fresh
+    whole = replace(study, setup=replace(study.setup, train=None))
+    trio = whole.trio(whole.cases()[0], 0)
+    with pytest.raises(ValueError, match="the rest is the large sample"):
+        _fresh(trio.student, load(trio.student.recipe.data, 0), 100)
+
+
+def test_cross_fitted_parts_cover_the_sample(smoke, reading):
+    _, records = smoke
+    trio, found = reading
+    ids = records[trio.student].examples["train.ids"]
+    saw = np.stack([np.isin(ids, records[f].examples["train.ids"]) for f in trio.folds])
+    assert (saw.sum(0) == len(trio.folds) - 1).all()
+    assert (CROSS, None, 4.0) in {signal for _, signal in found.cosines}
+    assert found.similarity.shape == (10, 10)
+    np.testing.assert_allclose(found.similarity.sum(1), 1, atol=1e-5)
+    for near, other in found.flips.values():
+        assert 0 <= near <= 1
+        assert 0 <= other <= 1
+
+
+GRID = Grid((0.0, 0.6), (0.3,), (120,), examples=600, classes=6, draws=16)
+
+
+def test_theory_is_found_right_and_a_wrong_theory_wrong(monkeypatch):
+    measured = theory.simulations(GRID)
+    assert {c.verdict for c in theory.agreement(measured)} <= {"supported", "inconclusive"}
+    wrong = lambda model: replace(predicted_ratios(model), zeroed=2.0)
+    monkeypatch.setattr(theory, "predicted_ratios", wrong)
+    assert theory.agreement(measured)[2].verdict == "refuted"
+
+
+def test_without_similarity_the_teacher_is_worse():
+    claims = theory.without_similarity(theory.simulations(GRID))
+    assert claims[0].verdict == "supported"
+    assert claims[0].setting.startswith("b=0")
+
+
+def test_bad_options_are_refused():
+    for options in ({"folds": 1}, {"moments": ()}, {"temperatures": ()}):
+        with pytest.raises(ValueError, match="expected"):
+            Denoising(**options)

@@ -1,0 +1,115 @@
+"""The study eigenspace: whole in smoke, controls that fail, paths that match the weights on disk."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from disobey.data.load import load
+from disobey.records.results import Claim, Result
+from disobey.records.store import Store
+from disobey.studies import eigenspace_theory as theory
+from disobey.studies.eigenspace import Eigenspace
+from disobey.studies.layer_paths import WHOLE, bases, paths
+from disobey.training.engine import run_all
+from disobey.training.recipe import Run
+from disobey.training.train import built
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    study = Eigenspace.smoke()
+    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
+    assert not outcome.failed
+    return study, outcome.records
+
+
+def test_smoke_says_everything_and_the_same_again(smoke):
+    study, records = smoke
+    result = study.analyze(records)
+    assert result.smoke
+    assert {c.name for c in result.of(Claim)} == {"E1", "E2", "E3", "E4", "E5"}
+    assert study.analyze(records).to_json() == result.to_json()
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_twins_share_everything_but_the_targets(smoke):
+    study, _ = smoke
+    for net in study.nets():
+        student, twin = study.student(net), study.twin(net)
+        assert replace(student, targets=twin.targets, teacher=None, teaching=twin.teaching) == twin
+        (term,) = twin.targets.at(0.0)
+        assert (term.source, term.temperature) == ("labels", net.temperature)
+
+
+def test_paths_are_the_projected_movement(smoke):
+    study, records = smoke
+    net = next(n for n in study.nets() if n.model.startswith("deep-linear"))
+    run = Run(study.twin(net), 0)
+    dataset = load(run.recipe.data, 0)
+    within = bases(run, records[run], dataset)
+    found = paths(run, records[run], dataset, within, study.steps)
+    start = built(run.recipe, dataset, 0).state_dict()
+    end = load_file(records[run].weights())
+    first = next(iter(within))
+    moved = (end[f"{first}.weight"] - start[f"{first}.weight"]).double() @ within[first].of.directions
+    expected = [float(moved[:, band].norm()) for band in within[first].bands]
+    np.testing.assert_allclose(found[first][-1], expected)
+    assert found[WHOLE].shape == found[first].shape == (len(study.steps) + 1, 3)
+    assert (np.diff(found[first][:, 0]) > 0).all()
+
+
+def test_a_twin_beside_itself_has_no_bias(smoke):
+    study, records = smoke
+    net = study.nets()[0]
+    moved = study._paths([net], records, (0, 1))
+    twin = study.twin(net)
+    for seed in (0, 1):
+        moved[study.student(net), seed] = moved[twin, seed]
+    assert np.abs(study._end(net, moved, (0, 1))).max() == 0
+
+
+def test_the_theorem_stands_and_every_control_breaks():
+    claim, _ = theory.theorem(2000)
+    assert claim.verdict == "supported"
+    pure, *controls = claim.evidence
+    assert pure.value == 0
+    assert all(control.value > 0.01 for control in controls)
+    # the shares of docs/theory.md, section 2, within four standard errors
+    for control, share in zip(controls, (0.058, 0.192, 0.342, 0.408), strict=False):
+        assert abs(control.value - share) < 4 * (share * (1 - share) / 2000) ** 0.5
+
+
+def test_a_blind_check_says_inconclusive(monkeypatch):
+    monkeypatch.setattr(theory, "_ahead", lambda drawn: np.zeros(len(drawn.lower), bool))
+    assert theory.theorem(200)[0].verdict == "inconclusive"
+
+
+def test_a_broken_theorem_is_refuted(monkeypatch):
+    monkeypatch.setattr(theory, "matched_progress_gap", lambda *a, **k: np.array([1.0, -1.0]))
+    assert theory.theorem(200)[0].verdict == "refuted"
+
+
+def test_the_simulated_generations_agree():
+    assert theory.simulated().status == "ok"
+
+
+def test_it_pays_at_the_top_only():
+    claim, chart, table = theory.pays(points=3)
+    assert claim.verdict == "supported"
+    gains = {row[0]: row[4] for row in table.rows}
+    assert gains["top 10 only"] == pytest.approx(0.18, abs=0.01)
+    assert {len(column) for column in chart.data.values()} == {9 * 6}
+    reference = {row[0]: row[5:] for row in table.rows}["top 10 only"]
+    np.testing.assert_allclose(reference, (0.0329, 0.0259, 0.210, 0.397), rtol=5e-3)
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="ages as shares"):
+        Eigenspace(ages=(1.0,))
+    torch.manual_seed(0)  # the study draws nothing from the global stream
+    before = torch.get_rng_state()
+    theory.theorem(10)
+    assert torch.equal(before, torch.get_rng_state())

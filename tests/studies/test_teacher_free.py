@@ -1,0 +1,75 @@
+"""The study teacher-free: whole in smoke, equal arms, tuning that looks at validation only."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from disobey.data.load import load
+from disobey.records.results import Claim, Result
+from disobey.records.store import Store
+from disobey.studies.hierarchies import CIFAR100, FASHION, groups_of
+from disobey.studies.teacher_free import Arm, TeacherFree
+from disobey.training.engine import run_all
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    study = TeacherFree.smoke()
+    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
+    assert not outcome.failed
+    return study, outcome.records
+
+
+def test_smoke_says_everything_and_the_same_again(smoke):
+    study, records = smoke
+    result = study.analyze(records)
+    assert {c.name for c in result.of(Claim)} == {"F0", "F1", "F2", "F3", "F4", "F5"}
+    assert study.analyze(records).to_json() == result.to_json()
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_arms_share_everything_but_the_targets():
+    study = TeacherFree()
+    plain = study.recipe(Arm("plain", "labels"))
+    for arm in study.arms("plain"):
+        recipe = study.recipe(arm)
+        assert replace(recipe, targets=plain.targets, teacher=None) == plain
+    assert study.recipe(Arm("plain", "self-KD")).teacher.model == plain.model
+    assert study.recipe(Arm("plain", "KD")).teacher.model != plain.model
+
+
+def test_the_best_amount_is_that_of_validation():
+    study = replace(TeacherFree.smoke(), smoothings=(0.1, 0.2))
+    validation = {arm: np.array([arm.amount, arm.amount]) for arm in study.arms("split")}
+    chosen = study._chosen("split", validation)
+    assert chosen["smoothing"] == Arm("split", "smoothing", 0.2)
+    assert chosen["labels"] == Arm("split", "labels")
+    even = dict.fromkeys(study.arms("split"), np.zeros(2))
+    assert study._chosen("split", even)["smoothing"].amount == 0.1
+
+
+def test_more_similar_classes_is_a_claim_of_its_own(smoke):
+    study, _ = smoke
+    both = replace(study, structures=("merged", "split"))
+    values = {arm: np.array([0.5, 0.6]) for s in both.structures for arm in both.arms(s)}
+    chosen = {s: both._chosen(s, values) for s in both.structures}
+    gained = {a: v + (0.1 + np.array([0.0, 0.001])) * (a.structure == "split" and a.family == "own confusion")
+              for a, v in values.items()}  # fmt: skip
+    (claim,) = both._similarity_claim(chosen, gained)
+    assert claim.verdict == "supported"
+    assert study._similarity_claim(chosen, gained) == []
+
+
+def test_hierarchies():
+    assert sorted(np.bincount(CIFAR100)) == [5] * 20
+    assert len(FASHION) == 10
+    assert groups_of("hub:uoft-cs/cifar100#fine_label", tuple(map(str, range(100)))) == CIFAR100
+    assert groups_of("mnist-5k", tuple("0123456789")) == ()
+    split = load(replace(TeacherFree.smoke().under("split").spec), 0)
+    assert TeacherFree.smoke().hierarchy("split") == tuple(int(name[:-1]) for name in split.classes)
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="expected"):
+        TeacherFree(amounts=())
