@@ -48,7 +48,7 @@ def test_shipped_keys_are_pinned():
 
 
 PINNED = {
-    "image": "bc85aad8a4e6f8585481",
+    "image": "91b0ba774e8feb42d276",
     "text": "bc623b8c30b1b74042cc",
     "features": "a9ffe348aef8982b4444",
 }

@@ -25,7 +25,7 @@ class Defaults:
 
 DEFAULTS: dict[Kind, Defaults] = {
     "image": Defaults(
-        ModelSpec("cnn", width=16), ModelSpec("cnn", width=8), ModelSpec("cnn", width=32), OptimSpec(lr=5e-3, steps=500)
+        ModelSpec("cnn", width=16), ModelSpec("cnn", width=8), ModelSpec("cnn", width=32), OptimSpec(lr=1e-2, steps=300)
     ),
     "text": Defaults(
         ModelSpec("text-bag"),
