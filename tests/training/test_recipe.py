@@ -49,7 +49,7 @@ def test_shipped_keys_are_pinned():
 
 PINNED = {
     "image": "91b0ba774e8feb42d276",
-    "text": "bc623b8c30b1b74042cc",
+    "text": "5aca52a7e5566b5d9c4b",
     "features": "a9ffe348aef8982b4444",
 }
 

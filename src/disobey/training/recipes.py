@@ -29,9 +29,9 @@ DEFAULTS: dict[Kind, Defaults] = {
     ),
     "text": Defaults(
         ModelSpec("text-bag"),
-        ModelSpec("text-bag", width=16),
-        ModelSpec("text-transformer"),
-        OptimSpec(lr=5e-3, steps=500),
+        ModelSpec("text-bag", width=8),
+        ModelSpec("text-bag", width=128),
+        OptimSpec(lr=3e-2, steps=400),
     ),
     "features": Defaults(
         ModelSpec("mlp", width=128),
