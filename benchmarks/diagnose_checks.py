@@ -1,6 +1,6 @@
 """How often each check of `disobey diagnose` is right: faults caught, and false alarms on sound pairs.
 
-    python benchmarks/diagnose_checks.py [--faults 40] [--clean 200] [--rows 2000]
+python benchmarks/diagnose_checks.py [--faults 40] [--clean 200] [--rows 2000]
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ REFERENCE = Path(__file__).parents[1] / "tests" / "diagnosis" / "reference_pairs
 def reference():
     """The planted pairs, which the tests use as well."""
     spec = importlib.util.spec_from_file_location("reference_pairs", REFERENCE)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -103,7 +103,7 @@ def test_same_evidence_same_bytes(result):
     again = disobey.diagnose(a["teacher"] + 3.0, a["student"] - 1.0, a["labels"].tolist(), twin=a["twin"], groups=["a", "b"] * 200,
                              class_names=list("vwxyz"), texts=["some text"] * 400)  # fmt: skip
     first, second = (json.loads(r.to_json()) for r in (result, again))
-    assert [b for b in first["blocks"] if b["type"] == "Finding"][0]["message"] == second["blocks"][0]["message"]
+    assert next(b for b in first["blocks"] if b["type"] == "Finding")["message"] == second["blocks"][0]["message"]
     assert _cells(again, "ols_slope")[1].value == pytest.approx(_cells(result, "ols_slope")[1].value, rel=1e-9)
     once_more = disobey.diagnose(a["teacher"], a["student"], a["labels"], twin=a["twin"], groups=["a", "b"] * 200,
                                  class_names=list("vwxyz"), texts=["some text"] * 400)  # fmt: skip

@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 from disobey.diagnosis import evidence, intervals
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.matrices import ArrayMatrix, BatchMatrix
-from disobey.diagnosis.one_pass import HalfBuffers, softmax_float64
+from disobey.diagnosis.one_pass import HalfBuffers
 from disobey.diagnosis.pairs import pair_from
 from disobey.measures import agreement, calibration, deviation, information
 from disobey.measures.intervals import minus_twin, on_teacher, on_twin

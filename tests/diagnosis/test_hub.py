@@ -8,12 +8,12 @@ import pytest
 
 transformers = pytest.importorskip("transformers")
 
-import torch
+import torch  # noqa: E402
 
-from disobey.diagnosis.diagnose import diagnose
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.hub import load_model, load_rows, predict_named
-from disobey.diagnosis.tables import closeness
+from disobey.diagnosis.diagnose import diagnose  # noqa: E402
+from disobey.diagnosis.evidence import gather  # noqa: E402
+from disobey.diagnosis.hub import load_model, load_rows, predict_named  # noqa: E402
+from disobey.diagnosis.tables import closeness  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # third parties' own deprecations while loading
 WORDS = [f"w{i}" for i in range(40)]
@@ -37,7 +37,9 @@ def _save(folder, model, processor):
 
 def _causal(folder, seed, words=WORDS):
     torch.manual_seed(seed)
-    config = transformers.GPT2Config(vocab_size=42, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=42, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+    )
     return _save(folder, transformers.GPT2LMHeadModel(config), _tokenizer(words))
 
 

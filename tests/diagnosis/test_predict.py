@@ -35,7 +35,7 @@ def test_log_probabilities_are_the_models_own():
 
 
 def test_inputs_of_every_shape():
-    batches, x, _ = _batches()
+    batches, _x, _ = _batches()
     a, b = _net(0), _net(1)
     expected = disobey.predict_pair(a, b, batches).student
 

@@ -85,7 +85,9 @@ def test_report_and_refusals():
     more = {"labels": labels, "label_teacher": t[rows, labels], "label_student": s[rows, labels]}
     result = diagnose(pair_from(arrays | more))
     assert "NaN" not in result.to_json()
-    nll = next(row for b in result.blocks if getattr(b, "title", "") == "Calibration" for row in b.rows if row[0] == "nll")
+    nll = next(
+        row for b in result.blocks if getattr(b, "title", "") == "Calibration" for row in b.rows if row[0] == "nll"
+    )
     assert nll[2].value == pytest.approx(-s[rows, labels].mean(), rel=1e-5)
     with pytest.raises(ValueError, match="sums to at most 1"):
         gather(pair_from(arrays | {"topk_teacher": arrays["topk_teacher"] + 2}))

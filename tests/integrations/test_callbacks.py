@@ -88,7 +88,11 @@ def test_transformers_trainer(tmp_path):
 
         def forward(self, inputs, labels=None):
             logits = self.net(inputs)
-            loss = None if labels is None else nn.functional.kl_div(logits.log_softmax(1), labels.softmax(1), reduction="batchmean")
+            loss = (
+                None
+                if labels is None
+                else nn.functional.kl_div(logits.log_softmax(1), labels.softmax(1), reduction="batchmean")
+            )
             return {"loss": loss, "logits": logits}
 
     rows = [{"inputs": x[i], "labels": teacher[i]} for i in range(len(x))]

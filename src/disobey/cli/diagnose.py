@@ -82,7 +82,8 @@ def opened(options: DiagnoseOptions) -> Pair:
     if options.pair is not None:
         pair = read_pair(options.pair, values=options.values, split=options.split)
     elif all(two):
-        assert options.teacher is not None and options.student is not None
+        assert options.teacher is not None
+        assert options.student is not None
         named = [name.startswith("hf:") for name in two if name]
         if any(named):
             return _named(options, all(named))
@@ -102,7 +103,8 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
         raise problem("options", "--data with hf: models", "none", "--data hf:NAME or a local file")
     if options.twin is not None and not options.twin.startswith("hf:"):
         raise problem("--twin", "hf:NAME beside hf: models", options.twin)
-    assert options.teacher is not None and options.student is not None
+    assert options.teacher is not None
+    assert options.student is not None
     return predict_named(
         options.teacher, options.student, options.data, twin=options.twin, split=options.split, limit=options.limit
     )  # fmt: skip

@@ -161,7 +161,7 @@ def similarity(evidence: Evidence) -> Chart | None:
     sample = evidence.sample
     if evidence.sparse is not None or not 3 <= sample.n_classes <= HEAT:
         return None
-    known = dark_knowledge(sample)
+    known = dark_knowledge(evidence.finite)
     order = np.argsort(similarity_blocks(known.similarity, max(2, round(np.sqrt(sample.n_classes)))), kind="stable")
     return heat_map(
         evidence, np.nan_to_num(known.similarity[np.ix_(order, order)]), order, "class-similarity",

@@ -31,9 +31,10 @@ from disobey.measures.deviation import confidence
 from disobey.measures.information import softness
 from disobey.measures.intervals import Measure, minus_teacher, minus_twin, on_teacher, on_twin
 from disobey.records.predictions import Predictions
+from disobey.records.results import Estimate
 
 WHOLE = 2**23  # numbers a model up to which everything is held in float64: 64 MiB
-SAMPLE = 2**23  # numbers a model that a sample of a larger pair holds, in float32
+SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float32
 _BLOCK = 2**18  # numbers in a block: a quarter of a megabyte in float32, so that a few stay in the cache
 
 Columns = tuple[NDArray, ...]
@@ -61,6 +62,7 @@ class Evidence:
     level: float = 0.95
     seed: int = 0
     cache: dict[Callable, Columns] = field(default_factory=dict)
+    fits: dict[tuple, Estimate] = field(default_factory=dict)
 
     @property
     def streamed(self) -> bool:

@@ -14,8 +14,9 @@ from disobey.diagnosis.intervals import estimates, mean_of, share
 from disobey.diagnosis.one_pass import forward_and_reverse
 from disobey.diagnosis.pairs import class_name
 from disobey.diagnosis.problems import printable
+from disobey.diagnosis.temperature import fitted
 from disobey.measures import agreement, calibration, deviation, information
-from disobey.measures.calibration import fitted_temperature, tempered
+from disobey.measures.calibration import tempered
 from disobey.measures.comparisons import effect_size, minimum_detectable_effect
 from disobey.measures.information import dark_knowledge, partial_correlation, shuffled_teacher, similarity_blocks
 from disobey.measures.intervals import (
@@ -132,12 +133,12 @@ def temperatures(evidence: Evidence) -> Table | None:
     if evidence.sparse is not None:
         return None
     rows: list[tuple[Cell, ...]] = []
-    to_teacher = fitted_temperature(evidence.finite, "teacher", level=evidence.level, seed=evidence.seed)
+    to_teacher = fitted(evidence, "teacher")
     rows.append(
         ("temperature to the teacher", to_teacher, "dividing the student's logits by it comes closest to the teacher")
     )
     if evidence.labels is not None:
-        to_labels = fitted_temperature(evidence.finite, "labels", level=evidence.level, seed=evidence.seed)
+        to_labels = fitted(evidence, "labels")
         rows.append(
             ("temperature to the labels", to_labels, "the same for the labels' likelihood; above 1: over-confident")
         )
@@ -163,7 +164,7 @@ def teacher_information(evidence: Evidence) -> Table:
     found = estimates(evidence, measures)
     rows: list[tuple[Cell, ...]] = [(m.name, found.get(m.name), m.about) for m in measures]
     if evidence.sparse is None and 2 < evidence.sample.n_classes <= 2000:
-        known = dark_knowledge(evidence.sample)
+        known = dark_knowledge(evidence.finite)
         rows.append(("instance share", known.instance_share,
                      "share of the variance of the non-target distribution that lies within classes"))  # fmt: skip
         if evidence.sample.n_classes >= 4:

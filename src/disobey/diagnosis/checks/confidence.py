@@ -7,8 +7,8 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import estimates, share
+from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures import calibration
-from disobey.measures.calibration import fitted_temperature
 from disobey.measures.information import softness
 from disobey.measures.intervals import on_teacher
 from disobey.records.results import Estimate, Finding
@@ -46,7 +46,7 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
     advice = "Rescale its logits by one temperature fitted on held-out labels; accuracy does not change."
     evidence_of = (gap,)
     if evidence.sparse is None:
-        fitted = fitted_temperature(evidence.finite, "labels", level=evidence.level, resamples=200)
+        fitted = fitted_to(evidence, "labels")
         if fitted.known:
             evidence_of, advice = (gap, fitted), f"Divide its logits by {fitted.value:.2f} (fitted to these labels)."
     message = f"The student is {side}-confident: confidence minus accuracy {gap.value:+.3f}."
@@ -63,7 +63,7 @@ def temperature_slip(evidence: Evidence) -> Finding | None:
     """The student's logits are on its teacher's scale: far off it, a T or T² was applied on one side only."""
     if evidence.sparse is not None:
         return None
-    fitted = fitted_temperature(evidence.finite, "teacher", level=evidence.level, resamples=400)
+    fitted = fitted_to(evidence, "teacher")
     if not fitted.known:
         return None
     t = evidence.temperature

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
-from disobey.measures.calibration import fitted_temperature
+from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures.deviation import confidence
 from disobey.records.results import Finding
 
@@ -45,9 +45,7 @@ def stated_values(evidence: Evidence) -> Finding | None:
 
 def _tempered(evidence: Evidence) -> Finding | None:
     """A model that is right far more often than it says has had its logits divided by something."""
-    finite = evidence.finite
-    teacher = finite.with_student(finite.teacher)
-    fitted = fitted_temperature(teacher, "labels", level=0.99, resamples=200)
+    fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
     if not fitted.known or fitted.high >= 0.55:
         return None
     message = (

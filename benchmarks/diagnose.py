@@ -1,0 +1,143 @@
+"""Time and memory of reading large pairs, against reading the same bytes once with numpy.
+
+    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors] [--tokens 10000000]
+
+Each measurement is a process of its own; numpy's reading and the diagnosis alternate, ``--repeat`` times. "gather" is
+the pass over the file, "whole" the diagnosis with all intervals, checks and charts. Peak memory is the process's
+largest resident set. The files (4 GB by default) go to ``--folder`` and are deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+READ = """
+import sys, time, json, resource, numpy as np
+from pathlib import Path
+path = Path(sys.argv[1]); t = time.perf_counter(); c = time.process_time()
+if path.is_dir():
+    arrays = [np.load(p) for p in sorted(path.glob('*.npy'))]
+elif path.suffix == '.npz':
+    with np.load(path) as z:
+        arrays = [z[k] for k in z.files]
+else:
+    arrays = [np.fromfile(path, np.uint8)]
+print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)))
+"""
+DIAGNOSE = """
+import sys, time, json, resource
+from disobey.diagnosis.pairs import read_pair
+from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.diagnose import report
+t = time.perf_counter(); c = time.process_time()
+found = gather(read_pair(sys.argv[1]))
+wall, cpu = time.perf_counter() - t, time.process_time() - c
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+report(found)
+print(json.dumps(dict(wall=wall, cpu=cpu, gather_peak=peak, whole_wall=time.perf_counter() - t,
+                      whole_cpu=time.process_time() - c, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)))
+"""
+
+
+def timed(code: str, path: Path) -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_dense(folder: Path, kind: str, rows: int, classes: int) -> Path:
+    """A folder of .npy first; the other formats are made from it."""
+    plain = folder / "npy"
+    if not plain.exists():
+        plain.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        files = [
+            np.lib.format.open_memmap(plain / f"{n}.npy", "w+", np.float16, (rows, classes))
+            for n in ("teacher", "student")
+        ]
+        labels = np.empty(rows, np.int32)
+        for start in range(0, rows, 10_000):
+            part = slice(start, min(rows, start + 10_000))
+            logits = 2 * rng.standard_normal((part.stop - start, classes), np.float32)
+            labels[part] = rng.integers(classes, size=len(logits))
+            logits[np.arange(len(logits)), labels[part]] += 8
+            files[0][part] = logits
+            files[1][part] = 1.1 * logits + 0.7 * rng.standard_normal(logits.shape, np.float32)
+        np.save(plain / "labels.npy", labels)
+    if kind == "npy":
+        return plain
+    arrays = {p.stem: np.load(p, mmap_mode="r") for p in plain.glob("*.npy")}
+    path = folder / f"pair.{kind}"
+    if kind == "npz":
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    else:
+        from safetensors.numpy import save_file
+
+        save_file({name: np.asarray(array) for name, array in arrays.items()}, path)
+    return path
+
+
+def write_tokens(folder: Path, tokens: int, k: int = 64) -> Path:
+    path = folder / "tokens"
+    path.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    kinds = {"topk_ids": np.int32, "topk_teacher": np.float16, "topk_student": np.float16}
+    files = {n: np.lib.format.open_memmap(path / f"{n}.npy", "w+", t, (tokens, k)) for n, t in kinds.items()}
+    for start in range(0, tokens, 100_000):
+        part = slice(start, min(tokens, start + 100_000))
+        z = np.sort(3 * rng.standard_normal((part.stop - start, k), np.float32), axis=1)[:, ::-1]
+        logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True)) - 0.02
+        files["topk_ids"][part] = rng.integers(50_000, size=z.shape)
+        files["topk_teacher"][part] = logs
+        s = logs + 0.3 * rng.standard_normal(z.shape, np.float32)
+        files["topk_student"][part] = s - np.log(np.exp(s).sum(axis=1, keepdims=True)) - 0.03
+    return path
+
+
+def compare(name: str, path: Path, repeat: int) -> None:
+    reads, runs = [], []
+    for _ in range(repeat):
+        reads.append(timed(READ, path))
+        runs.append(timed(DIAGNOSE, path))
+    read, run = (min(found, key=lambda f: f["wall"]) for found in (reads, runs))
+    ratio = np.median([b["wall"] / a["wall"] for a, b in zip(reads, runs, strict=True)])
+    cpu = np.median([b["cpu"] / a["cpu"] for a, b in zip(reads, runs, strict=True)])
+    print(
+        f"| {name} | {read['wall']:.1f} ({read['cpu']:.1f}) | {run['wall']:.1f} ({run['cpu']:.1f}) | {ratio:.1f} ({cpu:.1f}) | "
+        f"{run['gather_peak'] / 1e6:.2f} | {run['whole_wall']:.1f} ({run['whole_cpu']:.1f}) | {run['peak'] / 1e6:.2f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--classes", type=int, default=1_000)
+    parser.add_argument("--tokens", type=int, default=10_000_000)
+    parser.add_argument("--formats", nargs="*", default=["npy", "npz", "safetensors"])
+    parser.add_argument("--folder", type=Path, default=Path("disobey-runs/benchmark-diagnose"))
+    parser.add_argument("--repeat", type=int, default=3)
+    options = parser.parse_args()
+    print("seconds: wall (cpu); ratio of gather to numpy's reading; GB\n")
+    print("| input | numpy reads | gather | ratio | peak | whole diagnosis | peak |\n|---|---|---|---|---|---|---|")
+    try:
+        for kind in options.formats:
+            path = write_dense(options.folder, kind, options.rows, options.classes)
+            compare(f"{options.rows:,} × {options.classes:,} float16 {kind}", path, options.repeat)
+            if path.is_file():
+                path.unlink()
+        shutil.rmtree(options.folder / "npy", ignore_errors=True)
+        if options.tokens:
+            compare(f"{options.tokens:,} tokens, top 64", write_tokens(options.folder, options.tokens), options.repeat)
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
