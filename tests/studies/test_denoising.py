@@ -38,7 +38,7 @@ def reading(smoke):
 def test_smoke_says_everything_and_the_same_again(smoke):
     study, records = smoke
     result = study.analyze(records)
-    assert {c.name for c in result.of(Claim)} == {f"D{i}" for i in range(1, 9)}
+    assert {c.name for c in result.of(Claim)} == {f"D{i}" for i in range(1, 10)}
     assert study.analyze(records).to_json() == result.to_json()
     assert Result.from_json(result.to_json()).to_json() == result.to_json()
 

@@ -37,7 +37,7 @@ def parameter_gradients(
         part = slice(start, start + rows)
         x = inputs[part]
         # fresh dictionary: vjp wants plain ones
-        _, pull = torch.func.vjp(lambda p, x=x: apply(p, x), dict(parameters))
+        pull = torch.func.vjp(lambda p, x=x: apply(p, x), dict(parameters))[1]
         (gradients,) = torch.func.vmap(pull)(residuals[:, part])
         flat = flattened(gradients)
         total = flat if total is None else total + flat
@@ -52,7 +52,7 @@ def example_gradients(
     """Every example's own gradient: residuals (N, C) to (N, P). Holds N P numbers: 4 N P bytes in float32."""
 
     def one(x: Tensor, residual: Tensor) -> dict[str, Tensor]:
-        _, pull = torch.func.vjp(lambda p: apply(p, x.unsqueeze(0)), dict(parameters))
+        pull = torch.func.vjp(lambda p: apply(p, x.unsqueeze(0)), dict(parameters))[1]
         return pull(residual.unsqueeze(0))[0]
 
     found = [

@@ -51,6 +51,12 @@ def _linear(shape: tuple[int, ...], classes: int, vocabulary: int) -> nn.Module:
     return MLP(shape, classes, depth=0)
 
 
+def _linear_from_zero(shape: tuple[int, ...], classes: int, vocabulary: int) -> nn.Module:
+    from disobey.models.linear_nets import LinearFromZero
+
+    return LinearFromZero(shape, classes)
+
+
 def _deep_linear(shape: tuple[int, ...], classes: int, vocabulary: int, **options: Any) -> nn.Module:
     from disobey.models.linear_nets import DeepLinear
 
@@ -120,6 +126,7 @@ TEXT: tuple[Kind, ...] = ("text",)
 
 MODELS: dict[str, Architecture] = {
     "linear": Architecture("one linear layer", ANY_SHAPE, _linear),
+    "linear-from-zero": Architecture("one linear layer whose weights start at zero", ANY_SHAPE, _linear_from_zero),
     "deep-linear": Architecture(
         "linear layers of 32, two of them or depth", ANY_SHAPE, _deep_linear, ("width", "depth")
     ),

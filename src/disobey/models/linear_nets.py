@@ -11,6 +11,27 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 
+class LinearFromZero(nn.Module):
+    """One linear layer whose weights start at zero, as in theory: ``(B, ...)`` to logits ``(B, C)``.
+
+    A usual initialization lies on all directions of the inputs alike, and a student has to learn its teacher's.
+
+    >>> LinearFromZero((4,), 2).head.weight.abs().sum().item()
+    0.0
+    """
+
+    def __init__(self, shape: tuple[int, ...], classes: int):
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.head = nn.Linear(math.prod(shape), classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.feature_names = {"penultimate": "flatten"}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.flatten(x))
+
+
 class DeepLinear(nn.Module):
     """``depth`` linear layers in all, nothing between them: ``(B, ...)`` to logits ``(B, C)``.
 
@@ -39,7 +60,7 @@ class DeepLinear(nn.Module):
 class RandomFeatures(nn.Module):
     """``width`` ReLU features that stay as they were drawn, and a trained linear layer on them: ``(B, ...)`` to ``(B, C)``.
 
-    Convex in what is trained, as a linear model, with a spectrum that the first layer decides.
+    Convex in what is trained, as a linear model, with a spectrum that the first layer decides; the last layer starts at zero.
     Named features: ``hidden1`` and ``penultimate``, both what the last layer sees.
 
     >>> model = RandomFeatures((4,), 3, width=8)
@@ -52,6 +73,8 @@ class RandomFeatures(nn.Module):
         self.flatten = nn.Flatten()
         self.hidden = nn.Sequential(nn.Linear(math.prod(shape), width).requires_grad_(False), nn.ReLU())
         self.head = nn.Linear(width, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         self.feature_names = {"hidden1": "hidden", "penultimate": "hidden"}
 
     def forward(self, x: Tensor) -> Tensor:

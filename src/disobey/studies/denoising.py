@@ -20,7 +20,18 @@ from disobey.records.runs import RunRecord
 from disobey.studies import denoising_theory as theory
 from disobey.studies import pictures, rules
 from disobey.studies.denoising_theory import Grid
-from disobey.studies.gradient_readings import CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Reading, Signal, Trio, read
+from disobey.studies.gradient_readings import (
+    BATCH,
+    CROSS,
+    KD,
+    ONE_HOT,
+    ZERO_OWN,
+    ZERO_TEACHER,
+    Reading,
+    Signal,
+    Trio,
+    read,
+)
 from disobey.studies.setup import Setup, complete_seeds
 from disobey.theory.class_similarity import SimilarClasses
 from disobey.training.recipe import Recipe, Run
@@ -47,7 +58,8 @@ class Denoising:
     """Checks closed forms of gradient denoising by simulation, then measures it in networks.
 
     Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a large
-    fresh sample, at the same weights and temperature. Claims are judged at the student's initialization.
+    fresh sample, at the same weights and temperature. Claims are judged at the student's initialization; minibatch SNR is
+    read there as well, since a whole sample's gradient is off by its teacher's bias more than by noise.
     """
 
     name: ClassVar[str] = "denoising"
@@ -63,7 +75,7 @@ class Denoising:
     noise: tuple[float, ...] = (0.0, 0.2)
     """shares of wrong training labels"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
-    """of signals and truth; the last is the claims'"""
+    """of signals and truth, rising"""
     moments: tuple[float, ...] = (0.03, 0.2)
     """ages of student and teacher that are looked at besides start and end, as shares of training"""
     folds: int = 2
@@ -88,8 +100,8 @@ class Denoising:
 
     @property
     def hot(self) -> float:
-        """The claims' temperature."""
-        return self.temperatures[-1]
+        """The highest temperature."""
+        return max(self.temperatures)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -145,40 +157,87 @@ class Denoising:
     # --- claims ------------------------------------------------------------------------------------------------------
 
     def _claims(self, case: Case, readings: Readings, seeds: tuple[int, ...]) -> list[Claim]:
-        t, first = self.hot, self.steps[1]
+        claims = [claim for t in self.temperatures for claim in self._teacher_claims(case, t, readings, seeds)]
+        cold, hot, first = self.temperatures[0], self.hot, self.steps[1]
 
-        def at_start(signal: Signal) -> NDArray:
-            return np.array([readings[case, s].cosines[self.steps[0], signal] for s in seeds])
+        def at_start(name: str, age: int | None, temperature: float) -> NDArray:
+            return self._cosines(case, readings, seeds, self.steps[0], (name, age, temperature))
 
-        def gain(name: str, age: int | None, temperature: float) -> NDArray:
-            return at_start((name, age, temperature)) - at_start((ONE_HOT, None, temperature))
-
-        own = at_start((ZERO_OWN, None, t)) - at_start((ONE_HOT, None, t))
-        cross = at_start((CROSS, None, t)) - at_start((KD, None, t))
-        age = at_start((KD, first, self.temperatures[0])) - at_start((KD, None, self.temperatures[0]))
-        warm = gain(KD, None, t) - gain(KD, None, self.temperatures[0])
-        stated: list[tuple[str, str, NDArray, str, str]] = [
-            ("D3", "The teacher's gradient is better aligned with the large sample's than the one-hot gradient.",
-             gain(KD, None, t), f"cosine, KD − one-hot, τ={t:g}", SOURCE),
-            ("D4", "A teacher that did not see the examples denoises more than one that did.",
-             cross, f"cosine, cross-fitted KD − KD, τ={t:g}", OURS),
-            ("D5", "Zeroing label gradients on confusable classes improves the alignment without any teacher.",
-             own, f"cosine, zeroed by own early confusion − one-hot, τ={t:g}", SOURCE),
-            ("D6", "The teacher's gain in alignment shrinks as it memorizes.",
-             age, f"cosine, KD of step {first} − KD of the end, τ={self.temperatures[0]:g}", OURS),
-        ]  # fmt: skip
-        if len(self.temperatures) > 1:
-            words = f"cosine gain over one-hot, τ={t:g} − τ={self.temperatures[0]:g}, final teacher"
-            stated.append(("D7", "Temperature restores the gain of a memorizing teacher.", warm, words, OURS))
-        claims = [
-            rules.above_zero(name, text, mean_over_runs(values, words), source, case.text)
-            for name, text, values, words, source in stated
-        ]
-        flips = np.array([readings[case, s].flips[None, t] for s in seeds])
-        words = f"share of positive residuals, most confusable − other classes, τ={t:g}"
+        own = at_start(ZERO_OWN, None, cold) - at_start(ONE_HOT, None, cold)
+        claims.append(
+            rules.above_zero(
+                "D5",
+                "Zeroing label gradients on confusable classes improves the alignment without any teacher.",
+                mean_over_runs(own, f"cosine, zeroed by own early confusion − one-hot, τ={cold:g}"),
+                SOURCE,
+                case.text,
+            )
+        )
+        age = at_start(KD, first, cold) - at_start(KD, None, cold)
+        claims.append(
+            rules.above_zero(
+                "D6",
+                "The teacher's alignment shrinks as it memorizes.",
+                mean_over_runs(age, f"cosine, KD of step {first} − KD of the end, τ={cold:g}"),
+                OURS,
+                case.text,
+            )
+        )
+        if hot != cold:
+            gains = [at_start(KD, None, t) - at_start(ONE_HOT, None, t) for t in (hot, cold)]
+            words = f"cosine gain over one-hot, τ={hot:g} − τ={cold:g}, final teacher"
+            text = "Temperature restores the gain of a memorizing teacher."
+            claims.append(rules.above_zero("D7", text, mean_over_runs(gains[0] - gains[1], words), OURS, case.text))
+        flips = np.array([readings[case, s].flips[None, hot] for s in seeds])
+        words = f"share of positive residuals, most confusable − other classes, τ={hot:g}"
         text = "The teacher's residual flips sign more often on the class most confused with the example's own."
-        estimate = mean_over_runs(flips[:, 0] - flips[:, 1], words)
-        return [*claims, rules.above_zero("D8", text, estimate, SOURCE, case.text)]
+        claims.append(rules.above_zero("D8", text, mean_over_runs(flips[:, 0] - flips[:, 1], words), SOURCE, case.text))
+        return claims
+
+    def _teacher_claims(self, case: Case, t: float, readings: Readings, seeds: tuple[int, ...]) -> list[Claim]:
+        """D3, D4 and D9 at one temperature: whole sample, cross-fitting, minibatches."""
+        setting = f"{case.text}, τ={t:g}"
+        one_hot, kd, cross = (
+            self._cosines(case, readings, seeds, self.steps[0], (name, None, t)) for name in (ONE_HOT, KD, CROSS)
+        )
+        batches = {
+            name: np.array([readings[case, s].batches.get((name, None, t), np.nan) for s in seeds])
+            for name in (ONE_HOT, KD)
+        }
+        stated = [
+            (
+                "D3",
+                "The teacher's gradient is better aligned with the large sample's than the one-hot gradient.",
+                kd - one_hot,
+                "cosine, KD − one-hot",
+                SOURCE,
+            ),
+            (
+                "D4",
+                "A teacher that did not see the examples is better aligned than one that did.",
+                cross - kd,
+                "cosine, cross-fitted KD − KD",
+                OURS,
+            ),
+            (
+                "D9",
+                f"Minibatches of {BATCH} are less noisy with the teacher than with labels.",
+                np.log(batches[KD] / batches[ONE_HOT]),
+                "log SNR of minibatches, KD − one-hot",
+                SOURCE,
+            ),
+        ]
+        return [
+            rules.above_zero(name, text, mean_over_runs(values, words), source, setting)
+            for name, text, values, words, source in stated
+            if np.isfinite(values).all()
+        ]
+
+    def _cosines(
+        self, case: Case, readings: Readings, seeds: tuple[int, ...], moment: int | None, signal: Signal
+    ) -> NDArray:
+        """One a seed."""
+        return np.array([readings[case, s].cosines[moment, signal] for s in seeds])
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +247,7 @@ class Denoising:
         return theory.ageing(model, self.setup.seeds, (1, 10) if small else (1, 5, 25, 100, 400))
 
     def _estimate(self, case: Case, readings: Readings, seeds, moment: int | None, signal: Signal) -> Estimate:
-        return mean_over_runs([readings[case, s].cosines[moment, signal] for s in seeds], "cosine")
+        return mean_over_runs(self._cosines(case, readings, seeds, moment, signal), "cosine")
 
     def _along_training(self, readings: Readings, seeds: tuple[int, ...]) -> Chart:
         signals: dict[str, Signal] = {
@@ -369,6 +428,6 @@ def _summary(claims: list[Claim]) -> str:
         return ", ".join(f"{mine.count(v)} {v}" for v in ("supported", "refuted", "inconclusive") if v in mine)
 
     parts = {"D1": "theory against simulation", "D3": "KD over one-hot", "D4": "cross-fitting over KD",
-             "D5": "zeroing over one-hot", "D8": "sign flips"}  # fmt: skip
+             "D5": "zeroing over one-hot", "D8": "sign flips", "D9": "minibatches with KD"}  # fmt: skip
     words = [f"{text} ({name}): {tally(lambda c, name=name: c.name == name)}" for name, text in parts.items()]
     return "; ".join(words) + "."

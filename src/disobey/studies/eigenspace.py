@@ -60,8 +60,8 @@ class Eigenspace:
     }
 
     setup: Setup = Setup(train=1000, steps=300, batch=64, lr=0.05, optimizer="sgd", decay="constant")
-    models: tuple[str, ...] = ("linear", "random-features", "mlp:32x2", "cnn:8")
-    """networks, besides the linear ones of several layers"""
+    models: tuple[str, ...] = ("linear-from-zero", "random-features:128", "mlp:32x2", "cnn:8")
+    """networks, besides the linear ones of one and of several layers"""
     depths: tuple[int, ...] = (2, 3, 4)
     """numbers of layers of deep linear networks"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
@@ -84,7 +84,7 @@ class Eigenspace:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
-        return cls(setup, models=("linear", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
+        return cls(setup, models=("linear-from-zero", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
 
     @property
     def main(self) -> float:
@@ -287,7 +287,11 @@ class Eigenspace:
     def _layers_chart(self, moved: Mapping, seeds: tuple[int, ...]) -> Chart:
         rows = []
         for net in self.nets():
-            if net.temperature != self.main or net.age is not None or net.model in ("linear", "random-features"):
+            if (
+                net.temperature != self.main
+                or net.age is not None
+                or net.model.startswith(("linear", "random-features"))
+            ):
                 continue
             for layer in _layers(moved[self.twin(net), seeds[0]]):
                 estimate = mean_over_runs(self._end(net, moved, seeds, layer), layer)
@@ -384,7 +388,9 @@ class Eigenspace:
             f"{self.setup.train or 'all'} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
             f"(rate {optim.lr:g}, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
             "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
-            f"with other luck. Weights are read from checkpoints at steps {', '.join(map(str, self.steps))} and at the end. A "
+            "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "
+            "layer on random features start at zero, as the theory does. Weights are read from checkpoints at steps "
+            f"{', '.join(map(str, self.steps))} and at the end. A "
             "layer's movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
             f"for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to {bands}; "
             "the top band is the first, claims use the last. Bias: log of (top / lower) of the student over the twin's, at "

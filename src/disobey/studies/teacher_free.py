@@ -63,7 +63,7 @@ class TeacherFree:
         },
     }
 
-    setup: Setup = Setup(train=1000, steps=300, early=0.0)
+    setup: Setup = Setup(train=1000, steps=400, batch=64, early=0.0)
     student: str = "small"
     """model of every student: self, small, large, NAME or NAME:WIDTH"""
     structures: tuple[Structure, ...] = ("merged", "plain", "split")
