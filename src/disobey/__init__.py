@@ -8,11 +8,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from disobey.diagnosis.diagnose import diagnose
     from disobey.diagnosis.predict import predict_pair
+    from disobey.records.predictions import Predictions
+    from disobey.records.runs import pair
+    from disobey.records.store import Store
+    from disobey.targets.schedule import distill, labels, match, smooth, switch
+    from disobey.training.engine import run_all
+    from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "diagnose", "predict_pair"]
+__all__ = [
+    "OptimSpec",
+    "Predictions",
+    "Recipe",
+    "Run",
+    "Store",
+    "Teaching",
+    "__version__",
+    "diagnose",
+    "distill",
+    "labels",
+    "match",
+    "pair",
+    "predict_pair",
+    "run_all",
+    "smooth",
+    "switch",
+]
 
-_HOMES = {"diagnose": "disobey.diagnosis.diagnose", "predict_pair": "disobey.diagnosis.predict"}
+_HOMES = {
+    "diagnose": "disobey.diagnosis.diagnose",
+    "predict_pair": "disobey.diagnosis.predict",
+    "Predictions": "disobey.records.predictions",
+    "pair": "disobey.records.runs",
+    "Store": "disobey.records.store",
+    "run_all": "disobey.training.engine",
+    **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),
+    **dict.fromkeys(("distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),
+}
 
 
 def __getattr__(name: str) -> Any:
