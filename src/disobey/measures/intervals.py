@@ -221,9 +221,10 @@ def over_runs_and_examples(
         examples, drawn = resample_counts(n, size, rng), resample_counts(len(runs), size, rng)
         values = np.stack([sample.evaluate(examples[:, sample.rows]) for sample in samples], axis=1)
         means.append((values * drawn).sum(axis=1) / len(runs))
-    # Percentiles of runs drawn anew are too narrow by sqrt(1 − 1/S): widened around the value (Hesterberg 2015).
+    # Centred as in `centred_interval`; runs drawn anew spread too little by sqrt(1 − 1/S) (Hesterberg 2015).
     value = float(np.mean([sample.evaluate(None)[0] for sample in samples]))
-    spread = np.quantile(np.concatenate(means), [0.5 - level / 2, 0.5 + level / 2]) - value
+    drawn_means = np.concatenate(means)
+    spread = np.quantile(drawn_means, [0.5 - level / 2, 0.5 + level / 2]) - drawn_means.mean()
     widen = student_t.ppf(0.5 + level / 2, len(runs) - 1) / student_t.ppf(0.5 + level / 2, np.inf)
     low, high = value + spread * widen * np.sqrt(len(runs) / (len(runs) - 1))
     return Estimate(measure.name, value, float(low), float(high), level, len(runs), "runs")
