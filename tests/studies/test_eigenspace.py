@@ -97,11 +97,14 @@ def test_the_simulated_generations_agree():
 
 
 def test_it_pays_at_the_top_only():
-    claim, chart, table = theory.pays(points=3)
+    claim, (best, teacher), table = theory.pays(points=3)
     assert claim.verdict == "supported"
     gains = {row[0]: row[4] for row in table.rows}
     assert gains["top 10 only"] == pytest.approx(0.18, abs=0.01)
-    assert {len(column) for column in chart.data.values()} == {9 * 6}
+    assert {len(column) for column in best.data.values()} == {9 * 6}
+    gain = np.reshape(teacher.data["gain"], (6, 3, 3))[:, 1, 1]  # both at 173
+    middle = dict(zip(dict.fromkeys(teacher.data["signal"]), gain, strict=True))
+    assert middle["alignment 2"] > 0 > middle["alignment 0"]
     reference = {row[0]: row[5:] for row in table.rows}["top 10 only"]
     np.testing.assert_allclose(reference, (0.0329, 0.0259, 0.210, 0.397), rtol=5e-3)
 

@@ -141,10 +141,10 @@ class Eigenspace:
         seeds = complete_seeds(self.setup.seeds, recipes, records)
         moved = self._paths(nets, records, seeds)
         theorem, shares = theory.theorem(self.cases)
-        pays, map_, best = theory.pays()
+        pays, maps, best = theory.pays()
         claims = [theorem, pays, *self._bias_claims(moved, seeds), *self._depth_claims(moved, seeds)]
         claims += self._age_claims(moved, seeds)
-        blocks: list[Block] = [*claims, theory.simulated(), map_, theory.transience(), theory.switching()]
+        blocks: list[Block] = [*claims, theory.simulated(), *maps, theory.transience(), theory.switching()]
         blocks += [self._bias_chart(moved, seeds), self._trajectories(moved, seeds)]
         blocks += [self._layers_chart(moved, seeds), self._depth_chart(moved, seeds)]
         blocks += [shares, best, self._table(moved, records, seeds), self._controls(moved, seeds), self._methods(seeds)]
