@@ -59,7 +59,7 @@ class Eigenspace:
         "adam": {"setup": Setup(train=1000, steps=300, batch=64, lr=2e-3, optimizer="adam", decay="constant")},
     }
 
-    setup: Setup = Setup(train=1000, steps=300, batch=64, lr=0.05, optimizer="sgd", decay="constant")
+    setup: Setup = Setup(train=1000, steps=200, batch=64, lr=0.05, optimizer="sgd", decay="constant")
     models: tuple[str, ...] = ("linear-from-zero", "random-features:128", "mlp:32x2", "cnn:8")
     """networks, besides the linear ones of one and of several layers"""
     depths: tuple[int, ...] = (2, 3, 4)
