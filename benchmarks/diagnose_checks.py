@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--clean", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sound pair")
     parser.add_argument("--rows", type=int, default=2000)
     options = parser.parse_args()
     pairs = reference()
@@ -49,7 +50,7 @@ def main() -> None:
         also = ", ".join(f"{name} {count}" for name, count in others.most_common(4))
         print(f"| {fault.__name__.replace('_', ' ')} | {check} | {caught}/{options.faults} | {also} |", flush=True)
     alarms, which = 0, Counter()
-    for seed in range(options.clean):
+    for seed in range(options.first, options.first + options.clean):
         arrays = pairs.clean(seed, options.rows) if seed % 15 else pairs.top_k(seed, options.rows)
         names = warned(arrays)
         alarms += bool(names)

@@ -196,7 +196,7 @@ def most_disobeyed(evidence: Evidence) -> Gallery | None:
     images = _images(evidence, evidence.rows[rows])
     exhibits = []
     for place, row in enumerate(rows):
-        lines = [f"label: {class_name(pair, sample.labels[row])}"] if sample.labels is not None else []
+        lines = [f"label: {class_name(pair, int(sample.labels[row]))}"] if sample.labels is not None else []
         lines += [f"{who}: {_distribution(evidence, getattr(sample, who)[row])}" for who in ("teacher", "student", "twin")
                   if getattr(sample, who) is not None]  # fmt: skip
         lines.append(f"deviation: {gap[row]:+.2f} nats")

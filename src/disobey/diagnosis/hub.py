@@ -188,7 +188,7 @@ def _image(value: Any, where: str) -> Any:
     if isinstance(value, dict) and value.get("bytes"):
         with contextlib.suppress(OSError):
             return Image.open(io.BytesIO(value["bytes"])).convert("RGB")
-    if hasattr(value, "convert"):
+    if isinstance(value, Image.Image):
         return value.convert("RGB")
     raise problem(where, "images", printable(type(value).__name__), "a parquet file with encoded images")
 

@@ -9,6 +9,7 @@ two with the measures' own columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -196,7 +197,7 @@ def doubtful(models: dict[str, Softmax], columns: dict[str, NDArray]) -> NDArray
 
 
 def columns_of_block(
-    blocks: dict[str, NDArray], values: dict[str, str], where: dict[str, str], start: int,
+    blocks: dict[str, NDArray], values: Mapping[str, str], where: dict[str, str], start: int,
     labels: NDArray | None, buffers: dict[str, HalfBuffers] | None,
 ) -> dict[str, NDArray]:  # fmt: skip
     """All columns of one block of stored numbers: by the fast way where ``buffers`` are given, rows of it redone."""

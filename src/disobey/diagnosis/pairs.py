@@ -148,7 +148,7 @@ def _side(path: Path, role: str) -> dict[str, Matrix]:
 def _joined(ids: list[NDArray], teacher: Path | str, student: Path | str) -> tuple[list, dict[str, Any]]:
     if ids[0].dtype.kind in "US" or ids[1].dtype.kind in "US":
         ids = [own.astype(str) for own in ids]
-    common, first, second = np.intersect1d(*ids, return_indices=True)
+    common, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
     if len(common) == 0:
         came = f"none in common ({printable(ids[0][0], 40)!r} … against {printable(ids[1][0], 40)!r} …)"
         raise problem(f"{teacher} and {student}", "ids that both files share", came, "check that ids mean the same")
@@ -236,7 +236,9 @@ def _dense(named: Mapping[str, Matrix], name: str, where: str, values: str) -> P
         if matrix.shape[1] != teacher.shape[1]:
             came = f"{teacher.shape[1]:,} for teacher and {matrix.shape[1]:,} for {key}"
             raise problem(where, "as many classes for both", came, "drop the classes that only one model has, by name")
-    kinds = {key: detected(matrix, values) for key, matrix in {"teacher": teacher, **students, **twins}.items()}
+    kinds: dict[str, Values] = {
+        key: detected(matrix, values) for key, matrix in {"teacher": teacher, **students, **twins}.items()
+    }
     return Pair(name, (teacher.shape[0], teacher.shape[1]), teacher, students, twins, values=kinds)
 
 
@@ -271,9 +273,10 @@ def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
     vocabulary = 2**31
     if "vocabulary" in named and named["vocabulary"].shape == () and named["vocabulary"].dtype.kind in "iu":
         vocabulary = int(whole(named["vocabulary"]).item())
+    logs: Values = "log-probabilities"
     topk = TopK(ids, teacher, student, top, more.get("label_teacher"), more.get("label_student"))
     return Pair(name, (n, max(2, vocabulary)), None, {"student": student}, topk=topk,
-                values={"teacher": "log-probabilities", "student": "log-probabilities"})  # fmt: skip
+                values={"teacher": logs, "student": logs})  # fmt: skip
 
 
 def _column(matrix: Matrix, name: str, n: int) -> NDArray:

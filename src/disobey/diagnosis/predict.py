@@ -152,14 +152,15 @@ def _device(model: nn.Module, device: Any) -> Any:
     return "cpu" if first is None else first.device
 
 
-def logits_of(output: Any, name: str) -> Tensor:
+def logits_of(returned: Any, name: str) -> Tensor:
     """The logits in whatever a model returned."""
-    if isinstance(output, Mapping) and "logits" in output:
-        output = output["logits"]
-    elif hasattr(output, "logits"):
-        output = output.logits
-    elif isinstance(output, tuple | list) and output:
-        output = output[0]
+    output: Any = returned
+    if isinstance(returned, Mapping) and "logits" in returned:
+        output = returned["logits"]
+    elif hasattr(returned, "logits"):
+        output = returned.logits
+    elif isinstance(returned, tuple | list) and returned:
+        output = returned[0]
     if not hasattr(output, "dim") or output.dim() not in (2, 3) or output.shape[-1] < 2:
         came = f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
         raise problem(name, "logits of shape (B, C) or (B, T, C)", came, "forward=lambda model, x: …")

@@ -23,7 +23,9 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         if agree is None
         else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
     )
-    if visible is None or visible.status == "note":
+    if visible is not None and visible.status == "note" and evidence.sample.twin is not None:
+        first = f"Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin{shown}"
+    elif visible is None or visible.status == "note":
         first = (
             f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"
         )
@@ -75,8 +77,8 @@ def methods(evidence: Evidence) -> Text:
     width = (
         f"{pair.shape[1]:,} classes"
         if evidence.sparse is None
-        else f"the teacher's {pair.topk.ids.shape[1]} most likely tokens"
-    )  # type: ignore[union-attr]
+        else f"the teacher's {pair.topk.ids.shape[1] if pair.topk else 0} most likely tokens"
+    )
     twin = (
         "A twin trained without the teacher is the control, and effects are given as differences to it."
         if evidence.sample.twin is not None

@@ -163,7 +163,9 @@ def _order_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, who: st
         if len(np.unique((order[moved] - moved) % classes)) == 1 and len(moved) == classes:
             how = f"all numbers are shifted by {int((order[moved[0]] - moved[0]) % classes)}"
         else:
-            pairs = [f"{class_name(evidence.pair, c)} → {class_name(evidence.pair, order[c])}" for c in moved[:6]]
+            pairs = [
+                f"{class_name(evidence.pair, int(c))} → {class_name(evidence.pair, int(order[c]))}" for c in moved[:6]
+            ]
             how = f"{len(moved)} classes differ: " + ", ".join(pairs) + (" …" if len(moved) > 6 else "")
         better = share("after matching classes", float((order[y] == x).sum()), len(x), level)
         message = (

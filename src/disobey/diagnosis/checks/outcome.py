@@ -16,6 +16,7 @@ from disobey.measures.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 
 FEW = 10  # examples that decide a comparison, below which it says nothing
+TINY = 0.005  # difference of agreement or correlation that is there but changes nothing
 GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
 CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")
 
@@ -47,6 +48,10 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     seen = [e for e in found if e.low > 0]
     if seen:
         message = f"The student is closer to its teacher than its twin is: {seen[0].name} {seen[0].value:+.3f}."
+        if max(e.value for e in seen) < TINY:
+            message += " That is certain, but tiny."
+            advice = "Raise the weight of the soft term or its temperature, if more of the teacher is wanted."
+            return Finding("distillation visible", "note", message, tuple(found), advice)
         return Finding("distillation visible", "ok", message, tuple(found))
     away = [e for e in found if e.high < 0]
     message = (

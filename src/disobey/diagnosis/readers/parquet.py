@@ -133,7 +133,9 @@ def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, fail
 
 
 def _flat(part: Any, width: int | None, start: int, where: str) -> tuple[NDArray, int]:
-    import pyarrow.compute as compute
+    import pyarrow.compute
+
+    compute: Any = pyarrow.compute  # its functions are made when it is imported
 
     lengths = compute.list_value_length(part).to_numpy(zero_copy_only=False)
     width = int(lengths[0]) if width is None else width
