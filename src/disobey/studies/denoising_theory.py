@@ -27,11 +27,17 @@ class Grid:
     """Models of similar classes over which theory meets simulation; N a multiple of C (C − 1)."""
 
     similarities: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
+    """weights of the secondary class in simulated examples"""
     noises: tuple[float, ...] = (0.2, 0.4)
+    """standard deviations of their noise"""
     features: tuple[int, ...] = (180, 540)
+    """numbers of their dimensions"""
     examples: int = 1800
+    """of a simulation; a multiple of classes * (classes - 1)"""
     classes: int = 6
-    draws: int = 24  # simulations of every model
+    """of a simulation"""
+    draws: int = 24
+    """simulations of every model"""
 
     def models(self) -> list[SimilarClasses]:
         return [
