@@ -60,7 +60,7 @@ def _one(sentence: str) -> str:
     """The first sentence only, ended."""
     end = sentence.find(". ")
     sentence = sentence if end < 0 else sentence[:end]
-    return sentence.rstrip(".") + "."
+    return sentence if sentence.endswith("?") else sentence.rstrip(".") + "."
 
 
 def _next(finding: Finding) -> str:
