@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from disobey.data.load import load
 from disobey.models.build import build, is_file, resolve
 from disobey.training.recipe import Run
+from disobey.training.sequence_model import check_sequence
 from disobey.training.train import input_shape
 
 
@@ -18,6 +19,11 @@ def check(runs: Iterable[Run]) -> None:
     tried = set()
     for run in runs:
         data, model = run.recipe.data, run.recipe.model
+        if run.recipe.sequence is not None:
+            if run.recipe not in tried:
+                check_sequence(run)
+                tried.add(run.recipe)
+            continue
         if data not in tried:
             load(data, run.seed)
             tried.add(data)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.targets.schedule import Schedule
+from disobey.training.sequence_spec import PREFIX, SequenceSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class OptimSpec:
     milestones: tuple[float, ...] = (0.625, 0.75, 0.875)  # shares of training, for decay="steps"
     gamma: float = 0.1  # factor at each milestone
     momentum: float = 0.9  # SGD
+    betas: tuple[float, float] = (0.9, 0.999)  # Adam
     nesterov: bool = False
     weight_decay: float = 0.0
     clip: float | None = None  # largest norm of the whole gradient
@@ -66,11 +68,16 @@ class Recipe:
     keep: tuple[int, ...] = ()  # steps whose weights and predictions are kept besides the last
     choose: Literal["last", "validation"] = "last"  # which weights are the result
     check: int = 0  # steps between looks at the validation split; 0: twenty looks
+    sequence: SequenceSpec | None = None  # for data named sequence:TASK, which has no splits and no fixed size
     name: str = field(default="", compare=False)  # for people; not identity
 
     def __post_init__(self):
         if self.targets.listens and self.teacher is None:
             raise ValueError("the targets ask a teacher, but the recipe has none: give teacher=Recipe(...)")
+        if (self.sequence is not None) != self.data.name.startswith(PREFIX):
+            raise ValueError(
+                f"expected sequence options for data named {PREFIX}TASK and for no other, came {self.data.name!r}"
+            )
         if self.teaching.members > 1 and self.teaching.folds:
             raise ValueError("expected an ensemble (members) or cross-fitting (folds), came both")
         if self.teacher is not None and self.teaching.step is not None:

@@ -26,6 +26,7 @@ from disobey.training.observers import Observer
 from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
 from disobey.training.seeds import seeded
+from disobey.training.sequence_loop import train_sequence
 from disobey.training.teaching import asker, table_for
 from disobey.training.write import write_record
 
@@ -47,7 +48,8 @@ def train(
         if found is not None:
             return found
         with store.writing(run.id) as folder:
-            _train(run, store, folder, observers, pick_device(device))
+            kind = _train if run.recipe.sequence is None else train_sequence
+            kind(run, store, folder, observers, pick_device(device))
     record = store.find(run.id, recipe)
     assert record is not None
     return record

@@ -1,0 +1,177 @@
+"""Studies on sequences without training: records are made up, so what an analysis must find is known."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from disobey.records.results import Claim, Table
+from disobey.studies.sequence_arms import SequenceSetup
+from disobey.studies.sequence_distillation import SequenceDistillation
+from disobey.studies.sequence_tasks import SequenceTasks
+from disobey.studies.state_tracking import DETAILS, StateTracking
+from disobey.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A record that never was trained."""
+
+    history: dict
+    summary: dict
+
+
+def records_of(study, accuracy, powers=lambda recipe: 0.5):
+    """Fake records of every run: ``accuracy(recipe, length, budget)`` (budget None: as in training), with a little noise."""
+    found = {}
+    for number, run in enumerate(study.plan()):
+        spec, rng = run.recipe.sequence, np.random.default_rng(number)
+        budgets = (None, *spec.budgets)
+        table = np.array([[accuracy(run.recipe, n, b) for n in spec.lengths] for b in budgets])
+        table = np.clip(table + 0.002 * rng.normal(size=table.shape), 0, 1)
+        history = {"loss": np.full(60, 0.01), "eval_lengths": np.array(spec.lengths)}
+        history |= {f"eval_{what}": table for what in ("last", "answers", "whole")}
+        history["eval_powers"] = np.full((len(budgets), spec.powers), powers(run.recipe)) + 0.002 * rng.normal()
+        if run.recipe.model.name == "fixed_point":
+            history |= {"eval_sweeps": np.array([5, 9, 14]), "eval_residuals": 0.5 ** np.arange(32)}
+            history["eval_radius"] = np.array([0.5, 0.4])
+        found[run] = Fake(history, {"parameters": 100})
+    return found
+
+
+def verdicts(result):
+    return {(claim.name, claim.setting): claim.verdict for claim in result.of(Claim)}
+
+
+def as_published(recipe: Recipe, length: int, budget: int | None) -> float:
+    """What the paper's account says: the fewer sweeps, the closer to chance; diagonal layers at chance; an LSTM solves it."""
+    spec, layer = recipe.sequence, recipe.model.name
+    assert spec is not None
+    if layer == "lstm":
+        return 0.99
+    if layer in ("diagonal", "transformer"):
+        return 0.2
+    if layer == "diagonal_signed":
+        return 0.9 if "parity" in recipe.data.name else 0.3
+    sweeps = budget or spec.sweeps or 64
+    drop = 0.0 if length <= 12 else 0.1
+    worse = 0.3 * (spec.gradient == "one_step") + 0.4 * (not spec.state_dependent) + 0.2 * (spec.rank == 1)
+    return float(0.2 + 0.75 * min(np.log2(sweeps) / 4, 1) - drop - min(worse, 0.5))
+
+
+def test_state_tracking_finds_the_published_account_where_it_holds():
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)))
+    result = study.analyze(records_of(study, as_published, lambda r: 0.6 if r.sequence.scale == 2 else 0.3))
+    found = verdicts(result)
+    assert {name for name, _ in found} == {f"T{i}" for i in range(1, 11)}
+    assert set(found.values()) == {"supported"}, found
+    assert len(result.of(Table)) == 3
+    assert "3 runs" in str(result.of(Claim)[0].evidence[0])
+
+
+def test_state_tracking_refutes_it_where_the_opposite_holds():
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",))
+
+    def opposite(recipe, length, budget):
+        return 1 - as_published(recipe, length, budget)
+
+    found = verdicts(study.analyze(records_of(study, opposite, lambda r: 0.1 if r.sequence.scale == 2 else 0.95)))
+    assert set(found.values()) == {"refuted"}, found
+
+
+def test_state_tracking_says_nothing_where_nothing_differs():
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",))
+    rng = np.random.default_rng(0)
+    found = verdicts(study.analyze(records_of(study, lambda *_: 0.9 + 0.05 * rng.normal(), lambda _: 0.9)))
+    assert sum(v == "inconclusive" for v in found.values()) >= 7
+
+
+def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
+    study = StateTracking()
+    ladder = study.ladder("S3")
+    assert list(ladder) == [1, 2, 4, 8, 16, 0]
+    specs = {n: recipe.sequence for n, recipe in ladder.items()}
+    assert [specs[n].gradient for n in (1, 8, 16)] == ["unroll", "unroll", "ift"]
+    assert list(study.ladder("A4")) == [1, 4, 16, 0]
+    details = [study.arms("S3")[name] for name in DETAILS]
+    assert len(set(details)) == len(DETAILS)
+    assert not set(DETAILS) & set(study.arms("A4"))
+
+
+def test_too_few_records_are_said_so():
+    study = StateTracking(groups=("parity",))
+    records = dict(list(records_of(study, as_published).items())[:5])
+    with pytest.raises(ValueError, match="no seed has all its arms"):
+        study.analyze(records)  # type: ignore[arg-type]
+
+
+def softness(gain):
+    """Soft targets are worth ``gain``; new words are worth much."""
+
+    def accuracy(recipe, length, budget):
+        spec, targets = recipe.sequence, recipe.targets
+        terms = targets.phases[0].terms
+        soft = terms[0].source == "teacher" and not terms[0].control
+        if recipe.model.name == "fixed_point":
+            cut = 0.3 if budget == 4 else 0.0
+            return 0.9 - cut - (0.1 if spec.sweeps and not soft else 0.0)
+        base = 0.5 if recipe.model.name == "diagonal_signed" else 0.4 if spec.words else 0.85
+        return base + gain * soft
+
+    return accuracy
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.0, "supported"), (0.1, "refuted")])
+def test_the_null_of_softness_is_tested_as_equivalence(gain, expected):
+    study = SequenceDistillation()
+    found = verdicts(study.analyze(records_of(study, softness(gain))))
+    nulls = {name: v for (name, _), v in found.items() if name in ("W1", "W2", "W3", "G1", "G2")}
+    assert set(nulls.values()) == {expected}, nulls
+    assert {v for (name, _), v in found.items() if name in ("W4", "S1", "S2", "S3")} == {"supported"}
+
+
+def test_a_null_at_the_ceiling_says_so():
+    study = SequenceDistillation(parts=("gap",))
+    result = study.analyze(records_of(study, lambda *_: 0.999))
+    assert all("no room" in claim.note for claim in result.of(Claim))
+
+
+def test_students_differ_in_their_targets_only():
+    study = SequenceDistillation()
+    arms = list(study.pool_arms(25).values())
+    plain = {replace(a, targets=arms[0].targets, teacher=None) for a in arms}
+    assert len(arms) == 5
+    assert len(plain) == 1
+    assert {a.replica for a in arms} == {1}
+    assert study.labeller().replica == study.dense().replica == 0
+
+
+def test_studies_share_their_equal_runs():
+    tracking = {run.id for run in StateTracking().plan()}
+    distilling = {run.id for run in SequenceDistillation().plan()}
+    assert len(tracking & distilling) == 9  # LSTM, exact and four sweeps on S3, three seeds
+
+
+def test_tasks_scale_by_chance():
+    study = SequenceTasks(tasks=("arithmetic",))
+    records = records_of(study, lambda recipe, *_: 0.6 if recipe.model.name == "fixed_point" else 0.2)
+    recipe = study.arms("arithmetic")["fixed point"]
+    from disobey.studies.sequence_arms import Readings
+
+    scaled = study.scaled("arithmetic", recipe, 12, Readings(records, study.setup.seeds, [recipe]))  # type: ignore[arg-type]
+    assert scaled == pytest.approx([0.5] * 3, abs=0.01)
+    assert verdicts(study.analyze(records))["Q2", "arithmetic"] == "supported"  # type: ignore[arg-type]
+
+
+def test_settings_refuse_nonsense():
+    for make, said in (
+        (lambda: SequenceSetup(seeds=()), "at least one seed"),
+        (lambda: SequenceSetup(far=41), "among the lengths"),
+        (lambda: StateTracking(groups=()), "at least one group"),
+        (lambda: StateTracking(sweeps=(2, 4)), "1 sweep"),
+        (lambda: SequenceTasks(tasks=("sorting",)), "expected tasks"),
+        (lambda: SequenceDistillation(few=3), "few sweeps"),
+        (lambda: SequenceDistillation(margin=0.0), "margin"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make()
