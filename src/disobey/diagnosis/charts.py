@@ -190,7 +190,8 @@ def most_disobeyed(evidence: Evidence) -> Gallery | None:
         return None
     sample, pair = evidence.sample, evidence.pair
     top = sample.teacher.argmax(axis=1)
-    gap = log_odds(sample.student, top) - log_odds(sample.teacher, top)
+    finite = evidence.finite  # a probability of 0 is a large deviation, not an infinite one
+    gap = log_odds(finite.student, top) - log_odds(finite.teacher, top)
     gap = np.where(np.isfinite(gap), gap, 0)
     rows = np.argsort(-np.abs(gap), kind="stable")[:SHOWN]
     images = _images(evidence, evidence.rows[rows])

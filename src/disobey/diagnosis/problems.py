@@ -36,6 +36,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def row_list(rows: NDArray, limit: int = 5) -> str:
     """
+    >>> import numpy as np
     >>> row_list(np.array([3, 9, 12]), limit=2)
     'rows 3, 9 and 1 more'
     """

@@ -269,7 +269,8 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
     starts = dict(zip(*np.unique(of[order], return_index=True), strict=True))
     counts = dict(zip(*np.unique(of, return_counts=True), strict=True))
     difference = np.full(evidence.n, np.nan)
-    difference[place] = np.where(np.isfinite(x) & np.isfinite(y), y - x, np.nan)
+    finite = np.isfinite(x) & np.isfinite(y)
+    difference[place[finite]] = y[finite] - x[finite]
     rows = []
     for number, name in names.items():
         members = order[starts[number] : starts[number] + counts[number]]
