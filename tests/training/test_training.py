@@ -210,6 +210,28 @@ def test_cross_fitted_targets_come_from_models_that_did_not_see_the_example(stor
     assert (seen.sum(axis=0) == 2).all()
 
 
+def test_controls_reshape_what_the_student_learns(store, records):
+    """The argmax control is training on the teacher's labels; a control that changes nothing changes nothing."""
+    same = replace(STUDENT, targets=distill(3.0, weight=0.7, control="teacher"))
+    hard = replace(STUDENT, targets=distill(1.0, control="argmax"))
+    weighted = replace(STUDENT, targets=distill(1.0, control="confidence_weighted", loss="cross_entropy"))
+    found = run_all([Run(same), Run(hard), Run(weighted)], store, workers=0).records
+    np.testing.assert_allclose(found[Run(same)].log_probs("test"), records[Run(STUDENT)].log_probs("test"), atol=1e-4)
+    dataset = load(DATA, 0)
+    with torch.no_grad():
+        told = trained(Run(TEACHER), records[Run(TEACHER)], dataset)(inputs_tensor(dataset, "train")).argmax(1)
+    slow = slow_training(Run(hard), told, lambda z, y, teacher: F.cross_entropy(z, teacher))
+    for name, value in slow.state_dict().items():
+        torch.testing.assert_close(load_file(found[Run(hard)].weights())[name], value, rtol=2e-4, atol=2e-5)
+    assert not np.array_equal(found[Run(weighted)].log_probs("test"), found[Run(hard)].log_probs("test"))
+
+
+def test_a_control_needs_answers_that_repeat(store):
+    mixed = replace(STUDENT, data=replace(DATA, augment="mixup"), targets=distill(2.0, control="argmax"))
+    failed = run_all([Run(mixed)], store, workers=0).failed
+    assert "answers that repeat" in failed[Run(mixed)].message
+
+
 def test_mixup_asks_the_teacher_about_the_mixed_images(store):
     recipe = replace(STUDENT, data=replace(DATA, augment="mixup"), targets=distill(2.0, weight=0.5))
     assert form_of(Run(recipe), 200, 1, 10) == "online"

@@ -6,12 +6,14 @@ half a training step. Targets that never change (softened teachers) are computed
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from disobey.targets import teacher_free
+from disobey.targets.controls import controlled
 from disobey.targets.losses import (
     SoftTargets,
     kl_with_gradient,
@@ -32,7 +34,7 @@ class Objective:
     given: (N,) training labels. table: the teacher's answers by row, about the examples ``about`` (M,) (its rows, where
     not given); ``ask``: the teacher itself, where there is no table. steps: of the whole schedule, whose progress is
     step / steps. own: the student's logits (N, C) on its training examples at this moment, for terms that spare
-    what it confuses: asked once, when such a term is first met.
+    what it confuses: asked once, when such a term is first met. seed: of what controls of the teacher draw.
     """
 
     def __init__(
@@ -45,11 +47,21 @@ class Objective:
         *,
         about: Tensor | None = None,
         own: Callable[[], Tensor] | None = None,
+        seed: int = 0,
     ):
+        for term in (term for phase in schedule.phases for term in phase.terms):
+            if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
+                raise ValueError(
+                    f"control {term.control!r} reshapes a table of the teacher's answers once: expected a fixed temperature "
+                    "and answers that repeat (no mixup)"
+                )
         self.schedule, self.steps, self.given, self.table, self.ask = schedule, steps, given, table, ask
-        self.about, self.own = about, own
-        self._soft: dict[float, SoftTargets] = {}
+        self.about, self.own, self.seed = about, own, seed
+        self._soft: dict[tuple, SoftTargets] = {}
+        self._controlled: dict[tuple, tuple[Tensor, Tensor | None]] = {}
         self._strengths: dict[tuple, Tensor] = {}
+        self._ends = [phase.until for phase in schedule.phases]
+        self._held: dict[int, tuple[Term, ...]] = {}
 
     def __call__(
         self, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, mix: Mix | None = None
@@ -58,30 +70,39 @@ class Objective:
         gradient: Tensor | None = None
         detached = logits.detach()
         for term in self.terms(step):
-            if term.source == "labels":
-                v, g = self._from_labels(term, detached, self.given[rows], mix)
-            else:
-                v, g = self._from_teacher(term, step, detached, rows, views, inputs)
             scale = term.weight / len(rows)
-            v, g = v.sum() * scale, g * scale
+            if term.source == "labels":
+                v, g = self._from_labels(term, detached, self.given.index_select(0, rows), mix, scale)
+            else:
+                v, g = self._from_teacher(term, step, detached, rows, views, inputs, scale)
+            v = v.sum() * scale
             value, gradient = (v, g) if value is None or gradient is None else (value + v, gradient + g)
         if value is None or gradient is None:  # every weight is zero: nothing is asked of the student
             return detached.new_zeros(()), torch.zeros_like(detached)
         return value, gradient
 
     def terms(self, step: int) -> tuple[Term, ...]:
-        return self.schedule.at(step / self.steps)
+        progress = step / self.steps
+        if self.schedule.moves:
+            return self.schedule.at(progress)
+        ended = bisect_right(self._ends, progress)  # a schedule that does not move changes with its phases only
+        if ended not in self._held:
+            self._held[ended] = self.schedule.at(progress)
+        return self._held[ended]
 
-    def _from_labels(self, term: Term, logits: Tensor, labels: Tensor, mix: Mix | None) -> tuple[Tensor, Tensor]:
-        value, gradient = self._one_label(term, logits, labels)
+    def _from_labels(
+        self, term: Term, logits: Tensor, labels: Tensor, mix: Mix | None, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Values (B,) and ``scale`` times their gradient (B, C)."""
+        value, gradient = self._one_label(term, logits, labels, scale)
         if mix is None:
             return value, gradient
         share, other = mix
-        value_2, gradient_2 = self._one_label(term, logits, labels[other])
+        value_2, gradient_2 = self._one_label(term, logits, labels[other], scale)
         return share * value + (1 - share) * value_2, share * gradient + (1 - share) * gradient_2
 
-    def _one_label(self, term: Term, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = _on_labels(term, logits, labels)
+    def _one_label(self, term: Term, logits: Tensor, labels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        value, gradient = _on_labels(term, logits, labels, scale)
         if term.control:
             gradient = teacher_free.spared_gradient(gradient, labels, self._strength(term, logits), term.amount)
         return value, gradient
@@ -111,21 +132,53 @@ class Objective:
         return teacher_free.relative_strength(confusion)
 
     def _from_teacher(
-        self, term: Term, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor
+        self, term: Term, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, scale: float
     ) -> tuple[Tensor, Tensor]:
+        """Values (B,) and ``scale`` times their gradient (B, C)."""
         if self.table is None:
             assert self.ask is not None
             with torch.inference_mode():
                 target = self.ask(inputs, rows).clone()
             if term.loss == "kl":
-                return kl_with_gradient(logits, soft_targets(target, term.temperature))
-            return _traced(loss_at(term.loss, term.temperature), logits, target)
+                return kl_with_gradient(logits, soft_targets(target, term.temperature), scale=scale)
+            return _traced(loss_at(term.loss, term.temperature), logits, target, scale)
         where = self.table.row(step, rows, views)
+        answers, weights = self._answers(term)
         if term.loss == "kl":
-            if self._steady(term):
-                return kl_with_gradient(logits, self._softened(term.temperature)[where])
-            return kl_with_gradient(logits, soft_targets(self.table.logits[where], term.temperature))
-        return _traced(loss_at(term.loss, term.temperature), logits, self.table.logits[where])
+            key = (term.control, term.amount, term.temperature)
+            if key not in self._soft and self._steady(term):
+                self._soft[key] = soft_targets(answers, term.temperature)
+            soft = self._soft[key][where] if key in self._soft else soft_targets(answers[where], term.temperature)
+            value, gradient = kl_with_gradient(logits, soft, scale=scale)
+        else:
+            value, gradient = _traced(loss_at(term.loss, term.temperature), logits, answers[where], scale)
+        if weights is None:
+            return value, gradient
+        return value * weights[where], gradient * weights[where].unsqueeze(-1)
+
+    def _answers(self, term: Term) -> tuple[Tensor, Tensor | None]:
+        """The teacher's table (M, C), reshaped by the term's control once, and weights (M,) where the control has some.
+
+        A control is drawn for the whole table, so an example (in its view) gets the same target at every step.
+        """
+        assert self.table is not None
+        if not term.control:
+            return self.table.logits, None
+        key = (term.control, term.amount, term.temperature)
+        if key not in self._controlled:
+            told = self.given if self.about is None else self.given[self.about]
+            generator = torch.Generator().manual_seed(self.seed)
+            answers, weights = controlled(
+                term.control,
+                self.table.logits.cpu(),  # drawn on the CPU, so that every device draws the same
+                told.cpu(),
+                generator,
+                temperature=term.temperature,
+                amount=term.amount,
+            )
+            device = self.given.device
+            self._controlled[key] = answers.to(device), None if weights is None else weights.to(device)
+        return self._controlled[key]
 
     def _steady(self, term: Term) -> bool:
         """Whether this temperature comes back at every step, so that softening the whole table pays."""
@@ -135,23 +188,19 @@ class Objective:
             for t in phase.terms
         )
 
-    def _softened(self, temperature: float) -> SoftTargets:
-        if temperature not in self._soft:
-            assert self.table is not None
-            self._soft[temperature] = soft_targets(self.table.logits, temperature)
-        return self._soft[temperature]
 
-
-def _on_labels(term: Term, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _on_labels(term: Term, logits: Tensor, labels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     if term.loss == "cross_entropy":
-        return label_cross_entropy_with_gradient(logits, labels, smoothing=term.smoothing, temperature=term.temperature)
-    return _traced(label_loss(term.loss, term.temperature, term.smoothing), logits, labels)
+        return label_cross_entropy_with_gradient(
+            logits, labels, smoothing=term.smoothing, temperature=term.temperature, scale=scale
+        )
+    return _traced(label_loss(term.loss, term.temperature, term.smoothing), logits, labels, scale)
 
 
-def _traced(loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Value (B,) and gradient (B, C) by autograd on the logits alone."""
+def _traced(loss, logits: Tensor, target: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Value (B,) and ``scale`` times the gradient (B, C), by autograd on the logits alone."""
     leaf = logits.detach().requires_grad_(True)
     with torch.enable_grad():
         value = loss(leaf, target)
     (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), gradient
+    return value.detach(), gradient * scale

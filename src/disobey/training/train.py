@@ -25,7 +25,7 @@ from disobey.training.objective import Objective
 from disobey.training.observers import Observer
 from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
-from disobey.training.seeds import seeded
+from disobey.training.seeds import seeded, stream_seed
 from disobey.training.sequence_loop import train_sequence
 from disobey.training.teaching import asker, table_for
 from disobey.training.write import write_record
@@ -135,7 +135,8 @@ def _objective(
     def own() -> Tensor:
         return logits(student, inputs_tensor(dataset, "train").to(device))
 
-    return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own)
+    seed = stream_seed(run.seed, "control")
+    return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own, seed=seed)
 
 
 def on_device(model: nn.Module, dataset: Dataset, device: torch.device) -> nn.Module:
