@@ -158,7 +158,7 @@ def logits_of(returned: Any, name: str) -> Tensor:
     if isinstance(returned, Mapping) and "logits" in returned:
         output = returned["logits"]
     elif hasattr(returned, "logits"):
-        output = returned.logits
+        output = getattr(returned, "logits")  # noqa: B009 (any object may have it)
     elif isinstance(returned, tuple | list) and returned:
         output = returned[0]
     if not hasattr(output, "dim") or output.dim() not in (2, 3) or output.shape[-1] < 2:
