@@ -198,9 +198,9 @@ def test_full_coverage_table(name, n):
     sys.modules["coverage_table"] = table  # dataclasses look their module up
     spec.loader.exec_module(table)
     case = table.CASES[name]
-    bounds = table.bounds_by_kind(case, n, 1000, seed=n)["chosen"]
+    bounds = table.bounds_by_kind(case, n, 300, seed=n)["chosen"]
     held = np.mean((bounds[:, 0] <= case.truth) & (case.truth <= bounds[:, 1]))
-    assert 0.925 <= held <= 0.98
+    assert 0.91 <= held <= 0.99  # three standard errors; the table with more replicates is in docs/measures.md
 
 
 def test_a_share_gets_wilsons_interval():
