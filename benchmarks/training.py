@@ -46,6 +46,7 @@ EXAMPLES, CLASSES, BATCH = 4000, 10, 128
 TEMPERATURE, WEIGHT = 4.0, 0.9
 LR, MOMENTUM, DECAY = 0.05, 0.9, 5e-4
 STEPS = {"cnn": 40, "lenet": 30, "resnet8": 8}  # of a block: a few tenths of a second
+UNIT = {"cnn": 8, "lenet": 3, "resnet8": 8}  # teachers' widths are multiples of it
 HELD: list = []
 Block = Callable[[int], object]  # trains that many steps
 
@@ -101,9 +102,12 @@ def operations(model: str, side: int, width: int | None) -> int:
 
 @functools.cache
 def teacher_width(model: str, side: int, factor: float) -> int:
-    """The width whose operations come nearest to ``factor`` times those of the default student."""
+    """The usual width whose operations come nearest to ``factor`` times those of the default student.
+
+    Convolutions with an odd number of channels are slow out of proportion: a peer that had to ask one would look slow.
+    """
     wanted = factor * operations(model, side, None)
-    return min(range(4, 64), key=lambda width: abs(operations(model, side, width) - wanted))
+    return min(range(UNIT[model], 65, UNIT[model]), key=lambda width: abs(operations(model, side, width) - wanted))
 
 
 def peer_optimizer(case: Case, parameters):
