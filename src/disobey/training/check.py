@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from disobey.data.load import load
 from disobey.models.build import build, is_file, resolve
 from disobey.training.recipe import Run
-from disobey.training.sequence_model import check_sequence
 from disobey.training.train import input_shape
 
 
@@ -21,6 +20,8 @@ def check(runs: Iterable[Run]) -> None:
         data, model = run.recipe.data, run.recipe.model
         if run.recipe.sequence is not None:
             if run.recipe not in tried:
+                from disobey.training.sequence_model import check_sequence
+
                 check_sequence(run)
                 tried.add(run.recipe)
             continue

@@ -26,7 +26,6 @@ from disobey.training.observers import Observer
 from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
 from disobey.training.seeds import seeded, stream_seed
-from disobey.training.sequence_loop import train_sequence
 from disobey.training.teaching import asker, table_for
 from disobey.training.write import write_record
 
@@ -48,8 +47,12 @@ def train(
         if found is not None:
             return found
         with store.writing(run.id) as folder:
-            kind = _train if run.recipe.sequence is None else train_sequence
-            kind(run, store, folder, observers, pick_device(device))
+            if run.recipe.sequence is None:
+                _train(run, store, folder, observers, pick_device(device))
+            else:
+                from disobey.training.sequence_loop import train_sequence  # two seconds of imports: torch's compiler
+
+                train_sequence(run, store, folder, observers, pick_device(device))
     record = store.find(run.id, recipe)
     assert record is not None
     return record
