@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/views.py
 
-Measured on two shared AVX2 cores, one thread, torch 2.13, microseconds a batch of 128 (median of 30), in two sessions:
+Measured on two shared AVX2 cores, one thread, torch 2.13, microseconds a batch of 128 (median of 30), twice:
 28x28x1: lines 149 / 227, pixels 1074 / 1115, slicing 2852 / 2048.
 32x32x3: lines 274 / 496, pixels 1613 / 1723, slicing 2994 / 2790.
-Lines without the mirrored copy in memory, flipped afterwards: 276 and 770 in the first session.
+Lines without the mirrored copy in memory, flipped afterwards: 276 and 770 the first time.
 """
 
 from __future__ import annotations
