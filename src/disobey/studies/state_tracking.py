@@ -231,7 +231,7 @@ class StateTracking:
         rows = []
         for group in self.groups:
             for name, recipe in self.arms(group).items():
-                if "eval_sweeps" in r.records[Run(recipe, r.seeds[0])].history and not name.startswith("Kron"):
+                if "eval_sweeps" in r.records[Run(recipe, r.seeds[0])].history:
                     rows.append((name, "tolerance .01", group, mean_over_runs(r.of(recipe, "eval_sweeps")[:, 1], name)))
         return pictures.estimates_chart(
             rows,
