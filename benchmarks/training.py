@@ -104,7 +104,7 @@ def operations(model: str, side: int, width: int | None) -> int:
 def teacher_width(model: str, side: int, factor: float) -> int:
     """The usual width whose operations come nearest to ``factor`` times those of the default student.
 
-    Convolutions with an odd number of channels are slow out of proportion: a peer that had to ask one would look slow.
+    A width of 23 takes longer than one of 24: a peer that had to ask such a teacher would look slower than it is.
     """
     wanted = factor * operations(model, side, None)
     return min(range(UNIT[model], 65, UNIT[model]), key=lambda width: abs(operations(model, side, width) - wanted))
