@@ -15,6 +15,7 @@ from disobey.diagnosis.checks import alignment, confidence, files, language, num
 from disobey.diagnosis.evidence import Evidence, gather
 from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions, read_pair
 from disobey.diagnosis.problems import problem
+from disobey.diagnosis.representations import representations
 from disobey.diagnosis.words import methods, verdict
 from disobey.records.predictions import Predictions
 from disobey.records.results import Finding, Result
@@ -35,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     numbers.saturated_rows,
     numbers.duplicated_rows,
     outcome.distillation_visible,
+    outcome.same_teacher,
     confidence.temperature_slip,
     confidence.memorized_teacher,
     outcome.negative_transfer,
@@ -105,7 +107,7 @@ def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
     made = (
         tables.outcome(evidence) if evidence.pair.labels is not None else None,
         tables.closeness(evidence), tables.deviations(evidence), tables.calibrations(evidence),
-        tables.temperatures(evidence), tables.teacher_information(evidence), tables.seeds(evidence),
+        tables.temperatures(evidence), tables.teacher_information(evidence), representations(evidence), tables.seeds(evidence),
         tables.per_class(evidence), tables.per_group(evidence),
     )  # fmt: skip
     shown = tuple(table for table in made if table is not None and table.rows)

@@ -28,6 +28,7 @@ ALIASES = {
     "texts": ("texts", "text"),
     "images": ("images", "image"),
 }
+SIDED = ("features_teacher", "features_student", "features_twin")
 TOP_K = ("topk_ids", "topk_teacher", "topk_student")
 TOP_K_MORE = ("topk_student_top", "label_teacher", "label_student", "vocabulary")
 
@@ -141,6 +142,10 @@ def _side(path: Path, role: str) -> dict[str, Matrix]:
         if len(fitting) != 1:
             raise problem(path, f"an array {role!r} (or 'logits')", _listed(arrays), nearest(role, arrays))
         arrays[role] = arrays.pop(fitting[0])
+    for name in [n for n in arrays if n.startswith("features_") and not n.startswith(SIDED)]:
+        arrays[f"features_{role}_{name.removeprefix('features_')}"] = arrays.pop(name)
+    if "features" in arrays:
+        arrays[f"features_{role}"] = arrays.pop("features")
     other = "student" if role == "teacher" else "teacher"
     return {name: matrix for name, matrix in arrays.items() if name != other and not name.startswith(f"{other}/")}
 

@@ -12,7 +12,7 @@ ROWS = 2**21  # numbers a model that a fit looks at: one number is fitted, a few
 
 
 def fitted(
-    evidence: Evidence, to: Target, who: Literal["student", "teacher"] = "student", level: float = 0.0
+    evidence: Evidence, to: Target, who: Literal["student", "teacher", "twin"] = "student", level: float = 0.0
 ) -> Estimate:
     """The temperature that takes ``who`` closest to the teacher or the labels, at ``level`` (the evidence's own by
     default), over at most `ROWS` numbers' worth of the sample's examples: n says how many."""
@@ -22,6 +22,7 @@ def fitted(
         sample = evidence.finite
         step = -(-len(sample) * sample.n_classes // ROWS)
         part = sample.take(slice(None, None, step)) if step > 1 else sample
-        part = part.with_student(part.teacher) if who == "teacher" else part
+        other = {"teacher": part.teacher, "twin": part.twin}.get(who)
+        part = part if other is None else part.with_student(other)
         evidence.fits[key] = fitted_temperature(part, to, resamples=400, level=level, seed=evidence.seed)
     return evidence.fits[key]

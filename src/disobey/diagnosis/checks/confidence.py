@@ -10,7 +10,7 @@ from disobey.diagnosis.intervals import estimates, share
 from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures import calibration
 from disobey.measures.information import softness
-from disobey.measures.intervals import on_teacher
+from disobey.measures.intervals import on_teacher, on_twin
 from disobey.records.results import Estimate, Finding
 
 IMPLAUSIBLE = 0.3  # confidence minus accuracy that no sound evaluation of a usable teacher shows
@@ -30,6 +30,11 @@ def plausible_teacher(evidence: Evidence) -> Finding | None:
     if gap.high < -IMPLAUSIBLE:
         message = f"The teacher is right {-gap.value:.2f} more often than it says."
         advice = "Were its logits divided by a temperature, averaged over views, or smoothed before saving?"
+        twin = None if evidence.sample.twin is None else _gap(evidence, on_twin(calibration.MEASURES["overconfidence"]))
+        if twin is not None and twin.value < gap.value / 2:  # it never saw the teacher: the training labels did it
+            return Finding(
+                "plausible teacher", "note", message + " So is its student's twin: were labels noisy?", (gap, twin)
+            )
         return Finding("plausible teacher", "warning", message, (gap,), advice)
     return Finding("plausible teacher", "ok", f"Teacher's confidence minus accuracy: {gap.value:+.3f}.", (gap,))
 
@@ -44,12 +49,19 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
     if extent < NOTABLE:
         return Finding("calibrated student", "ok", f"Student's confidence minus accuracy: {gap.value:+.3f}.", (gap,))
     advice = "Rescale its logits by one temperature fitted on held-out labels; accuracy does not change."
-    evidence_of = (gap,)
+    evidence_of: tuple[Estimate, ...] = (gap,)
     if evidence.sparse is None:
         fitted = fitted_to(evidence, "labels")
         if fitted.known:
             evidence_of, advice = (gap, fitted), f"Divide its logits by {fitted.value:.2f} (fitted to these labels)."
     message = f"The student is {side}-confident: confidence minus accuracy {gap.value:+.3f}."
+    teacher = (
+        None if evidence.sparse is not None else _gap(evidence, on_teacher(calibration.MEASURES["overconfidence"]))
+    )
+    if teacher is not None and teacher.value * gap.value > 0 and abs(teacher.value) > abs(gap.value) / 2:
+        message += f" So is its teacher ({teacher.value:+.3f})"
+        message += ", as after noisy or smoothed training labels." if side == "under" else ": it may be inherited."
+        evidence_of = (*evidence_of, teacher)
     status = "warning" if extent > MISCALIBRATED else "note"
     return Finding("calibrated student", status, message, evidence_of, advice)
 

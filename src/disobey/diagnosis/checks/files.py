@@ -7,6 +7,7 @@ import numpy as np
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
 from disobey.diagnosis.problems import printable
+from disobey.diagnosis.representations import layers
 from disobey.records.results import Finding
 
 
@@ -29,7 +30,7 @@ def joined_rows(evidence: Evidence) -> Finding | None:
 
 def unread_arrays(evidence: Evidence) -> Finding | None:
     """Arrays in the file whose names mean nothing here."""
-    names = evidence.pair.ignored
+    names = (*evidence.pair.ignored, *layers(dict(evidence.pair.features))[1])
     if not names:
         return None
     shown = ", ".join(printable(name, 40) for name in names[:8])

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import estimates, mean_of, share
+from disobey.diagnosis.problems import printable
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
 from disobey.measures.intervals import Measure, minus_twin
@@ -18,6 +19,7 @@ from disobey.records.results import Estimate, Finding
 FEW = 10  # examples that decide a comparison, below which it says nothing
 TINY = 0.005  # difference of agreement or correlation that is there but changes nothing
 GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
+APART = 0.05  # correlation by which a seed stands apart from all others before another teacher is suspected
 CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")
 
 
@@ -37,12 +39,13 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     """The student is closer to its teacher than a twin trained on labels only.
 
     Without distillation student and twin are exchangeable, so differences of closeness have mean 0. Above 0: the
-    teacher left its mark. (A correlation with the teacher alone proves nothing: both learned the same labels.)
+    teacher left its mark. (A correlation with the teacher alone proves nothing: both learned the same labels.) That
+    needs a twin that learned from the same examples and labels: one with its own draw of label noise is further away.
     """
     if evidence.sample.twin is None:
         message = "No twin: whether the teacher explains the student beyond the labels cannot be said."
         return Finding("distillation visible", "note", message, (),
-                       "Train one student without the teacher (same recipe, other seed) and save it as 'twin'.")  # fmt: skip
+                       "Train one student without the teacher (same recipe, same training examples and labels, their errors included) and save it as 'twin'.")  # fmt: skip
     measures = [minus_twin(CLOSENESS), minus_twin(agreement.MEASURES["agreement"])]
     found = [e for e in _at(evidence, measures, 0.99).values() if e.known]
     seen = [e for e in found if e.low > 0]
@@ -54,17 +57,37 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             return Finding("distillation visible", "note", message, tuple(found), advice)
         return Finding("distillation visible", "ok", message, tuple(found))
     away = [e for e in found if e.high < 0]
+    advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
     message = (
         "The student is no closer to its teacher than a twin that never saw it: distillation left no visible mark."
     )
     if away:
-        message = "The student is *further* from its teacher than a twin that never saw it."
-    advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
+        message = "The student is *further* from this teacher than a twin that never saw it."
+        advice = "Is this the teacher (checkpoint, seed) that taught it? " + advice
     return Finding("distillation visible", "warning", message, tuple(found), advice)
 
 
 def _at(evidence: Evidence, measures: list[Measure], level: float) -> dict[str, Estimate]:
     return estimates(replace(evidence, level=level), measures, resamples=600)
+
+
+def same_teacher(evidence: Evidence) -> Finding | None:
+    """Seeds of one arm are about equally close to the teacher that taught them all."""
+    runs = evidence.seeds()
+    if len(runs) < 3 or evidence.sparse is not None:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        close = {name: CLOSENESS(run) for name, run in zip(evidence.students, runs, strict=True)}
+    order = sorted((name for name in close if np.isfinite(close[name])), key=lambda name: -close[name])
+    if len(order) < 3:
+        return None
+    best, low, high = close[order[0]], close[order[-1]], close[order[1]]
+    told = f"correlation of log-odds {best:.2f}, the others {low:.2f} to {high:.2f}"
+    if best - high > max(APART, 2 * (high - low)):
+        message = f"{printable(order[0], 40)} is far closer to this teacher than the other seeds are ({told})."
+        advice = "Were the others taught by this teacher, from the same labels? If each had its own, diagnose each pair alone."
+        return Finding("same teacher", "warning", message, (), advice)
+    return Finding("same teacher", "ok", f"The seeds are about equally close to the teacher: {low:.2f} to {best:.2f}.")
 
 
 def negative_transfer(evidence: Evidence) -> Finding | None:
