@@ -4,7 +4,7 @@
 
 Each measurement is a process of its own; numpy's reading and the diagnosis alternate, ``--repeat`` times. "gather" is
 the pass over the file, "whole" the diagnosis with all intervals, checks and charts. Peak memory is the process's
-largest resident set. The files (4 GB by default) go to ``--folder`` and are deleted.
+largest resident set (Linux: VmHWM). The files (4 GB by default) go to ``--folder`` and are deleted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+# Not ru_maxrss: across fork and exec that keeps the parent's peak, which has mapped whole files to write them.
+PEAK = "int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 READ = """
-import sys, time, json, resource, numpy as np
+import sys, time, json, numpy as np
 from pathlib import Path
 path = Path(sys.argv[1]); t = time.perf_counter(); c = time.process_time()
 if path.is_dir():
@@ -29,25 +31,27 @@ elif path.suffix == '.npz':
         arrays = [z[k] for k in z.files]
 else:
     arrays = [np.fromfile(path, np.uint8)]
-print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)))
+print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=PEAK)))
 """
 DIAGNOSE = """
-import sys, time, json, resource
+import sys, time, json
 from disobey.diagnosis.pairs import read_pair
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.diagnose import report
 t = time.perf_counter(); c = time.process_time()
 found = gather(read_pair(sys.argv[1]))
 wall, cpu = time.perf_counter() - t, time.process_time() - c
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = PEAK
 report(found)
 print(json.dumps(dict(wall=wall, cpu=cpu, gather_peak=peak, whole_wall=time.perf_counter() - t,
-                      whole_cpu=time.process_time() - c, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)))
+                      whole_cpu=time.process_time() - c, peak=PEAK)))
 """
 
 
 def timed(code: str, path: Path) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("PEAK", PEAK), str(path)], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disobey.diagnosis.checks import alignment, numbers
+from disobey.diagnosis.checks import alignment, confidence, numbers, outcome
 from disobey.diagnosis.diagnose import CHECKS, judged
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.pairs import pair_from
@@ -97,3 +97,40 @@ def test_findings_do_not_depend_on_the_order_of_classes():
     other = {n: a[:, order] if a.ndim == 2 else place[a] for n, a in arrays.items()}
     first, second = (judged(gather(pair_from(a))) for a in (arrays, other))
     assert [(f.name, f.status) for f in first] == [(f.name, f.status) for f in second]
+
+
+def _noisy(seed, n=1500, noise=0.5):
+    """Teacher, student and twin that learned labels of which half are wrong: flat, and rightly so."""
+    rng = np.random.default_rng(seed)
+    z = 4 * rng.normal(size=(n, 10))
+    labels = z.argmax(axis=1)
+
+    def model(scale):
+        p = np.exp(z + scale * rng.normal(size=z.shape))
+        return np.log((1 - noise) * p / p.sum(axis=1, keepdims=True) + noise / 10)
+
+    teacher = model(0.5)
+    student = teacher + 0.1 * rng.normal(size=z.shape)
+    return {"teacher": teacher, "student": student, "twin": model(0.5), "labels": labels}
+
+
+def test_noisy_training_labels_are_no_temperature():
+    """The twin is as flat as the teacher, which it never saw."""
+    arrays = _noisy(0)
+    by_name = {
+        f.name: f for f in judged(gather(pair_from(arrays)), [numbers.stated_values, confidence.plausible_teacher])
+    }
+    assert [f.status for f in by_name.values()] == ["note", "note"]
+    assert "smoothed training labels" in by_name["stated values"].message
+    sharp = arrays | {"twin": arrays["twin"] + 5 * np.eye(10)[arrays["labels"]]}
+    assert "plausible teacher" in _warned(sharp, [confidence.plausible_teacher])
+
+
+def test_seeds_of_another_teacher_are_found():
+    rng = np.random.default_rng(0)
+    z = 2 * rng.normal(size=(800, 5))
+    own, other = (z + rng.normal(size=z.shape) for _ in range(2))
+    taught = {f"student/seed{i}": own + 0.3 * rng.normal(size=z.shape) for i in range(4)}
+    assert not _warned({"teacher": own, **taught}, [outcome.same_teacher])
+    mixed = taught | {f"student/seed{i}": other + 0.3 * rng.normal(size=z.shape) for i in (1, 2, 3)}
+    assert "student/seed0" in _warned({"teacher": own, **mixed}, [outcome.same_teacher])["same teacher"].message

@@ -60,7 +60,11 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
     )
     if teacher is not None and teacher.value * gap.value > 0 and abs(teacher.value) > abs(gap.value) / 2:
         message += f" So is its teacher ({teacher.value:+.3f})"
-        message += ", as after noisy or smoothed training labels." if side == "under" else ": it may be inherited."
+        message += (
+            ", as after noisy or smoothed training labels, or short training."
+            if side == "under"
+            else ": it may be inherited."
+        )
         evidence_of = (*evidence_of, teacher)
     status = "warning" if extent > MISCALIBRATED else "note"
     return Finding("calibrated student", status, message, evidence_of, advice)

@@ -44,10 +44,10 @@ def stated_values(evidence: Evidence) -> Finding | None:
 
 
 def _tempered(evidence: Evidence) -> Finding | None:
-    """A model that is right far more often than it says: its logits were divided, or its training labels were noisy.
+    """A model that is right far more often than it says: its logits were divided, or its training labels were noisy, or it is underfit.
 
-    Both look alike from outside. A twin that is as flat was made so by the training data, and only from about T = 2.5
-    on is division the likelier cause (20 % wrong training labels out of ten classes look like T = 2.2).
+    All look alike from outside. A twin that is as flat was made so by its training, and only from about T = 3.3 on is
+    division the likelier cause (20 % wrong labels of ten classes look like T = 2.2, a short training like 2.4).
     """
     fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
     if not fitted.known or fitted.high >= 0.55:
@@ -56,9 +56,9 @@ def _tempered(evidence: Evidence) -> Finding | None:
         f"The teacher's probabilities are far too flat for how often it is right: dividing its logits by "
         f"{fitted.value:.2f} fits the labels best"
     )
-    if fitted.high >= 0.4 or _twin_as_flat(evidence, fitted.value):
-        message = f"{flat}. Wrong or smoothed training labels do that, and so does a temperature of about {1 / fitted.value:.1f}."
-        advice = "Nothing to mend where the training labels were noisy; else save the logits without the temperature."
+    if fitted.high >= 0.3 or _twin_as_flat(evidence, fitted.value):
+        message = f"{flat}. Wrong or smoothed training labels or short training do that, and so does a temperature of about {1 / fitted.value:.1f}."
+        advice = "Nothing to mend where training explains it; else save the logits without the temperature."
         return Finding("stated values", "note", message, (fitted,), advice)
     message = f"{flat}, as if they had been divided by about {1 / fitted.value:.1f} before saving."
     advice = "Save the logits without the temperature; temperature belongs in the loss."

@@ -63,7 +63,10 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     )
     if away:
         message = "The student is *further* from this teacher than a twin that never saw it."
-        advice = "Is this the teacher (checkpoint, seed) that taught it? " + advice
+        advice = (
+            "Is this the teacher (checkpoint, seed) that taught it, and was training as long as the soft targets need? "
+            + advice
+        )
     return Finding("distillation visible", "warning", message, tuple(found), advice)
 
 
