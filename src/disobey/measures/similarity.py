@@ -7,6 +7,8 @@ Fyshe 2024, arXiv 2405.01012). Never an (N, N) matrix: everything is in sums ove
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -27,7 +29,7 @@ def cka(x: ArrayLike, y: ArrayLike) -> float:
     1.0
     """
     x, y = _prepared(x, y)
-    return _ratio(*(_hsic(a, b) for a, b in ((x, y), (x, x), (y, y))))
+    return float(_ratio(*(_hsic(a, b) for a, b in ((x, y), (x, x), (y, y)))))
 
 
 def cka_interval(
@@ -68,13 +70,19 @@ def _prepared(x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
         side = side - side.mean(axis=0)
         scale = np.abs(side).max(initial=0.0)
         side = side / scale if scale > 0 else side
-        out.append(np.linalg.qr(side.T, mode="r").T if side.shape[1] > len(side) else side)
+        out.append(_triangle(side) if side.shape[1] > len(side) else side)
     if len(out[0]) != len(out[1]) or len(out[0]) < FEWEST:
         raise ValueError(
             f"features: expected {FEWEST} or more matching rows, came {len(out[0])} and {len(out[1])} · "
             "save both from the same loop"
         )
     return out[0], out[1]
+
+
+def _triangle(side: NDArray) -> NDArray:
+    """(N, N) with the inner products of (N, D)."""
+    triangle: Any = np.linalg.qr(side.T, mode="r")  # an array in this mode, which its type does not say
+    return triangle.T
 
 
 def _sums(x: NDArray, y: NDArray) -> tuple[NDArray, ...]:

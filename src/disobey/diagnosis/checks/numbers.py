@@ -46,7 +46,7 @@ def stated_values(evidence: Evidence) -> Finding | None:
 def _tempered(evidence: Evidence) -> Finding | None:
     """A model that is right far more often than it says: its logits were divided, or its training labels were noisy, or it is underfit.
 
-    All look alike from outside. A twin that is as flat was made so by its training, and only from about T = 3.3 on is
+    All look alike from outside. A twin that is as flat was made so by its training, and only from about T = 2.8 on is
     division the likelier cause (20 % wrong labels of ten classes look like T = 2.2, a short training like 2.4).
     """
     fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
@@ -56,7 +56,7 @@ def _tempered(evidence: Evidence) -> Finding | None:
         f"The teacher's probabilities are far too flat for how often it is right: dividing its logits by "
         f"{fitted.value:.2f} fits the labels best"
     )
-    if fitted.high >= 0.3 or _twin_as_flat(evidence, fitted.value):
+    if fitted.high >= 0.36 or _twin_as_flat(evidence, fitted.value):
         message = f"{flat}. Wrong or smoothed training labels or short training do that, and so does a temperature of about {1 / fitted.value:.1f}."
         advice = "Nothing to mend where training explains it; else save the logits without the temperature."
         return Finding("stated values", "note", message, (fitted,), advice)
