@@ -31,12 +31,28 @@ def test_help_imports_next_to_nothing():
     assert "disobey COMMAND" in run.stdout
 
 
-def test_list_and_study_help_need_no_torch():
-    code = "import sys; from disobey.cli.main import main; main(['list']); print('torch' in sys.modules)"
+def test_the_help_of_a_study_needs_no_torch():
+    code = (
+        "import sys; from disobey.cli.main import main\n"
+        "try: main(['run', 'deviation', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
-    for word in ("deviation", "loss-switching", "mnist-5k", "languages", "cnn"):
-        assert word in run.stdout
+    assert "--temperatures" in run.stdout
+
+
+def test_the_list_names_what_there_is(capsys):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    for word in ("deviation", "loss-switching", "mnist-5k", "languages", "cnn", "hub:NAME", "hf:NAME"):
+        assert word in listed
+
+
+def test_every_study_is_listed_under_its_own_name():
+    from disobey.studies import STUDIES
+
+    assert all(study.name == name for name, study in STUDIES.items())
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def test_smoke_runs_end_to_end_and_is_deterministic(name, tmp_path):
     assert not outcome.failed, [f.message for f in outcome.failed.values()]
     result = study.analyze(outcome.records)
     assert result.smoke
-    assert Result.from_json(result.to_json()) == result
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()  # unknown numbers are equal to nothing
     assert study.analyze(outcome.records).to_json() == result.to_json()
     assert result.of(Claim)
     assert result.of(Table)

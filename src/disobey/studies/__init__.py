@@ -1,25 +1,36 @@
 """One question a file: `plan()` says which runs, `analyze(records)` what they say."""
 
-from disobey.studies.denoising import Denoising
-from disobey.studies.deviation import Deviation
-from disobey.studies.eigenspace import Eigenspace
-from disobey.studies.loss_switching import LossSwitching
-from disobey.studies.sequence_distillation import SequenceDistillation
-from disobey.studies.sequence_tasks import SequenceTasks
-from disobey.studies.state_tracking import StateTracking
-from disobey.studies.study import Study
-from disobey.studies.teacher_free import TeacherFree
+from __future__ import annotations
 
-STUDIES: dict[str, type[Study]] = {
-    study.name: study
-    for study in (
-        Deviation,
-        LossSwitching,
-        Eigenspace,
-        Denoising,
-        TeacherFree,
-        StateTracking,
-        SequenceTasks,
-        SequenceDistillation,
-    )
-}
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from disobey.studies.study import Study
+
+
+class _Studies(Mapping[str, type[Study]]):
+    """Studies by name, imported one by one: some bring torch, and help about the others does without."""
+
+    homes: Mapping[str, tuple[str, str]] = {
+        "deviation": ("deviation", "Deviation"),
+        "loss-switching": ("loss_switching", "LossSwitching"),
+        "eigenspace": ("eigenspace", "Eigenspace"),
+        "denoising": ("denoising", "Denoising"),
+        "teacher-free": ("teacher_free", "TeacherFree"),
+        "state-tracking": ("state_tracking", "StateTracking"),
+        "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
+        "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
+    }
+
+    def __getitem__(self, name: str) -> type[Study]:
+        module, kind = self.homes[name]
+        return getattr(import_module(f"disobey.studies.{module}"), kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.homes)
+
+    def __len__(self) -> int:
+        return len(self.homes)
+
+
+STUDIES: Mapping[str, type[Study]] = _Studies()
