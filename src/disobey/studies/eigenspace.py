@@ -94,6 +94,11 @@ class Eigenspace:
     def optim(self) -> OptimSpec:
         return replace(self.setup.optim, momentum=self.momentum)
 
+    def optim_at(self, temperature: float) -> OptimSpec:
+        """The rate divided by the temperature: gradients τ (q − p) then start equally long, and deep linear twins, whose
+        logits have to grow τ times as large, do not diverge."""
+        return replace(self.optim, lr=self.optim.lr / temperature)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Every network, linear ones of rising depth first."""
@@ -122,12 +127,18 @@ class Eigenspace:
     def student(self, net: Net) -> Recipe:
         base, targets = self.teacher(net), distill(net.temperature)
         name = f"student {net.model} τ={net.temperature:g}"
-        return replace(base, targets=targets, teacher=base, teaching=Teaching(net.age), replica=1, name=name)
+        optim = self.optim_at(net.temperature)
+        return replace(
+            base, optim=optim, targets=targets, teacher=base, teaching=Teaching(net.age), replica=1, name=name
+        )
 
     def twin(self, net: Net) -> Recipe:
         """Labels at the student's temperature: the same scale of logits, the same initialization and batches."""
         targets = Schedule((Phase((Term(temperature=net.temperature),)),))
-        return replace(self.teacher(net), targets=targets, replica=1, name=f"twin {net.model} τ={net.temperature:g}")
+        optim = self.optim_at(net.temperature)
+        return replace(
+            self.teacher(net), optim=optim, targets=targets, replica=1, name=f"twin {net.model} τ={net.temperature:g}"
+        )
 
     def plan(self) -> list[Run]:
         recipes = dict.fromkeys(
@@ -386,7 +397,7 @@ class Eigenspace:
             "Methods",
             f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
             f"{self.setup.train or 'all'} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
-            f"(rate {optim.lr:g}, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
+            f"(rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
             "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
             "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "
             "layer on random features start at zero, as the theory does. Weights are read from checkpoints at steps "
