@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from disobey.measures.intervals import mean_over_runs
 from disobey.records.results import Claim, Estimate, Verdict
@@ -93,5 +93,5 @@ def rank_association(xs: Sequence[NDArray], ys: Sequence[NDArray], name: str) ->
     by_seed = []
     for x, y in zip(np.transpose(xs), np.transpose(ys), strict=True):
         constant = np.ptp(x) == 0 or np.ptp(y) == 0
-        by_seed.append(0.0 if constant else float(spearmanr(x, y)[0]))
+        by_seed.append(0.0 if constant else float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
     return mean_over_runs(by_seed, name)
