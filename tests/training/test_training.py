@@ -176,6 +176,14 @@ def test_cached_views_equal_the_online_teacher(store, records, monkeypatch, step
     np.testing.assert_allclose(cached.log_probs("test"), online.log_probs("test"), atol=2e-4)
 
 
+def test_a_run_that_stops_early_leaves_no_short_table_to_the_whole_one(store):
+    optim = OptimSpec(lr=0.01, steps=20, batch=32)
+    whole = replace(STUDENT, data=IMAGES, optim=optim, targets=distill(5.0), replica=7)
+    early = replace(whole, optim=replace(optim, stop=10))
+    assert not run_all([Run(early)], store, workers=0).failed
+    assert not run_all([Run(whole)], store, workers=0).failed
+
+
 def _with_teachers(store, recipe):
     """A second store that has the teacher but not the student."""
     import shutil

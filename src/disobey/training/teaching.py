@@ -24,7 +24,7 @@ from disobey.records.files import atomic
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
 from disobey.targets import teachers
-from disobey.training.batches import Order
+from disobey.training.batches import Order, steps_of
 from disobey.training.predict import CHUNK
 from disobey.training.recipe import Run, encode
 from disobey.training.seeds import torch_stream
@@ -116,7 +116,7 @@ def _name(run: Run, form: str) -> str:
     parts: list[object] = [form, [t.id for t in run.teachers()], recipe.teaching.step, bool(recipe.teaching.folds)]
     parts += [encode(replace(recipe.data, noise=0.0, noise_kind="symmetric")), run.seed]
     if form == "replay":
-        parts += [recipe.replica, recipe.optim.steps, recipe.optim.batch]
+        parts += [recipe.replica, steps_of(run), recipe.optim.batch]  # a run that stops early replays fewer batches
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
