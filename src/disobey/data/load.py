@@ -144,6 +144,7 @@ def _is_path(name: str) -> bool:
     place = Path(name.partition("#")[0])
     return (
         name not in DATASETS
+        and name.partition("#")[0] not in SYNTHETIC
         and not name.startswith(("hub:", "synthetic:"))
         and (len(place.parts) > 1 or bool(place.suffix) or place.expanduser().exists())
     )

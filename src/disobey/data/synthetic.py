@@ -2,7 +2,7 @@
 
 ``synthetic:spectrum``, ``synthetic:similarity`` and ``synthetic:overlap``, with the parameters of the functions below
 behind ``#``: ``synthetic:overlap#classes=5,distance=2``. The data's own ``seed`` is one of them, so that the truth stays
-put while the seeds of runs vary.
+put while the seeds of runs vary. ``modular-addition#p=97`` is read the same way; it needs no seed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Dataset
+from .modular import modular_addition
 from .subsets import base_splits, stream
 
 
@@ -116,6 +117,7 @@ SYNTHETIC: dict[str, Callable[..., Dataset]] = {
     "synthetic:spectrum": spectrum,
     "synthetic:similarity": similarity,
     "synthetic:overlap": overlap,
+    "modular-addition": modular_addition,
 }
 
 
@@ -135,7 +137,8 @@ def from_name(name: str) -> Dataset:
             chosen[key] = known[key](value)
         except (KeyError, ValueError):
             usual = ", ".join(f"{key}={kind.__name__}" for key, kind in known.items())
-            raise ValueError(f"{name}: expected parameters out of {usual}; came {item!r}; try {place}#seed=1") from None
+            hint = f"{place}#{'p=31' if 'p' in known else 'seed=1'}"
+            raise ValueError(f"{name}: expected parameters out of {usual}; came {item!r}; try {hint}") from None
     examples, classes = chosen.get("examples", 5000), chosen.get("classes", 10)
     if not (classes >= 2 and 10 * classes <= examples <= 10_000_000 and 1 <= chosen.get("features", 16) <= 100_000):
         raise ValueError(f"{name}: expected 2 classes or more and 10 examples of each; came {classes} and {examples}")

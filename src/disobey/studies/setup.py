@@ -19,7 +19,7 @@ from disobey.models.build import resolve as resolve_model
 from disobey.records.runs import RunRecord
 from disobey.targets.schedule import Schedule, labels
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
-from disobey.training.recipes import DEFAULTS, Defaults, budget, model_spec, spec_text
+from disobey.training.recipes import Defaults, budget, defaults_of, model_spec, spec_text
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Setup:
 
     @cached_property
     def defaults(self) -> Defaults:
-        return DEFAULTS[self.dataset.kind]
+        return defaults_of(self.data, self.dataset.kind)
 
     @cached_property
     def optim(self) -> OptimSpec:
