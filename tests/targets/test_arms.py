@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from disobey.targets.arms import ARMS
-from disobey.targets.controls import CONTROLS, controlled
+from disobey.targets.controls import CONTROLS, OF_ALL, controlled
 from disobey.targets.losses import LOSSES, label_loss, loss_at
 
 
@@ -10,7 +10,10 @@ def test_every_arm_of_the_table_is_there():
     numbers = {int(name[1:].rstrip("abc")) for name in ARMS}
     assert numbers == set(range(19))
     used = {arm.control for arm in ARMS.values() if arm.control}
-    assert used | {"teacher", "labels", "smoothed"} == set(CONTROLS)  # the three that schedules say in other words
+    assert used | {"teacher", "labels", "smoothed"} == {
+        *CONTROLS,
+        OF_ALL,
+    }  # the three that schedules say in other words
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -27,7 +30,13 @@ def test_every_arm_trains(name):
         loss = label_loss(term.loss, term.temperature, term.smoothing)(student, labels)
     else:
         target, weights = controlled(
-            term.control or "teacher", teacher, labels, generator, temperature=term.temperature, amount=term.amount
+            term.control or "teacher",
+            teacher,
+            labels,
+            generator,
+            temperature=term.temperature,
+            amount=term.amount,
+            pool=(teacher, labels),
         )
         loss = loss_at(term.loss, term.temperature)(student, target) * (1 if weights is None else weights)
     loss.mean().backward()

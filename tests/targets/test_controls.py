@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import brentq
 
 from disobey.targets import controls
-from disobey.targets.controls import CONTROLS, Target, controlled
+from disobey.targets.controls import CONTROLS, OF_ALL, Target, controlled
 from disobey.targets.losses import kl, soft_targets
 
 N, C = 120, 6
@@ -345,3 +345,18 @@ def test_unusable_input_is_refused(teacher):
         controlled("shuffled", log_probs, labels, seeded())
     with pytest.raises(ValueError, match=r"labels \(N,\), came"):
         controlled("argmax", log_probs, labels[:5], seeded())
+
+
+def test_class_means_of_all_come_from_the_pool():
+    generator = torch.Generator().manual_seed(0)
+    everything, labels = torch.randn(40, 3, generator=generator), torch.arange(40) % 3
+    few = torch.tensor([0, 1, 2, 5])
+    logits, weights = controlled(
+        OF_ALL, everything[few], labels[few], generator, temperature=2.0, pool=(everything, labels)
+    )
+    assert weights is None
+    softened = torch.softmax(everything.double() / 2, -1)
+    for row, label in zip(torch.softmax(logits.double() / 2, -1), labels[few], strict=True):
+        torch.testing.assert_close(row, softened[labels == label].mean(0), atol=1e-6, rtol=1e-6)
+    with pytest.raises(ValueError, match="pool"):
+        controlled(OF_ALL, everything[few], labels[few], generator)

@@ -122,8 +122,8 @@ ARMS: dict[str, Arm] = {
         _KEPT,
         "",
         "not below",
-        control="class_mean",
-        needs="control the table of all N examples, then take the student's rows",
+        control="class_mean_of_all",
+        needs="the teacher's answers about all its examples",
     ),
     "A11": Arm(
         "answers shuffled within the class",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+OF_ALL = "class_mean_of_all"
 VIRTUAL_RIGHT, VIRTUAL_TEMPERATURE = 0.99, 20.0  # Yuan et al. (2020), Tf-KD_reg
 
 
@@ -297,25 +298,34 @@ def controlled(
     *,
     temperature: float = 1.0,
     amount: float = 0.0,
+    pool: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """A whole table of teacher logits or log-probabilities (N, C) after one control, ready for the losses at T.
 
     Softens at ``temperature``, applies the control, and gives back logits (N, C) whose softening **at the same
     temperature** is the controlled target, with the examples' weights (N,) or None. amount: epsilon for ``smoothed``,
-    k for ``top_k``, the margin for ``margin`` (0: the teacher's mean), the softening of ``virtual_teacher`` (0: 20).
+    k for ``top_k``, the margin for ``margin`` (0: the teacher's mean), the softening of ``virtual_teacher`` (0: 20). pool:
+    for ``class_mean_of_all`` the teacher's answers (M, C) and the labels (M,) of all its examples.
 
     >>> logits, _ = controlled("confidence_only", torch.tensor([[4.0, 2.0, 0.0]]), torch.tensor([0]),
     ...                        torch.Generator(), temperature=2.0)
     >>> torch.softmax(logits / 2.0, -1)
     tensor([[0.6652, 0.1674, 0.1674]])
     """
-    if name not in CONTROLS:
-        raise ValueError(f"expected a control out of {', '.join(CONTROLS)}; came {name!r}")
+    if name not in CONTROLS and name != OF_ALL:
+        raise ValueError(f"expected a control out of {', '.join((*CONTROLS, OF_ALL))}; came {name!r}")
     if teacher.ndim != 2 or labels.shape != teacher.shape[:1]:
         raise ValueError(
             f"expected teacher answers (N, C) and labels (N,), came {tuple(teacher.shape)} and {tuple(labels.shape)}"
         )
-    target = CONTROLS[name](torch.log_softmax(teacher.double() / temperature, -1), labels, generator, amount)
+    softened = torch.log_softmax(teacher.double() / temperature, -1)
+    if name == OF_ALL:
+        if pool is None:
+            raise ValueError(f"expected pool=(answers, labels) of all the teacher's examples for {OF_ALL!r}; came none")
+        answers = torch.log_softmax(pool[0].double() / temperature, -1)
+        target = Target(class_mean(softened, labels, (answers, pool[1])))
+    else:
+        target = CONTROLS[name](softened, labels, generator, amount)
     log_probs = target.log_probs.double()
     logits = temperature * (log_probs - log_probs.max(-1, keepdim=True).values)  # small numbers survive float32 best
     dtype = torch.promote_types(teacher.dtype, torch.float32)

@@ -86,17 +86,20 @@ class Schedule:
         )
 
     @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of all phases, in order."""
+        return tuple(term for phase in self.phases for term in phase.terms)
+
+    @property
     def listens(self) -> bool:
         """Whether any term asks the teacher, for its answers or for its confusion."""
-        terms = [term for phase in self.phases for term in phase.terms]
-        return any(term.source == "teacher" or term.control == "spare_teacher" for term in terms)
+        return any(term.source == "teacher" or term.control == "spare_teacher" for term in self.terms)
 
     @property
     def moves(self) -> bool:
         """Whether any weight or temperature changes within a phase or a window."""
-        terms = [term for phase in self.phases for term in phase.terms]
         fades = any(phase.over > 0 for phase in self.phases)
-        return fades or any(t.weight_to is not None or t.temperature_to is not None for t in terms)
+        return fades or any(t.weight_to is not None or t.temperature_to is not None for t in self.terms)
 
 
 def _passed(phase: Phase, progress: float) -> float:

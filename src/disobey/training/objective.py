@@ -34,7 +34,8 @@ class Objective:
     given: (N,) training labels. table: the teacher's answers by row, about the examples ``about`` (M,) (its rows, where
     not given); ``ask``: the teacher itself, where there is no table. steps: of the whole schedule, whose progress is
     step / steps. own: the student's logits (N, C) on its training examples at this moment, for terms that spare
-    what it confuses: asked once, when such a term is first met. seed: of what controls of the teacher draw.
+    what it confuses: asked once, when such a term is first met. seed: of what controls of the teacher draw. pool: the
+    teacher's answers (M, C) and labels (M,) beyond the student's examples, for the control that means over them.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Objective:
         about: Tensor | None = None,
         own: Callable[[], Tensor] | None = None,
         seed: int = 0,
+        pool: tuple[Tensor, Tensor] | None = None,
     ):
         for term in (term for phase in schedule.phases for term in phase.terms):
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
@@ -56,7 +58,7 @@ class Objective:
                     "and answers that repeat (no mixup)"
                 )
         self.schedule, self.steps, self.given, self.table, self.ask = schedule, steps, given, table, ask
-        self.about, self.own, self.seed = about, own, seed
+        self.about, self.own, self.seed, self.pool = about, own, seed, pool
         self._soft: dict[tuple, SoftTargets] = {}
         self._controlled: dict[tuple, tuple[Tensor, Tensor | None]] = {}
         self._strengths: dict[tuple, Tensor] = {}
@@ -175,6 +177,7 @@ class Objective:
                 generator,
                 temperature=term.temperature,
                 amount=term.amount,
+                pool=self.pool,
             )
             device = self.given.device
             self._controlled[key] = answers.to(device), None if weights is None else weights.to(device)

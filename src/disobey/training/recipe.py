@@ -45,6 +45,8 @@ class Teaching:
     folds: K > 1 trains K teachers, each without one part of the data, and asks the one that did not see an example.
     permute: ``rows`` gives every example another example's target, ``classes`` renames the classes (controls).
     seed: one fixed teacher for all of the students' seeds; None: the teacher of the same seed.
+    views: ``same`` asks about the view that the student sees, ``fixed`` about the example without augmentation.
+    head: ``random`` draws the teacher's last linear layer anew (a control: trained features, nothing said about classes).
     """
 
     step: int | None = None
@@ -52,6 +54,8 @@ class Teaching:
     folds: int = 0
     permute: Literal["none", "rows", "classes"] = "none"
     seed: int | None = None
+    views: Literal["same", "fixed"] = "same"
+    head: Literal["trained", "random"] = "trained"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Recipe:
             )
         if self.teaching.members > 1 and self.teaching.folds:
             raise ValueError("expected an ensemble (members) or cross-fitting (folds), came both")
+        if self.teaching.views == "fixed" and self.data.augment == "mixup":
+            raise ValueError("expected augment 'crop' or 'crop-flip' for fixed targets; mixed examples have none")
         if self.teacher is not None and self.teaching.step is not None:
             kept = self.teacher.keep
             if self.teaching.step not in kept:

@@ -1,7 +1,7 @@
 """A teacher's answers as a table that training reads by row: computed once, kept in the store, exact.
 
 Three forms, decided by the recipe alone so that everybody who asks computes the same bits:
-    plain    (N, C), where inputs are not augmented;
+    plain    (N, C), where inputs are not augmented, or the teacher is asked about the plain ones;
     views    (N * V, C), every example in each of its V views, where training is long enough to meet most of them;
     replay   (steps * B, C), the views of this seed's batches in their order: the arms of a study share them.
 Where a table would not fit in memory (or inputs are mixed, so that none repeats) the teacher answers step by step.
@@ -64,7 +64,7 @@ def form_of(run: Run, n: int, n_views: int, classes: int) -> str:
     steps, batch = run.recipe.optim.steps, run.recipe.optim.batch
     if run.recipe.data.augment == "mixup":
         return "online"
-    if n_views == 1:
+    if n_views == 1 or run.recipe.teaching.views == "fixed":
         form, rows = "plain", n
     elif steps * batch >= n * n_views:
         form, rows = "views", n * n_views
@@ -114,6 +114,7 @@ def _name(run: Run, form: str) -> str:
     """Names everything that a table depends on: the teachers, the student's data, the order where it is replayed."""
     recipe = run.recipe
     parts: list[object] = [form, [t.id for t in run.teachers()], recipe.teaching.step, bool(recipe.teaching.folds)]
+    parts += [] if recipe.teaching.head == "trained" else [recipe.teaching.head]
     parts += [encode(replace(recipe.data, noise=0.0, noise_kind="symmetric")), run.seed]
     if form == "replay":
         parts += [recipe.replica, steps_of(run), recipe.optim.batch]  # a run that stops early replays fewer batches

@@ -19,6 +19,7 @@ from disobey.data.tensors import inputs_tensor
 from disobey.models.build import build
 from disobey.records.runs import SPLITS, RunRecord
 from disobey.records.store import Store
+from disobey.targets.controls import OF_ALL
 from disobey.training.batches import Order, order_of
 from disobey.training.loop import fit
 from disobey.training.objective import Objective
@@ -87,6 +88,15 @@ def trained(run: Run, record: RunRecord, dataset: Dataset, step: int | None = No
     return model.eval()
 
 
+def redraw_head(model: nn.Module, run: Run) -> None:
+    """Draws the last linear layer anew, in place: a stream of its own, the same for all students of this teacher."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError("expected a teacher with a linear layer to draw anew (teaching.head='random'); it has none")
+    with seeded(run.seed, "control", run.recipe.replica):
+        layers[-1].reset_parameters()
+
+
 def _train(run: Run, store: Store, folder: Path, observers: Sequence[Observer], device: torch.device) -> None:
     started, cpu = time.perf_counter(), time.process_time()
     dataset = load(run.recipe.data, run.seed)
@@ -118,9 +128,10 @@ def _objective(
 ) -> Objective:
     recipe = run.recipe
     table = ask = about = None
+    records: list[RunRecord] = []
     if recipe.targets.listens:
         assert recipe.teacher is not None
-        records, models = [], []
+        models = []
         for teacher in run.teachers():
             record = store.find(teacher.id, encode(teacher.recipe))
             if record is None:
@@ -129,17 +140,28 @@ def _objective(
                 )
             records.append(record)
             model = trained(teacher, record, dataset, recipe.teaching.step)
+            if recipe.teaching.head == "random":
+                redraw_head(model, teacher)
             models.append(on_device(model, dataset, device).eval().requires_grad_(False))
         ask = asker(run, models, records, dataset)
         table = table_for(run, ask, inputs, order, store, len(dataset.classes))
         about = None if table is None else table.examples(order, len(inputs)).to(device)
     given = _labels(dataset.train.given, device)
+    pool = pool_of(records) if any(t.control == OF_ALL for t in recipe.targets.terms) else None
 
     def own() -> Tensor:
         return logits(student, inputs_tensor(dataset, "train").to(device))
 
     seed = stream_seed(run.seed, "control")
-    return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own, seed=seed)
+    return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own, seed=seed, pool=pool)
+
+
+def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
+    """What one teacher says of all its training examples, and their labels as it was told: (M, C), (M,)."""
+    if len(records) != 1:
+        raise ValueError(f"expected one teacher for control {OF_ALL!r}, came {len(records)}")
+    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
+    return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
 
 
 def on_device(model: nn.Module, dataset: Dataset, device: torch.device) -> nn.Module:
