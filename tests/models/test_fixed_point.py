@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from disobey.models.fixed_point import FixedPointRNN, unit_rms
+from disobey.models.fixed_point import FixedPointRNN, shifted, unit_rms
 from disobey.models.fixed_point_mamba import FixedPointMamba
 from disobey.models.solvers import Exact, Iterate
 
@@ -67,6 +67,60 @@ def test_identity_vector_state(mixer, rank, dependent):
     layer.solver = CONVERGED
     torch.testing.assert_close(layer(x)[0], expected, rtol=0, atol=1e-10)
     assert bool(layer.last_solve.converged.all())
+
+
+def dense_outputs(layer, x):
+    """The slow twin of the matrix state: y solves (I - g P) y = r + g (I - P) u at each step, matrices written out."""
+    now, gate = layer._project(x)
+    eye, last = torch.eye(layer.d_inner, dtype=x.dtype), torch.zeros_like(now[1][:, 0])
+    matrix, outputs = x.new_zeros(len(x), layer.d_state, layer.d_inner), []
+    for t in range(x.shape[1]):
+        decay, drive, *features = (part[:, t] for part in now)
+        read = unit_rms(last) if layer.normalize_state else last
+        keys, readouts = layer.keys(features[0], read), layer.readouts(features[1], read)
+        complement = layer.mixer(features[2], read).dense()
+        kept = decay[:, None] * matrix
+        gain = (keys * readouts).sum(-1, keepdim=True) * (1 - decay)  # of x̃ in y
+        fixed = (readouts[..., None] * kept).sum(1) + gain * ((eye - complement) @ drive[..., None])[..., 0]
+        last = torch.linalg.solve(eye - gain[..., None] * complement, fixed)
+        target = ((eye - complement) @ drive[..., None] + complement @ last[..., None])[..., 0]
+        matrix = kept + keys[..., None] * ((1 - decay) * target)[:, None]
+        outputs.append(last)
+    outputs = torch.stack(outputs, 1)
+    return layer._finish(outputs, now[1], gate, shifted(outputs, torch.zeros_like(last))), matrix
+
+
+@pytest.mark.parametrize("dependent", [True, False])
+@pytest.mark.parametrize(("mixer", "rank"), MIXERS)
+def test_identity_matrix_state(mixer, rank, dependent):
+    layer, x = matrix_layer(mixer, rank, dependent=dependent), inputs()
+    expected, matrix = dense_outputs(layer, x)
+    for solver in (Exact(), CONVERGED):
+        layer.solver = solver
+        y, (last, _) = layer(x)
+        torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(last, matrix, rtol=0, atol=1e-10)
+    assert bool(layer.last_solve.converged.all())
+
+
+@pytest.mark.parametrize("solver", [Exact(), CONVERGED])
+@pytest.mark.parametrize(("mixer", "rank"), MIXERS)
+def test_a_mixer_fed_with_the_layers_own_states_changes_nothing(mixer, rank, solver):
+    layer, x = vector_layer(mixer, rank), inputs()
+    layer.solver = solver
+    y, states = layer.trace(x)
+    assert torch.equal(states[:, -1], layer(x)[1])
+    fed, again = layer.trace(x, reads=shifted(states, torch.zeros_like(states[:, 0])))
+    torch.testing.assert_close((fed, again), (y, states), rtol=0, atol=1e-10)
+    with torch.no_grad():
+        other, _ = layer.trace(x, reads=torch.randn(states.shape, dtype=states.dtype))
+    assert not torch.allclose(other, y, atol=1e-3)
+
+
+def test_reads_need_a_mixer_that_reads():
+    layer, x = vector_layer(dependent=False), inputs()
+    with pytest.raises(ValueError, match="reads the state"):
+        layer.trace(x, reads=torch.zeros(3, 7, 12, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dependent", [True, False])

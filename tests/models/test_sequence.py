@@ -11,9 +11,9 @@ from disobey.models.solvers import Iterate
 NAMES = sorted(LAYERS)
 
 
-def model(name, **options):
+def model(name, depth=2, **options):
     torch.manual_seed(0)
-    return sequence_model(name, tokens=6, classes=4, d_model=16, depth=2, **options).double()
+    return sequence_model(name, tokens=6, classes=4, d_model=16, depth=depth, **options).double()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,6 +48,26 @@ def test_state_dict_round_trip(name):
     other = sequence_model(name, tokens=6, classes=4, d_model=16, depth=2).double()
     other.load_state_dict(net.state_dict())
     assert torch.equal(net(tokens), other(tokens))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("name", ["fixed_point", "diagonal_signed", "lstm"])
+def test_traced_states_are_the_last_layers(name, depth):
+    net = model(name, depth=depth)
+    tokens = torch.randint(6, (2, 5), generator=torch.Generator().manual_seed(0))
+    logits, states = net.trace(tokens)
+    torch.testing.assert_close(logits, net(tokens))
+    last = net.extend(tokens)[1][-1]
+    last = last[0][0] if name == "lstm" else last
+    torch.testing.assert_close(states[:, -1], last)
+
+
+def test_states_are_traced_only_where_there_is_one_vector_a_position():
+    tokens = torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(ValueError, match="TransformerLayer"):
+        model("transformer").trace(tokens)
+    with pytest.raises(ValueError, match="and a mixer: FixedPointRNN; came LSTMLayer"):
+        model("lstm").trace(tokens, reads=torch.zeros(1, 3, 8))
 
 
 def test_an_iterating_layer_in_a_model():

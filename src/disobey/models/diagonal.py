@@ -36,9 +36,14 @@ class DiagonalRNN(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, d_model)`` and the last state ``(B, D)``."""
+        y, states = self.trace(x, state)
+        return y, states[:, -1]
+
+    def trace(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, T, d_model)`` and all states ``(B, T, D)``."""
         decay, inputs, gate = self._project(x)
         states = linear_recurrence(decay, inputs, state)
-        return self.to_output(states * gate), states[:, -1]
+        return self.to_output(states * gate), states
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position: ``(B, d_model)`` to ``(B, d_model)`` and the next state."""

@@ -99,20 +99,31 @@ class FixedPointRNN(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, d_model)`` and the last state ``(B, d_inner)``."""
+        y, states = self.trace(x, state)
+        return y, states[:, -1]
+
+    def trace(self, x: Tensor, state: Tensor | None = None, *, reads: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, T, d_model)`` and all states ``(B, T, d_inner)``.
+
+        `reads` ``(B, T, d_inner)`` is what the mixer reads at each position in place of h_{t-1} (a teacher's states, say):
+        the recurrence is then linear in its state. Raises `ValueError` where the mixer reads no state.
+        """
         decay, drive, gate, features = self._project(x)
         first = drive.new_zeros(len(x), self.d_inner) if state is None else state.to(drive.dtype)
         with torch.autocast(x.device.type, enabled=False):  # half precision would stall the residual
+            if reads is not None:
+                features = features + self._from_reads(reads.to(drive.dtype))
 
             def sweep(states: Tensor) -> Tensor:
-                mixed = self._complement(features, shifted(states, first))
-                target = drive + mixed.apply(states - drive)
+                previous = shifted(states, first) if reads is None else None
+                target = drive + self._complement(features, previous).apply(states - drive)
                 return linear_recurrence(decay, (1 - decay) * target, first)
 
             def walk() -> Tensor:
-                return self._walk(decay, drive, features, first)
+                return self._walk(decay, drive, features, first, fed=reads is not None)
 
             states, self.last_solve = solve(self.solver, sweep, walk, torch.zeros_like(drive))
-        return self.to_output(states * gate), states[:, -1]
+        return self.to_output(states * gate), states
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position: ``(B, d_model)`` to ``(B, d_model)`` and the next state, in O(D R) (cubic: Kronecker)."""
@@ -146,25 +157,35 @@ class FixedPointRNN(nn.Module):
             drive, decay, features = drive.float(), decay.float(), features.float()
         return torch.sigmoid(decay), drive, nn.functional.silu(gate), features
 
-    def _complement(self, features: Tensor, previous: Tensor) -> Complement:
-        return self.mixer(features, unit_rms(previous) if self.normalize_state else previous)
+    def _complement(self, features: Tensor, previous: Tensor | None) -> Complement:
+        """P from features and the state before, or from features that hold what was read already (None)."""
+        normalized = previous is not None and self.normalize_state
+        return self.mixer(features, unit_rms(previous) if normalized else previous)
 
-    def _advance(self, decay: Tensor, drive: Tensor, features: Tensor, state: Tensor) -> Tensor:
+    def _from_reads(self, reads: Tensor) -> Tensor:
+        if self.mixer.from_state is None:
+            raise ValueError("reads are for a mixer that reads the state, but state_dependent is False")
+        return self.mixer.from_state(unit_rms(reads) if self.normalize_state else reads)
+
+    def _advance(self, decay: Tensor, drive: Tensor, features: Tensor, state: Tensor, *, fed: bool = False) -> Tensor:
         # With w = h - u the step reads w = λ (h_{t-1} - u) + (1-λ) P w: one solve, P never applied.
-        return drive + self._complement(features, state).solve(1 - decay, decay * (state - drive))
+        mixed = self._complement(features, None if fed else state)
+        return drive + mixed.solve(1 - decay, decay * (state - drive))
 
-    def _walk(self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor) -> Tensor:
+    def _walk(self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor, *, fed: bool = False) -> Tensor:
         mixer = self.mixer
         if isinstance(mixer, HouseholderMixer) and mixer.rank == 1:
-            weight = None if mixer.from_state is None else mixer.from_state.weight
+            weight = None if mixer.from_state is None or fed else mixer.from_state.weight
             how = {"scale": mixer.scale, "normalize": self.normalize_state}
             return householder_walk(decay, drive, features, first, weight, **how)
-        return self._generic_walk(decay, drive, features, first)
+        return self._generic_walk(decay, drive, features, first, fed=fed)
 
-    def _generic_walk(self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor) -> Tensor:
+    def _generic_walk(
+        self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor, *, fed: bool = False
+    ) -> Tensor:
         state, states = first, []
         # unbind, never [:, t]: indexing would make the backward pass quadratic in T
         for now in zip(decay.unbind(1), drive.unbind(1), features.unbind(1), strict=True):
-            state = self._advance(*now, state)
+            state = self._advance(*now, state, fed=fed)
             states.append(state)
         return torch.stack(states, dim=1)

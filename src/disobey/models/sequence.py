@@ -46,6 +46,25 @@ class SequenceModel(nn.Module):
         """Logits ``(B, C)`` of one position ``(B,)``, and the states after it."""
         return self._run(tokens, states, lambda layer: layer.step)
 
+    def trace(self, tokens: Tensor, *, reads: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, T, C)`` and the last layer's states at every position, ``(B, T, D)``.
+
+        `reads` ``(B, T, D)`` is what that layer's mixer reads in place of its own previous state (`FixedPointRNN.trace`).
+        Raises `ValueError` for a last layer without one vector of state a position.
+        """
+        x = self.embedding(tokens)
+        for layer, norm in zip(self.layers[:-1], self.norms[:-1], strict=True):
+            x = x + layer(norm(x))[0]
+        last = self.layers[-1]
+        if not hasattr(last, "trace") or (reads is not None and not isinstance(last, FixedPointRNN)):
+            raise ValueError(
+                f"expected a last layer with one state vector a position{' and a mixer' * (reads is not None)}: "
+                f"FixedPointRNN{'' if reads is not None else ', DiagonalRNN or LSTMLayer'}; came {type(last).__name__}"
+            )
+        options = {} if reads is None else {"reads": reads}
+        y, states = last.trace(self.norms[-1](x), **options)
+        return self.head(self.norm(x + y)), states
+
     def _run(self, tokens: Tensor, states: list[Any] | None, call: Callable) -> tuple[Tensor, list[Any]]:
         x = self.embedding(tokens)
         after = []
@@ -68,6 +87,11 @@ class LSTMLayer(nn.Module):
         """``(B, T, d_model)`` to the same, and the last state."""
         y, state = self.lstm(x, state)
         return self.to_output(y), state
+
+    def trace(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, T, d_model)`` and the hidden states h ``(B, T, D)``."""
+        states, _ = self.lstm(x)
+        return self.to_output(states), states
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
         """One position ``(B, d_model)``."""
