@@ -8,7 +8,6 @@ import pytest
 from disobey.data.load import load
 from disobey.records.results import Claim, Result
 from disobey.records.store import Store
-from disobey.studies.hierarchies import CIFAR100, FASHION, groups_of
 from disobey.studies.teacher_free import Arm, TeacherFree
 from disobey.training.engine import run_all
 
@@ -61,13 +60,24 @@ def test_more_similar_classes_is_a_claim_of_its_own(smoke):
     assert study._similarity_claim(chosen, gained) == []
 
 
-def test_hierarchies():
-    assert sorted(np.bincount(CIFAR100)) == [5] * 20
-    assert len(FASHION) == 10
-    assert groups_of("hub:uoft-cs/cifar100#fine_label", tuple(map(str, range(100)))) == CIFAR100
-    assert groups_of("mnist-5k", tuple("0123456789")) == ()
+def test_hierarchies_reach_the_arms():
     split = load(replace(TeacherFree.smoke().under("split").spec), 0)
     assert TeacherFree.smoke().hierarchy("split") == tuple(int(name[:-1]) for name in split.classes)
+    assert TeacherFree().hierarchy("plain") == ()
+    given = TeacherFree(groups=(0, 0, 0, 0, 0, 1, 1, 1, 1, 1))
+    assert given.hierarchy("plain") == given.groups
+    assert "hierarchy" not in {arm.family for arm in given.arms("merged")}
+
+
+def test_plain_against_grouped_where_nothing_is_split(smoke):
+    study = replace(smoke[0], structures=("grouped", "plain"), groups=tuple(range(10)))
+    study = replace(study, setup=replace(study.setup, data="split:digits-8x8"))
+    values = {a: np.array([0.5, 0.6]) - 0.1 * (a.structure == "plain" and a.family == "own confusion")
+              * np.array([1.0, 1.1]) for s in study.structures for a in study.arms(s)}  # fmt: skip
+    chosen = {s: study._chosen(s, values) for s in study.structures}
+    (claim,) = study._similarity_claim(chosen, values)
+    assert claim.verdict == "refuted"
+    assert claim.evidence[0].name == "gain of sparing, plain − grouped classes"
 
 
 def test_bad_options_are_refused():

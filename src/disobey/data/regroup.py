@@ -1,7 +1,8 @@
-"""The same examples with other classes: ``merged:NAME`` joins similar classes in pairs, ``split:NAME`` cuts each in two.
+"""The same examples with other classes: ``merged:NAME`` joins similar classes in pairs, ``split:NAME`` cuts each in two,
+``grouped:NAME`` joins what a known hierarchy holds together (the 20 superclasses of CIFAR-100).
 
-Merging takes class similarity away, splitting puts it in, with the images as they are: a control for whatever is said to
-need similar classes. Both are functions of the training split alone and the same for every seed.
+Joining takes class similarity away, splitting puts it in, with the images as they are: a control for whatever is said to
+need similar classes. All are functions of the training split alone and the same for every seed.
 
 N examples, C classes, D numbers an example.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Dataset, Split
+from .hierarchies import hierarchy_of
 from .noise import mean_similarity
 
 
@@ -40,7 +42,17 @@ def split(base: Dataset) -> Dataset:
     return _relabelled(base, names, halves)
 
 
-REGROUPED: dict[str, Callable[[Dataset], Dataset]] = {"merged": merged, "split": split}
+def grouped(base: Dataset) -> Dataset:
+    """Classes of one group of a known hierarchy joined: see `hierarchies`."""
+    found = hierarchy_of(base.name, base.classes)
+    if found is None:
+        known = "fashion-mnist, CIFAR-100 with its 100 classes and split data"
+        raise ValueError(f"expected classes with a known hierarchy ({known}); came {base.name}; try merged:{base.name}")
+    groups = np.array(found.groups, dtype=np.int64)
+    return _relabelled(base, found.names, lambda split: groups[split.labels])
+
+
+REGROUPED: dict[str, Callable[[Dataset], Dataset]] = {"merged": merged, "split": split, "grouped": grouped}
 
 
 def similar_pairs(similarity: NDArray) -> NDArray:

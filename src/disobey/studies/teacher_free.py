@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.data.hierarchies import groups_of
 from disobey.measures.comparisons import ratio_over_runs
 from disobey.measures.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord
 from disobey.studies import pictures, rules
-from disobey.studies.hierarchies import groups_of
 from disobey.studies.setup import Setup, complete_seeds
 from disobey.targets.schedule import Schedule, distill, labels, smooth
 from disobey.targets.teacher_free import spare
@@ -27,7 +27,7 @@ from disobey.training.recipe import Recipe, Run
 
 SOURCE = "arXiv 2301.12923"
 OURS = "asked here"
-Structure = Literal["merged", "plain", "split"]
+Structure = Literal["grouped", "merged", "plain", "split"]
 Family = Literal["labels", "smoothing", "own confusion", "hierarchy", "teacher's confusion", "self-KD", "KD"]
 SPARING: tuple[Family, ...] = ("own confusion", "hierarchy", "teacher's confusion")
 
@@ -58,7 +58,7 @@ class TeacherFree:
         "fashion": {"setup": Setup(data="fashion-mnist", train=2000, steps=500, early=0.0)},
         "cifar100": {
             "setup": Setup(data="hub:uoft-cs/cifar100#fine_label", steps=20_000, augment="crop-flip", early=0.0),
-            "structures": ("plain",),
+            "structures": ("grouped", "plain"),
             "student": "resnet8",
         },
     }
@@ -67,7 +67,7 @@ class TeacherFree:
     student: str = "small"
     """model of every student: self, small, large, NAME or NAME:WIDTH"""
     structures: tuple[Structure, ...] = ("merged", "plain", "split")
-    """similar classes joined in pairs, classes as they are, every class cut in two"""
+    """classes joined by a known hierarchy, similar ones joined in pairs, as they are, every class cut in two"""
     smoothings: tuple[float, ...] = (0.05, 0.1, 0.2)
     """of labels; the best on validation is compared"""
     amounts: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -208,12 +208,14 @@ class TeacherFree:
         return ratio_over_runs(ours - plain, kd - plain, name=name)
 
     def _similarity_claim(self, chosen: Mapping, test: Mapping[Arm, NDArray]) -> list[Claim]:
-        if not {"merged", "split"} <= set(self.structures):
+        """F6: split against merged classes; where there are none, classes as they are against their groups."""
+        pairs: list[tuple[Structure, Structure]] = [("split", "merged"), ("plain", "grouped")]
+        pair = next((pair for pair in pairs if set(pair) <= set(self.structures)), None)
+        if pair is None:
             return []
-        gains = {
-            s: test[chosen[s]["own confusion"]] - test[chosen[s]["labels"]] for s in self.structures if s != "plain"
-        }
-        estimate = paired_difference(gains["split"], gains["merged"], "gain of sparing, split − merged classes")
+        fine, coarse = (test[chosen[s]["own confusion"]] - test[chosen[s]["labels"]] for s in pair)
+        words = f"gain of sparing, {' − '.join(pair)} classes"
+        estimate = paired_difference(fine, coarse, words)
         text = "Sparing pays more where classes are more similar."
         return [
             rules.above_zero("F6", text, estimate, SOURCE, f"{self.setup.data}, gains of own confusion over labels")
@@ -283,7 +285,7 @@ class TeacherFree:
         return Text(
             "Methods",
             f"Data: {self.setup.data}, {self.setup.train or 'all'} training examples a seed. Merged: the most similar classes "
-            "(nearest means of the training split) joined in pairs. Split: every class cut at the median of its first "
+            "(nearest means of the training split) joined in pairs. Grouped: joined by a known hierarchy. Split: every class cut at the median of its first "
             f"principal component. Students ({self.student}) share initialization and batches: {optim.steps:,} steps of "
             f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Sparing multiplies the label gradient of every "
             "other class by 1 − amount × strength and takes out the mean over classes. Strength: mean probability given to "
