@@ -137,3 +137,14 @@ def test_several_teachers_speak_as_their_mean_probability(tmp_path):
     teachers = [record(tmp_path / "a", range(4), a), record(tmp_path / "b", range(4), b)]
     p = pair(teachers, teachers[0])
     np.testing.assert_allclose(np.exp(p.teacher), (softmax(a, 1) + softmax(b, 1)) / 2, rtol=1e-5)
+
+
+def test_open_intervals_survive_being_written():
+    open_above = Estimate("factor", 3.0, 2.0, math.inf, 0.95, 5, "runs")
+    result = Result("demo", "?", (Claim("t", "s", "inconclusive", (open_above,), "r"),))
+    text = result.to_json()
+    assert Result.from_json(text).of(Claim)[0].evidence == (open_above,)
+    assert '"high": "inf"' in text
+    assert str(open_above) == "3 [2, inf] (95 % over 5 runs)"
+    assert open_above.bounded
+    assert not open_above.known

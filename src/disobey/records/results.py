@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_type_hints
 
@@ -23,7 +23,8 @@ class Estimate:
     """A number with its interval; never printed without its unit of resampling.
 
     ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over`` (examples or runs). Where no interval
-    can be given (one run, say) they are NaN, which JSON holds as null.
+    can be given (one run, say) they are NaN, which JSON holds as null. One that is open on a side (a size beyond the
+    largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
     >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
     0.912 [0.895, 0.929] (95 % over 1,000 examples)
@@ -41,10 +42,16 @@ class Estimate:
         return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
 
     def interval(self) -> str:
-        return f"[{self.low:.3g}, {self.high:.3g}]" if math.isfinite(self.low) else "[no interval]"
+        return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval, though perhaps an open one."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
 
     @property
     def known(self) -> bool:
+        """Whether there is an interval with two finite bounds."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
@@ -219,6 +226,8 @@ _KINDS = {
 
 
 def _encode(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        value = replace(value, **{name: _bound(getattr(value, name)) for name in ("value", "low", "high")})
     if type(value) in _KINDS.values():
         return {"type": type(value).__name__} | {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -232,6 +241,11 @@ def _encode(value: Any) -> Any:
     return value
 
 
+def _bound(value: float) -> Any:
+    """An infinite bound as text, which JSON has no number for."""
+    return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
+
+
 def _decode(value: Any, hint: Any = Any) -> Any:
     if isinstance(value, dict) and value.get("type") in _KINDS:
         kind = _KINDS[value["type"]]
@@ -242,6 +256,6 @@ def _decode(value: Any, hint: Any = Any) -> Any:
         return {key: _decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return tuple(_decode(item) for item in value)
-    if value is None and hint in (float, "float"):
-        return math.nan
+    if hint in (float, "float") and value in (None, "inf", "-inf"):
+        return math.nan if value is None else float(value)
     return value

@@ -63,7 +63,7 @@ def value_and_interval(estimate: Estimate) -> tuple[str, str]:
     ('0.912', '[0.895, 0.929]')
     """
     decimals = digits(estimate)
-    if not estimate.known:
+    if not estimate.bounded:
         return number(estimate.value), ""
     low, high = number(estimate.low, decimals), number(estimate.high, decimals)
     return number(estimate.value, decimals), f"[{low}, {high}]"
@@ -80,7 +80,7 @@ def basis(estimate: Estimate) -> str:
     n = f"{estimate.n:,}" if isinstance(estimate.n, int) else MISSING
     units = str(estimate.over)
     units = units.removesuffix("s") if estimate.n == 1 else units
-    if not estimate.known:
+    if not estimate.bounded:
         return f"no interval: {n} {units}"
     return f"{100 * estimate.level:g} % over {n} {units}"
 
