@@ -63,12 +63,11 @@ def test_paths_are_the_projected_movement(smoke):
 
 def test_a_twin_beside_itself_has_no_bias(smoke):
     study, records = smoke
-    net = study.nets()[0]
-    moved = study._paths([net], records, (0, 1))
-    twin = study.twin(net)
-    for seed in (0, 1):
-        moved[study.student(net), seed] = moved[twin, seed]
-    assert np.abs(study._end(net, moved, (0, 1))).max() == 0
+    moved = study.moved(records, (0, 1))
+    net = moved.judged()[0]
+    beside = replace(moved, students={key: moved.twins[replace(key[0], age=None), key[1]] for key in moved.students})
+    assert np.abs(moved.end(net)).max() > 0
+    assert np.abs(beside.biases(net)).max() == 0
 
 
 def test_the_theorem_stands_and_every_control_breaks():

@@ -23,6 +23,13 @@ def side(estimate: Estimate, border: float = 0.0) -> int:
     return int(estimate.low > border) - int(estimate.high < border)
 
 
+def tally(claims: Sequence[Claim], name: str) -> str:
+    """How the claims of one name came out: ``3 supported, 1 inconclusive``; empty where there is none."""
+    verdicts = [c.verdict for c in claims if c.name == name]
+    order: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive")
+    return ", ".join(f"{verdicts.count(v)} {v}" for v in order if v in verdicts)
+
+
 def above_zero(name: str, text: str, estimate: Estimate, source: str, setting: str = "") -> Claim:
     """Supported where the interval lies above 0, refuted where it lies below."""
     rule = "supported: the interval lies above 0; refuted: below 0; else inconclusive"
