@@ -56,7 +56,7 @@ def test_alignments_equal_plain_autograd(smoke, reading):
     x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
     new_x, new_y = _fresh(trio.student, dataset, study.fresh)
     teacher = torch.from_numpy(np.array(records[trio.teacher].log_probs("train")))
-    t = study.hot
+    t = max(study.temperatures)
     for moment in (*study.steps, None):
         model = trained(trio.student, records[trio.student], dataset, moment)
         truth = slow_gradient(model, new_x, lambda z: t * t * F.cross_entropy(z / t, new_y))
