@@ -10,14 +10,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.special import logit
 from scipy.stats import t as student_t
 
 Censored: TypeAlias = Literal["", "above", "below"]
 
 STEPS = 40  # points between two sizes; bounds are interpolated between points
-_NEAR = 1e-4  # accuracies nearer to 0 or 1 than this have no room on a logit axis
+_NEAR = 1e-6  # mean errors below this have no logarithm to speak of
 
 
 def table_on_log_size(sizes: ArrayLike, values: ArrayLike, *, seeds: int | None = None) -> tuple[NDArray, NDArray]:
@@ -50,21 +48,20 @@ def rising_knots(x: NDArray, table: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def refined(at: NDArray, knots: NDArray) -> tuple[NDArray, NDArray]:
-    """More points between the knots: places (G,) and seeds' values (S, G).
+    """More points between the knots of an accuracy curve: places (G,) and seeds' values (S, G).
 
-    Values between two knots are mixtures of the two, so the differences to them stay normal; where each mixture lies
-    on log n is read off the mean curve, a monotone cubic of log n through the logits.
+    Values between two knots are mixtures of the two, so differences to them stay normal. Where a mixture lies on
+    log n is read off the mean curve, whose *error* falls as a power of n from knot to knot: less biased than straight
+    lines through accuracies, and less noisy at the ends than a cubic.
     """
-    if len(at) == 1:
-        return at, knots
     mixture = np.arange(STEPS * (len(at) - 1) + 1) / STEPS
-    left = np.minimum(mixture.astype(int), len(at) - 2)
-    weight = mixture - left
-    values = knots[:, left] * (1 - weight) + knots[:, left + 1] * weight
-    stretched = [logit(np.clip(v, _NEAR, 1 - _NEAR)) for v in (knots.mean(axis=0), values.mean(axis=0))]
-    if (np.diff(stretched[0]) <= 0).any():  # two knots both nearer to 0 or 1 than _NEAR
+    left = np.minimum(mixture.astype(int), max(len(at) - 2, 0))
+    weight, right = mixture - left, np.minimum(left + 1, len(at) - 1)
+    values = knots[:, left] * (1 - weight) + knots[:, right] * weight
+    coarse, fine = (-np.log(np.maximum(1 - v.mean(axis=0), _NEAR)) for v in (knots, values))
+    if (np.diff(coarse) <= 0).any():  # two knots without errors
         return np.interp(mixture, np.arange(len(at)), at), values
-    return np.asarray(PchipInterpolator(stretched[0], at)(stretched[1])), values
+    return np.interp(fine, coarse, at), values
 
 
 def where_zero(x: NDArray, differences: NDArray, level: float) -> tuple[float, float, float, Censored]:
@@ -98,3 +95,14 @@ def _cross(x: NDArray, y: NDArray, i: int) -> float:
 def _between(x0: float, x1: float, y0: float, y1: float) -> float:
     """Where the straight line through two points of falling height is 0."""
     return float(x0 + (x1 - x0) * np.clip(y0 / (y0 - y1), 0.0, 1.0)) if y0 > y1 else float(x0)
+
+
+def linearized(x: NDArray, differences: NDArray, found: float, side: Censored) -> NDArray:
+    """Each seed's shift of the crossing, to first order: its own difference there over the mean's fall."""
+    if side or len(x) == 1:
+        return np.zeros(len(differences))
+    i = int(np.clip(np.searchsorted(x, found) - 1, 0, len(x) - 2))
+    weight = (found - x[i]) / (x[i + 1] - x[i])
+    there = differences[:, i] * (1 - weight) + differences[:, i + 1] * weight
+    mean = differences.mean(axis=0)
+    return there * (x[i + 1] - x[i]) / (mean[i] - mean[i + 1])

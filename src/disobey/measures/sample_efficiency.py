@@ -7,16 +7,17 @@ rejected. Five seeds are too few to resample: docs/measures.md has the coverage 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
+from scipy.stats import t as student_t
 
 from disobey.measures.comparisons import ratio_over_runs
-from disobey.measures.crossings import STEPS, Censored, refined, rising_knots, table_on_log_size, where_zero
+from disobey.measures.crossings import STEPS, Censored, linearized, refined, rising_knots, table_on_log_size, where_zero
 from disobey.measures.intervals import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
@@ -93,84 +94,140 @@ class EquivalenceCurve:
     """At each size: how many labelled examples would reach the student's accuracy, divided by those it used.
 
     factor: one `Estimate` a size. An open side is 0 or infinity: the interval leaves the grid there. censored:
-    "above" where the student is better than labels at every size (``value`` and ``low`` are then what the grid
-    allows at least: N/n), "below" where it is worse than labels at the smallest. per_seed: (S, K) log factors,
-    linearized around the fit; a column's mean is the log of its value. room: sizes that N is at least this many
-    times larger than: only they can show a large factor, so only they take part in `largest`.
+    "above" where the student is better than labels at every size (the value is then what the grid allows at least:
+    N/n), "below" where it is worse than labels at the smallest. largest: see `label_equivalence`; NaN without a size
+    with room. per_seed: (S, K) log factors, linearized around the fit; a column's mean is the log of its value.
     """
 
     sizes: NDArray
     factor: tuple[Estimate, ...]
     censored: tuple[Censored, ...]
+    largest: Estimate
     per_seed: NDArray
-    room: float
-
-    @property
-    def roomy(self) -> NDArray:
-        """Mask (K,) of the sizes that take part in `largest`."""
-        return self.sizes[-1] >= self.room * self.sizes
-
-    @property
-    def largest(self) -> Estimate:
-        """The largest factor over the sizes with room, without the luck of having been chosen.
-
-        Each seed is read at the size that the *other* seeds say is best; the largest of noisy values would be too
-        large. Open above (infinity) where a size with room is censored above.
-        """
-        name, level, seeds = "largest equivalence factor", self.factor[0].level, len(self.per_seed)
-        if not self.roomy.any():
-            return Estimate(name, np.nan, np.nan, np.nan, level, seeds, "runs")
-        logs = self.per_seed[:, self.roomy]
-        if seeds == 1:
-            return Estimate(name, float(np.exp(logs.max())), np.nan, np.nan, level, 1, "runs")
-        best = (logs.sum(axis=0) - logs).argmax(axis=1)  # of the other seeds' sums
-        chosen = mean_over_runs(logs[np.arange(seeds), best], name, level=level)
-        value, low, high = np.exp([chosen.value, chosen.low, chosen.high]).tolist()
-        is_open = any(side == "above" for side, room in zip(self.censored, self.roomy, strict=True) if room)
-        return Estimate(name, value, low, np.inf if is_open else high, level, seeds, "runs")
 
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Supported: the largest factor's lower bound is above ``supports``. Refuted: no size with room, by the upper
-        bound of its own interval, can be above ``refutes``."""
-        if self.largest.low > supports:
-            return "supported"
-        highs = [factor.high for factor, room in zip(self.factor, self.roomy, strict=True) if room]
-        return "refuted" if highs and max(highs) <= refutes else "inconclusive"  # NaN refutes nothing
+        """Of the largest factor: supported where its lower bound is above ``supports``, refuted where its upper bound
+        is not above ``refutes``."""
+        return (
+            "supported"
+            if self.largest.low > supports
+            else "refuted"
+            if self.largest.high <= refutes
+            else "inconclusive"
+        )
 
 
 def label_equivalence(
-    sizes: ArrayLike, labels: ArrayLike, student: ArrayLike, *, level: float = 0.95, room: float = 2.0
+    sizes: ArrayLike,
+    labels: ArrayLike,
+    student: ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    room: float = 2.0,
 ) -> EquivalenceCurve:
     """The label-equivalence curve of two accuracy tables (S, K), paired by seed.
 
-    The labels' mean accuracy is made to rise with log n (adjacent violators pooled), a monotone cubic through its
-    logits is turned around. Each bound is where a paired t-test just rejects that labels at that size do as well.
+    The labels' mean accuracy is made to rise with log n (adjacent violators pooled) and turned around. Each bound is
+    where a paired t-test just rejects that labels at that size do as well.
+
+    The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
+    noisy values is too large; so from each is taken what the largest of as many errors exceeds half of the time (value)
+    or in one of forty cases (lower bound), among the sizes that may be the best one. Errors are drawn ``resamples``
+    times from the seeds' own, with Student's t for their few. No size's upper bound lies above the upper bound.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
     >>> [f"{factor.value:.2f}" for factor in curve.factor], curve.censored
-    (['1.95', '2.05', '1.96', '1.00'], ('', '', '', 'above'))
+    (['1.95', '2.04', '1.95', '1.00'], ('', '', '', 'above'))
     """
     x, of_labels = table_on_log_size(sizes, labels)
     _, of_student = table_on_log_size(sizes, student, seeds=len(of_labels))
     _check_shares(of_labels, of_student)
-    at, knots = rising_knots(x, of_labels)  # (B,), (S, B)
-    at, knots = refined(at, knots)
-    mean = knots.mean(axis=0)
-    factors, sides, per_seed = [], [], []
-    for k, (start, n) in enumerate(zip(x, np.exp(x), strict=True)):
-        difference = of_student[:, [k]] - knots
-        found, low, high, side = where_zero(at, difference, level)
-        found = {"above": x[-1], "below": x[0], "": found}[side]
-        per_seed.append(found - start + _linearized(at, mean, difference, found, side))
-        low = x[-1] if low > at[-1] else low  # surely better than at every size
-        high = x[0] if high < at[0] else high
-        name = f"equivalence factor, n = {n:,.0f}"
-        value, low, high = np.exp([found - start, low - start, high - start]).tolist()
-        factors.append(Estimate(name, value, low, high, level, len(of_labels), "runs"))
-        sides.append(side)
-    table = np.stack(per_seed, axis=1)
-    return EquivalenceCurve(np.exp(x).round(6), tuple(factors), tuple(sides), table, room)
+    at, points = refined(*rising_knots(x, of_labels))
+    found = [_log_factor(at, of_student[:, [k]] - points, x, k, level) for k in range(len(x))]
+    per_seed = np.stack([logs for _, logs, _ in found], axis=1)
+    sides: tuple[Censored, ...] = tuple(side for _, _, side in found)
+    with_room = np.flatnonzero(x[-1] - x >= np.log(room) - 1e-9)
+
+    def lows(of: NDArray, at_level: float) -> float:
+        return max(_log_factor(at, of_student[:, [k]] - points, x, k, at_level)[0][1] for k in with_room[of])
+
+    highs = np.array([found[k][0][2] for k in with_room])
+    is_open = np.array([sides[k] == "above" for k in with_room], dtype=bool)
+    three = _largest(per_seed[:, with_room], highs, is_open, lows, level, resamples, seed)
+    n = np.exp(x)
+    estimates = [
+        Estimate(name, *_exp(bounds), level, len(of_labels), "runs")
+        for name, bounds in [
+            *((f"equivalence factor, n = {size:,.0f}", bounds) for size, (bounds, _, _) in zip(n, found, strict=True)),
+            ("largest equivalence factor", three),
+        ]
+    ]
+    return EquivalenceCurve(n, tuple(estimates[:-1]), sides, estimates[-1], per_seed)
+
+
+def _exp(bounds: tuple[float, float, float]) -> tuple[float, float, float]:
+    value, low, high = np.exp(bounds).tolist()
+    return value, low, high
+
+
+def _log_factor(
+    at: NDArray, differences: NDArray, x: NDArray, k: int, level: float
+) -> tuple[tuple[float, float, float], NDArray, Censored]:
+    """Of size k: log factor with bounds, one linearized a seed, and the side on which it is censored.
+
+    differences: (S, G), the student's accuracy minus the labels' at the places ``at``.
+    """
+    value, low, high, side = where_zero(at, differences, level)
+    value = {"above": x[-1], "below": x[0], "": value}[side]
+    bounds = value, x[-1] if low > at[-1] else low, x[0] if high < at[0] else high
+    logs = value - x[k] + linearized(at, differences, value, side)
+    return (bounds[0] - x[k], bounds[1] - x[k], bounds[2] - x[k]), logs, side
+
+
+def _largest(
+    logs: NDArray,
+    highs: NDArray,
+    is_open: NDArray,
+    lows: Callable[[NDArray, float], float],
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float, float, float]:
+    """(value, low, high) of the largest log factor, from those of the seeds (S, R) at the R sizes with room.
+
+    highs: (R,) upper bounds of each, infinite where the grid ends first. lows: the largest lower bound of the sizes in
+    a mask (R,), at a level.
+    """
+    seeds = len(logs)
+    if logs.shape[1] == 0:
+        return np.nan, np.nan, np.nan
+    mean = logs.mean(axis=0)
+    if seeds == 1:
+        return float(mean.max()), np.nan, np.nan
+    error = logs.std(axis=0, ddof=1) / np.sqrt(seeds)
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(size=(resamples, seeds)) @ (logs - mean) / np.sqrt(seeds * (seeds - 1))
+    drawn /= np.sqrt(rng.chisquare(seeds - 1, size=(resamples, 1)) / (seeds - 1))
+    alone = float(student_t.ppf(0.5 + level / 2, seeds - 1))
+
+    def may_be_best(errors: float) -> NDArray:
+        return mean + errors * error >= (mean - errors * error).max()
+
+    def excess(among: NDArray, share: float) -> float:
+        """In errors: what the largest of these sizes' noise stays below, in this share of the draws."""
+        spread = among & (error > 0)
+        return float(np.quantile((drawn[:, spread] / error[spread]).max(axis=1), share)) if spread.any() else 0.0
+
+    near, possible = may_be_best(1.0), may_be_best(alone)
+    value = (mean - excess(near, 0.5) * error)[near].max()
+    together = max(excess(possible, 0.5 + level / 2), alone)
+    low = lows(possible, 1 - 2 * float(student_t.sf(together, seeds - 1)))
+    # Where only the interval leaves the grid, not the value, the linearized bound says how far.
+    high = np.where(is_open, np.inf, np.where(np.isinf(highs), mean + alone * error, highs)).max()
+    return float(value), min(low, float(value)), max(float(high), float(value))
 
 
 @dataclass(frozen=True)
@@ -209,13 +266,3 @@ def _check_shares(*tables: NDArray) -> None:
         raise ValueError(
             f"expected accuracies between 0 and 1, came {min(worst)} to {max(worst)}; divide percents by 100"
         )
-
-
-def _linearized(x: NDArray, mean: NDArray, differences: NDArray, found: float, side: Censored) -> NDArray:
-    """Each seed's shift of the crossing, to first order: its own difference there over the mean curve's slope."""
-    if side or len(x) == 1:
-        return np.zeros(len(differences))
-    i = int(np.clip(np.searchsorted(x, found) - 1, 0, len(x) - 2))
-    weight = (found - x[i]) / (x[i + 1] - x[i])
-    there = differences[:, i] * (1 - weight) + differences[:, i + 1] * weight
-    return there * (x[i + 1] - x[i]) / (mean[i + 1] - mean[i])
