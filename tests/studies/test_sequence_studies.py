@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from disobey.records.results import Claim, Table
+from disobey.records.results import Chart, Claim, Table
 from disobey.studies.sequence_arms import SequenceSetup
 from disobey.studies.sequence_distillation import SequenceDistillation
 from disobey.studies.sequence_tasks import SequenceTasks
+from disobey.studies.state_distillation import StateDistillation
 from disobey.studies.state_tracking import DETAILS, StateTracking
 from disobey.training.recipe import Recipe
+
+BEFORE = -1  # in place of a number of sweeps: the model before its training
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ def records_of(study, accuracy, powers=lambda recipe: 0.5):
         if run.recipe.model.name == "fixed_point":
             history |= {"eval_sweeps": np.array([5, 9, 14]), "eval_residuals": 0.5 ** np.arange(32)}
             history["eval_radius"] = np.array([0.5, 0.4])
+        if spec.states:
+            history["unexplained"] = np.linspace(1, 0.1, 60)
+        if spec.probe:
+            known = accuracy(run.recipe, 0, None), accuracy(run.recipe, 0, BEFORE)
+            history["eval_probe"] = np.array(known)[:, None] + 0.002 * rng.normal(size=(2, max(spec.lengths)))
         found[run] = Fake(history, {"parameters": 100})
     return found
 
@@ -152,6 +160,51 @@ def test_studies_share_their_equal_runs():
     assert len(tracking & distilling) == 9  # LSTM, exact and four sweeps on S3, three seeds
 
 
+def states_help(gain):
+    """The states of a trained teacher as they are are worth ``gain``, all else nothing; so is a random teacher."""
+
+    def accuracy(recipe, length, budget):
+        spec, teacher = recipe.sequence, recipe.teacher
+        if spec.probe:
+            if budget == BEFORE or recipe.optim.stop == 0:
+                return 0.3
+            return 0.3 + gain if teacher else 0.9
+        if spec.states and spec.states.control == "none" and teacher.optim.stop is None:
+            return 0.5 + gain * (1 + spec.states.feed)
+        return 0.5
+
+    return accuracy
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.2, "supported"), (-0.2, "refuted")])
+def test_state_distillation_finds_what_states_are_worth(gain, expected):
+    study = StateDistillation()
+    found = verdicts(study.analyze(records_of(study, states_help(gain))))
+    assert {name for name, _ in found} == {f"C{i}" for i in range(1, 8)} | {f"R{i}" for i in range(1, 5)}
+    assert {v for (name, _), v in found.items() if name != "R4"} == {expected}, found
+    assert found["R4", "S3, LSTM"] == "supported"
+
+
+def test_state_distillation_without_an_effect_says_so():
+    study = StateDistillation(parts=("random",))
+    result = study.analyze(records_of(study, states_help(0.0)))
+    assert sum(c.verdict == "inconclusive" for c in result.of(Claim)) >= 5
+    chart = result.of(Chart)[0]
+    assert set(chart.data["setting"]) == {"LSTM", "fixed point"}
+
+
+def test_state_students_differ_in_what_they_are_told_only():
+    study = StateDistillation()
+    arms = study.state_arms()
+    spec, targets = arms["labels"].sequence, arms["labels"].targets
+    assert all(a.sequence is not None and replace(a.sequence, states=None) == spec for a in arms.values())
+    plain = {replace(a, targets=targets, teacher=None, sequence=spec) for a in arms.values()}
+    assert len(arms) == 7
+    assert len(plain) == 1
+    assert {a.replica for a in arms.values()} == {1}
+    assert len({run.id for run in study.plan()} & {run.id for run in StateTracking().plan()}) == 3  # the dense teacher
+
+
 def test_tasks_scale_by_chance():
     study = SequenceTasks(tasks=("arithmetic",))
     records = records_of(study, lambda recipe, *_: 0.6 if recipe.model.name == "fixed_point" else 0.2)
@@ -172,6 +225,8 @@ def test_settings_refuse_nonsense():
         (lambda: SequenceTasks(tasks=("sorting",)), "expected tasks"),
         (lambda: SequenceDistillation(few=3), "few sweeps"),
         (lambda: SequenceDistillation(margin=0.0), "margin"),
+        (lambda: StateDistillation(parts=()), "one part"),
+        (lambda: StateDistillation(feed=2.0), "feed in"),
     ):
         with pytest.raises(ValueError, match=said):
             make()

@@ -17,10 +17,11 @@ from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 from disobey.training.sequence_evaluation import evaluation
 from disobey.training.sequence_loop import fit_words, word_loss
 from disobey.training.sequence_model import check_sequence, layer_options, sequence_net, solver_of
-from disobey.training.sequence_spec import SequenceSpec
+from disobey.training.sequence_spec import SequenceSpec, StateTeaching
 from disobey.training.sequence_words import Stream, evaluation_words, powers_of, tracks_state, words_of
 
 SPEC = SequenceSpec(inner=8, rank=1, longest=4, lengths=(4, 6), count=16, powers=6)
+FED = replace(SPEC, states=StateTeaching(feed=0.5))
 OPTIM = OptimSpec("adamw", lr=3e-3, steps=5, batch=8, clip=1.0)
 
 
@@ -68,6 +69,11 @@ def test_specs_refuse_nonsense(changes, said):
         (recipe(task="copying", spec=replace(SPEC, words=5)), "pool of words"),
         (recipe(task="brackets"), "expected"),
         (recipe(spec=replace(SPEC, rank=9)), "expected a rank"),
+        (recipe(spec=replace(SPEC, states=StateTeaching())), "no teacher"),
+        (recipe("lstm", spec=FED, teacher=recipe()), "to be fed"),
+        (recipe(spec=replace(SPEC, states=StateTeaching()), teacher=recipe("transformer")), "vector of state"),
+        (recipe("transformer", spec=replace(SPEC, probe=True)), "vector of state"),
+        (recipe(task="copying", spec=replace(SPEC, probe=True)), "ask at every position"),
     ],
 )
 def test_what_cannot_run_is_refused_before_training(bad, said, tmp_path):
@@ -90,6 +96,16 @@ def test_runs_resume_repeat_and_are_read_back(tmp_path):
     assert record.history["eval_last"].shape == (1, 2)
     assert record.history["eval_powers"].shape == (1, 6)
     assert set(record.summary) == {"last_token_accuracy_at_4", "last_token_accuracy_at_6", "parameters", "final_loss"}
+
+
+def test_an_untrained_run_is_a_record_too(tmp_path):
+    run = Run(replace(recipe(spec=replace(SPEC, probe=True)), optim=replace(OPTIM, stop=0)), 0)
+    record = run_all([run], Store(tmp_path), workers=0).records[run]
+    assert record.history["loss"].shape == (0,)
+    assert "final_loss" not in record.summary
+    trained, fresh = record.history["eval_probe"]
+    assert trained.shape == (6,)
+    assert np.array_equal(trained, fresh)
 
 
 def test_a_diverging_run_is_a_recorded_failure(tmp_path):

@@ -6,18 +6,21 @@ All arms of a seed share the training words and their order (and the initializat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disobey.data.dataset import DataSpec
+from disobey.data.sequences import group as find_group
+from disobey.measures.comparisons import equivalent
 from disobey.measures.intervals import mean_over_runs
 from disobey.models.build import ModelSpec
-from disobey.records.results import Cell, Table
+from disobey.records.results import Cell, Claim, Table, Verdict
 from disobey.records.runs import RunRecord
 from disobey.studies.setup import complete_seeds
+from disobey.targets.schedule import Schedule
 from disobey.training.recipe import OptimSpec, Recipe, Run
 from disobey.training.sequence_spec import PREFIX, SequenceSpec
 
@@ -85,6 +88,34 @@ BASELINES: Mapping[str, str] = {  # by the name of the arm, the layer
     "Transformer": "transformer",
 }
 
+TEST_SWEEPS = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+)  # at which an exactly trained layer is asked too: one set, so that studies share runs
+
+
+def dense_recipe(setup: SequenceSetup, group: str) -> Recipe:
+    """The layer of all studies that is trained with the exact solver."""
+    return setup.recipe(group, "fixed_point", "exact", budgets=TEST_SWEEPS)
+
+
+def taught(recipe: Recipe, targets: Schedule, teacher: Recipe) -> Recipe:
+    """The recipe with these targets, and with the teacher where they ask one: equal labels-only arms are one run."""
+    return replace(recipe, targets=targets, teacher=teacher if targets.listens else None)
+
+
+def chance_of(group: str) -> float:
+    """Accuracy of a guess.
+
+    >>> chance_of("parity"), chance_of("A4") == 1 / 12
+    (0.5, True)
+    """
+    return 1 / (2 if group == "parity" else len(find_group(group)))
+
 
 class Readings:
     """Numbers of finished runs, one a seed: ``readings.last(recipe, 12)`` is an array (seeds,)."""
@@ -112,6 +143,43 @@ class Readings:
 
     def parameters(self, recipe: Recipe) -> int:
         return int(self.records[Run(recipe, self.seeds[0])].summary["parameters"])
+
+
+def predicted_null(
+    name: str,
+    text: str,
+    pair: tuple[NDArray, NDArray],
+    what: str,
+    *,
+    margin: float,
+    chance: float,
+    source: str,
+    setting: str,
+) -> Claim:
+    """A predicted null, first − second (seeds,): supported by equivalence, refuted where the interval is all outside."""
+    first, second = pair
+    estimate = mean_over_runs(first - second, what)
+    level, note = float(np.mean(pair)), ""
+    if not chance + margin < level < 1 - margin:
+        where = "ceiling" if level > 0.5 else "floor"
+        note = f"Both arms are at the {where} (mean {level:.3f}): there was no room to differ."
+    verdict: Verdict = "inconclusive"
+    if equivalent(first - second, margin).equivalent:
+        verdict = "supported"
+    elif estimate.known and (estimate.low > margin or estimate.high < -margin):
+        verdict = "refuted"
+    rule = (
+        f"supported: two one-sided t-tests at 5 % put the mean within ±{margin:g}; refuted: the 95 % interval lies "
+        "outside of it; else inconclusive"
+    )
+    return Claim(text, source, verdict, (estimate,), rule, name, setting, note)
+
+
+def counted(claims: Sequence[Claim]) -> str:
+    """How many of which verdict, in words."""
+    verdicts = [claim.verdict for claim in claims]
+    parts = [f"{n} {v}" for v in ("supported", "refuted", "inconclusive") if (n := verdicts.count(v))]
+    return f"Of {len(claims)} claims, {', '.join(parts)}."
 
 
 def accuracy_table(

@@ -16,27 +16,34 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.data.sequences import group as find_group
-from disobey.measures.comparisons import equivalent
 from disobey.measures.intervals import mean_over_runs, paired_difference
-from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text, Verdict
+from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord
 from disobey.studies import pictures, rules
-from disobey.studies.sequence_arms import Readings, SequenceSetup, accuracy_table
+from disobey.studies.sequence_arms import (
+    TEST_SWEEPS,
+    Readings,
+    SequenceSetup,
+    accuracy_table,
+    chance_of,
+    counted,
+    dense_recipe,
+    predicted_null,
+    taught,
+)
 from disobey.targets.schedule import Schedule, distill, labels
 from disobey.training.recipe import Recipe, Run
 
 OURS = "stated before the runs; no publication"
 Part = Literal["words", "gap", "sweeps"]
-TEST_SWEEPS = (1, 2, 4, 8, 16, 32)  # as in state-tracking, so that both studies share these runs
 
 
 @dataclass(frozen=True)
 class SequenceDistillation:
     """Distils sequence models: a labeller for few words, a dense teacher of a diagonal student, fewer sweeps.
 
-    Students differ in their targets only: same words, order and initialization. Not studied here: regression of the
-    student's state on the teacher's, and random teachers.
+    Students differ in their targets only: same words, order and initialization. Regression on the teacher's states and
+    random teachers are the study `state-distillation`.
     """
 
     name: ClassVar[str] = "sequence-distillation"
@@ -83,7 +90,7 @@ class SequenceDistillation:
 
     def dense(self) -> Recipe:
         """The teacher of *gap* and *sweeps*: a fixed-point layer, solved exactly."""
-        return self.setup.recipe(self.group, "fixed_point", "exact", budgets=TEST_SWEEPS)
+        return dense_recipe(self.setup, self.group)
 
     def objectives(self) -> dict[str, Schedule]:
         """Targets on labelled words, by name."""
@@ -105,7 +112,7 @@ class SequenceDistillation:
         found = {}
         for name, targets in chosen.items():
             recipe = setup.recipe(self.group, "lstm", f"{name}, {_pool(pool)}", replica=1, words=pool)
-            found[name] = _taught(recipe, targets, self.labeller())
+            found[name] = taught(recipe, targets, self.labeller())
         return found
 
     def gap_arms(self) -> dict[str, Recipe]:
@@ -113,7 +120,7 @@ class SequenceDistillation:
         found = {}
         for name, targets in (("labels", labels()), ("soft, τ=1", distill(1.0)), *self._softened()):
             recipe = self.setup.recipe(self.group, "diagonal_signed", f"diagonal, {name}", replica=1)
-            found[name] = _taught(recipe, targets, self.dense())
+            found[name] = taught(recipe, targets, self.dense())
         return found
 
     def _softened(self) -> tuple[tuple[str, Schedule], ...]:
@@ -213,23 +220,9 @@ class SequenceDistillation:
         ]
 
     def _null(self, name: str, text: str, soft: NDArray, other: NDArray, what: str, setting: str) -> Claim:
-        """A predicted null: supported by equivalence, refuted where the whole interval lies outside the margin."""
-        difference = soft - other
-        estimate = mean_over_runs(difference, what)
-        level, chance = float(np.mean((soft, other))), 1 / len(find_group(self.group))
-        note = ""
-        if not chance + self.margin < level < 1 - self.margin:
-            note = f"Both arms are at the {'ceiling' if level > 0.5 else 'floor'} (mean {level:.3f}): there was no room to differ."
-        verdict: Verdict = "inconclusive"
-        if equivalent(difference, self.margin).equivalent:
-            verdict = "supported"
-        elif estimate.known and (estimate.low > self.margin or estimate.high < -self.margin):
-            verdict = "refuted"
-        rule = (
-            f"supported: two one-sided t-tests at 5 % put the mean within ±{self.margin:g}; refuted: the 95 % interval lies "
-            "outside of it; else inconclusive"
-        )
-        return Claim(text, OURS, verdict, (estimate,), rule, name, setting, note)
+        chance = chance_of(self.group)
+        pair = soft, other
+        return predicted_null(name, text, pair, what, margin=self.margin, chance=chance, source=OURS, setting=setting)
 
     def _pool_chart(self, r: Readings) -> Chart:
         rows: list[tuple[float | str, str, str, Estimate]] = []
@@ -255,9 +248,7 @@ class SequenceDistillation:
         return self._table("Few labelled words", arms, r)
 
     def _table(self, title: str, arms: Mapping[str, Recipe], r: Readings) -> Table:
-        caption = (
-            f"Chance {1 / len(find_group(self.group)):.3f} for an answer. Mean over seeds with intervals over runs."
-        )
+        caption = f"Chance {chance_of(self.group):.3f} for an answer. Mean over seeds with intervals over runs."
         return accuracy_table(title, arms, r, self.setup, powers=True, caption=caption)
 
     def _teacher_table(self, r: Readings) -> Table:
@@ -290,20 +281,12 @@ class SequenceDistillation:
         )
 
 
-def _taught(recipe: Recipe, targets: Schedule, teacher: Recipe) -> Recipe:
-    return replace(recipe, targets=targets, teacher=teacher if targets.listens else None)
-
-
 def _pool(words: int) -> str:
     return f"{words} words" if words else "new words"
 
 
 def _summary(claims: list[Claim]) -> str:
-    counts = {
-        verdict: sum(c.verdict == verdict for c in claims) for verdict in ("supported", "refuted", "inconclusive")
-    }
-    parts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
     nulls = [c for c in claims if c.name[0] in "WG" and c.name != "W4"]
     held = sum(c.verdict == "supported" for c in nulls)
     said = f" The predicted null of softness held in {held} of {len(nulls)} comparisons." if nulls else ""
-    return f"Of {len(claims)} claims, {parts}.{said}"
+    return counted(claims) + said

@@ -1,7 +1,8 @@
 """One run on sequences, from its recipe to its record.
 
-The record has weights, the summary and in ``history``: ``loss`` (steps,) and ``eval_*`` (see `sequence_evaluation`); no
-predictions and no examples, as the words are made from their seeds. Shapes: B batch, T time, C classes, M answers asked.
+The record has weights, the summary and in ``history``: ``loss`` (steps,), ``eval_*`` (see `sequence_evaluation`,
+`sequence_probe`) and ``unexplained`` (steps,) with state distillation (see `sequence_states`); no predictions and no examples,
+as the words are made from their seeds. Shapes: B batch, T time, C classes, M answers asked.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from disobey.training.recipe import Run, encode
 from disobey.training.seeds import torch_stream
 from disobey.training.sequence_evaluation import evaluation
 from disobey.training.sequence_model import check_sequence, sequence_net
+from disobey.training.sequence_states import StateLesson
 from disobey.training.sequence_words import Stream
 
 
@@ -46,8 +48,18 @@ def train_sequence(run: Run, store: Store, folder: Path, observers: Sequence[Obs
     if spec.start == "teacher":
         assert teacher is not None
         model.load_state_dict(teacher.state_dict())
-    losses = fit_words(model, run, teacher, observers)
+    lesson = None
+    if spec.states is not None:
+        assert teacher is not None
+        lesson = StateLesson(run, model, teacher)
+    losses = fit_words(model, run, teacher, observers, lesson)
     history = {"loss": losses.numpy(), **evaluation(model.eval(), run.recipe)}
+    if lesson is not None:
+        history["unexplained"] = lesson.unexplained[: len(losses)].cpu().numpy()
+    if spec.probe:
+        from disobey.training.sequence_probe import probed  # brings scikit-learn, which other runs need not load
+
+        history |= probed(model, run)
     cost = {
         "seconds": time.perf_counter() - started,
         "cpu_seconds": time.process_time() - cpu,
@@ -58,11 +70,19 @@ def train_sequence(run: Run, store: Store, folder: Path, observers: Sequence[Obs
 
 
 def fit_words(
-    model: SequenceModel, run: Run, teacher: SequenceModel | None = None, observers: Sequence[Observer] = ()
+    model: SequenceModel,
+    run: Run,
+    teacher: SequenceModel | None = None,
+    observers: Sequence[Observer] = (),
+    lesson: StateLesson | None = None,
 ) -> Tensor:
-    """Trains ``model`` in place; the loss of every step (steps,). Raises `Diverged` where one is no finite number."""
+    """Trains ``model`` in place; the loss of every step (steps,). Raises `Diverged` where one is no finite number.
+
+    The loss is that of the answers; what a lesson on states adds to it is in the lesson.
+    """
     optim, device = run.recipe.optim, next(model.parameters()).device
-    stream, rates, opt = Stream(run), learning_rates(optim), optimizer(optim, model.parameters())
+    ties = () if lesson is None else tuple(lesson.ties.parameters())
+    stream, rates, opt = Stream(run), learning_rates(optim), optimizer(optim, (*model.parameters(), *ties))
     ask = None if teacher is None else teacher.eval().requires_grad_(False)
     control = torch_stream(run.seed, "control", run.recipe.replica)
     steps = optim.steps if optim.stop is None else min(optim.stop, optim.steps)
@@ -74,9 +94,10 @@ def fit_words(
         targets = torch.as_tensor(words.targets, device=device)
         asked = targets != IGNORED
         terms = run.recipe.targets.at(step / optim.steps)
-        loss = word_loss(terms, model(inputs)[asked], targets[asked], _asker(ask, inputs, asked), control)
+        logits, extra = (model(inputs), 0.0) if lesson is None else lesson(model, inputs, step)
+        loss = word_loss(terms, logits[asked], targets[asked], _asker(ask, inputs, asked), control)
         opt.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + extra).backward()
         if optim.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), optim.clip)
         for group in opt.param_groups:
@@ -154,7 +175,8 @@ def _write(
         "seed": run.seed,
         "data": {"name": run.recipe.data.name, "fingerprint": "", "source": "generated from its seed"},
         "summary": {f"last_token_accuracy_at_{n}": float(a) for n, a in zip(lengths, last, strict=True)}
-        | {"parameters": sum(p.numel() for p in model.parameters()), "final_loss": float(history["loss"][-50:].mean())},
+        | {"parameters": sum(p.numel() for p in model.parameters())}
+        | ({"final_loss": float(history["loss"][-50:].mean())} if len(history["loss"]) else {}),  # stop=0: untrained
         "cost": cost,
         "environment": environment(),
     }

@@ -9,9 +9,10 @@ from disobey.models.solvers import Exact, Iterate
 from disobey.training.recipe import Recipe, Run, Teaching
 from disobey.training.seeds import seeded
 from disobey.training.sequence_spec import SequenceSpec, task_of
-from disobey.training.sequence_words import Stream, words_of
+from disobey.training.sequence_words import Stream, tracks_state, words_of
 
 FIXED_POINTS = ("fixed_point", "fixed_point_mamba")
+TRACED = ("fixed_point", "diagonal", "diagonal_signed", "lstm")  # layers with one vector of state a position
 
 
 def solver_of(spec: SequenceSpec) -> Exact | Iterate:
@@ -69,8 +70,25 @@ def check_sequence(run: Run) -> None:
         raise ValueError("expected a teacher that is trained on sequences too")
     if spec.start == "teacher" and recipe.teacher is None:
         raise ValueError("start='teacher' asks for a teacher's weights, but the recipe has no teacher")
+    _check_states(recipe, spec)
     task = task_of(recipe.data.name)
     for length in (spec.shortest, *spec.lengths):  # too short an expression is refused here, not at step 300
         words_of(task, 1, length, 0)
     Stream(run)
     sequence_net(recipe, run.seed)
+
+
+def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
+    """Refuses regression on states that are not there, mixers that cannot be fed, and probes without an answer."""
+    involved = [recipe] if spec.probe or spec.states else []
+    if spec.states:
+        if recipe.teacher is None:
+            raise ValueError("states ask for a teacher's states, but the recipe has no teacher")
+        involved.append(recipe.teacher)
+        if spec.states.feed and (recipe.model.name != "fixed_point" or not spec.state_dependent):
+            raise ValueError(f"expected a fixed_point layer that reads its state to be fed, came {recipe.model.name!r}")
+    for one in involved:
+        if one.model.name not in TRACED:
+            raise ValueError(f"expected layers with a vector of state ({', '.join(TRACED)}), came {one.model.name!r}")
+    if spec.probe and not tracks_state(task_of(recipe.data.name)):
+        raise ValueError(f"expected a group or parity to probe, which ask at every position; came {recipe.data.name!r}")

@@ -13,6 +13,24 @@ PREFIX = "sequence:"
 
 
 @dataclass(frozen=True)
+class StateTeaching:
+    """How a student's states are tied to its teacher's, by linear maps that are learned with it and then thrown away.
+
+    weight: of the share of the variance of the teacher's states that a linear map of the student's leaves unexplained.
+    control: ``time`` gives the states of a word in another order of time, ``words`` those of another word of the batch.
+    feed: for that share of training the student's mixer reads a linear map of the teacher's previous state, not its own.
+    """
+
+    weight: float = 1.0
+    control: Literal["none", "time", "words"] = "none"
+    feed: float = 0.0
+
+    def __post_init__(self):
+        if self.weight <= 0 or not 0 <= self.feed <= 1:
+            raise ValueError(f"expected weight above 0 and feed in [0, 1], came {self.weight} and {self.feed}")
+
+
+@dataclass(frozen=True)
 class SequenceSpec:
     """The layer's options, the words it learns from and those it is asked about. Every field decides the result."""
 
@@ -28,10 +46,12 @@ class SequenceSpec:
     longest: int = 12  # training lengths, one drawn per batch
     words: int = 0  # a fixed pool of so many words; 0: new ones every step
     start: Literal["fresh", "teacher"] = "fresh"  # which weights training starts from
+    states: StateTeaching | None = None  # regression on the teacher's states, besides the targets
     lengths: tuple[int, ...] = (8, 12, 16, 24, 40, 64)  # of the evaluation
     budgets: tuple[int, ...] = ()  # sweeps at test, besides as in training
     count: int = 256  # words a length of the evaluation
     powers: int = 40  # constant words g, g², ... up to this power, where the task is a group's
+    probe: bool = False  # whether a linear probe of the answers is fitted to the states, before and after training
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
