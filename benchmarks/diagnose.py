@@ -1,10 +1,12 @@
 """Time and memory of reading large pairs, against reading the same bytes once with numpy.
 
-    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors] [--tokens 10000000]
+    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed] [--tokens 10000000]
 
 Each measurement is a process of its own; numpy's reading and the diagnosis alternate, ``--repeat`` times. "gather" is
-the pass over the file, "whole" the diagnosis with all intervals, checks and charts. Peak memory is the process's
-largest resident set (Linux: VmHWM). The files (4 GB by default) go to ``--folder`` and are deleted.
+the pass over the file, "whole" the diagnosis with all intervals, checks and charts, "command" `disobey diagnose` from
+start to exit, report, figures and ``result.json`` written. Peak memory is the process's largest resident set (Linux:
+VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows: packing takes a minute a gigabyte. The files
+(4 GB by default) go to ``--folder`` and are deleted.
 """
 
 from __future__ import annotations
@@ -46,6 +48,14 @@ report(found)
 print(json.dumps(dict(wall=wall, cpu=cpu, gather_peak=peak, whole_wall=time.perf_counter() - t,
                       whole_cpu=time.process_time() - c, peak=PEAK)))
 """
+COMMAND = """
+import sys, time, json, tempfile
+from disobey.cli.main import main
+t = time.perf_counter(); c = time.process_time()
+with tempfile.TemporaryDirectory() as out:
+    assert main(['diagnose', sys.argv[1], '--quiet', '--out', out]) == 0
+print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=PEAK)))
+"""
 
 
 def timed(code: str, path: Path) -> dict[str, float]:
@@ -80,6 +90,9 @@ def write_dense(folder: Path, kind: str, rows: int, classes: int) -> Path:
     path = folder / f"pair.{kind}"
     if kind == "npz":
         np.savez(path, **arrays)  # type: ignore[arg-type]
+    elif kind == "packed":
+        path = folder / "packed.npz"
+        np.savez_compressed(path, **{name: array[: rows // 10] for name, array in arrays.items()})  # type: ignore[arg-type]
     else:
         from safetensors.numpy import save_file
 
@@ -109,12 +122,15 @@ def compare(name: str, path: Path, repeat: int) -> None:
     for _ in range(repeat):
         reads.append(timed(READ, path))
         runs.append(timed(DIAGNOSE, path))
+    command = timed(COMMAND, path)
     read, run = (min(found, key=lambda f: f["wall"]) for found in (reads, runs))
     ratio = np.median([b["wall"] / a["wall"] for a, b in zip(reads, runs, strict=True)])
     cpu = np.median([b["cpu"] / a["cpu"] for a, b in zip(reads, runs, strict=True)])
     print(
-        f"| {name} | {read['wall']:.1f} ({read['cpu']:.1f}) | {run['wall']:.1f} ({run['cpu']:.1f}) | {ratio:.1f} ({cpu:.1f}) | "
-        f"{run['gather_peak'] / 1e6:.2f} | {run['whole_wall']:.1f} ({run['whole_cpu']:.1f}) | {run['peak'] / 1e6:.2f} |",
+        f"| {name} | {read['wall']:.1f} ({read['cpu']:.1f}) | {read['peak'] / 1e6:.2f} | "
+        f"{run['wall']:.1f} ({run['cpu']:.1f}) | {ratio:.1f} ({cpu:.1f}) | {run['gather_peak'] / 1e6:.2f} | "
+        f"{run['whole_wall']:.1f} ({run['whole_cpu']:.1f}) | {run['peak'] / 1e6:.2f} | "
+        f"{command['wall']:.1f} ({command['cpu']:.1f}) | {command['peak'] / 1e6:.2f} |",
         flush=True,
     )
 
@@ -124,16 +140,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=1_000)
     parser.add_argument("--tokens", type=int, default=10_000_000)
-    parser.add_argument("--formats", nargs="*", default=["npy", "npz", "safetensors"])
+    parser.add_argument("--formats", nargs="*", default=["npy", "npz", "safetensors", "packed"])
     parser.add_argument("--folder", type=Path, default=Path("disobey-runs/benchmark-diagnose"))
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    print("seconds: wall (cpu); ratio of gather to numpy's reading; GB\n")
-    print("| input | numpy reads | gather | ratio | peak | whole diagnosis | peak |\n|---|---|---|---|---|---|---|")
+    print("seconds: wall (cpu); ratio of gather to numpy's reading, median of pairs; GB\n")
+    print("| input | numpy reads | peak | gather | ratio | peak | whole diagnosis | peak | command | peak |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     try:
         for kind in options.formats:
             path = write_dense(options.folder, kind, options.rows, options.classes)
-            compare(f"{options.rows:,} × {options.classes:,} float16 {kind}", path, options.repeat)
+            rows = options.rows // 10 if kind == "packed" else options.rows
+            compare(f"{rows:,} × {options.classes:,} float16 {kind}", path, options.repeat)
             if path.is_file():
                 path.unlink()
         shutil.rmtree(options.folder / "npy", ignore_errors=True)

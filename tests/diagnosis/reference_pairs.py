@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 KINDS = ("plain", "binary", "many classes", "probabilities", "half log-probabilities", "no labels", "sorted",
-         "imbalanced", "leaves", "strong", "weak student", "no twin", "groups", "three seeds")  # fmt: skip
+         "imbalanced", "leaves", "strong", "weak student", "no twin", "groups", "three seeds", "wrong labels", "top-k")  # fmt: skip
 
 
 def world(rng, n, classes, margin, weights=None):
@@ -28,6 +28,8 @@ def clean(seed, n=2000, kind=None):
     """Named arrays of a sound pair; the kind goes round with the seed."""
     rng = np.random.default_rng([7, seed])
     kind = kind or KINDS[seed % len(KINDS)]
+    if kind == "top-k":
+        return top_k(seed, n)
     classes = {"binary": 2, "many classes": 100}.get(kind, int(rng.choice([3, 5, 10, 20])))
     margin = {"strong": 3.0, "binary": 1.5}.get(kind, rng.uniform(1.2, 2.5))
     weights = None
@@ -49,6 +51,12 @@ def clean(seed, n=2000, kind=None):
         teacher = means[leaf]
         student = slope * (teacher + 0.25 * rng.normal(size=z.shape))
     arrays = {"teacher": teacher, "student": student, "twin": twin, "labels": y}
+    if kind == "wrong labels":  # training examples, of which one in five was taught another label
+        given = _redrawn(rng, y, classes, 0.2)
+        taught = rng.uniform(0.4, 1.0) * np.eye(classes)[given]
+        teacher = teacher + taught
+        arrays |= {"teacher": teacher, "student": slope * teacher + noise * rng.normal(size=z.shape), "twin": twin + taught,
+                   "mislabelled": given != y}  # fmt: skip
     if kind == "sorted":
         order = np.argsort(y, kind="stable")
         arrays = {name: array[order] for name, array in arrays.items()}
@@ -67,6 +75,12 @@ def clean(seed, n=2000, kind=None):
             arrays[f"student/seed{i}"] = arrays["student"] + 0.3 * rng.normal(size=z.shape)
         del arrays["student"]
     return arrays
+
+
+def _redrawn(rng, y, classes, share):
+    """Labels of which this share is replaced by another class at random."""
+    other = (y + rng.integers(1, classes, size=len(y))) % classes
+    return np.where(rng.random(len(y)) < share, other, y)
 
 
 def _base(seed, n, kind="plain"):
@@ -237,23 +251,47 @@ def one_label(seed, n=2000):
     return {name: array[rows] for name, array in a.items()}
 
 
+def other_teachers(seed, n=2000):
+    """Four seeds, of which this teacher taught the first; each of the others had its own."""
+    rng, a = _base(seed, n)
+    own = {f"student/seed{i}": a["twin"] + 0.3 * rng.normal(size=a["twin"].shape) for i in (1, 2, 3)}
+    rest = {name: array for name, array in a.items() if name not in ("student", "twin")}
+    return rest | {"student/seed0": a["student"]} | own
+
+
+def other_labels(seed, n=2000):
+    """Not distilled: the student was taught the teacher's wrong labels, its twin another draw of them."""
+    rng = np.random.default_rng([31, seed])
+    z, y = world(rng, n, 10, 2.0)
+    given, others = (_redrawn(rng, y, 10, 0.2) for _ in range(2))
+    seen = {"teacher": given, "student": given, "twin": others}
+    models = {m: z + 0.6 * rng.normal(size=z.shape) + 0.6 * np.eye(10)[told] for m, told in seen.items()}
+    return models | {"labels": y, "mislabelled": given != y}
+
+
 def top_k(seed, n=2000, k=16, vocabulary=500, *, fault=""):
-    """Lists of a language model's pair; fault: other vocabulary, or too short lists."""
+    """Lists of a language model's pair; fault: vocabulary (another one), short (lists) or undistilled."""
     rng = np.random.default_rng([29, seed])
-    z = rng.normal(size=(n, vocabulary)) * (1.0 if fault == "short" else 3.5)
-    teacher = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-    s = z + 0.5 * rng.normal(size=z.shape)
+    world = rng.normal(size=(n, vocabulary)) * (1.0 if fault == "short" else 3.5)
+    z = world + 0.5 * rng.normal(size=world.shape)
+    s = (world if fault == "undistilled" else z) + 0.5 * rng.normal(size=z.shape)
     if fault == "vocabulary":
         s = s[:, rng.permutation(vocabulary)]
-    student = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    twin = world + 0.5 * rng.normal(size=z.shape)
+    teacher, student, twin = (a - np.log(np.exp(a).sum(axis=1, keepdims=True)) for a in (z, s, twin))
     k = 4 if fault == "short" else min(vocabulary, k * 4)
     ids = np.argsort(-teacher, axis=1)[:, :k]
     return {"topk_ids": ids.astype(np.int32), "topk_teacher": np.take_along_axis(teacher, ids, 1).astype(np.float32),
-            "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32)}  # fmt: skip
+            "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32),
+            "topk_twin": np.take_along_axis(twin, ids, 1).astype(np.float32)}  # fmt: skip
 
 
 def other_vocabulary(seed, n=2000):
     return top_k(seed, n, fault="vocabulary")
+
+
+def undistilled_tokens(seed, n=2000):
+    return top_k(seed, n, fault="undistilled")
 
 
 def short_lists(seed, n=2000):
@@ -270,5 +308,5 @@ FAULTS = {  # fault: the check that must warn
     missing_t_squared: "temperature slip", memorized: "memorized teacher", negative_transfer: "negative transfer",
     small_student: "capacity gap", overconfident: "calibrated student", too_few: "test size",
     at_the_ceiling: "ceiling", checkpoints: "best of many", one_label: "label variety",
-    other_vocabulary: "vocabulary", short_lists: "truncation",
+    other_teachers: "same teacher", other_labels: "same labels", other_vocabulary: "vocabulary", short_lists: "truncation", undistilled_tokens: "distillation visible",
 }  # fmt: skip

@@ -6,12 +6,14 @@ from scipy.special import log_softmax, rel_entr
 
 from disobey.diagnosis.diagnose import diagnose
 from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.one_pass import forward_and_reverse
-from disobey.diagnosis.pairs import pair_from
+from disobey.diagnosis.one_pass import asking, forward_and_reverse
+from disobey.diagnosis.pairs import pair_from, with_twin
 from disobey.measures.agreement import choices
 from disobey.measures.deviation import confidence
 from disobey.measures.information import softness
+from disobey.measures.intervals import minus_twin, on_twin
 from disobey.records.predictions import Predictions
+from disobey.records.results import Chart, Finding
 
 
 def _lists(k, n=200, vocabulary=30, dtype=np.float32, seed=0):
@@ -76,6 +78,51 @@ def test_unknown_entries_are_counted_not_guessed():
     lost = np.exp(np.sort(t, axis=1)[::2, ::-1][:, 5])
     np.testing.assert_allclose(found.sparse["unknown_mass"][::2], lost, atol=1e-5)
     assert (found.of(forward_and_reverse)[0] <= rel_entr(np.exp(t), np.exp(s)).sum(1) + 1e-5).all()
+
+
+def _twin(arrays, t, seed=9):
+    """The same lists with a twin of its own noise; its whole distribution."""
+    w = log_softmax(t + 1.5 * np.random.default_rng(seed).normal(size=t.shape), axis=1)
+    return {"topk_twin": np.take_along_axis(w, arrays["topk_ids"].astype(int), 1).astype(np.float32)}, w
+
+
+def test_a_twin_is_the_dense_pairs_twin():
+    arrays, t, s = _lists(30)
+    more, w = _twin(arrays, t)
+    labels = np.random.default_rng(1).integers(30, size=len(t))
+    found = gather(pair_from(arrays | more | {"labels": labels}))
+    dense = Predictions.from_logits(t, s, labels, twin=w)
+    for function in (confidence, choices, forward_and_reverse):
+        for form in (on_twin(asking(function)), minus_twin(asking(function))):
+            for one, two in zip(found.of(form.columns), form.columns(dense), strict=True):
+                np.testing.assert_allclose(one, two, atol=1e-4, rtol=1e-4)
+    result = diagnose(pair_from(arrays | more))
+    assert next(f for f in result.of(Finding) if f.name == "distillation visible").status == "ok"
+    chart = result.of(Chart)[0].data
+    of_twin = np.array(chart["model"]) == "twin"
+    y = confidence(dense.with_student(w))[1]
+    np.testing.assert_allclose(np.array(chart["y"])[of_twin], y, atol=1e-3)
+    assert "NaN" not in result.to_json()
+
+
+def test_a_twin_from_another_file(tmp_path):
+    arrays, t, s = _lists(8)
+    more, w = _twin(arrays, t)
+    pair = pair_from(arrays)
+    np.savez(tmp_path / "a.npz", topk_ids=arrays["topk_ids"], topk_student=more["topk_twin"])
+    joined = with_twin(pair, tmp_path / "a.npz")
+    both = gather(joined), gather(pair_from(arrays | more))
+    np.testing.assert_array_equal(*(f.of(on_twin(asking(confidence)).columns)[1] for f in both))
+    np.savez(tmp_path / "b.npz", topk_ids=arrays["topk_ids"] + 1, topk_twin=more["topk_twin"])
+    np.savez(tmp_path / "c.npz", twin=w)
+    for name, words in (("b.npz", "the pair's topk_ids"), ("c.npz", "'topk_twin' for a pair of top-k lists")):
+        with pytest.raises(ValueError, match=words):
+            with_twin(pair, tmp_path / name)
+    exact = arrays | {"topk_student_top": s.argmax(1)}
+    with pytest.raises(ValueError, match="'topk_twin_top' beside 'topk_student_top'"):
+        pair_from(exact | more)
+    with pytest.raises(ValueError, match="'topk_twin_top' beside"):
+        with_twin(pair_from(exact), tmp_path / "a.npz")
 
 
 def test_report_and_refusals():

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence import Evidence
+from disobey.diagnosis.one_pass import asking
 from disobey.diagnosis.pairs import class_name
 from disobey.diagnosis.problems import printable
 from disobey.measures.calibration import reliability_curve as curve
 from disobey.measures.deviation import binned_medians, confidence, fitted_line, log_odds
 from disobey.measures.information import dark_knowledge, similarity_blocks
+from disobey.measures.intervals import on_twin
 from disobey.records.predictions import Predictions
 from disobey.records.results import Axis, Chart, Exhibit, Gallery, Rule
 
@@ -57,7 +59,8 @@ def logit_logit(evidence: Evidence) -> Chart:
 
 def _confidence(evidence: Evidence, part: Predictions, rows: NDArray, name: str) -> tuple[NDArray, ...]:
     if evidence.sparse is not None:  # the lists' own columns: the coarse sample merges what is beyond them
-        x, y, right, mislabelled = (column[evidence.rows[rows]] for column in evidence.columns[confidence])
+        own = on_twin(asking(confidence)).columns if name == "twin" else confidence
+        x, y, right, mislabelled = (column[evidence.rows[rows]] for column in evidence.columns[own])
         return x.astype(float), y.astype(float), right, mislabelled
     return confidence(part)  # type: ignore[return-value]
 

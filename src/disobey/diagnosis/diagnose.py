@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     numbers.duplicated_rows,
     outcome.distillation_visible,
     outcome.same_teacher,
+    outcome.same_labels,
     confidence.temperature_slip,
     confidence.memorized_teacher,
     outcome.negative_transfer,

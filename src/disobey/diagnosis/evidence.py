@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 from disobey.diagnosis.matrices import Matrix, whole
 from disobey.diagnosis.one_pass import (
     HalfBuffers,
+    asking,
     column_names,
     columns_of_block,
     empty_columns,
@@ -29,7 +30,7 @@ from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
 from disobey.measures.information import softness
-from disobey.measures.intervals import Measure, minus_teacher, minus_twin, on_teacher, on_twin
+from disobey.measures.intervals import minus_teacher, minus_twin, on_teacher, on_twin
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
@@ -105,7 +106,10 @@ def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: i
     if pair.topk is not None:
         sample, rows, columns, sparse = read_top_k(pair, seed)
         students = {"student": sample.student}
-        return Evidence(pair, pair.shape[0], rows, sample, students, {}, columns, {}, sparse, temperature, level, seed)
+        twins = {} if sample.twin is None else {"twin": sample.twin}
+        return Evidence(
+            pair, pair.shape[0], rows, sample, students, twins, columns, {}, sparse, temperature, level, seed
+        )
     assert pair.teacher is not None
     if pair.shape[0] * pair.shape[1] <= WHOLE:
         logs = {name: _log_probs(matrix, pair.values[name], name) for name, matrix in _models(pair).items()}
@@ -200,19 +204,10 @@ def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Column
     out = dict(own)
     out[softness(1.0)] = (arrays["teacher.entropy"], arrays["teacher.rest"])
     if pair.labels is not None:
-        out[on_teacher(_with(scores)).columns] = scored("teacher")
-        out[minus_teacher(_with(scores)).columns] = (*scored(student), *scored("teacher"))
+        out[on_teacher(asking(scores)).columns] = scored("teacher")
+        out[minus_teacher(asking(scores)).columns] = (*scored(student), *scored("teacher"))
     if twin:
         for function, columns in of(twin).items():
-            out[on_twin(_with(function)).columns] = columns
-            out[minus_twin(_with(function)).columns] = (*own[function], *columns)
+            out[on_twin(asking(function)).columns] = columns
+            out[minus_twin(asking(function)).columns] = (*own[function], *columns)
     return out
-
-
-def _with(columns: Callable) -> Measure:
-    """A measure of these columns, only to ask what its twin forms call theirs."""
-    return Measure("", columns, _first)
-
-
-def _first(*columns: NDArray, weights: NDArray | None = None) -> float:
-    return float(columns[0][0])

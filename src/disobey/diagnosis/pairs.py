@@ -30,14 +30,22 @@ ALIASES = {
 }
 SIDED = ("features_teacher", "features_student", "features_twin")
 TOP_K = ("topk_ids", "topk_teacher", "topk_student")
-TOP_K_MORE = ("topk_student_top", "label_teacher", "label_student", "vocabulary")
+TOP_K_MORE = (
+    "topk_twin",
+    "topk_student_top",
+    "topk_twin_top",
+    "label_teacher",
+    "label_student",
+    "label_twin",
+    "vocabulary",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class TopK:
     """A language model's teacher by its k most likely tokens. All (N, k); logs are natural; −inf where unused.
 
-    ids: token numbers. teacher, student: log-probabilities of *those* tokens (student NaN where it is not known).
+    ids: token numbers. teacher, student, twin: log-probabilities of *those* tokens (NaN where a student's is not known).
     """
 
     ids: Matrix
@@ -46,6 +54,15 @@ class TopK:
     student_top: NDArray | None = None  # (N,) the student's most likely token, where known
     label_teacher: NDArray | None = None  # (N,) log-probability of the true token
     label_student: NDArray | None = None
+    twin: Matrix | None = None
+    twin_top: NDArray | None = None
+    label_twin: NDArray | None = None
+
+    @property
+    def of_twin(self) -> TopK:
+        """The same lists with the twin in the student's place."""
+        assert self.twin is not None
+        return replace(self, student=self.twin, student_top=self.twin_top, label_student=self.label_twin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +129,8 @@ def read_two(
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
     """The pair with the twin from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
     arrays = _named(read_arrays(Path(path)))
+    if pair.topk is not None:
+        return _with_listed_twin(pair, pair.topk, arrays, str(path))
     fitting = [name for name in ("twin", "student", "logits") if name in arrays]
     fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
     if not fitting:
@@ -130,6 +149,27 @@ def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
     if matrix.shape != pair.shape:
         raise problem(path, f"a twin of shape {pair.shape}", f"{matrix.shape}", "save it on the same examples")
     return replace(pair, twins={"twin": matrix}, values={**pair.values, "twin": detected(matrix, values)})
+
+
+def _with_listed_twin(pair: Pair, topk: TopK, arrays: Mapping[str, Matrix], where: str) -> Pair:
+    name = next((n for n in ("topk_twin", "topk_student") if n in arrays), None)
+    if name is None:
+        raise problem(
+            where, "an array 'topk_twin' for a pair of top-k lists", _listed(arrays), nearest("topk_twin", arrays)
+        )
+    _listed_scores(arrays[name], "topk_twin", topk.ids)
+    if "topk_ids" in arrays and not np.array_equal(whole(arrays["topk_ids"]), whole(topk.ids)):
+        raise problem(
+            where, "the pair's topk_ids", "others", "save the twin's log-probabilities at the teacher's tokens"
+        )
+    side = name.removeprefix("topk_")
+    columns = {"topk_twin_top": f"topk_{side}_top", "label_twin": f"label_{side}"}
+    more = {key: _column(arrays[own], own, pair.shape[0]) for key, own in columns.items() if own in arrays}
+    own = {} if topk.student_top is None else {"topk_student_top": topk.student_top}
+    _same_rule({**more, **own}, arrays[name], where)
+    topk = replace(topk, twin=arrays[name], twin_top=more.get("topk_twin_top"), label_twin=more.get("label_twin"))
+    values: dict[str, Values] = {**pair.values, "twin": "log-probabilities"}
+    return replace(pair, twins={"twin": arrays[name]}, topk=topk, values=values)
 
 
 def _side(path: Path, role: str) -> dict[str, Matrix]:
@@ -268,20 +308,37 @@ def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
     ids, teacher, student = (named[key] for key in TOP_K)
     if ids.dtype.kind not in "iu":
         raise problem(ids.where, "token ids (integers)", f"type {ids.dtype}", "astype('int32')")
-    for matrix, key in ((teacher, "topk_teacher"), (student, "topk_student")):
-        _scores(matrix, key)
-        if matrix.shape != ids.shape:
-            raise problem(matrix.where, f"the shape of topk_ids {ids.shape}", f"{matrix.shape}", "one column a token")
+    twin = named.get("topk_twin")
+    for matrix, key in ((teacher, "topk_teacher"), (student, "topk_student"), (twin, "topk_twin")):
+        if matrix is not None:
+            _listed_scores(matrix, key, ids)
     n = ids.shape[0]
-    more = {k: _column(named[k], k, n) for k in ("label_teacher", "label_student") if k in named}
-    top = _column(named["topk_student_top"], "topk_student_top", n) if "topk_student_top" in named else None
+    columns = ("label_teacher", "label_student", "label_twin", "topk_student_top", "topk_twin_top")
+    more = {k: _column(named[k], k, n) for k in columns if k in named}
+    _same_rule(more, twin, where)
     vocabulary = 2**31
     if "vocabulary" in named and named["vocabulary"].shape == () and named["vocabulary"].dtype.kind in "iu":
         vocabulary = int(whole(named["vocabulary"]).item())
     logs: Values = "log-probabilities"
-    topk = TopK(ids, teacher, student, top, more.get("label_teacher"), more.get("label_student"))
-    return Pair(name, (n, max(2, vocabulary)), None, {"student": student}, topk=topk,
-                values={"teacher": logs, "student": logs})  # fmt: skip
+    topk = TopK(ids, teacher, student, more.get("topk_student_top"), more.get("label_teacher"), more.get("label_student"),
+                twin, more.get("topk_twin_top"), more.get("label_twin"))  # fmt: skip
+    twins = {} if twin is None else {"twin": twin}
+    return Pair(name, (n, max(2, vocabulary)), None, {"student": student}, twins, topk=topk,
+                values=dict.fromkeys(("teacher", "student", *twins), logs))  # fmt: skip
+
+
+def _listed_scores(matrix: Matrix, name: str, ids: Matrix) -> None:
+    _scores(matrix, name)
+    if matrix.shape != ids.shape:
+        raise problem(matrix.where, f"the shape of topk_ids {ids.shape}", f"{matrix.shape}", "one column a token")
+
+
+def _same_rule(columns: Mapping[str, NDArray], twin: Matrix | None, where: str) -> None:
+    """Agreement is exact with a most likely token and a lower bound without: never one of each."""
+    tops = [key for key in ("topk_student_top", "topk_twin_top") if key in columns]
+    if twin is not None and len(tops) == 1:
+        missing = "topk_twin_top" if tops[0] == "topk_student_top" else "topk_student_top"
+        raise problem(where, f"{missing!r} beside {tops[0]!r} and 'topk_twin'", "only one of them", "save both or none")
 
 
 def _column(matrix: Matrix, name: str, n: int) -> NDArray:

@@ -13,18 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.one_pass import forward_and_reverse, half_exponentials
+from disobey.diagnosis.one_pass import asking, forward_and_reverse, half_exponentials
 from disobey.diagnosis.pairs import Pair, TopK
 from disobey.diagnosis.problems import problem, row_list
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
 from disobey.measures.information import softness
+from disobey.measures.intervals import minus_twin, on_twin
 from disobey.records.predictions import Predictions
 
 SAMPLE = 2**21  # listed log-probabilities that the sample holds
 _BLOCK = 2**17
 _SLACK = 2e-2  # how far rounding in half precision may lift the mass of a list above 1
+
+
+NAMES = ("x", "y", "agree", "undecided", "teacher_right", "student_right", "kl", "reverse_kl", "entropy", "beyond",
+         "teacher_mass", "student_mass", "unknown_mass", "nll", "confidence")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,30 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
     assert topk is not None
     k = topk.ids.shape[1]
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(1000, SAMPLE // k)), replace=False))
-    names = ("x", "y", "agree", "undecided", "teacher_right", "student_right", "kl", "reverse_kl", "entropy", "beyond",
-             "teacher_mass", "student_mass", "unknown_mass", "nll", "confidence")  # fmt: skip
-    arrays = {name: np.empty(n, np.float32) for name in names}
-    teacher, student = np.empty((len(rows), k + 1)), np.empty((len(rows), k + 1))
+    sides = {"student": topk} if topk.twin is None else {"student": topk, "twin": topk.of_twin}
+    arrays = {side: {name: np.empty(n, np.float32) for name in NAMES} for side in sides}
+    coarse = {who: np.empty((len(rows), k + 1)) for who in ("teacher", *sides)}
     places = None if pair.labels is None else np.full(len(rows), k)  # of the true token; k: beyond the list
     start, per_block = 0, max(1, min(n, _BLOCK // k))
-    for ids, of_teacher, of_student in zip(*(m.blocks(per_block) for m in (topk.ids, topk.teacher, topk.student)),
-                                           strict=True):  # fmt: skip
-        lists = _lists(of_teacher, of_student, start, topk)
+    streams = (m.blocks(per_block) for m in (topk.ids, topk.teacher, *(s.student for s in sides.values())))
+    for ids, of_teacher, *of_students in zip(*streams, strict=True):
         part = slice(start, start + len(ids))
-        for name, column in _columns(ids, lists, topk, pair.labels, part).items():
-            arrays[name][part] = column
         first, last = np.searchsorted(rows, [part.start, part.stop])
-        if last > first:
-            own = rows[first:last] - start
-            teacher[first:last], student[first:last] = _coarse(lists, own)
-            if places is not None and pair.labels is not None:
-                order = np.argsort(-lists.teacher[own], axis=1, kind="stable")
-                hit = np.take_along_axis(ids[own], order, axis=1) == pair.labels[rows[first:last], None]
-                places[first:last] = np.where(hit.any(axis=1), hit.argmax(axis=1), k)
+        for (side, own), block in zip(sides.items(), of_students, strict=True):
+            lists = _lists(of_teacher, block, start, own)
+            for name, column in _columns(ids, lists, own, pair.labels, part).items():
+                arrays[side][name][part] = column
+            if last > first:
+                coarse["teacher"][first:last], coarse[side][first:last] = _coarse(lists, rows[first:last] - start)
+        if last > first and places is not None and pair.labels is not None:
+            mine = rows[first:last] - start
+            order = np.argsort(-_probabilities(of_teacher)[1][mine], axis=1, kind="stable")
+            hit = np.take_along_axis(ids[mine], order, axis=1) == pair.labels[rows[first:last], None]
+            places[first:last] = np.where(hit.any(axis=1), hit.argmax(axis=1), k)
         start = part.stop
-    sample = Predictions(teacher, student, places, rows if pair.ids is None else pair.ids[rows], pair.split,
-                         groups=None if pair.groups is None else pair.groups[rows])  # fmt: skip
-    return sample, rows, _as_columns(arrays, pair), arrays
+    sample = Predictions(coarse["teacher"], coarse["student"], places, rows if pair.ids is None else pair.ids[rows], pair.split,
+                         coarse.get("twin"), groups=None if pair.groups is None else pair.groups[rows])  # fmt: skip
+    return sample, rows, _all_columns(arrays, pair), arrays["student"]
 
 
 def _lists(of_teacher: NDArray, of_student: NDArray, start: int, topk: TopK) -> Lists:
@@ -165,6 +170,17 @@ def _coarse(lists: Lists, rows: NDArray) -> tuple[NDArray, NDArray]:
         joined = np.concatenate([listed, np.log(rest)[:, None]], axis=1)
         out.append(joined - np.log(np.exp(joined).sum(axis=1, keepdims=True)))
     return out[0], out[1]
+
+
+def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Callable, tuple]:
+    """The student's columns; where there is a twin, its own and both side by side."""
+    own = _as_columns(arrays["student"], pair)
+    if "twin" not in arrays:
+        return own
+    twin = {f: c for f, c in _as_columns(arrays["twin"], pair).items() if f is not softness(1.0)}
+    theirs = {on_twin(asking(f)).columns: columns for f, columns in twin.items()}
+    both = {minus_twin(asking(f)).columns: (*own[f], *columns) for f, columns in twin.items()}
+    return own | theirs | both
 
 
 def _as_columns(arrays: dict[str, NDArray], pair: Pair) -> dict[Callable, tuple]:

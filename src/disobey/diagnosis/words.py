@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from disobey.diagnosis.checks.outcome import TINY
 from disobey.diagnosis.evidence import Evidence
 from disobey.records.results import Estimate, Finding, Table, Text
 
 GRAVE = ("row alignment", "label alignment", "class order", "label order", "vocabulary", "identical models",
-         "stated values", "plausible teacher", "constant rows")  # fmt: skip
+         "stated values", "plausible teacher", "constant rows", "same labels")  # fmt: skip
 
 
 def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Table, ...]) -> str:
@@ -23,8 +24,14 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         if agree is None
         else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
     )
-    if visible is not None and visible.status == "note" and evidence.sample.twin is not None:
+    twin = evidence.sample.twin is not None
+    if visible is not None and visible.status == "note" and twin and max(e.value for e in visible.evidence) < TINY:
         first = f"Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin{shown}"
+    elif visible is not None and visible.status == "note" and twin:
+        first = (
+            "If the twin was trained on the same noisy labels, distillation left its mark: "
+            f"the student is closer to its teacher than the twin{shown}"
+        )
     elif visible is None or visible.status == "note":
         first = (
             f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import estimates, mean_of, share
 from disobey.diagnosis.problems import printable
+from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
 from disobey.measures.intervals import Measure, minus_twin
@@ -20,6 +22,8 @@ FEW = 10  # examples that decide a comparison, below which it says nothing
 TINY = 0.005  # difference of agreement or correlation that is there but changes nothing
 GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
 APART = 0.05  # correlation by which a seed stands apart from all others before another teacher is suspected
+KNOWN = 30  # mislabelled examples from which student and twin are compared on them
+NOISY = 0.8  # temperature that fits the teacher to the labels, below which it was trained on noisy or smoothed ones
 CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")
 
 
@@ -55,6 +59,16 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             message += " That is certain, but tiny."
             advice = "Raise the weight of the soft term or its temperature, if more of the teacher is wanted."
             return Finding("distillation visible", "note", message, tuple(found), advice)
+        if _labels_look_noisy(evidence):
+            message += (
+                " The teacher's training labels look noisy or smoothed: this holds only if the twin was trained on the "
+                "same labels, their errors included."
+            )
+            advice = (
+                "Make sure of it. To have it checked, diagnose the predictions on training examples with an array "
+                "'mislabelled' that says where training saw another label."
+            )
+            return Finding("distillation visible", "note", message, tuple(found), advice)
         return Finding("distillation visible", "ok", message, tuple(found))
     away = [e for e in found if e.high < 0]
     advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
@@ -68,6 +82,52 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             + advice
         )
     return Finding("distillation visible", "warning", message, tuple(found), advice)
+
+
+def _labels_look_noisy(evidence: Evidence) -> bool:
+    """Is the teacher far less sure than it is right, as after wrong or smoothed training labels?"""
+    if evidence.labels is None or evidence.sparse is not None:
+        return False
+    fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
+    return bool(fitted.known and fitted.high < NOISY)
+
+
+def same_labels(evidence: Evidence) -> Finding | None:
+    """Where training saw wrong labels, the twin was taught them as the student was.
+
+    A model that was taught a wrong label gives the true one less there than on other examples of its class. Where the
+    student does and the twin does not, the twin was trained on other labels (clean ones, or another draw of the noise);
+    the teacher then shares its errors with the student alone, and closeness to it proves nothing. Only rows that were
+    trained on can show this, and only ``mislabelled`` says which.
+    """
+    sample = evidence.sample
+    if sample.twin is None or sample.labels is None or sample.mislabelled is None or evidence.sparse is not None:
+        return None
+    wrong = sample.mislabelled.astype(bool)
+    if min(wrong.sum(), (~wrong).sum()) < KNOWN:
+        return None
+    lost = {name: _lost_on(getattr(sample, name), sample.labels, wrong) for name in ("student", "twin")}
+    student, twin = (mean_of(f"true label's probability lost, {name}", column, 0.99) for name, column in lost.items())
+    apart = mean_of("student minus twin", lost["student"] - lost["twin"], 0.99)
+    shown = (student, twin, apart)
+    told = f"where training saw wrong labels the student gives the true one {student.value:.3f} less than elsewhere, its twin {twin.value:.3f}"
+    if student.low > 0 and apart.low > 0 and twin.value < student.value / 2:
+        message = f"The twin does not know the student's wrong labels: {told}."
+        advice = "Train the twin on the same labels, their errors included: with others its distance from the teacher proves nothing."
+        return Finding("same labels", "warning", message, shown, advice)
+    if twin.high <= 0 or student.high <= 0 or max(student.low, twin.low) <= 0:
+        message = f"Nothing shows which labels the twin was trained on ({told}): not training examples, or trained too little to know them."
+        return Finding("same labels", "note", message, shown)
+    return Finding("same labels", "ok", f"Student and twin know the same wrong labels: {told}.", shown)
+
+
+def _lost_on(log_probs: NDArray, labels: NDArray, wrong: NDArray) -> NDArray:
+    """(mislabelled,): probability of the true label, mean of the other examples of the class minus that of each."""
+    p = np.exp(log_probs[np.arange(len(labels)), labels].astype(np.float64))
+    counts = np.bincount(labels[~wrong], minlength=labels.max() + 1)
+    means = np.bincount(labels[~wrong], p[~wrong], minlength=labels.max() + 1) / np.maximum(counts, 1)
+    usual = np.where(counts > 0, means, p[~wrong].mean())
+    return usual[labels[wrong]] - p[wrong]
 
 
 def _at(evidence: Evidence, measures: list[Measure], level: float) -> dict[str, Estimate]:
