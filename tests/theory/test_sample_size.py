@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from disobey.theory.sample_size import (
+    RiskCheck,
+    check_closed_form,
     crossover_size,
     distilled_risk,
     equivalent_labels,
@@ -99,7 +101,46 @@ def test_with_fresh_data_distillation_pays_until_the_student_has_the_teachers_da
     assert np.all(gain[small < 2 * D - teacher_examples] < 0)
 
 
+def test_simulated_students_are_within_a_few_percent_of_the_closed_form():
+    checks = check_closed_form(dimensions=40, ratios=(0.5, 2.0), repeats=400, seed=1)
+    assert [(c.arm, c.examples) for c in checks[:4]] == [
+        ("labels", 20),
+        ("distilled", 20),
+        ("gain", 20),
+        ("labels", 80),
+    ]
+    assert len(checks) == 12
+    for check in checks:
+        assert check.exact == pytest.approx(
+            {
+                "labels": labels_risk(check.examples, 40, check.noise_variance),
+                "distilled": distilled_risk(check.examples, 40),
+                "gain": gain_curve([check.examples], 40, check.noise_variance).gain[0],
+            }[check.arm]
+        )
+        assert abs(check.deviation) < 4 * check.deviation_error + 1e-12
+        assert check.deviation_error < 0.03
+    gains = {(c.examples, c.noise_variance): c for c in checks if c.arm == "gain"}
+    assert gains[20, 0.0].mean == gains[20, 0.0].deviation == 0  # no noise, no variance to save
+    assert gains[80, 0.2].mean > 10 * gains[80, 0.2].error
+
+
+def test_a_wrong_closed_form_is_seen():
+    """The check has the power that the rule of five percent asks for: a formula off by 8 % is not within it."""
+    right = check_closed_form(dimensions=40, ratios=(2.0,), noise_variances=(0.2,), repeats=1500)[0]
+    wrong = RiskCheck(**{**vars(right), "exact": right.exact * 1.08})
+    assert right.within(0.05)
+    assert not wrong.within(0.05)
+    low, high = right.interval(0.99)
+    assert low < right.interval(0.95)[0] < right.interval(0.95)[1] < high
+    zero = RiskCheck("distilled", 80, 40, 0.2, 0.0, 1e-20, 1e-21, 100)
+    assert zero.within(0.05)
+    assert not RiskCheck("distilled", 80, 40, 0.2, 0.0, 1e-3, 1e-4, 100).within(0.05)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="more dimensions"):
+        check_closed_form(dimensions=10, ratios=(0.8,), repeats=3)
     with pytest.raises(ValueError, match="examples >= 0"):
         labels_risk(-1, D, 0.1)
     with pytest.raises(ValueError, match="variances"):
