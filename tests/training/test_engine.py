@@ -52,7 +52,7 @@ def test_the_next_call_tries_failed_runs_again(tmp_path, monkeypatch):
         raise RuntimeError("no luck today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fit", broken)
+        patch.setattr(module, "fit_stack", broken)
         assert Run(TEACHER) in run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
     assert not run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
     assert not list((tmp_path / "failures").iterdir())

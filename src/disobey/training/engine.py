@@ -1,6 +1,6 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
-What is in the store is reused. A failed run is noted with its traceback, the runs that need it are skipped, the others
+What is in the store is reused. Equal small networks are trained together (see `stacking`). A failed run is noted with its traceback, the runs that need it are skipped, the others
 go on. Nothing is retried silently; the next call tries failed runs again.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.queue import Grouping, Queue
 from disobey.training.recipe import Run, closure, encode
 from disobey.training.workers import Answer, Pool, heartbeat, pool
 
@@ -51,11 +52,11 @@ class Progress:
 @dataclass(eq=False)
 class _State:
     store: Store
-    waiting: list[Run]
+    queue: Queue
     records: dict[Run, RunRecord] = field(default_factory=dict)
     failed: dict[Run, Failure] = field(default_factory=dict)
-    flying: dict[int, tuple[Run, Future[Answer]]] = field(default_factory=dict)
-    later: dict[Run, float] = field(default_factory=dict)  # busy elsewhere: not before this time
+    flying: dict[int, tuple[list[Run], Future[list[Answer]]]] = field(default_factory=dict)
+    passed: int = 0  # steps of the runs that have ended
 
 
 def run_all(
@@ -75,51 +76,43 @@ def run_all(
     store.sweep()
     ordered = closure(runs)
     found = {run: store.find(run.id, encode(run.recipe)) for run in ordered}
-    state = _State(store, [run for run in ordered if found[run] is None])
-    state.records = {run: record for run, record in found.items() if record is not None}
-    reused = frozenset(state.records)
-    if state.waiting:
-        from disobey.training.check import check  # brings torch, which options and help do without
+    records = {run: record for run, record in found.items() if record is not None}
+    reused = frozenset(records)
+    missing = [run for run in ordered if found[run] is None]
+    if not missing:
+        return Outcome(records, reused, {})
+    from disobey.training import stacking  # these bring torch, which options and help do without
+    from disobey.training.check import check
 
-        check(state.waiting)
-        missing = list(state.waiting)
-        crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
-        try:
-            while state.waiting or state.flying:
-                _launch(state, crew, device)
-                _collect(state, crew)
-                if progress is not None:
-                    progress(_progress(state, missing, len(ordered), len(reused)))
-        finally:
-            crew.close()
+    check(missing)
+    grouping = Grouping(stacking.stack_key, stacking.stream, stacking.TOGETHER)
+    queue = Queue(missing, (run.id for run in reused), grouping)
+    state = _State(store, queue, records)
+    whole = sum(map(_steps, missing))
+    crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
+    try:
+        while state.queue or state.flying:
+            _launch(state, crew, device)
+            _collect(state, crew)
+            if progress is not None:
+                progress(_progress(state, whole, len(ordered), len(reused)))
+    finally:
+        crew.close()
     return Outcome(state.records, reused, state.failed)
 
 
 def _launch(state: _State, crew: Pool, device: str) -> None:
-    """Fills free slots with runs whose teachers are there; skips those whose teacher failed."""
+    """Fills free slots with runs whose teachers are there: one, or as many as are trained together."""
     for slot in range(crew.size):
         if slot in state.flying:
             continue
-        run = _next(state)
-        if run is None:
+        runs = state.queue.take(crew.size)
+        if not runs:
             return
-        state.waiting.remove(run)
-        state.store.clear_failure(run.id)
-        recipe = run.recipe.to_json()
-        state.flying[slot] = run, crew.submit(slot, state.store.root, recipe, run.seed, device)
-
-
-def _next(state: _State) -> Run | None:
-    now = time.monotonic()
-    for run in list(state.waiting):
-        teachers = run.teachers()
-        lost = next((t for t in teachers if t in state.failed), None)
-        if lost is not None:
-            state.waiting.remove(run)
-            _fail(state, Failure(run, f"skipped: its teacher {lost.id} failed", skipped=True))
-        elif all(t in state.records for t in teachers) and state.later.get(run, 0.0) <= now:
-            return run
-    return None
+        for run in runs:
+            state.store.clear_failure(run.id)
+        jobs = [(run.recipe.to_json(), run.seed) for run in runs]
+        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device)
 
 
 def _collect(state: _State, crew: Pool) -> None:
@@ -127,56 +120,73 @@ def _collect(state: _State, crew: Pool) -> None:
     futures = [future for _, future in state.flying.values()]
     if futures:
         wait(futures, timeout=POLL, return_when=FIRST_COMPLETED)
-    elif state.waiting:
+    elif state.queue:
         time.sleep(PATIENCE / 4)
-    for slot, (run, future) in list(state.flying.items()):
+    for slot, (runs, future) in list(state.flying.items()):
         if not future.done():
             continue
         del state.flying[slot]
         error = future.exception()
-        if error is not None:
-            crew.replace(slot)
-            message = (
-                f"its worker process ended ({type(error).__name__}): killed, or out of memory; run the command again"
-            )
-            _fail(state, Failure(run, message))
-            heartbeat(state.store.root, run.id).unlink(missing_ok=True)
-            continue
-        answer = future.result()
-        if answer.status == "busy":
-            state.later[run] = time.monotonic() + PATIENCE
-            state.waiting.append(run)
-        elif answer.status == "failed":
-            _fail(state, Failure(run, answer.message, answer.trace))
+        if error is None:
+            answers = future.result()
         else:
-            record = state.store.find(run.id, encode(run.recipe))
-            assert record is not None
-            state.records[run] = record
+            crew.replace(slot)
+            answers = [_ended(state, run, error) for run in runs]
+        for run, answer in zip(runs, answers, strict=True):
+            _take_in(state, run, answer)
+
+
+def _ended(state: _State, run: Run, error: BaseException) -> Answer:
+    """What became of one run of a worker that died."""
+    heartbeat(state.store.root, run.id).unlink(missing_ok=True)
+    if state.store.find(run.id, encode(run.recipe)) is not None:
+        return Answer("done")
+    kind = type(error).__name__
+    return Answer("failed", f"its worker process ended ({kind}): killed, or out of memory; run the command again")
+
+
+def _take_in(state: _State, run: Run, answer: Answer) -> None:
+    if answer.status == "busy":
+        state.queue.again(run, PATIENCE)
+    elif answer.status == "failed":
+        _fail(state, Failure(run, answer.message, answer.trace))
+    else:
+        record = state.store.find(run.id, encode(run.recipe))
+        assert record is not None
+        state.records[run] = record
+        state.passed += _steps(run)
+        state.queue.finished(run)
 
 
 def _fail(state: _State, failure: Failure) -> None:
-    state.failed[failure.run] = failure
-    note = {"recipe": encode(failure.run.recipe), "seed": failure.run.seed, "name": failure.run.recipe.name}
+    """Notes it, and skips the runs that needed this one."""
+    run = failure.run
+    state.failed[run] = failure
+    state.passed += _steps(run)
+    note = {"recipe": encode(run.recipe), "seed": run.seed, "name": run.recipe.name}
     with contextlib.suppress(OSError):  # a full disk: the outcome still carries the failure
-        state.store.note_failure(failure.run.id, note | {"message": failure.message, "traceback": failure.trace})
+        state.store.note_failure(run.id, note | {"message": failure.message, "traceback": failure.trace})
+    for student in state.queue.lost(run):
+        _fail(state, Failure(student, f"skipped: its teacher {run.id} failed", skipped=True))
 
 
-def _progress(state: _State, missing: list[Run], total: int, reused: int) -> Progress:
-    def steps(run: Run) -> int:
-        return run.recipe.optim.steps * run.recipe.optim.batch + 1
+def _steps(run: Run) -> int:
+    return run.recipe.optim.steps * run.recipe.optim.batch + 1
 
-    done = sum(steps(run) for run in missing if run in state.records or run in state.failed)
-    for run, _ in state.flying.values():
+
+def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
+    done = state.passed
+    flying = [run for runs, _ in state.flying.values() for run in runs]
+    for run in flying:
         try:
             done += int(heartbeat(state.store.root, run.id).read_text() or 0) * run.recipe.optim.batch
         except (OSError, ValueError):
             continue
-    whole = sum(map(steps, missing))
     return Progress(
         done=len(state.records) + len(state.failed),
         total=total,
         reused=reused,
         failed=len(state.failed),
         share=min(done / whole, 1.0) if whole else 1.0,
-        current=tuple(run.recipe.name or run.id for run, _ in state.flying.values()),
+        current=tuple(run.recipe.name or run.id for run in flying),
     )

@@ -92,15 +92,23 @@ def fit(
         for observer in observers:
             if done % observer.every == 0 or done == steps:
                 observer.look(done, model, losses)
-    finite = torch.isfinite(losses).cpu()
-    if not bool(finite.all()):
-        first = int((~finite).nonzero()[0]) + 1
-        raise Diverged(
-            f"the loss is no finite number from step {first} of {steps}; try a lower learning rate or clip=1"
-        )
+    failure = diverged(losses)
+    if failure is not None:
+        raise failure
     if best[2]:
         model.load_state_dict(best[2])
     return Fit(losses.cpu(), checks, kept, best[1] if best[2] else steps)
+
+
+def diverged(losses: Tensor) -> Diverged | None:
+    """The failure of a run with these losses (steps,), where one of them is no finite number."""
+    finite = torch.isfinite(losses).cpu()
+    if bool(finite.all()):
+        return None
+    first = int((~finite).nonzero()[0]) + 1
+    return Diverged(
+        f"the loss is no finite number from step {first} of {len(losses)}; try a lower learning rate or clip=1"
+    )
 
 
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,17 +22,21 @@ from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.models.build import build
 from disobey.records.runs import SPLITS, RunRecord
-from disobey.records.store import Store
+from disobey.records.store import Busy, Store
 from disobey.targets.controls import OF_ALL
-from disobey.training.batches import Order, order_of
-from disobey.training.loop import fit
+from disobey.training.batches import Order, order_of, steps_of
+from disobey.training.loop import Diverged, Fit, fit
 from disobey.training.objective import Objective
 from disobey.training.observers import Observer
 from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
 from disobey.training.seeds import seeded, stream_seed
+from disobey.training.stacked_loop import Slice, fit_stack
+from disobey.training.stacking import stack_key, stream
 from disobey.training.teaching import asker, table_for
 from disobey.training.write import write_record
+
+T = TypeVar("T")
 
 
 def train(
@@ -49,7 +57,8 @@ def train(
             return found
         with store.writing(run.id) as folder:
             if run.recipe.sequence is None:
-                _train(run, store, folder, observers, pick_device(device))
+                clock, shelf = _Clock(), Shelf(store, pick_device(device))
+                _train(_prepared(run, shelf, observers), shelf, folder, clock)
             else:
                 from disobey.training.sequence_loop import train_sequence  # two seconds of imports: torch's compiler
 
@@ -97,36 +106,200 @@ def redraw_head(model: nn.Module, run: Run) -> None:
         layers[-1].reset_parameters()
 
 
-def _train(run: Run, store: Store, folder: Path, observers: Sequence[Observer], device: torch.device) -> None:
-    started, cpu = time.perf_counter(), time.process_time()
-    dataset = load(run.recipe.data, run.seed)
-    model = on_device(built(run.recipe, dataset, run.seed), dataset, device)
-    inputs = Views.of(dataset, run.recipe.data.augment).to(device)
-    order = order_of(run, len(inputs), inputs.count).to(device)
-    objective = _objective(run, store, dataset, model, inputs, order, device)
-    validation = (inputs_tensor(dataset, "validation").to(device), _labels(dataset.validation.labels, device))
-    with seeded(run.seed, "dropout", run.recipe.replica), deterministic(device):
-        result = fit(
-            model, run, inputs, order, objective, validation=validation, observers=observers
-        )  # fmt: skip
-        answers = predictions(model, dataset, device)
-        for step, weights in result.kept.items():
-            other = on_device(built(run.recipe, dataset, run.seed), dataset, device)
-            other.load_state_dict(weights)
-            answers |= {f"{split}@{step}": a for split, a in predictions(other, dataset, device).items()}
-    cost = {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu,
-        "examples": len(order) * run.recipe.optim.batch,
-        "device": device.type,
-    }
-    write_record(folder, run, dataset, model, result, answers, cost)
+def train_stack(
+    runs: Sequence[Run],
+    store: Store,
+    *,
+    observers: Callable[[Run], Sequence[Observer]] = lambda run: (),
+    device: str = "auto",
+) -> list[RunRecord | Exception]:
+    """Runs of equal `stack_key` as one batched program: each run's record, or why it has none (`Busy`, `Diverged`, ...).
+
+    The same records as from `train`, one by one. Runs that are finished, or being trained elsewhere, are left out.
+    """
+    answers: dict[Run, RunRecord | Exception] = {}
+    with ExitStack() as locks:
+        missing = []
+        for run in runs:
+            try:
+                locks.enter_context(store.lock(run.id, wait=False))
+                found = store.find(run.id, encode(run.recipe))
+            except (Busy, ValueError) as error:
+                answers[run] = error
+                continue
+            if found is None:
+                missing.append(run)
+            else:
+                answers[run] = found
+        _train_together(missing, store, observers, pick_device(device), answers)
+    return [answers[run] for run in runs]
+
+
+def _train_together(
+    runs: Sequence[Run],
+    store: Store,
+    observers: Callable[[Run], Sequence[Observer]],
+    device: torch.device,
+    answers: dict[Run, RunRecord | Exception],
+) -> None:
+    """Fills ``answers``: what breaks one run's preparation or record is that run's, what breaks the stack is everybody's."""
+    clock, shelf, ready = _Clock(), Shelf(store, device), []
+    for run in runs:
+        try:
+            ready.append(_prepared(run, shelf, observers(run)))
+        except Exception as error:
+            answers[run] = error
+    if not ready:
+        return
+    together = [one for one in ready if _stacks(one)]
+    try:
+        with deterministic(device):
+            fits = fit_stack(together, validation=_validation(ready[0].dataset, shelf)) if together else []
+    except Exception as error:
+        answers |= {one.run: error for one in together}
+        together, fits = [], []
+    for one in ready:
+        if not _stacks(one):
+            _train_alone(one, shelf, answers)
+    if not together:
+        return
+    shared = clock.cost() | {"stacked": len(together)}
+    share = {name: value / len(together) if name.endswith("seconds") else value for name, value in shared.items()}
+    for one, fit_or_error in zip(together, fits, strict=True):
+        clock = _Clock()
+        try:
+            if isinstance(fit_or_error, Diverged):
+                raise fit_or_error
+            with store.writing(one.run.id) as folder:
+                _finish(one, fit_or_error, shelf, folder, lambda: _sum(share, clock.cost()))
+            record = store.find(one.run.id, encode(one.run.recipe))
+            assert record is not None
+            answers[one.run] = record
+        except Exception as error:
+            answers[one.run] = error
+
+
+def _train_alone(one: _Prepared, shelf: Shelf, answers: dict[Run, RunRecord | Exception]) -> None:
+    try:
+        with shelf.store.writing(one.run.id) as folder:
+            _train(one, shelf, folder, _Clock())
+        record = shelf.store.find(one.run.id, encode(one.run.recipe))
+        assert record is not None
+        answers[one.run] = record
+    except Exception as error:
+        answers[one.run] = error
+
+
+class Shelf:
+    """What runs that are trained together share (data, orders, teachers): made once, for as long as they train."""
+
+    def __init__(self, store: Store, device: torch.device):
+        self.store, self.device = store, device
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def dataset(self, run: Run) -> Dataset:
+        return self.once(("dataset", run.recipe.data, run.seed), lambda: load(run.recipe.data, run.seed))
+
+    def fingerprint(self, run: Run) -> str:
+        return self.once(("fingerprint", run.recipe.data, run.seed), lambda: self.dataset(run).fingerprint)
+
+    def views(self, run: Run) -> Views:
+        data = replace(run.recipe.data, noise=0.0, noise_kind="symmetric")  # the inputs do not depend on it
+
+        def make() -> Views:
+            return Views.of(self.dataset(run), data.augment).to(self.device)
+
+        return self.once(("views", data, run.seed), make)
+
+    def order(self, run: Run) -> Order:
+        views = self.views(run)
+        key = ("order", run.seed, run.recipe.replica, steps_of(run), run.recipe.optim.batch, len(views), views.count)
+        return self.once(key, lambda: order_of(run, len(views), views.count).to(self.device))
+
+    def given(self, run: Run) -> Tensor:
+        make = lambda: _labels(self.dataset(run).train.given, self.device)  # noqa: E731
+        return self.once(("given", run.recipe.data, run.seed), make)
+
+
+@dataclass(eq=False)
+class _Prepared(Slice):
+    """A run ready to be trained."""
+
+    dataset: Dataset = field(kw_only=True)
+
+
+def _prepared(run: Run, shelf: Shelf, observers: Sequence[Observer]) -> _Prepared:
+    dataset, inputs, order = shelf.dataset(run), shelf.views(run), shelf.order(run)
+    model = on_device(built(run.recipe, dataset, run.seed), dataset, shelf.device)
+    objective = _objective(run, shelf, dataset, model, inputs, order)
+    return _Prepared(run, model, inputs, order, objective, stream(run), observers, dataset=dataset)
+
+
+def _train(one: _Prepared, shelf: Shelf, folder: Path, clock: _Clock) -> None:
+    run, validation = one.run, _validation(one.dataset, shelf)
+    with seeded(run.seed, "dropout", run.recipe.replica), deterministic(shelf.device):
+        if _stacks(one):
+            (result,) = fit_stack([one], validation=validation)
+            if isinstance(result, Diverged):
+                raise result
+        else:
+            result = fit(
+                one.model, run, one.inputs, one.order, one.objective, validation=validation, observers=one.observers
+            )  # fmt: skip
+        _finish(one, result, shelf, folder, clock.cost)
+
+
+def _finish(
+    one: _Prepared, result: Fit, shelf: Shelf, folder: Path, cost: Callable[[], Mapping[str, float | str]]
+) -> None:
+    """From weights to the record."""
+    run, dataset, device = one.run, one.dataset, shelf.device
+    answers = predictions(one.model, dataset, device)
+    for step, weights in result.kept.items():
+        other = on_device(built(run.recipe, dataset, run.seed), dataset, device)
+        other.load_state_dict(weights)
+        answers |= {f"{split}@{step}": a for split, a in predictions(other, dataset, device).items()}
+    spent = {**cost(), "examples": len(one.order) * run.recipe.optim.batch, "device": device.type}
+    write_record(folder, run, dataset, one.model, result, answers, spent, fingerprint=shelf.fingerprint(run))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.started, self.cpu = time.perf_counter(), time.process_time()
+
+    def cost(self) -> dict[str, float]:
+        return {"seconds": time.perf_counter() - self.started, "cpu_seconds": time.process_time() - self.cpu}
+
+
+def _sum(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    return {name: value + second.get(name, 0) for name, value in first.items()}
+
+
+def _stacks(one: Slice) -> bool:
+    """Whether this run is trained as (part of) a stack: decided by its recipe alone, whoever is trained with it.
+
+    All targets must be known beforehand: a table of the teacher's answers, or no teacher.
+    """
+    return stack_key(one.run) is not None and (one.objective.ask is None or one.objective.table is not None)
+
+
+def _validation(dataset: Dataset, shelf: Shelf) -> tuple[Tensor, Tensor]:
+    def make() -> tuple[Tensor, Tensor]:
+        inputs = inputs_tensor(dataset, "validation").to(shelf.device)
+        return inputs, _labels(dataset.validation.labels, shelf.device)
+
+    return shelf.once("validation", make)
 
 
 def _objective(
-    run: Run, store: Store, dataset: Dataset, student: nn.Module, inputs: Views, order: Order, device: torch.device
+    run: Run, shelf: Shelf, dataset: Dataset, student: nn.Module, inputs: Views, order: Order
 ) -> Objective:
-    recipe = run.recipe
+    recipe, store, device = run.recipe, shelf.store, shelf.device
     table = ask = about = None
     records: list[RunRecord] = []
     if recipe.targets.listens:
@@ -139,14 +312,12 @@ def _objective(
                     f"the teacher {teacher.id} is not trained yet; use run_all, which trains teachers first"
                 )
             records.append(record)
-            model = trained(teacher, record, dataset, recipe.teaching.step)
-            if recipe.teaching.head == "random":
-                redraw_head(model, teacher)
-            models.append(on_device(model, dataset, device).eval().requires_grad_(False))
+            models.append(shelf.once(("teacher", teacher, recipe.teaching), partial(_teacher, run, teacher, record, shelf)))
         ask = asker(run, models, records, dataset)
-        table = table_for(run, ask, inputs, order, store, len(dataset.classes))
+        key = ("table", recipe.teacher, recipe.teaching, recipe.data, run.seed, recipe.replica, recipe.optim)
+        table = shelf.once(key, lambda: table_for(run, ask, inputs, order, store, len(dataset.classes)))
         about = None if table is None else table.examples(order, len(inputs)).to(device)
-    given = _labels(dataset.train.given, device)
+    given = shelf.given(run)
     pool = pool_of(records) if any(t.control == OF_ALL for t in recipe.targets.terms) else None
 
     def own() -> Tensor:
@@ -154,6 +325,14 @@ def _objective(
 
     seed = stream_seed(run.seed, "control")
     return Objective(recipe.targets, recipe.optim.steps, given, table, ask, about=about, own=own, seed=seed, pool=pool)
+
+
+def _teacher(run: Run, teacher: Run, record: RunRecord, shelf: Shelf) -> nn.Module:
+    dataset, teaching = shelf.dataset(run), run.recipe.teaching
+    model = trained(teacher, record, dataset, teaching.step)
+    if teaching.head == "random":
+        redraw_head(model, teacher)
+    return on_device(model, dataset, shelf.device).eval().requires_grad_(False)
 
 
 def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:

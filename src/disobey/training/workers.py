@@ -1,6 +1,7 @@
 """Where runs happen: in this process, in local worker processes (loky), or on a Ray cluster.
 
-One executor of one process per worker, so that a killed worker takes one run with it and everybody knows which.
+One executor of one process per worker, so that a killed worker takes only its own runs with it and everybody knows
+which.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+Job = tuple[str, int]  # a recipe as JSON, a seed
 
 
 @dataclass(frozen=True)
@@ -30,28 +34,42 @@ class Answer:
 class Pool(Protocol):
     size: int
 
-    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]: ...
+    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]: ...
     def replace(self, slot: int) -> None: ...
     def close(self) -> None: ...
 
 
-def work(root: Path, recipe: str, seed: int, device: str) -> Answer:
-    """One run, in whatever process this is. Never raises for a failed run: the failure is the answer."""
-    from disobey.records.store import Busy, Store
+def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
+    """One run, or several as a stack, in whatever process this is: an answer each, in their order.
+
+    Never raises for a failed run: the failure is the answer.
+    """
+    from disobey.records.store import Store
     from disobey.training.observers import Heartbeat
     from disobey.training.recipe import Recipe, Run
-    from disobey.training.train import train
+    from disobey.training.train import train, train_stack
 
-    run, store = Run(Recipe.from_json(recipe), seed), Store(root)
+    runs, store = [Run(Recipe.from_json(recipe), seed) for recipe, seed in jobs], Store(root)
+    beats = {run.id: heartbeat(root, run.id) for run in runs}
     try:
-        train(run, store, device=device, wait=False, observers=[Heartbeat(heartbeat(root, run.id))])
-        return Answer("done")
-    except Busy:
-        return Answer("busy")
+        if len(runs) > 1:
+            found = train_stack(runs, store, device=device, observers=lambda run: [Heartbeat(beats[run.id])])
+            return [Answer("done") if not isinstance(one, Exception) else _failed(one) for one in found]
+        train(runs[0], store, device=device, wait=False, observers=[Heartbeat(beats[runs[0].id])])
+        return [Answer("done")]
     except Exception as error:
-        return Answer("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
+        return [_failed(error)] * len(runs)
     finally:
-        heartbeat(root, run.id).unlink(missing_ok=True)
+        for beat in beats.values():
+            beat.unlink(missing_ok=True)
+
+
+def _failed(error: Exception) -> Answer:
+    from disobey.records.store import Busy
+
+    if isinstance(error, Busy):
+        return Answer("busy")
+    return Answer("failed", f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
 def heartbeat(root: Path, run_id: str) -> Path:
@@ -100,9 +118,9 @@ class Inline:
         self.threads = torch.get_num_threads()
         prepare_worker()
 
-    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
-        future: Future[Answer] = Future()
-        future.set_result(work(root, recipe, seed, device))
+    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+        future: Future[list[Answer]] = Future()
+        future.set_result(work(root, jobs, device))
         return future
 
     def replace(self, slot: int) -> None: ...
@@ -120,14 +138,14 @@ class Local:
         self.size = size
         self._executors: list[Any] = [None] * size
 
-    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
+    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
         if self._executors[slot] is None:
             from loky import ProcessPoolExecutor
 
             self._executors[slot] = ProcessPoolExecutor(
                 max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
-        return self._executors[slot].submit(work, root, recipe, seed, device)
+        return self._executors[slot].submit(work, root, jobs, device)
 
     def replace(self, slot: int) -> None:
         """Forgets a dead worker; the next run in this slot gets a new one."""
@@ -141,7 +159,7 @@ class Local:
 
 
 class Ray:
-    """A Ray cluster (its address from RAY_ADDRESS): one task a run. The store must be on a file system all share."""
+    """A Ray cluster (its address from RAY_ADDRESS): one task a run or stack. The store must be on a file system all share."""
 
     def __init__(self, device: str):
         try:
@@ -160,8 +178,8 @@ class Ray:
             num_cpus=1, num_gpus=1 if gpus else 0, max_retries=0, runtime_env={"env_vars": THREADS}
         )(_ray_work)
 
-    def submit(self, slot: int, root: Path, recipe: str, seed: int, device: str) -> Future[Answer]:
-        return self._task.remote(root, recipe, seed, device).future()
+    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+        return self._task.remote(root, jobs, device).future()
 
     def replace(self, slot: int) -> None: ...
 
@@ -169,9 +187,9 @@ class Ray:
         self._ray.shutdown()
 
 
-def _ray_work(root: Path, recipe: str, seed: int, device: str) -> Answer:
+def _ray_work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
     prepare_worker()
-    return work(root, recipe, seed, device)
+    return work(root, jobs, device)
 
 
 def pool(workers: int | str, device: str) -> Pool:

@@ -27,8 +27,13 @@ def write_record(
     fit: Fit,
     answers: Mapping[str, NDArray],
     cost: Mapping[str, float | str],
+    *,
+    fingerprint: str = "",
 ) -> None:
-    """answers: log-probabilities (N, C) float32 by split, and by ``split@step`` for kept checkpoints."""
+    """answers: log-probabilities (N, C) float32 by split, and by ``split@step`` for kept checkpoints.
+
+    fingerprint: the data set's, where it is known already: hashing all inputs takes longer than a small training.
+    """
     (folder / "weights").mkdir()
     (folder / "predictions").mkdir()
     for name, weights in {"last": model.state_dict(), **fit.kept}.items():
@@ -41,7 +46,7 @@ def write_record(
         "recipe": encode(run.recipe),
         "name": run.recipe.name,
         "seed": run.seed,
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "source": dataset.source},
+        "data": {"name": dataset.name, "fingerprint": fingerprint or dataset.fingerprint, "source": dataset.source},
         "summary": _summary(dataset, model, fit, answers),
         "cost": cost,
         "environment": environment(),
