@@ -1,12 +1,14 @@
 """Exact walk against iteration, and cheap gradients against the exact one on trained weights.
 
-    python benchmarks/fixed_point.py [--rounds 7] [--gradients] [--seeds 0 1 2 --group S3]
+    python benchmarks/fixed_point.py [--rounds 7]
+    python benchmarks/fixed_point.py --lengths [--rounds 7]
+    python benchmarks/fixed_point.py --seeds 0 1 2 [--gradients] [--group S3]
 
 The crossover table interleaves both solvers in one process on one thread: time of forward + backward of a
-FixedPointRNN (batch 16), iteration over exact, so that above 1 the exact walk is faster. `--gradients`
-trains an S3 tracker (the recipe of `disobey.models.sequence`) and compares each gradient mode with autograd
-through the exact walk. `--seeds` trains one tracker a seed by the recipe and prints its accuracies.
-All times are CPU times of the process.
+FixedPointRNN (batch 16), iteration over exact, so that above 1 the exact walk is faster. `--lengths` times one
+sequence of 64 to 4,096 positions, in microseconds a position. `--seeds` trains one tracker a seed by the recipe of
+`disobey.models.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with autograd
+through the exact walk on these trained weights. All times are CPU times of the process.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import time
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from disobey.data.sequences import constant_words, group, word_problem
+from disobey.data.sequences import Sequences, constant_words, group, word_problem
 from disobey.models.fixed_point import FixedPointRNN
 from disobey.models.sequence import STATE_TRACKING, SequenceModel, sequence_model
 from disobey.models.solvers import Exact, Iterate
@@ -89,48 +91,84 @@ def seeds(name: str, chosen: list[int]) -> None:
         print(f"{name} seed {seed}: last token {columns}; g^k, k <= 40: {right:.3f}; {seconds:.0f} s", flush=True)
 
 
-def gradients(name: str = "S3", seed: int = 0) -> None:
-    model = trained(name, seed)
+def lengths(rounds: int) -> None:
+    """Microseconds a position, forward + backward: constant where the cost is linear in T."""
+    spans = (64, 256, 1024, 4096)
+    print("forward + backward, batch 1, D 64, one thread: microseconds a position at T = " + ", ".join(map(str, spans)))
+    for name, rank, solver in (
+        ("exact, rank 1", 1, Exact()),
+        ("exact, rank 2", 2, Exact()),
+        ("8 sweeps, rank 2, implicit", 2, Iterate(8, 1e-12)),
+        ("8 sweeps, rank 2, unrolled", 2, Iterate(8, 0.0, "unroll", 8)),
+    ):
+        torch.manual_seed(0)
+        layer = FixedPointRNN(32, 64, rank=rank, solver=solver)
+        times: dict[int, list[float]] = {steps: [] for steps in spans}
+        for i in range(rounds + 1):
+            for steps in spans:
+                took = spent(layer, torch.randn(1, steps, 32))
+                if i:
+                    times[steps].append(took / steps * 1e6)
+        print(f"  {name:28s} " + " ".join(f"{statistics.median(column):8.1f}" for column in times.values()), flush=True)
+
+
+SOLVERS: dict[str, Exact | Iterate] = {
+    "ift": Iterate(200, 1e-6),
+    "ift, tol 1e-2": Iterate(200, 1e-2),
+    "unroll 16": Iterate(200, 1e-6, "unroll", 16),
+    "unroll 4": Iterate(200, 1e-6, "unroll", 4),
+    "one_step": Iterate(200, 1e-6, "one_step"),
+}
+
+
+def gradients(name: str, chosen: list[int]) -> None:
+    """Cosine to the exact gradient and ratio of norms, over the layer's parameters: median over seeds, and range."""
+    found: dict[str, list[tuple[float, float, int]]] = {label: [] for label in SOLVERS}
+    for seed in chosen:
+        model = trained(name, seed)
+        print(
+            f"{name} seed {seed}: " + ", ".join(f"{accuracy(model, name, n):.3f} at {n}" for n in (12, 40)), flush=True
+        )
+        words = word_problem(name, 64, 12, seed=7)
+        wanted, _ = gradient(model, words, Exact())
+        for label, solver in SOLVERS.items():
+            got, sweeps = gradient(model, words, solver)
+            cosine = float(cosine_similarity(got, wanted, dim=0))
+            found[label].append((cosine, float(got.norm() / wanted.norm()), sweeps))
+    for label, rows in found.items():
+        cosines, norms, sweeps = zip(*rows, strict=True)
+        print(f"  {label:14s} cosine {statistics.median(cosines):.3f} ({min(cosines):.3f} to {max(cosines):.3f})"
+              f"  norm ratio {statistics.median(norms):.3f} ({min(norms):.3f} to {max(norms):.3f})"
+              f"  sweeps {min(sweeps)} to {max(sweeps)}")  # fmt: skip
+
+
+def gradient(model: SequenceModel, words: Sequences, solver: Exact | Iterate) -> tuple[torch.Tensor, int]:
+    """The gradient of the layer's parameters (P,), and the sweeps of the solve."""
     layer = model.layers[0]
     assert isinstance(layer, FixedPointRNN)
-    print(f"{name}, seed {seed}: last-token accuracy " + ", ".join(
-        f"{accuracy(model, name, n):.3f} at {n}" for n in (12, 24, 40)
-    ))  # fmt: skip
-    words = word_problem(name, 64, 12, seed=7)
-
-    def gradient(solver: Exact | Iterate) -> torch.Tensor:
-        layer.solver = solver
-        loss = cross_entropy(
-            model(torch.as_tensor(words.inputs)).flatten(0, 1), torch.as_tensor(words.targets).flatten()
-        )
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(layer.parameters()))])
-
-    wanted = gradient(Exact())
-    for label, solver in {
-        "ift": Iterate(200, 1e-6),
-        "ift, tol 1e-2": Iterate(200, 1e-2),
-        "one_step": Iterate(200, 1e-6, "one_step"),
-        "unroll 4": Iterate(200, 1e-6, "unroll", 4),
-        "unroll 16": Iterate(200, 1e-6, "unroll", 16),
-    }.items():
-        got = gradient(solver)
-        assert layer.last_solve is not None
-        print(f"  {label:14s} cosine to exact {cosine_similarity(got, wanted, dim=0):.3f}"
-              f"  norm ratio {got.norm() / wanted.norm():.3f}  sweeps {layer.last_solve.iterations}")  # fmt: skip
+    layer.solver = solver
+    logits = model(torch.as_tensor(words.inputs))
+    loss = cross_entropy(logits.flatten(0, 1), torch.as_tensor(words.targets).flatten())
+    parts = torch.autograd.grad(loss, list(layer.parameters()))
+    assert layer.last_solve is not None
+    return torch.cat([part.flatten() for part in parts]), layer.last_solve.iterations
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--lengths", action="store_true")
     parser.add_argument("--gradients", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--group", default="S3")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.seeds:
+    if options.gradients:
+        gradients(options.group, options.seeds or [0])
+    elif options.seeds:
         seeds(options.group, options.seeds)
-    elif options.gradients:
-        gradients(options.group)
+    elif options.lengths:
+        lengths(options.rounds)
     else:
         crossover(options.rounds)
 

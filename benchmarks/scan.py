@@ -1,19 +1,28 @@
 """Forward + backward of the scan h_t = a_t h_{t-1} + x_t, against the ways it is written without a kernel.
 
     python benchmarks/scan.py [--rounds 15] [--threads 1 2]
+    python benchmarks/scan.py --scaling [--rounds 101]      (on a busy machine: nice -n -20, as root)
 
 All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the
 compiled kernel. On one thread the clock is the process's CPU time, so that a busy machine does not
 count; on more it is the wall clock. Freed memory is kept by the process (mallopt, as in the training
 workers): otherwise every rival pays page faults for its outputs. The floor is what the memory must carry (3 arrays forward, 5 backward) at the
 bandwidth of an out-of-place addition measured in the same rounds.
+
+`--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at one that fits
+into the caches. While one thread is timed another process spins on the second core without touching memory,
+so that neither a neighbour's memory traffic nor its absence (on an idle machine) makes one thread look slow or fast.
 """
 
 import argparse
 import ctypes
+import multiprocessing
+import os
+import signal
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -65,6 +74,56 @@ def trial(rival: Callable, decay: Tensor, inputs: Tensor, grad: Tensor) -> Calla
     return lambda: torch.autograd.grad(rival(decay, inputs), (decay, inputs), grad)
 
 
+def spin() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def neighbour() -> Iterator[Callable[[bool], None]]:
+    """A spinning process that can be let run and stopped."""
+    process = multiprocessing.get_context("fork").Process(target=spin, daemon=True)
+    process.start()
+    assert process.pid is not None
+    pid = process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield lambda runs: os.kill(pid, signal.SIGCONT if runs else signal.SIGSTOP)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        process.join()
+
+
+def scaling(shape: tuple[int, int, int], rounds: int) -> None:
+    """Wall time of the kernel's forward and backward pass and of an addition, on one thread over two."""
+    generator = torch.Generator().manual_seed(0)
+    decay = torch.rand(shape, generator=generator).requires_grad_()
+    inputs = torch.randn(shape, generator=generator).requires_grad_()
+    grad, scratch = torch.randn(shape, generator=generator), torch.empty(shape)
+    runs = {
+        "kernel": trial(RIVALS["kernel"], decay, inputs, grad),
+        "addition (bandwidth)": lambda: torch.add(decay.detach(), grad, out=scratch),
+    }
+    times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runs for n in (1, 2)}
+    with neighbour() as let_run:
+        for i in range(rounds + 2):
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                let_run(threads == 1)
+                for name, run in runs.items():
+                    run()  # threads wake up, caches fill
+                    start = time.perf_counter()
+                    run()
+                    if i >= 2:
+                        times[name, threads].append(time.perf_counter() - start)
+    for name in runs:
+        one, two = times[name, 1], times[name, 2]
+        ratios = sorted(a / b for a, b in zip(one, two, strict=True))
+        low, middle, high = (ratios[int(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
+        print(f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  2 threads {statistics.median(two) * 1e3:6.2f} ms"
+              f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})")  # fmt: skip
+
+
 def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable]) -> None:
     generator = torch.Generator().manual_seed(0)
     decay = torch.rand(shape, generator=generator).requires_grad_()
@@ -89,9 +148,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--scaling", action="store_true")
     options = parser.parse_args()
     keep_memory()
     print(f"torch {torch.__version__}, kernel: {scan_backend(torch.zeros(1))}, rounds: {options.rounds}")
+    if options.scaling:
+        for shape in ((32, 256, 256), (32, 128, 64)):
+            print(f"{shape} float32, one thread over two, wall clock, {os.cpu_count()} cores")
+            scaling(shape, options.rounds)
+        return
     for threads in options.threads:
         torch.set_num_threads(threads)
         print(f"(32, 256, 256) float32, {threads} thread(s)")
