@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from disobey.records.runs import pair
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels, match, smooth, switch
+    from disobey.targets.teacher_free import spare
     from disobey.training.engine import run_all
     from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
@@ -32,6 +33,7 @@ __all__ = [
     "predict_pair",
     "run_all",
     "smooth",
+    "spare",
     "switch",
 ]
 
@@ -43,6 +45,7 @@ _HOMES = {
     "Store": "disobey.records.store",
     "run_all": "disobey.training.engine",
     **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),
+    "spare": "disobey.targets.teacher_free",
     **dict.fromkeys(("distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),
 }
 

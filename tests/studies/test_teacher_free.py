@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from disobey.data.load import load
-from disobey.records.results import Claim, Result
+from disobey.records.results import Claim, Result, Table
 from disobey.records.store import Store
 from disobey.studies.teacher_free import Arm, TeacherFree
 from disobey.training.engine import run_all
+from disobey.training.recipe import Run
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,19 @@ def test_smoke_says_everything_and_the_same_again(smoke):
     assert {c.name for c in result.of(Claim)} == {"F0", "F1", "F2", "F3", "F4", "F5"}
     assert study.analyze(records).to_json() == result.to_json()
     assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_teachers_are_reported(smoke):
+    study, records = smoke
+    (table,) = (t for t in study.analyze(records).of(Table) if t.title.startswith("Teachers"))
+    assert [row[:3] for row in table.rows] == [
+        (structure, family, model)
+        for structure in ("plain", "split")
+        for family, model in (("KD", "mlp:16"), ("self-KD", "mlp:8"))
+    ]
+    best = study.recipe(Arm("plain", "KD")).teacher
+    accuracies = [records[Run(best, seed)].summary["test_accuracy"] for seed in (0, 1)]
+    assert table.rows[0][-1].value == pytest.approx(np.mean(accuracies))
 
 
 def test_arms_share_everything_but_the_targets():

@@ -30,6 +30,19 @@ OURS = "asked here"
 Structure = Literal["grouped", "merged", "plain", "split"]
 Family = Literal["labels", "smoothing", "own confusion", "hierarchy", "teacher's confusion", "self-KD", "KD"]
 SPARING: tuple[Family, ...] = ("own confusion", "hierarchy", "teacher's confusion")
+COMPARISONS: tuple[tuple[str, str, Family, Family, str], ...] = (  # claim, words, family, against which other, source
+    ("F0", "A teacher helps: distillation beats labels.", "KD", "labels", SOURCE),
+    ("F1", "Sparing what the student itself confuses early beats plain labels.", "own confusion", "labels", SOURCE),
+    (
+        "F2",
+        "Sparing what the student itself confuses early beats label smoothing tuned as well.",
+        "own confusion",
+        "smoothing",
+        OURS,
+    ),
+    ("F3", "Sparing the classes of the same group of a hierarchy beats plain labels.", "hierarchy", "labels", OURS),
+    ("F4", "Sparing what a teacher confuses beats plain labels.", "teacher's confusion", "labels", SOURCE),
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +162,7 @@ class TeacherFree:
         claims = [claim for structure in self.structures for claim in self._claims(structure, chosen[structure], test)]
         claims += self._similarity_claim(chosen, test)
         blocks: list[Block] = [*claims, self._chart(chosen, test), self._amounts(arms, test)]
-        blocks += [self._table(arms, chosen, scores), self._methods(seeds, chosen)]
+        blocks += [self._table(arms, chosen, scores), self._teachers(records, seeds), self._methods(seeds)]
         smoke = self == type(self).smoke()
         return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"data": self.setup.data})
 
@@ -162,39 +175,14 @@ class TeacherFree:
         return best
 
     def _claims(self, structure: Structure, chosen: Mapping[Family, Arm], test: Mapping[Arm, NDArray]) -> list[Claim]:
-        plain, kd = test[chosen["labels"]], test[chosen["KD"]]
-
-        def over(family: Family, other: Family) -> Estimate:
-            words = f"test accuracy, {chosen[family].text} − {chosen[other].text}"
-            return paired_difference(test[chosen[family]], test[chosen[other]], words)
-
         setting = f"{self.data(structure)}, {self.noise:.0%} noise, {self.student} student"
-        claims = [
-            rules.above_zero("F0", "A teacher helps: distillation beats labels.", over("KD", "labels"), SOURCE, setting)
-        ]
-        claims.append(
-            rules.above_zero(
-                "F1",
-                "Sparing what the student itself confuses early beats plain labels.",
-                over("own confusion", "labels"),
-                SOURCE,
-                setting,
-            )
-        )
-        claims.append(
-            rules.above_zero(
-                "F2",
-                "Sparing what the student itself confuses early beats label smoothing tuned as well.",
-                over("own confusion", "smoothing"),
-                OURS,
-                setting,
-            )
-        )
-        if "hierarchy" in chosen:
-            text = "Sparing the classes of the same group of a hierarchy beats plain labels."
-            claims.append(rules.above_zero("F3", text, over("hierarchy", "labels"), OURS, setting))
-        text = "Sparing what a teacher confuses beats plain labels."
-        claims.append(rules.above_zero("F4", text, over("teacher's confusion", "labels"), SOURCE, setting))
+        claims = []
+        for name, text, family, other, source in COMPARISONS:
+            if family in chosen:
+                words = f"test accuracy, {chosen[family].text} − {chosen[other].text}"
+                gain = paired_difference(test[chosen[family]], test[chosen[other]], words)
+                claims.append(rules.above_zero(name, text, gain, source, setting))
+        kd, plain = test[chosen["KD"]], test[chosen["labels"]]
         share = self._recovered(test[chosen["own confusion"]], kd, plain)
         text = "Sparing the student's own confusion recovers most of distillation's gain."
         claims.append(rules.most_recovered("F5", text, share, SOURCE, setting))
@@ -280,7 +268,22 @@ class TeacherFree:
             "Every arm", columns, tuple(rows), "Means over seeds with intervals over runs; paired differences."
         )
 
-    def _methods(self, seeds: tuple[int, ...], chosen: Mapping) -> Text:
+    def _teachers(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Table:
+        rows: list[tuple[Cell, ...]] = []
+        for structure in self.structures:
+            for family in ("KD", "self-KD"):
+                recipe = self.recipe(Arm(structure, family)).teacher
+                assert recipe is not None
+                teachers = [records[Run(recipe, seed)].summary for seed in seeds if Run(recipe, seed) in records]
+                if teachers:
+                    accuracies = [mean_over_runs([t[k] for t in teachers], k) for k in ("fitted", "test_accuracy")]
+                    rows.append((structure, family, pictures.model_word(recipe.model), *accuracies))
+        columns = ("classes", "teacher of", "model", "training labels repeated", "test accuracy")
+        return Table(
+            "Teachers at the end of training", columns, tuple(rows), "Means over seeds with intervals over runs."
+        )
+
+    def _methods(self, seeds: tuple[int, ...]) -> Text:
         optim = self.setup.optim
         return Text(
             "Methods",
