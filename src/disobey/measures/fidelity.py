@@ -50,13 +50,16 @@ class FidelityLaw:
         return self.constant.value * n**-self.exponent.value
 
     def verdict(self, b: float = 0.5, others: tuple[float, ...] = (0.3, 0.7)) -> Verdict:
-        """Supported: the exponent's interval holds ``b`` and none of the ``others``. Refuted: it does not hold ``b``."""
-        low, high = self.exponent.low, self.exponent.high
-        if not self.exponent.known:
+        """Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: it
+        does not hold ``b``, nor does that beside an offset: an offset too small to see moves the plain exponent."""
+        bent = self.exponent_with_offset
+        preferred = bent if self.preferred == "offset" else self.exponent
+        if not preferred.known:
             return "inconclusive"
-        if not low <= b <= high:
-            return "refuted"
-        return "inconclusive" if any(low <= other <= high for other in others) else "supported"
+        if preferred.low <= b <= preferred.high:
+            others_out = not any(preferred.low <= other <= preferred.high for other in others)
+            return "supported" if others_out else "inconclusive"
+        return "inconclusive" if bent.known and bent.low <= b <= bent.high else "refuted"
 
 
 def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> FidelityLaw:
