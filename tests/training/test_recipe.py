@@ -8,7 +8,7 @@ from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.targets.schedule import distill, labels, switch
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching, closure
-from disobey.training.recipes import DEFAULTS
+from disobey.training.recipes import DEFAULTS, OF_DATA
 
 TEACHER = Recipe(keep=(100,))
 STUDENT = Recipe(targets=distill(4), teacher=TEACHER, teaching=Teaching(step=100), replica=1)
@@ -42,7 +42,7 @@ def test_name_and_number_type_are_not_identity():
 
 def test_shipped_keys_are_pinned():
     """A default may never change its meaning: a change here is a new recipe and belongs in the changelog."""
-    keys = {kind: Recipe(model=d.teacher, optim=d.optim).key() for kind, d in DEFAULTS.items()}
+    keys = {kind: Recipe(model=d.teacher, optim=d.optim).key() for kind, d in [*DEFAULTS.items(), *OF_DATA.items()]}
     assert Recipe().key() == "44136fa355b3678a1146"  # of {}
     assert keys == PINNED
 
@@ -51,6 +51,7 @@ PINNED = {
     "image": "91b0ba774e8feb42d276",
     "text": "5aca52a7e5566b5d9c4b",
     "features": "a9ffe348aef8982b4444",
+    "modular-addition": "f3796a9576503cec1deb",
 }
 
 

@@ -48,7 +48,7 @@ OF_DATA: dict[str, Defaults] = {
         ModelSpec("mlp", width=256, depth=1),
         ModelSpec("mlp", width=64, depth=1),
         ModelSpec("mlp", width=512, depth=1),
-        OptimSpec("adamw", lr=1e-2, steps=1500, weight_decay=1.0),
+        OptimSpec("adamw", lr=1e-2, steps=2000, weight_decay=1.0),
     ),
 }
 
