@@ -173,6 +173,20 @@ def test_negative_control_a_head_start_on_the_lower_direction_breaks_the_theorem
     assert path_gap(*spectrum, *head_start) < 0
 
 
+def test_negative_control_a_head_start_breaks_nearly_every_random_case_and_none_from_zero():
+    cases = random_cases(np.random.default_rng(7), 2000)
+    fails = {}
+    for start in (1.0, 0.5):  # unlearned share of direction 2 before the student begins
+        gaps = []
+        for lower, teacher_time, student_time in zip(cases.lower, cases.teacher_time, cases.student_time, strict=True):
+            spectrum = np.array([1.0, lower])
+            student = flow(spectrum, decay(spectrum, teacher_time), student_time, start=[1.0, start])
+            gaps.append(path_gap(1.0, lower, *student))
+        fails[start] = np.mean(np.array(gaps) <= -1e-14)
+    assert fails[1.0] == 0
+    assert fails[0.5] > 0.95
+
+
 @pytest.mark.parametrize(("kd_weight", "expected"), [(1.0, 0.0), (0.99, 0.05), (0.9, 0.19), (0.5, 0.34), (0.1, 0.41)])
 def test_negative_control_mixed_losses_break_the_theorem_in_known_shares(kd_weight, expected):
     cases = random_cases(np.random.default_rng(6), 20_000)  # standard error of a share: at most .0035
