@@ -312,7 +312,7 @@ class StateDistillation:
 
 
 def _untrained(recipe: Recipe) -> Recipe:
-    return replace(recipe, optim=replace(recipe.optim, stop=0))
+    return replace(recipe, optim=replace(recipe.optim, stop=0), name=f"{recipe.name}, untrained")
 
 
 def _shown(positions: int) -> Sequence[int]:
