@@ -20,6 +20,7 @@ class _Studies(Mapping[str, type[Study]]):
         "state-tracking": ("state_tracking", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
+        "state-distillation": ("state_distillation", "StateDistillation"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:
