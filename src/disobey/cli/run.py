@@ -30,6 +30,8 @@ class RunOptions(Common):
     """the whole study in seconds, to see that it runs: evidence of nothing"""
     preset: str = ""
     """a named setting of this study (a published one, say); other options change it further"""
+    full: bool = False
+    """the preset full: everything that the study can ask"""
     json: bool = False
     """print the result as JSON on standard output"""
 
@@ -120,6 +122,7 @@ def _start(kind: type[Study], argv: list[str]) -> Study:
         return kind.smoke()
     names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
     names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]
+    names += ["full"] * ("--full" in argv)
     if not names:
         return kind()
     if names[-1] not in kind.presets:

@@ -17,6 +17,7 @@ class _Studies(Mapping[str, type[Study]]):
         "eigenspace": ("eigenspace", "Eigenspace"),
         "denoising": ("denoising", "Denoising"),
         "teacher-free": ("teacher_free", "TeacherFree"),
+        "data-size": ("data_size", "DataSize"),
         "state-tracking": ("state_tracking", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),

@@ -1,0 +1,300 @@
+"""The study data-size: whole in smoke, paired arms, and verdicts on planted accuracy tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from disobey.data.load import load
+from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
+from disobey.records.store import Store
+from disobey.studies.data_size import EVERYTHING, DataSize
+from disobey.studies.data_size_cells import (
+    BUDGETS,
+    CROP,
+    CROP_FIXED,
+    ENSEMBLE,
+    FRESH,
+    OVERLAP,
+    SAME_N,
+    Cell,
+    Regime,
+    equal_size,
+    noisy,
+    parsed,
+    teacher_of,
+    teacher_sizes,
+    wide,
+    widths,
+)
+from disobey.studies.data_size_claims import judge, sign_flips, summary
+from disobey.studies.data_size_closed import Closed
+from disobey.studies.data_size_pictures import charts, methods, tables
+from disobey.studies.data_size_readings import Fidelity, Grid, Reading
+from disobey.studies.setup import Setup
+from disobey.targets.arms import ARMS
+from disobey.training.engine import run_all
+from disobey.training.recipe import Run
+
+SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5), early=0.0), arms=EVERYTHING, budgets=BUDGETS)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    study = DataSize.smoke()
+    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
+    assert not outcome.failed
+    return study, outcome.records
+
+
+def test_smoke_judges_every_claim_and_says_the_same_again(smoke):
+    study, records = smoke
+    result = study.analyze(records)
+    assert [c.name for c in result.of(Claim)] == [f"C{i}" for i in range(1, 14)]
+    assert {c.name for c in result.of(Chart)} == {
+        "label-equivalence", "accuracy", "scales", "explained", "fidelity", "regimes", "closed-form",
+    }  # fmt: skip
+    assert result.smoke
+    assert study.analyze(records).to_json() == result.to_json()
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_defaults_leave_out_what_they_did_not_run_and_say_so(smoke):
+    study, records = smoke
+    arms = ("A0", "A1", "A3:0.1", "A7", "A9a", "A10a", "A11", "A12")
+    plain = replace(study, regimes=(), budgets=("steps",), arms=arms, kernels=0)
+    kept = {run: records[run] for run in plain.plan() if run in records}
+    assert set(kept) == set(plain.plan())  # the smaller study shares all its runs
+    result = plain.analyze(records)
+    assert {c.name for c in result.of(Claim)} == {"C1", "C2", "C3", "C4", "C9"}
+    (said,) = [t for t in result.of(Text) if t.title == "Not judged here"]
+    assert all(f"C{i}:" in said.body for i in (5, 6, 7, 8, 10, 11, 12, 13))
+
+
+def test_sizes_are_nested_and_start_at_two_a_class():
+    study = DataSize()
+    assert study.grid == (20, 47, 112, 265, 626, 1480, 3500)
+    assert study.small == (20, 47, 112, 265)
+    few, more = (set(load(study.recipe(Cell("A0", n)).data, 3).train.ids) for n in (20, 47))
+    assert few < more
+    counts = np.bincount(load(study.recipe(Cell("A0", 20)).data, 3).train.labels)
+    assert counts.tolist() == [2] * 10
+
+
+def test_arms_of_a_cell_differ_in_targets_alone():
+    study = SMALL
+    labels = study.recipe(Cell("A0", 47))
+    for word in EVERYTHING:
+        recipe = study.recipe(Cell(parsed(word, 20.0).word, 47))
+        assert replace(recipe, targets=labels.targets, teacher=None, teaching=labels.teaching) == labels
+    keys = {study.recipe(Cell(parsed(word, 20.0).word, 47)).key() for word in EVERYTHING}
+    assert len(keys) == len(EVERYTHING)
+    assert {word.split(":")[0] for word in EVERYTHING} == set(ARMS)
+
+
+def test_regimes_are_what_they_say():
+    study = SMALL
+    fresh = study.recipe(Cell("A1", 100, regime=FRESH))
+    students, teachers = (set(load(r.data, 1).train.ids) for r in (fresh, fresh.teacher))
+    assert len(students) == pytest.approx(100, abs=5)
+    assert not students & teachers
+    assert study.recipe(Cell("A1", 47, regime=SAME_N)).teacher.data == study.recipe(Cell("A1", 47)).data
+    assert study.recipe(Cell("A1", 47, regime=ENSEMBLE)).teaching.members == 3
+    assert study.recipe(Cell("A1", 47, regime=teacher_of(78))).teacher.data.train == 78
+    assert study.recipe(Cell("A1", 47, regime=noisy(0.2))).teacher.data.noise == 0
+    assert study.recipe(Cell("A1", 47, regime=CROP_FIXED)).teaching.views == "fixed"
+    same = study.recipe(Cell("A1", 47, regime=equal_size(study)))
+    assert same.teacher.model == same.model
+    assert study.recipe(Cell("A18a", 47)).teacher.optim.stop == 0
+    assert study.recipe(Cell("A18b", 47)).teaching.head == "random"
+    epochs = study.recipe(Cell("A0", 47, "epochs")).optim
+    assert epochs.steps == round(20 * 47 / epochs.batch)
+    assert study.recipe(Cell("A0", 47, "convergence")).choose == "validation"
+
+
+def test_labels_of_a_regime_that_changes_the_teacher_alone_are_the_main_ones():
+    assert SAME_N.of_labels == teacher_of(5).of_labels == ENSEMBLE.of_labels == OVERLAP
+    assert CROP_FIXED.of_labels == CROP
+    assert noisy(0.1).of_labels == noisy(0.1)
+    assert FRESH.of_labels == FRESH
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arms": ("A0", "A1", "A99")}, "A99"),
+        ({"arms": ("A0", "A1", "A7:3")}, "A7:3"),
+        ({"arms": ("A0", "A1", "A3:x")}, "A3:x"),
+        ({"arms": ("A1",)}, "A0"),
+        ({"budgets": ("epochs",)}, "steps"),
+        ({"sizes": (50, 20)}, "rising"),
+        ({"points": 2}, "points"),
+    ],
+)
+def test_bad_options_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        DataSize(**change)
+
+
+def test_sizes_beyond_the_data_are_refused():
+    with pytest.raises(ValueError, match="up to 3,500"):
+        DataSize(sizes=(20, 200, 4000)).plan()
+
+
+# --- planted tables -------------------------------------------------------------------------------------------------
+
+EVERY_REGIME = replace(SMALL, regimes=("fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"))
+
+
+def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
+    """A grid whose accuracies are labels' plus ``gain(cell)``, with a shift per seed that all arms share."""
+    rng = np.random.default_rng(0)
+    seeds = len(study.setup.seeds)
+    shift = rng.normal(0, 0.01, seeds)
+
+    def labels(n):
+        return 0.95 - 0.9 * n**-0.3
+
+    readings = {}
+    for cell in study.cells():
+        accuracy = labels(cell.size) + shift + gain(cell) + noise * rng.normal(size=seeds)
+        readings[cell] = Reading(accuracy, accuracy, 1.0 - accuracy, np.ones(seeds))
+    grid = Grid(study, study.setup.seeds, readings, {})
+    sizes = np.array(study.grid)
+    gap = (0.5 * sizes**-0.5) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes)))) if kl is None else kl(sizes, seeds)
+    still = np.zeros_like(gap)
+    grid.__dict__.update({"fidelity": Fidelity(study.grid, still, gap, still, still), "teacher_accuracy": shift + 0.9})
+    return grid
+
+
+def closed_with(grid, kernel, probe):
+    """Kernel and probe gains as shares of the network's."""
+    sizes = grid.study.small
+    labels, teacher = (grid.accuracy(arm, sizes=sizes) for arm in ("A0", "A1"))
+    tables = {("laplace", "labels"): labels, ("laplace", "teacher"): labels + kernel * (teacher - labels)}
+    probes = {"labels": labels, "teacher": labels + probe * (teacher - labels)}
+    theory = Estimate("largest relative deviation", 0.01, 0.0, 0.03, 0.95, 200, "runs")
+    return Closed(sizes, (True,) * len(sizes), theory, tables, probes, {"labels": labels, "teacher": teacher})
+
+
+def falling(cell):
+    return 0.15 - 0.02 * np.log(cell.size)
+
+
+def as_published(cell):
+    """Distillation helps, more with little data, by dark knowledge of an informed teacher alone."""
+    word, regime = cell.arm.split(":")[0], cell.regime
+    if word == "A0":
+        return 0.0
+    gain = max(falling(cell), 0.001)
+    if regime == SAME_N:
+        return 0.0
+    if regime.teacher_train:  # overtaken at the teacher's own size
+        return 0.03 * np.log(regime.teacher_train / cell.size)
+    if cell.budget == "convergence":
+        return 0.03 * np.log(grid_total() / cell.size) - 0.001
+    if word in ("A1", "A2b"):
+        low = cell.arm in ("A1:0.5", "A1:1")
+        return 0.2 * gain if low else gain
+    if word == "A12":
+        return 0.3 * gain
+    if word == "A13" and regime == FRESH:
+        return 0.05 * gain
+    return -0.02
+
+
+def grid_total():
+    return EVERY_REGIME.total
+
+
+def verdicts(grid, closed):
+    claims, missing = judge(grid, closed)
+    assert not missing
+    return {claim.name: claim.verdict for claim in claims}
+
+
+def test_a_planted_confirmation_is_confirmed():
+    grid = planted(as_published)
+    found = verdicts(grid, closed_with(grid, kernel=0.2, probe=0.95))
+    assert {name for name, verdict in found.items() if verdict == "supported"} == {
+        "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12", "C13",
+    }  # fmt: skip
+    assert found["C11"] == "refuted"  # there is a gain without wrong labels
+
+
+def smoothing_in_disguise(cell):
+    """Every arm gains alike, more with more data: nothing is information."""
+    if cell.arm == "A0":
+        return 0.0
+    if cell.arm == "A1:1":
+        return 0.08
+    return 0.01 + 0.004 * np.log(cell.size) if cell.regime != equal_size(EVERY_REGIME) else 0.0
+
+
+def test_a_planted_refutation_is_refuted():
+    def steep(sizes, seeds):
+        rng = np.random.default_rng(1)
+        return (0.5 * sizes**-1.0) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes))))
+
+    grid = planted(smoothing_in_disguise, kl=steep)
+    found = verdicts(grid, closed_with(grid, kernel=1.0, probe=1.0))
+    assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
+        "C1", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12",
+    }  # fmt: skip
+
+
+def test_variance_alone_supports_c11():
+    def only_noise(cell):
+        return 0.05 if cell.arm == "A1" and cell.regime.noise else 0.0
+
+    grid = planted(only_noise, noise=0.0005)
+    found = verdicts(grid, closed_with(planted(as_published), kernel=0.2, probe=0.9))
+    assert found["C11"] == "supported"
+
+
+def test_no_gain_leaves_shares_undefined_and_nothing_supported_by_luck():
+    grid = planted(lambda cell: 0.0, noise=0.02)
+    found = verdicts(grid, closed_with(grid, kernel=0.5, probe=0.5))
+    assert all(found[name] == "inconclusive" for name in ("C3", "C4", "C5", "C12"))
+    assert "supported" not in {found[name] for name in ("C1", "C2", "C6", "C7", "C8")}
+
+
+def test_figures_and_tables_hold_what_was_planted(monkeypatch):
+    monkeypatch.setattr(Grid, "over_seeds_and_examples", lambda self, n: None)  # no records to pair
+    grid = planted(as_published)
+    closed = closed_with(grid, 0.2, 0.95)
+    drawn = {chart.name: chart for chart in charts(grid, closed)}
+    shares = dict(zip(drawn["explained"].data["x"], drawn["explained"].data["y"], strict=True))
+    assert shares["A12 class mean with each example's confidence"] == pytest.approx(0.3, abs=0.05)
+    assert any("n^−0.5" in name for name in drawn["fidelity"].data["curve"])
+    claims, _ = judge(grid, closed)
+    assert {c.title for c in tables(grid, closed, claims)} >= {"Every arm", "Other conditions", "Tests"}
+    assert "equal epochs" in methods(grid).body
+    assert "With little data" in summary(grid, claims)
+    p_values = [p for _, _, p, _ in sign_flips(grid)]
+    assert min(p_values) == pytest.approx(2 / 2**6)
+
+
+def test_every_regime_has_a_twin():
+    grid = planted(as_published)
+    for cell in grid.readings:
+        if cell.arm != "A0":
+            assert Cell("A0", cell.size, cell.budget, cell.regime.of_labels) in grid.readings, cell
+
+
+def test_text_and_own_networks_keep_their_kinds_defaults():
+    words = DataSize(Setup(data="languages", early=0.0))
+    assert words.base.model().name == "text-bag"
+    own = DataSize(Setup(teacher="cnn:16", early=0.0))
+    assert own.student_word == "small"
+    assert own.recipe(Cell("A0", 20)).model.name == "cnn"
+    assert isinstance(wide(widths(own)[0]), Regime)
+    assert len(teacher_sizes(own)) == 2
+    assert isinstance(Run(own.recipe(Cell("A1", 20)), 0).teachers()[0], Run)
+
+
+def test_tables_of_two_seeds_say_so(smoke):
+    study, records = smoke
+    gains = next(t for t in study.analyze(records).of(Table) if t.title == "The gain of distillation at every size")
+    column = gains.columns.index("gap over seeds and examples")
+    assert all(row[column] is None for row in gains.rows)  # two seeds are too few to resample
