@@ -166,9 +166,10 @@ def c9(grid: Grid, _: Closed) -> Claim:
         "C9",
         "The gap between train and test fidelity falls like the inverse root of n.",
         law.verdict(),
-        [law.exponent, law.offset],
-        "exponent b of c·n^−b fitted to the test minus train KL(teacher‖student); supported: its interval holds 0.5 and "
-        "neither 0.3 nor 0.7; refuted: it does not hold 0.5; else inconclusive",
+        [law.exponent, law.exponent_with_offset, law.offset],
+        "exponent b of c·n^−b (beside an offset d, where its interval leaves out 0) fitted to the test minus train "
+        "KL(teacher‖student); supported: its interval holds 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that beside an "
+        "offset holds 0.5; else inconclusive",
         setting_of(grid, "equal steps"),
         note,
     )
