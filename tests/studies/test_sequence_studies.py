@@ -61,7 +61,7 @@ def as_published(recipe: Recipe, length: int, budget: int | None) -> float:
         return 0.2
     if layer == "diagonal_signed":
         return 0.9 if "parity" in recipe.data.name else 0.3
-    sweeps = budget or spec.sweeps or 64
+    sweeps = min(spec.sweeps or 64, 64 if budget == 0 else budget or 64)
     drop = 0.0 if length <= 12 else 0.1
     worse = 0.3 * (spec.gradient == "one_step") + 0.4 * (not spec.state_dependent) + 0.2 * (spec.rank == 1)
     return float(0.2 + 0.75 * min(np.log2(sweeps) / 4, 1) - drop - min(worse, 0.5))
@@ -75,6 +75,17 @@ def test_state_tracking_finds_the_published_account_where_it_holds():
     assert set(found.values()) == {"supported"}, found
     assert len(result.of(Table)) == 3
     assert "3 runs" in str(result.of(Claim)[0].evidence[0])
+
+
+def test_sweeps_in_training_and_at_test_are_a_map():
+    study = StateTracking(groups=("S3",))
+    result = study.analyze(records_of(study, as_published))
+    cells = next(chart for chart in result.of(Chart) if chart.kind == "heatmap").data
+    found = dict(zip(zip(cells["training"], cells["test"], strict=True), cells["accuracy"], strict=True))
+    assert len(found) == 6 * 7
+    assert found["exact", "exact"] > 0.9
+    assert found["exact", "4 sweeps"] == pytest.approx(found["4 sweeps", "exact"], abs=0.02)  # both are planted so
+    assert found["1 sweep", "32 sweeps"] < 0.25
 
 
 def test_state_tracking_refutes_it_where_the_opposite_holds():
@@ -103,6 +114,9 @@ def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
     assert list(study.ladder("A4")) == [1, 4, 16, 0]
     details = [study.arms("S3")[name] for name in DETAILS]
     assert len(set(details)) == len(DETAILS)
+    asked = {n: spec.budgets for n, spec in specs.items() if spec}
+    assert {budgets[-1] for n, budgets in asked.items() if n} == {0}
+    assert 0 not in asked[0]
     assert not set(DETAILS) & set(study.arms("A4"))
 
 

@@ -151,6 +151,7 @@ def test_solvers_follow_the_spec():
     assert solver_of(replace(SPEC, sweeps=3)) == Iterate(3, 0.0, "unroll", 3)
     assert solver_of(replace(SPEC, sweeps=9, tol=0.1, gradient="one_step")).gradient == "one_step"  # type: ignore[union-attr]
     assert layer_options("lstm", SPEC) == {}
+    assert layer_options("fixed_point", replace(SPEC, normalize=False))["normalize_state"] is False
     assert layer_options("fixed_point_mamba", replace(SPEC, state_dependent=False))["reads"] == ()
 
 

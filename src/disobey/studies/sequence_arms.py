@@ -98,9 +98,23 @@ TEST_SWEEPS = (
 )  # at which an exactly trained layer is asked too: one set, so that studies share runs
 
 
-def dense_recipe(setup: SequenceSetup, group: str) -> Recipe:
-    """The layer of all studies that is trained with the exact solver."""
-    return setup.recipe(group, "fixed_point", "exact", budgets=TEST_SWEEPS)
+def swept_recipe(setup: SequenceSetup, group: str, sweeps: int) -> Recipe:
+    """A layer trained with so many sweeps, or with the exact solver (0), and asked with `TEST_SWEEPS` and exactly too.
+
+    More sweeps than the longest training word has tokens stop where they converge, with the implicit gradient.
+    """
+    how = {"tol": 1e-2, "gradient": "ift"} if sweeps > setup.longest else {}
+    asked = (*TEST_SWEEPS, 0) if sweeps else TEST_SWEEPS
+    return setup.recipe(group, "fixed_point", swept(sweeps), sweeps=sweeps, budgets=asked, **how)
+
+
+def swept(sweeps: int) -> str:
+    """Sweeps in words.
+
+    >>> swept(1), swept(4), swept(0)
+    ('1 sweep', '4 sweeps', 'exact')
+    """
+    return f"{sweeps} sweep" + "s" * (sweeps > 1) if sweeps else "exact"
 
 
 def taught(recipe: Recipe, targets: Schedule, teacher: Recipe) -> Recipe:

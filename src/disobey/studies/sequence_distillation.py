@@ -27,8 +27,8 @@ from disobey.studies.sequence_arms import (
     accuracy_table,
     chance_of,
     counted,
-    dense_recipe,
     predicted_null,
+    swept_recipe,
     taught,
 )
 from disobey.targets.schedule import Schedule, distill, labels
@@ -90,7 +90,7 @@ class SequenceDistillation:
 
     def dense(self) -> Recipe:
         """The teacher of *gap* and *sweeps*: a fixed-point layer, solved exactly."""
-        return dense_recipe(self.setup, self.group)
+        return swept_recipe(self.setup, self.group, 0)
 
     def objectives(self) -> dict[str, Schedule]:
         """Targets on labelled words, by name."""
@@ -135,8 +135,7 @@ class SequenceDistillation:
                 self.group, "fixed_point", f"{few} sweeps, {name}", replica=1, sweeps=few, start="teacher"
             )
             found[name] = replace(recipe, targets=targets, teacher=self.dense())
-        scratch = self.setup.recipe(self.group, "fixed_point", f"{few} sweeps", sweeps=few)
-        return found | {"from scratch, twice the steps": scratch}
+        return found | {"from scratch, twice the steps": swept_recipe(self.setup, self.group, few)}
 
     def recipes(self) -> list[Recipe]:
         found: list[Recipe] = []

@@ -32,7 +32,7 @@ from disobey.studies.sequence_arms import (
     accuracy_table,
     chance_of,
     counted,
-    dense_recipe,
+    swept_recipe,
     taught,
 )
 from disobey.targets.schedule import distill
@@ -91,7 +91,7 @@ class StateDistillation:
 
     def teacher(self) -> Recipe:
         """The teacher of *states*: the exactly solved layer that other studies train too."""
-        return dense_recipe(self.setup, self.group)
+        return swept_recipe(self.setup, self.group, 0)
 
     def state_arms(self) -> dict[str, Recipe]:
         """Students of the part *states* by what they are told."""

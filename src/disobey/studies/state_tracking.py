@@ -25,13 +25,14 @@ from disobey.studies.sequence_arms import (
     accuracy_table,
     chance_of,
     counted,
-    dense_recipe,
+    swept,
+    swept_recipe,
 )
 from disobey.training.recipe import Recipe, Run
 
 SOURCE = "arXiv 2503.10799"
 OURS = "a prediction of ours, stated before the runs"
-EXACT = "exact"
+EXACT = swept(0)
 WINDOW = (
     6  # powers of g that are averaged in the figure: the orders 2, 3 and 6 divide it, so a fixed answer is a flat line
 )
@@ -45,6 +46,9 @@ DETAILS: Mapping[str, Mapping[str, Any]] = {  # arms of one group that differ fr
     "scale 2": {"scale": 2.0},
     "mixer does not read the state": {"state_dependent": False},
     "one-step gradient": {"sweeps": 32, "tol": 0.1, "gradient": "one_step"},
+    "state read as it is": {"normalize": False},
+    "state read as it is, scale 1.5": {"normalize": False, "scale": 1.5},
+    "state read as it is, scale 2": {"normalize": False, "scale": 2.0},
 }
 
 
@@ -92,15 +96,11 @@ class StateTracking:
         """By sweeps in training, in rising order; 0 (the exact solver) last. Sixteen and more stop where they converge."""
         large = group not in ("parity", "Z2", "Z3", "S3")
         sweeps = sorted(self.sweeps)[::2] if large else sorted(self.sweeps)
-        found = {}
-        for n in sweeps:
-            implicit = {"tol": 1e-2, "gradient": "ift"} if n > self.setup.longest else {}
-            found[n] = self.setup.recipe(group, "fixed_point", _sweeps(n), sweeps=n, **implicit)
-        return found | {0: dense_recipe(self.setup, group)}
+        return {n: swept_recipe(self.setup, group, n) for n in (*sweeps, 0)}
 
     def arms(self, group: str) -> dict[str, Recipe]:
         """Every arm of a group by name."""
-        found = {_sweeps(n): recipe for n, recipe in self.ladder(group).items()}
+        found = {swept(n): recipe for n, recipe in self.ladder(group).items()}
         if group == self.details:
             found |= {
                 name: self.setup.recipe(group, "fixed_point", name, **changes) for name, changes in DETAILS.items()
@@ -119,6 +119,7 @@ class StateTracking:
             *claims,
             self._by_training(readings),
             self._by_test(readings),
+            self._by_both(readings),
             self._constant(readings),
             self._needed(readings),
             self._residuals(readings),
@@ -130,7 +131,7 @@ class StateTracking:
 
     def _claims(self, group: str, r: Readings) -> list[Claim]:
         arms, near, far = self.arms(group), self.setup.longest, self.setup.far
-        dense, diagonal = arms[EXACT], arms[_sweeps(1)]
+        dense, diagonal = arms[EXACT], arms[swept(1)]
 
         def claim(name: str, text: str, a, b, what: str, source: str = SOURCE) -> Claim:
             return rules.above_zero(name, text, paired_difference(a, b, what), source, group)
@@ -182,7 +183,7 @@ class StateTracking:
 
     def _by_training(self, r: Readings) -> Chart:
         rows = [
-            (float(n), f"{_sweeps(sweeps)} in training", group, mean_over_runs(r.last(recipe, n), "accuracy"))
+            (float(n), f"{swept(sweeps)} in training", group, mean_over_runs(r.last(recipe, n), "accuracy"))
             for group in self.groups
             for sweeps, recipe in self.ladder(group).items()
             for n in self.setup.lengths
@@ -194,10 +195,32 @@ class StateTracking:
         for group in self.groups:
             recipe = self.ladder(group)[0]
             for budget in (*TEST_SWEEPS, None):
-                label = "exact at test" if budget is None else f"{_sweeps(budget)} at test"
+                label = "exact at test" if budget is None else f"{swept(budget)} at test"
                 for n in self.setup.lengths:
                     rows.append((float(n), label, group, mean_over_runs(r.last(recipe, n, budget), "accuracy")))
         return self._lengths_chart(rows, "sweeps-test", "The exactly trained layer with a budget of sweeps at test")
+
+    def _by_both(self, r: Readings) -> Chart:
+        columns: dict[str, list] = {name: [] for name in ("test", "training", "accuracy", "group")}
+        for group in self.groups:
+            for sweeps, recipe in self.ladder(group).items():
+                for budget in (*TEST_SWEEPS, 0):
+                    asked = None if budget == sweeps == 0 else budget
+                    accuracy = float(r.last(recipe, self.setup.longest, asked).mean())
+                    for name, value in zip(columns, (swept(budget), swept(sweeps), accuracy, group), strict=True):
+                        columns[name].append(value)
+        return Chart(
+            "sweeps-both",
+            f"Sweeps in training and at test, words of {self.setup.longest} tokens",
+            "heatmap",
+            {name: tuple(column) for name, column in columns.items()},
+            Axis("test", "at test", "nominal"),
+            Axis("training", "in training", "nominal"),
+            "Share of right last answers, mean over seeds, by the number of sweeps in training and at test, by group.",
+            color=Axis("accuracy", "last answer right"),
+            facet=Axis("group", "", "nominal"),
+            tooltip=("training", "test", "accuracy"),
+        )
 
     def _lengths_chart(self, rows, name: str, title: str) -> Chart:
         alt = (
@@ -218,7 +241,7 @@ class StateTracking:
         rows: list[tuple[float, str, str, Estimate]] = []
         for group in self.groups:
             arms = self.arms(group)
-            for name in (EXACT, "scale 2", _sweeps(1), "diagonal (-1, 1)", "LSTM"):
+            for name in (EXACT, "scale 2", swept(1), "diagonal (-1, 1)", "LSTM"):
                 if name not in arms:
                     continue
                 curves = r.of(arms[name], "eval_powers")[:, 0]
@@ -306,10 +329,6 @@ class StateTracking:
             f"models. Intervals are Student t over {len(r.seeds)} paired seeds (95 %), so wide with three; no correction for "
             "the number of claims. Cite: Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799).",
         )
-
-
-def _sweeps(n: int) -> str:
-    return EXACT if n == 0 else f"{n} sweep" + "s" * (n > 1)
 
 
 def _summary(claims: list[Claim]) -> str:

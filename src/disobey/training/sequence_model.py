@@ -28,6 +28,7 @@ def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = {
         "rank": spec.rank, "mixer": spec.mixer, "scale": spec.scale, "solver": solver_of(spec),
+        "normalize_state": spec.normalize,
     }  # fmt: skip
     if layer == "fixed_point":
         return options | {"state_dependent": spec.state_dependent}

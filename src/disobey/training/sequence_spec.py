@@ -39,6 +39,7 @@ class SequenceSpec:
     mixer: Literal["householder", "diagonal_low_rank", "kronecker"] = "householder"
     scale: float = 1.0
     state_dependent: bool = True
+    normalize: bool = True  # whether the mixer reads the state divided by its root mean square
     sweeps: int = 0  # most iterations in training; 0: the exact solver; 1: a diagonal recurrence
     tol: float = 0.0  # where an iteration may stop; 0: exactly that many sweeps
     gradient: Literal["unroll", "ift", "one_step"] = "unroll"  # unroll: through all sweeps, exact for what is computed
