@@ -2,9 +2,10 @@
 
 Shapes: K networks ("slices"), B batch, D features, C classes; weights (K, out, in), as in `torch.nn.Linear`.
 
-A slice's bits do not depend on K, on its place or on its neighbours. On CPU that takes memory in which every slice
-begins at a whole cache line, because the kernels of matrix products choose by alignment: sizes are padded with zeros
-where they must be (10 classes to 16, 784 inputs and a width of 100 not at all). Padded weights, units and classes get
+A slice's bits do not depend on K, on its place or on its neighbours. On CPU that takes memory in which every slice fills
+whole cache lines: the kernels of matrix products choose by alignment, and optimizers round the last few numbers of a
+tensor, which no longer fill a vector, differently. So sizes are padded with zeros where they must be (10 classes to 16;
+784 inputs and a width of 100 not at all). Padded weights, units and classes get
 zero gradients and stay exactly zero. Decision and measurements: docs/decisions/0002-stacked-training.md.
 """
 
@@ -73,7 +74,7 @@ class MLPStack(nn.Module):
         for place in range(len(sizes) - 1):
             first = layers[0][place].weight
             weight = first.new_zeros(self.size, wide[place + 1], wide[place])
-            bias = first.new_zeros(self.size, 1, wide[place + 1])
+            bias = first.new_zeros(self.size, 1, padded(wide[place + 1]))
             for k, one in enumerate(layers):
                 weight[k, : sizes[place + 1], : sizes[place]] = one[place].weight.detach()
                 bias[k, 0, : sizes[place + 1]] = one[place].bias.detach()
@@ -88,9 +89,10 @@ class MLPStack(nn.Module):
         """(K, B, D), or (B, D) for the same batch in every slice, to logits (K, B, C)."""
         x = x.expand(self.size, *x.shape) if x.ndim == 2 else x
         x = torch.nn.functional.pad(x, (0, self.wide[0] - x.shape[-1]))
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = torch.baddbmm(bias, x, weight.transpose(1, 2)).relu()
-        return torch.baddbmm(self.biases[-1], x, self.weights[-1].transpose(1, 2))[..., : self.classes]
+        for place in range(len(self.weights)):
+            weight, bias = self._used(place)
+            x = torch.baddbmm(bias, x.relu() if place else x, weight.transpose(1, 2))
+        return x
 
     def inputs(self, streams: int, batch: int) -> Tensor:
         """Zeros (U, B, D padded) to write batches into."""
@@ -123,8 +125,8 @@ class MLPStack(nn.Module):
         for place in range(len(self.weights) - 1, -1, -1):
             weight, bias = self.weights[place], self.biases[place]
             if weight.grad is None:
-                weight.grad, bias.grad = torch.empty_like(weight), torch.empty_like(bias)
-            torch.sum(gradient, 1, keepdim=True, out=bias.grad)
+                weight.grad, bias.grad = torch.empty_like(weight), torch.zeros_like(bias)
+            torch.sum(gradient, 1, keepdim=True, out=bias.grad[..., : gradient.shape[-1]])
             turned = gradient.transpose(1, 2)
             if place > 0:
                 torch.bmm(turned, units[place - 1], out=weight.grad)
@@ -142,11 +144,9 @@ class MLPStack(nn.Module):
         return self.run(x.unsqueeze(0), [(0, self.size)])[-1]
 
     def _used(self, place: int) -> tuple[Tensor, Tensor]:
-        """A layer's weights and biases without padded classes: logits come out as (K, B, C)."""
-        weight, bias = self.weights[place], self.biases[place]
-        if place < len(self.weights) - 1:
-            return weight, bias
-        return weight[:, : self.classes], bias[..., : self.classes]
+        """A layer's weights and biases without what only fills lines; logits come out as (K, B, C)."""
+        outputs = self.classes if place == len(self.weights) - 1 else self.wide[place + 1]
+        return self.weights[place][:, :outputs], self.biases[place][..., :outputs]
 
     def state(self, k: int) -> dict[str, Tensor]:
         """The ordinary state dictionary of one slice: exact copies."""

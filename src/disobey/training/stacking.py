@@ -27,13 +27,13 @@ def stack_key(run: Run) -> Hashable | None:
     """Runs of equal keys can be one stack; None: this run is trained on its own.
 
     Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. Not stacked: sequences,
-    mixup, batches that are no multiple of 16 and Nesterov's momentum (both would tie bits to a slice's place).
+    mixup, and batches that are no multiple of 16 rows (they would tie bits to a slice's place).
     """
     recipe = run.recipe
     data, model, optim = recipe.data, recipe.model, recipe.optim
     if recipe.sequence is not None or model.name not in MLPS or data.augment == "mixup":
         return None
-    if optim.batch % LINE or optim.nesterov:
+    if optim.batch % LINE:
         return None
     if not _pays(model, data.name, data.fingerprint):
         return None

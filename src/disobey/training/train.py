@@ -296,9 +296,7 @@ def _validation(dataset: Dataset, shelf: Shelf) -> tuple[Tensor, Tensor]:
     return shelf.once("validation", make)
 
 
-def _objective(
-    run: Run, shelf: Shelf, dataset: Dataset, student: nn.Module, inputs: Views, order: Order
-) -> Objective:
+def _objective(run: Run, shelf: Shelf, dataset: Dataset, student: nn.Module, inputs: Views, order: Order) -> Objective:
     recipe, store, device = run.recipe, shelf.store, shelf.device
     table = ask = about = None
     records: list[RunRecord] = []
@@ -312,7 +310,9 @@ def _objective(
                     f"the teacher {teacher.id} is not trained yet; use run_all, which trains teachers first"
                 )
             records.append(record)
-            models.append(shelf.once(("teacher", teacher, recipe.teaching), partial(_teacher, run, teacher, record, shelf)))
+            models.append(
+                shelf.once(("teacher", teacher, recipe.teaching), partial(_teacher, run, teacher, record, shelf))
+            )
         ask = asker(run, models, records, dataset)
         key = ("table", recipe.teacher, recipe.teaching, recipe.data, run.seed, recipe.replica, recipe.optim)
         table = shelf.once(key, lambda: table_for(run, ask, inputs, order, store, len(dataset.classes)))
