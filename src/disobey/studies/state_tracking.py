@@ -201,21 +201,24 @@ class StateTracking:
         return self._lengths_chart(rows, "sweeps-test", "The exactly trained layer with a budget of sweeps at test")
 
     def _by_both(self, r: Readings) -> Chart:
+        def short(n: int) -> str:
+            return str(n) if n else EXACT
+
         columns: dict[str, list] = {name: [] for name in ("test", "training", "accuracy", "group")}
         for group in self.groups:
             for sweeps, recipe in self.ladder(group).items():
                 for budget in (*TEST_SWEEPS, 0):
                     asked = None if budget == sweeps == 0 else budget
                     accuracy = float(r.last(recipe, self.setup.longest, asked).mean())
-                    for name, value in zip(columns, (swept(budget), swept(sweeps), accuracy, group), strict=True):
+                    for name, value in zip(columns, (short(budget), short(sweeps), accuracy, group), strict=True):
                         columns[name].append(value)
         return Chart(
             "sweeps-both",
             f"Sweeps in training and at test, words of {self.setup.longest} tokens",
             "heatmap",
             {name: tuple(column) for name, column in columns.items()},
-            Axis("test", "at test", "nominal"),
-            Axis("training", "in training", "nominal"),
+            Axis("test", "sweeps at test", "nominal"),
+            Axis("training", "sweeps in training", "nominal"),
             "Share of right last answers, mean over seeds, by the number of sweeps in training and at test, by group.",
             color=Axis("accuracy", "last answer right"),
             facet=Axis("group", "", "nominal"),
