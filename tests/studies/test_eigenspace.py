@@ -99,7 +99,7 @@ def test_the_simulated_generations_agree():
 def test_it_pays_at_the_top_only():
     claim, (best, teacher), table = theory.pays(points=3)
     assert claim.verdict == "supported"
-    gains = {row[0]: row[4] for row in table.rows}
+    gains = {row[0]: row[1] for row in table.rows}
     assert gains["top 10 only"] == pytest.approx(0.18, abs=0.01)
     assert {len(column) for column in best.data.values()} == {9 * 6}
     gain = np.reshape(teacher.data["gain"], (6, 3, 3))[:, 1, 1]  # both at 173

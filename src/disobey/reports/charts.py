@@ -123,7 +123,9 @@ def _position(kind: type, field: str, axis: Span, **more: Any) -> Any:
     scale = alt.Scale(type="log" if axis.log else "linear", domain=list(axis.domain), nice=False, **zero)
     shown = alt.Axis(labelOverlap=True, labelFlush=False, tickCount=5)
     if axis.ticks and field == "x":
-        shown = alt.Axis(labelOverlap=True, labelFlush=False, values=list(axis.ticks), format="~g")
+        # An expression, since a linear scale would give `format` the precision of its own steps: 300 as 3e+2.
+        plain = "format(datum.value, '~g')"
+        shown = alt.Axis(labelOverlap=True, labelFlush=False, values=list(axis.ticks), labelExpr=plain)
     elif axis.log:
         shown = alt.Axis(labelOverlap=True, labelFlush=False, format="~g")
     return kind(field=field, type="quantitative", title=title_lines(axis.title), scale=scale, axis=shown, **more)

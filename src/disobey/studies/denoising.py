@@ -15,6 +15,7 @@ from disobey.records.results import Block, Chart, Result, Text
 from disobey.records.runs import RunRecord
 from disobey.studies import denoising_figures as figures
 from disobey.studies import denoising_theory as theory
+from disobey.studies import pictures
 from disobey.studies.denoising_claims import network_claims, summary
 from disobey.studies.denoising_evidence import Case, Looks
 from disobey.studies.denoising_theory import Grid
@@ -131,7 +132,7 @@ class Denoising:
         return Text(
             "Methods",
             f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), {self.grid.draws} "
-            f"simulations each. Networks: {self.setup.data}, samples of {self.setup.train} training examples, {optim.steps:,} steps of "
+            f"simulations each. Networks: {self.setup.data}, samples of {pictures.count_word(self.setup.train)} training examples, {optim.steps:,} steps of "
             f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers "
             "of the cross-fitted one are equal networks; the latter are asked about the part that they did not see. All "
             f"signals are read along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "

@@ -8,7 +8,7 @@ from disobey.measures.intervals import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies import pictures
 from disobey.studies.denoising_evidence import Case, Looks
-from disobey.studies.gradient_readings import CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Signal
+from disobey.studies.gradient_readings import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Signal
 
 
 def along_training(looks: Looks) -> Chart:
@@ -87,8 +87,8 @@ def similarity(looks: Looks, case: Case, classes: tuple[str, ...]) -> Chart:
 
 
 def signals_table(looks: Looks) -> Table:
-    columns = ("network", "noise", "τ", "signal", "teacher's age", "cosine at the start", "SNR at the start",
-               "minibatch SNR", "cosine, first kept step", "cosine at the end")  # fmt: skip
+    columns = ("case: signal", "cosine at the start", "minibatch SNR", "cosine at the end", "first kept step",
+               "SNR at the start")  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for case in looks.cases:
         for signal in looks.signals(case):
@@ -96,23 +96,21 @@ def signals_table(looks: Looks) -> Table:
             start = looks.cosines(case, looks.start, signal)
             small = looks.batches(case, signal)
             known = small[~np.isnan(small)]
+            teacher = "" if name not in (KD, CROSS) else " of the end" if age is None else f" of {age} steps"
             rows.append(
                 (
-                    case.model,
-                    f"{case.noise:.0%}",
-                    t,
-                    name,
-                    "" if name not in (KD, CROSS) else "end" if age is None else f"{age} steps",
+                    f"{case.text}: {name}{teacher}, τ={t:g}",
                     mean_over_runs(start, "cosine"),
-                    mean_over_runs(start**2 / (1 - start**2), "SNR"),
                     mean_over_runs(known, "SNR") if len(known) else None,
-                    looks.cosine(case, looks.first, signal),
                     looks.cosine(case, None, signal),
+                    looks.cosine(case, looks.first, signal),
+                    mean_over_runs(start**2 / (1 - start**2), "SNR"),
                 )
             )
     caption = (
-        "SNR: squared part along the large sample's gradient over the squared rest; minibatches of 50. Columns are "
-        "moments of the student's training."
+        f"Start, first kept step ({looks.first}) and end are moments of the student's training, steps of a signal those "
+        "of its teacher. SNR: squared part along the large sample's gradient over the squared rest; minibatches of "
+        f"{BATCH}, at the start."
     )
     return Table("Alignment of every signal", columns, tuple(rows), caption)
 
@@ -124,15 +122,13 @@ def flips_table(looks: Looks) -> Table:
             shares = looks.flips(case, age, t)
             rows.append(
                 (
-                    case.text,
-                    "end" if age is None else f"{age} steps",
-                    t,
+                    f"{case.text}: teacher of {'the end' if age is None else f'{age} steps'}, τ={t:g}",
                     mean_over_runs(shares[:, 0], "confusable"),
                     mean_over_runs(shares[:, 1], "other"),
                     mean_over_runs(shares[:, 0] - shares[:, 1], "difference"),
                 )
             )
-    columns = ("case", "teacher's age", "τ", "flips, most confusable class", "other classes", "difference")
+    columns = ("case: teacher", "most confusable class", "other classes", "difference")
     caption = (
         "Share of rightly labelled examples whose distillation residual is positive (the one-hot residual is negative) "
         "at the student's start. Confusable: the class most confused with the example's class, by the cross-fitted teacher."
@@ -144,12 +140,11 @@ def layers_table(looks: Looks) -> Table:
     wanted: list[Signal] = [(name, None, looks.hot) for name in (ONE_HOT, KD, CROSS, ZERO_OWN)]
     rows: list[tuple[Cell, ...]] = [
         (
-            case.text,
-            layer,
+            f"{case.text}: {layer}",
             *(mean_over_runs(looks.layer(case, layer, signal), "cosine") for signal in wanted),
         )
         for case in looks.cases
         for layer in looks.layers(case)
     ]
-    columns = ("case", "weights", "one-hot", "KD", "cross-fitted KD", "zeroed, own confusion")
+    columns = ("case: weights", "one-hot", "KD", "cross-fitted", "zeroed, own")
     return Table(f"Layer by layer at the start, τ={looks.hot:g}: cosines", columns, tuple(rows))

@@ -140,13 +140,14 @@ def grid_table(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Tabl
         cells: list[Cell] = []
         for arm in (*ARMS, "flip_rate"):
             cells += [getattr(expected, arm), mean_over_runs(values[arm], arm)]
-        rows.append((model.similarity, model.noise, model.features, *cells))
-    columns = ["b", "σ", "D"]
-    for words in (*ARMS.values(), "sign flips"):
-        columns += [f"{words}: theory", "simulated"]
+        rows.append((f"b={model.similarity:g}, σ={model.noise:g}, D={model.features}", *cells))
+    columns = ["model"]
+    for words in ("KD", "cross-fit", "zeroed", "flips"):
+        columns += [words, "simulated"]
     first = next(iter(measured))
     caption = (
-        f"C={first.classes}, N={first.examples:,}, a=1; SNR over the one-hot gradient's. Intervals over simulations."
+        f"C={first.classes}, N={first.examples:,}, a=1; theory, and beside it what was simulated: SNR over the one-hot "
+        "gradient's, and the share of sign flips. Intervals over simulations."
     )
     return Table("Theory and simulation", tuple(columns), tuple(rows), caption)
 

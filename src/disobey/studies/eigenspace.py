@@ -18,6 +18,7 @@ from disobey.records.results import Block, Result, Text
 from disobey.records.runs import RunRecord
 from disobey.studies import eigenspace_figures as figures
 from disobey.studies import eigenspace_theory as theory
+from disobey.studies import pictures
 from disobey.studies.eigenspace_claims import age_claims, bias_claims, depth_claims, summary
 from disobey.studies.eigenspace_paths import Moved, Net, Paths
 from disobey.studies.layer_paths import SHARES, Basis, bases, paths
@@ -182,7 +183,7 @@ class Eigenspace:
         return Text(
             "Methods",
             f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
-            f"{self.setup.train or 'all'} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
+            f"{pictures.count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
             f"(rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
             "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
             "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "

@@ -112,26 +112,24 @@ def depth_chart(moved: Moved, noises: Sequence[float], depths: Sequence[int], ag
 
 
 def nets_table(moved: Moved) -> Table:
-    columns = ("network", "noise", "τ", "teacher", "layer", "bias, middle band", "bias, lowest band",
-               "behind at equal top, lowest band", "accuracy, student − twin")  # fmt: skip
+    columns = ("network: layer", "bias, lowest band", "behind", "accuracy − twin's", "bias, middle band")
     rows: list[tuple[Cell, ...]] = []
     for net in moved.nets:
         for layer in moved.layers(net):
             bias, behind = moved.biases(net, layer)[:, -1], moved.behind(net, layer)
             rows.append(
                 (
-                    net.model,
-                    f"{net.noise:.0%}",
-                    net.temperature,
-                    "final" if net.age is None else f"{net.age} steps",
-                    layer,
-                    mean_over_runs(bias[:, 0], "middle"),
+                    f"{net.text}: {layer}",
                     mean_over_runs(bias[:, -1], "lowest"),
                     mean_over_runs(behind, "behind") if np.isfinite(behind).all() else "no equal progress",
                     mean_over_runs(moved.gains[net], "accuracy"),
+                    mean_over_runs(bias[:, 0], "middle"),
                 )
             )
-    caption = "At the end of training; nats, above 0 is more top-biased. Means over seeds with intervals over runs."
+    caption = (
+        "At the end of training; nats, above 0 is more top-biased. Behind: in the lowest band, at equal length of the "
+        "top band. Accuracy on test. Means over seeds with intervals over runs."
+    )
     return Table("Every network, layer by layer", columns, tuple(rows), caption)
 
 

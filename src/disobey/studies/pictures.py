@@ -22,6 +22,11 @@ def model_word(spec: ModelSpec) -> str:
     return spec_text(spec)
 
 
+def count_word(examples: int | None) -> str:
+    """A number of training examples for a sentence: ``1,000``, or ``all``."""
+    return "all" if examples is None else f"{examples:,}"
+
+
 def logit_logit(predictions: Predictions, name: str, title: str) -> Chart:
     """Log-odds of the teacher's class: student and twin against the teacher, side by side, with fitted lines."""
     p = predictions
@@ -100,7 +105,7 @@ def estimates_chart(
     kind: Literal["line", "interval"],
     color: str = "model",
 ) -> Chart:
-    """Estimates over x, by color and facet: rows of (x, color, facet, estimate)."""
+    """Estimates over x, by color and facet: rows of (x, color, facet, estimate). Facets that are all empty are none."""
     n = rows[0][3].n if rows else 0
     over = rows[0][3].over if rows else "runs"
     data = {
@@ -121,7 +126,7 @@ def estimates_chart(
         alt,
         caption=f"95 % intervals over {n} {over}.",
         color=Axis(color, "", "nominal"),
-        facet=Axis("setting", "", "nominal"),
+        facet=Axis("setting", "", "nominal") if any(row[2] for row in rows) else None,
         low="low",
         high="high",
         tooltip=("x", color, "y", "low", "high"),

@@ -211,11 +211,11 @@ class TeacherFree:
 
     def _chart(self, chosen: Mapping, test: Mapping[Arm, NDArray]) -> Chart:
         rows = []
-        for structure in self.structures:
-            plain = test[chosen[structure]["labels"]]
-            for family, arm in chosen[structure].items():
-                if family != "labels":
-                    rows.append((family, structure, "", paired_difference(test[arm], plain, arm.text)))
+        for family in ("smoothing", *SPARING, "self-KD", "KD"):
+            for structure, best in chosen.items():
+                if family in best:
+                    gain = paired_difference(test[best[family]], test[best["labels"]], best[family].text)
+                    rows.append((family, structure, "", gain))
         return pictures.estimates_chart(
             rows,
             "gains",
@@ -242,7 +242,7 @@ class TeacherFree:
             rows,
             "amounts",
             "Gain over plain labels by amount",
-            Axis("x", "amount (smoothing; share of the gradient spared)"),
+            Axis("x", "amount (smoothing; share spared)", "log"),
             Axis("y", "test accuracy − labels'"),
             "How much of each correction helps; bands are intervals over runs.",
             kind="line",
@@ -251,22 +251,23 @@ class TeacherFree:
 
     def _table(self, arms: list[Arm], chosen: Mapping, scores: Mapping[str, Mapping[Arm, NDArray]]) -> Table:
         rows: list[tuple[Cell, ...]] = []
+        best = [arm for found in chosen.values() for arm in found.values()]
         for arm in arms:
             plain = scores["test"][Arm(arm.structure, "labels")]
             rows.append(
                 (
-                    arm.structure,
-                    arm.text,
-                    chosen[arm.structure][arm.family] == arm,
-                    mean_over_runs(scores["validation"][arm], "validation accuracy"),
+                    f"{arm.structure}: {arm.text}" + (" (chosen)" if arm.amount and arm in best else ""),
+                    round(float(scores["validation"][arm].mean()), 4),
                     mean_over_runs(scores["test"][arm], "test accuracy"),
                     paired_difference(scores["test"][arm], plain, "gain") if arm.family != "labels" else None,
                 )
             )
-        columns = ("classes", "signal", "chosen on validation", "validation accuracy", "test accuracy", "minus labels")
-        return Table(
-            "Every arm", columns, tuple(rows), "Means over seeds with intervals over runs; paired differences."
+        columns = ("classes: signal", "validation", "test accuracy", "minus labels")
+        caption = (
+            "Means over seeds with intervals over runs (validation: the mean alone, by which the amount behind a signal "
+            "is chosen). Minus labels: test accuracy, paired."
         )
+        return Table("Every arm", columns, tuple(rows), caption)
 
     def _teachers(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Table:
         rows: list[tuple[Cell, ...]] = []
@@ -287,7 +288,7 @@ class TeacherFree:
         optim = self.setup.optim
         return Text(
             "Methods",
-            f"Data: {self.setup.data}, {self.setup.train or 'all'} training examples a seed. Merged: the most similar classes "
+            f"Data: {self.setup.data}, {pictures.count_word(self.setup.train)} training examples a seed. Merged: the most similar classes "
             "(nearest means of the training split) joined in pairs. Grouped: joined by a known hierarchy. Split: every class cut at the median of its first "
             f"principal component. Students ({self.student}) share initialization and batches: {optim.steps:,} steps of "
             f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Sparing multiplies the label gradient of every "
