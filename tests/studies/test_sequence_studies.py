@@ -112,6 +112,9 @@ def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
     specs = {n: recipe.sequence for n, recipe in ladder.items()}
     assert [spec.gradient for n in (1, 8, 16) if (spec := specs[n])] == ["unroll", "unroll", "ift"]
     assert list(study.ladder("A4")) == [1, 4, 16, 0]
+    steps = {group: {recipe.optim.steps for recipe in study.arms(group).values()} for group in study.groups}
+    assert steps == {"parity": {350}, "S3": {700}, "A4": {2100}}
+    assert StateTracking(groups=("A5",), patience=1).budget("A5").steps == 700
     details = [study.arms("S3")[name] for name in DETAILS]
     assert len(set(details)) == len(DETAILS)
     asked = {n: spec.budgets for n, spec in specs.items() if spec}
@@ -236,6 +239,7 @@ def test_settings_refuse_nonsense():
         (lambda: SequenceSetup(far=41), "among the lengths"),
         (lambda: StateTracking(groups=()), "at least one group"),
         (lambda: StateTracking(sweeps=(2, 4)), "1 sweep"),
+        (lambda: StateTracking(patience=0), "patience"),
         (lambda: SequenceTasks(tasks=("sorting",)), "expected tasks"),
         (lambda: SequenceDistillation(few=3), "few sweeps"),
         (lambda: SequenceDistillation(margin=0.0), "margin"),

@@ -8,7 +8,7 @@ the sweeps, the gradient as an arm, and constant words g, g², ..., on which a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -67,6 +67,7 @@ class StateTracking:
         "a5": {
             "groups": ("A5",),
             "details": "",
+            "patience": 1,
             "setup": SequenceSetup(steps=20_000, batch=512, inner=512, longest=12),
         },
     }
@@ -78,6 +79,8 @@ class StateTracking:
     """iterations in training, besides the exact solver; groups of 12 elements or more take every second"""
     details: str = "S3"
     """the group on which rank, mixer, scale, state dependence and gradient are varied; empty: none"""
+    patience: int = 3
+    """groups of 12 elements or more get so many times the steps"""
 
     def __post_init__(self):
         if not self.groups:
@@ -86,6 +89,8 @@ class StateTracking:
             object.__setattr__(self, "details", "")  # the group was not asked for
         if 1 not in self.sweeps:
             raise ValueError(f"expected 1 sweep, the diagonal end of the axis, among {self.sweeps}")
+        if self.patience < 1:
+            raise ValueError(f"expected patience of at least 1, came {self.patience}")
 
     @classmethod
     def smoke(cls) -> Self:
@@ -94,18 +99,20 @@ class StateTracking:
 
     def ladder(self, group: str) -> dict[int, Recipe]:
         """By sweeps in training, in rising order; 0 (the exact solver) last. Sixteen and more stop where they converge."""
-        large = group not in ("parity", "Z2", "Z3", "S3")
-        sweeps = sorted(self.sweeps)[::2] if large else sorted(self.sweeps)
-        return {n: swept_recipe(self.setup, group, n) for n in (*sweeps, 0)}
+        sweeps = sorted(self.sweeps)[:: 2 if _large(group) else 1]
+        return {n: swept_recipe(self.budget(group), group, n) for n in (*sweeps, 0)}
+
+    def budget(self, group: str) -> SequenceSetup:
+        """The setup with the steps of this group."""
+        return replace(self.setup, steps=self.setup.steps * self.patience) if _large(group) else self.setup
 
     def arms(self, group: str) -> dict[str, Recipe]:
         """Every arm of a group by name."""
         found = {swept(n): recipe for n, recipe in self.ladder(group).items()}
+        setup = self.budget(group)
         if group == self.details:
-            found |= {
-                name: self.setup.recipe(group, "fixed_point", name, **changes) for name, changes in DETAILS.items()
-            }
-        return found | {name: self.setup.recipe(group, layer, name) for name, layer in BASELINES.items()}
+            found |= {name: setup.recipe(group, "fixed_point", name, **changes) for name, changes in DETAILS.items()}
+        return found | {name: setup.recipe(group, layer, name) for name, layer in BASELINES.items()}
 
     def plan(self) -> list[Run]:
         recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
@@ -323,7 +330,8 @@ class StateTracking:
             "Methods",
             f"Words are uniform over all elements of the group; the label at every position is the product so far (left to "
             f"right). Training words have 2 to {s.longest} tokens, one length a batch of {s.batch}, made anew every step; "
-            f"{s.steps:,} steps (parity: half) of AdamW (rate {s.lr:g}, betas .9 and .95, warm-up, cosine to zero, clip 1). "
+            f"{s.steps:,} steps (parity: half; groups of 12 elements or more: {self.patience} times as many) of AdamW (rate "
+            f"{s.lr:g}, betas .9 and .95, warm-up, cosine to zero, clip 1). "
             f"Models: embedding of 32, one layer of inner width {s.inner} (parity: {max(s.inner // 4, 8)}), head. Fixed-point "
             "layers have Householder mixers of rank 2 (parity: 1) that read the normalized previous state. Accuracy is on "
             f"{s.count:,} words a length, the same for all runs. All arms of a seed see the same words in the same order. "
@@ -332,6 +340,10 @@ class StateTracking:
             f"models. Intervals are Student t over {len(r.seeds)} paired seeds (95 %), so wide with three; no correction for "
             "the number of claims. Cite: Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799).",
         )
+
+
+def _large(group: str) -> bool:
+    return chance_of(group) <= 1 / 12
 
 
 def _summary(claims: list[Claim]) -> str:
