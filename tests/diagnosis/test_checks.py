@@ -92,6 +92,26 @@ def test_findings_do_not_depend_on_the_order_of_classes():
     assert [(f.name, f.status) for f in first] == [(f.name, f.status) for f in second]
 
 
+def test_seeds_say_whether_a_mark_is_luck():
+    """One student happens to be nearer to the teacher than one twin; over seeds nothing is left. And a real mark stays."""
+    rng = np.random.default_rng(2)
+    z = 2 * rng.normal(size=(1500, 5))
+    teacher = z + 0.5 * rng.normal(size=z.shape)
+
+    def seeds(name, centre, scales):
+        return {f"{name}/seed{i}": centre + scale * rng.normal(size=z.shape) for i, scale in enumerate(scales)}
+
+    luck = {"teacher": teacher} | seeds("student", z, (0.4, 1.2, 0.9, 1.3)) | seeds("twin", z, (1.2, 0.4, 1.3, 0.9))
+    finding = judged(gather(pair_from(luck)), [outcome.distillation_visible])[0]
+    assert finding.status == "note"
+    assert "Over 8 trainings" in finding.message
+    assert "other seeds could show nothing" in diagnose(pair_from(luck)).summary
+    real = {"teacher": teacher} | seeds("student", teacher, (0.5, 0.7, 0.6)) | seeds("twin", z, (0.5, 0.7, 0.6))
+    finding = judged(gather(pair_from(real)), [outcome.distillation_visible])[0]
+    assert finding.status == "ok"
+    assert finding.evidence[-1].over == "runs"
+
+
 def _noisy(seed, n=1500, noise=0.5):
     """Teacher, student and twin that learned labels of which half are wrong: flat, and rightly so."""
     rng = np.random.default_rng(seed)

@@ -110,6 +110,21 @@ def test_same_evidence_same_bytes(result):
     assert once_more.to_json() == result.to_json()
 
 
+def test_calibration_is_compared_with_the_twin(result):
+    table = next(t for t in result.of(Table) if t.title == "Calibration")
+    assert table.columns == ("measure", "teacher", "student", "twin", "student − twin", "meaning")
+    for _, _, student, twin, difference, _ in table.rows:
+        assert difference.value == pytest.approx(student.value - twin.value, abs=1e-12)
+
+
+def test_what_the_teacher_explains_vanishes_with_other_teachers(result):
+    agreement = _cells(result, "agreement beyond twin")[1]
+    assert agreement.low > 0
+    assert abs(_cells(result, "agreement, row-permuted teacher")[1].value) < agreement.value / 3
+    explained = _cells(result, "explained beyond twin")[1]
+    assert abs(_cells(result, "explained, class-permuted teacher")[1].value) < explained.value / 3
+
+
 def test_seeds_are_paired():
     a = _arrays()
     rng = np.random.default_rng(1)
@@ -174,7 +189,9 @@ def test_strict_and_twin(tmp_path, capsys):
 
 @pytest.mark.parametrize("argv", [[], ["{}/nothing.npz"], ["{}/bad.npz"], ["{}/pair.npz", "--temperature", "0"],
                                   ["{}/pair.npz", "--level", "2"], ["--teacher", "{}/pair.npz"],
-                                  ["{}/pair.npz", "--teacher", "{}/pair.npz"], ["--teacher", "hf:x", "--student", "hf:y"]])  # fmt: skip
+                                  ["{}/pair.npz", "--teacher", "{}/pair.npz"], ["--teacher", "hf:x", "--student", "hf:y"], ["--student", "{}/pair.npz"],
+                                  ["{}/pair.npz", "--data", "{}/pair.npz"], ["{}/pair.npz", "--labels", "{}/pair.npz"],
+                                  ["--teacher", "hf:x", "--student", "hf:y", "--data", "z", "--labels", "l.npy"]])  # fmt: skip
 def test_unusable_input_is_one_message_and_nothing_written(tmp_path, capsys, argv):
     a = _arrays(n=30)
     np.savez(tmp_path / "pair.npz", **a)

@@ -80,6 +80,19 @@ def test_causal_models_give_the_top_k_of_every_token(tmp_path):
     assert diagnose(pair).summary
 
 
+def test_a_causal_twin_is_the_control(tmp_path):
+    names = [_causal(tmp_path / str(seed), seed) for seed in range(3)]
+    data = _texts(tmp_path / "d.jsonl")
+    pair = predict_named(*names[:2], data, twin=names[2])
+    alone = predict_named(names[0], names[2], data)
+    np.testing.assert_array_equal(pair.topk.twin.array, alone.topk.student.array)
+    np.testing.assert_array_equal(pair.topk.twin_top, alone.topk.student_top)
+    named = {f.name: f for f in diagnose(pair).blocks if hasattr(f, "status")}
+    assert len(named["distillation visible"].evidence) == 2
+    with pytest.raises(ValueError, match="among the twin's"):
+        predict_named(*names[:2], data, twin=_causal(tmp_path / "other", 3, WORDS[::-1]))
+
+
 def test_other_tokenizers_are_refused_by_content(tmp_path):
     teacher, student = _causal(tmp_path / "t", 0), _causal(tmp_path / "s", 1, WORDS[::-1])
     with pytest.raises(ValueError, match=r"40 of the teacher's 42 tokens"):

@@ -116,6 +116,27 @@ def test_two_files_are_joined_by_id(tmp_path):
     np.testing.assert_array_equal(whole(twin.twins["twin"]), STUDENT[order])
 
 
+def test_a_list_of_files_is_one_pair(tmp_path):
+    for name, array in ARRAYS.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    pair = read_pair(*(tmp_path / f"{name}.npy" for name in ARRAYS))
+    np.testing.assert_array_equal(whole(pair.students["student"]), STUDENT)
+    np.testing.assert_array_equal(pair.ids, IDS)
+    np.save(tmp_path / "y.npy", LABELS)
+    again = read_pair(tmp_path / "teacher.npy", tmp_path / "student.npy", labels=tmp_path / "y.npy")
+    np.testing.assert_array_equal(again.labels, LABELS)
+    np.savez(tmp_path / "both.npz", a=LABELS, b=LABELS)
+    _npz(tmp_path / "p.npz")
+    for paths, labels, words in (
+        (["teacher.npy", "p.npz"], None, "'teacher' again"),
+        (["p.npz"], "y.npy", "labels in one place"),
+        (["teacher.npy", "student.npy"], "both.npz", "one array only"),
+        (["teacher.npy"], None, "an array 'student'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_pair(*(tmp_path / p for p in paths), labels=labels and tmp_path / labels)
+
+
 def test_kinds_of_values_are_detected():
     logs = TEACHER - np.log(np.exp(TEACHER).sum(1, keepdims=True))
     for dtype in (np.float16, np.float32, np.float64):
@@ -274,21 +295,60 @@ def test_a_claimed_size_is_never_allocated(tmp_path):
 
 
 def test_serving_layouts_of_top_k(tmp_path):
-    """Prompt log-probabilities by id, chat lists, and plain numbers hold the same pair."""
+    """Prompt log-probabilities by id, chat and completion lists, triples, and plain numbers hold the same pair."""
     plain = {"teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}], "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],
              "labels": [5, 9]}  # fmt: skip
-    serving = {s: [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in plain[s]]
-               for s in ("teacher", "student")} | {"labels": [0, 5, 9]}  # fmt: skip
-    chat = {s: {"content": [{"token": "t", "logprob": 0, "top_logprobs": [{"token": k, "logprob": v} for k, v in t.items()]}
-                            for t in plain[s]]} for s in ("teacher", "student")} | {"labels": [5, 9]}  # fmt: skip
-    for number, record in enumerate((plain, serving, chat)):
-        path = tmp_path / f"{number}.jsonl"
+
+    def like(form, more=None):
+        return {s: form(plain[s]) for s in ("teacher", "student")} | (more or {"labels": [5, 9]})
+
+    layouts = {
+        "plain": plain,
+        "by id": like(lambda side: [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side],
+                      {"labels": [0, 5, 9]}),
+        "chat": like(lambda side: {"content": [{"token": "t", "logprob": 0, "top_logprobs": [{"token": f"token_id:{k}", "logprob": v}
+                                               for k, v in t.items()]} for t in side]}),
+        "completions": like(lambda side: {"tokens": ["a", "b"], "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side]}),
+        "ids": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in t.items()] for t in side]),
+        "triples": like(lambda side: [None] + [[[v, int(k), None] for k, v in t.items()] for t in side], {"labels": [None, 5, 9]}),
+        "not told": like(lambda side: [t | ({"9": -9999.0} if t == {"7": -0.9} else {}) for t in side]),
+    }  # fmt: skip
+    for name, record in layouts.items():
+        path = tmp_path / f"{name}.jsonl"
         path.write_text(json.dumps(record) + "\n")
-        found = {name: whole(matrix) for name, matrix in read_arrays(path).items()}
-        assert found["topk_ids"].tolist() == [[5, 7], [7, 9]]
-        assert found["labels"].tolist() == [5, 9]
+        found = {key: whole(matrix) for key, matrix in read_arrays(path).items()}
+        assert found["topk_ids"].tolist() == [[5, 7], [7, 9]], name
+        assert found["labels"].tolist() == [5, 9], name
         np.testing.assert_allclose(found["topk_teacher"], [[-0.1, -2.5], [-0.2, -1.9]])
         np.testing.assert_allclose(found["topk_student"], [[-0.3, -1.6], [-0.9, np.nan]])
-    (tmp_path / "bad.jsonl").write_text('{"teacher": [{"5": "x"}], "student": [{"5": -1}]}\n')
-    with pytest.raises(ValueError, match="line 1"):
-        read_arrays(tmp_path / "bad.jsonl")
+        assert found["topk_student_top"].tolist() == [5, 7], name
+
+
+def test_a_twin_in_json_lines(tmp_path):
+    line = {"teacher": {"5": -0.1, "7": -2.5}, "student": {"5": -0.3, "7": -1.6}, "twin": {"7": -0.2, "5": -1.9}}
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([json.dumps(line)] * 3))
+    pair = read_pair(path)
+    assert whole(pair.topk.twin).tolist() == [[-1.9, -0.2]] * 3
+    assert pair.topk.twin_top.tolist() == [7] * 3
+    path.write_text(json.dumps(line) + "\n" + json.dumps({k: line[k] for k in ("teacher", "student")}))
+    with pytest.raises(ValueError, match="a twin in every line"):
+        read_pair(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"teacher": [{"5": "x"}], "student": [{"5": -1}]}, "line 1"),
+        ({"teacher": [{"5": -1, "6": -2}], "student": []}, "equally many tokens"),
+        ({"teacher": [["a"]], "student": [["a"]]}, "items with 'token'"),
+        ({"teacher": [{"5": -1}]}, "'teacher' and 'student'"),
+        ({"teacher": 3, "student": 3}, "a list of tokens"),
+        ({"teacher": [{"5": -1}], "student": [{"5": -1}]}, "at least 2 tokens"),
+    ],
+)
+def test_bad_json_lines_are_refused_in_words(tmp_path, line, words):
+    (tmp_path / "bad.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match="expected") as caught:
+        read_pair(tmp_path / "bad.jsonl")
+    assert words in str(caught.value)

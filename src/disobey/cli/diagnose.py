@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
-    pair: tyro.conf.Positional[str | None] = None
-    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student"""
+    pair: tyro.conf.Positional[tuple[str, ...]] = ()
+    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or teacher.npy student.npy …"""
     teacher: str | None = None
     """the teacher's file, or hf:NAME (a model of the hub or a local folder)"""
     student: str | None = None
@@ -77,10 +77,12 @@ def opened(options: DiagnoseOptions) -> Pair:
     from disobey.diagnosis.problems import problem
 
     two = (options.teacher, options.student)
-    if options.pair is not None and any(two):
+    if options.data is not None and not any(name and name.startswith("hf:") for name in two):
+        raise problem("--data", "hf: models to run on it", "none", "--teacher hf:NAME --student hf:NAME, or no --data")
+    if options.pair and any(two):
         raise problem("options", "PAIR, or --teacher and --student", "both")
-    if options.pair is not None:
-        pair = read_pair(options.pair, values=options.values, split=options.split)
+    if options.pair:
+        pair = read_pair(*options.pair, labels=options.labels, values=options.values, split=options.split)
     elif all(two):
         assert options.teacher is not None
         assert options.student is not None
@@ -88,6 +90,11 @@ def opened(options: DiagnoseOptions) -> Pair:
         if any(named):
             return _named(options, all(named))
         pair = read_two(options.teacher, options.student, options.labels, values=options.values, split=options.split)
+    elif any(two):
+        missing = "--student" if options.teacher else "--teacher"
+        raise problem(
+            "options", f"{missing} beside the other", "one of them", "disobey diagnose --teacher t.npz --student s.npz"
+        )
     else:
         raise problem("options", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz")
     return pair if options.twin is None else with_twin(pair, options.twin, values=options.values)
@@ -101,6 +108,8 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
         raise problem("options", "hf: for teacher and student, or files for both", "one of each")
     if options.data is None:
         raise problem("options", "--data with hf: models", "none", "--data hf:NAME or a local file")
+    if options.labels is not None:
+        raise problem("--labels", "labels in --data beside hf: models", options.labels, "a column 'label'")
     if options.twin is not None and not options.twin.startswith("hf:"):
         raise problem("--twin", "hf:NAME beside hf: models", options.twin)
     assert options.teacher is not None

@@ -262,12 +262,13 @@ def _label_maps(models: dict[str, Loaded]) -> tuple[dict[str, Any], dict[str, li
 def _tokenizers(models: dict[str, Loaded]) -> dict[str, Any]:
     """Compared by what they do: the same token numbers for the same tokens."""
     vocabularies = {role: loaded.processor.get_vocab() for role, loaded in models.items()}
-    teacher, student = vocabularies["teacher"], vocabularies["student"]
-    if teacher == student:
-        return {}
-    differing = sum(1 for token, number in teacher.items() if student.get(token) != number)
-    return {"tokenizers_differ": f"{differing:,} of the teacher's {len(teacher):,} tokens have another number, or none, "
-            f"among the student's {len(student):,}"}  # fmt: skip
+    teacher = vocabularies["teacher"]
+    for role, other in vocabularies.items():
+        if other != teacher:
+            differing = sum(1 for token, number in teacher.items() if other.get(token) != number)
+            return {"tokenizers_differ": f"{differing:,} of the teacher's {len(teacher):,} tokens have another number, "
+                    f"or none, among the {role}'s {len(other):,}"}  # fmt: skip
+    return {}
 
 
 def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
@@ -284,20 +285,19 @@ def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
         if ids.shape[1] < 2:
             continue
         logs = {}
-        for role in ("teacher", "student"):
-            logits = models[role].model(input_ids=ids).logits
+        for role, loaded in models.items():
+            logits = loaded.model(input_ids=ids).logits
             if number == 0:
-                refuse_random(logits, models[role].model(input_ids=ids).logits, role)
+                refuse_random(logits, loaded.model(input_ids=ids).logits, role)
             logs[role] = logits[0, :-1].float().log_softmax(-1)
-        width = min(logs["teacher"].shape[-1], logs["student"].shape[-1])
+        width = min(log.shape[-1] for log in logs.values())
         best = logs["teacher"][:, :width].topk(min(TOP, width), dim=-1)
         true = ids[0, 1:, None].clamp(max=width - 1)
-        found = {
-            "topk_ids": best.indices.to(torch.int32), "topk_teacher": best.values,
-            "topk_student": logs["student"].gather(1, best.indices), "topk_student_top": logs["student"].argmax(-1),
-            "labels": true[:, 0], "label_teacher": logs["teacher"].gather(1, true)[:, 0],
-            "label_student": logs["student"].gather(1, true)[:, 0],
-        }  # fmt: skip
+        found = {"topk_ids": best.indices.to(torch.int32), "topk_teacher": best.values, "labels": true[:, 0]}
+        for role, log in logs.items():
+            found[f"label_{role}"] = log.gather(1, true)[:, 0]
+            if role != "teacher":
+                found |= {f"topk_{role}": log.gather(1, best.indices), f"topk_{role}_top": log.argmax(-1)}
         for name, tensor in found.items():
             parts.setdefault(name, []).append(tensor.cpu().numpy())
     if not parts:

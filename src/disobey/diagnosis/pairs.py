@@ -92,10 +92,26 @@ class Pair:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_pair(path: Path | str, *, values: str = "auto", split: str = "test") -> Pair:
-    """A pair from one file or folder. Raises `ValueError` naming file, array, row, expectation and remedy."""
-    path = Path(path)
-    return pair_from(read_arrays(path), name=path.stem or "pair", where=str(path), values=values, split=split)
+def read_pair(
+    *paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test"
+) -> Pair:  # fmt: skip
+    """A pair from a file or folder, or from several (teacher.npy student.npy labels.npy) that hold a part each.
+
+    labels: a file of their own for them. Raises `ValueError` naming file, array, row, expectation and remedy.
+    """
+    arrays: dict[str, Matrix] = {}
+    for path in map(Path, paths):
+        for name, matrix in read_arrays(path).items():
+            if name in arrays:
+                hint = "--teacher and --student join two files by id" if name == "ids" else "keep one of them"
+                raise problem(path, "arrays that no other file has", f"{printable(name)!r} again", hint)
+            arrays[name] = matrix
+    if labels is not None:
+        if "labels" in _named(arrays):
+            raise problem(labels, "labels in one place", "labels in the pair as well", "leave one of them out")
+        arrays["labels"] = _labels_in(Path(labels))
+    where = " and ".join(map(str, paths))
+    return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split)
 
 
 def read_two(
@@ -119,11 +135,18 @@ def read_two(
     for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
-        found = read_arrays(Path(labels))
-        arrays["labels"] = found.get("labels") or next(iter(found.values()))
+        arrays["labels"] = _labels_in(Path(labels))
     name = f"{Path(teacher).stem}-{Path(student).stem}"
     pair = pair_from(arrays, name=name, where=f"{teacher} and {student}", values=values, split=split)
     return replace(pair, facts={**pair.facts, **facts})
+
+
+def _labels_in(path: Path) -> Matrix:
+    """The array ``labels`` of a file, or its only one."""
+    arrays = _named(read_arrays(path))
+    if "labels" not in arrays and len(arrays) != 1:
+        raise problem(path, "an array 'labels', or one array only", _listed(arrays), nearest("labels", arrays))
+    return arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
 
 
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:

@@ -94,20 +94,24 @@ def calibrations(evidence: Evidence) -> Table | None:
         "overconfidence",
     )
     measures = [calibration.MEASURES[n] for n in names if evidence.sparse is None or n in SPARSE]
-    twin = evidence.sample.twin is not None
-    forms = [f for m in measures for f in (on_teacher(m), m, *((on_twin(m),) if twin else ()))]
-    measured = [f for f in forms if evidence.sparse is None or "teacher" not in f.name]
-    found = estimates(evidence, measured)
+    of_twin = (on_twin, minus_twin) if evidence.sample.twin is not None else ()
+    shapes = (on_teacher, _itself, *of_twin)
+    forms = [shape(m) for m in measures for shape in shapes if evidence.sparse is None or shape is not on_teacher]
+    found = estimates(evidence, forms)
     rows = []
     for m in measures:
-        cells = [found.get(on_teacher(m).name), found.get(m.name), *((found.get(on_twin(m).name),) if twin else ())]
+        cells = [found.get(shape(m).name) for shape in shapes]
         if any(cells):
             rows.append((m.name, *cells, m.about))
-    columns = ("measure", "teacher", "student", *(("twin",) if twin else ()), "meaning")
+    columns = ("measure", "teacher", "student", *(("twin", "student − twin") if of_twin else ()), "meaning")
     caption = (
         "Against the labels. ece_debiased has the upward bias of small bins taken off, and may be slightly negative."
     )
     return Table("Calibration", columns, tuple(rows), caption)
+
+
+def _itself(measure: Measure) -> Measure:
+    return measure
 
 
 def deviations(evidence: Evidence) -> Table:
@@ -191,23 +195,36 @@ def beyond_the_labels(evidence: Evidence) -> list[tuple[Cell, ...]]:
     found = estimates(evidence, [measure]).get(measure.name)
     rows: list[tuple[Cell, ...]] = [("explained beyond twin", found, measure.about)]
     x, y, z = evidence.of(information.beyond_twin)
-    kinds = [("row-permuted teacher", False)] + (
-        [("class-permuted teacher", True)] if sample.labels is not None else []
-    )
-    for name, within in kinds:
-        null = []
-        for seed in range(20):
-            order = shuffled_teacher(
-                replace(sample, teacher=np.arange(len(sample), dtype=float)[:, None].repeat(2, 1), student=sample.student[:, :2],
-                        twin=None), within_classes=within, seed=seed,
-            ).teacher[:, 0].astype(int)  # fmt: skip
-            value = float(partial_correlation(x[order], y, z))
-            if np.isfinite(value):
-                null.append(value)
-        if null:
-            rows.append((name, mean_over_runs(null, name, level=evidence.level),
-                         "the same with the teacher's rows dealt out anew (20 permutations)"))  # fmt: skip
+    chosen = {name: getattr(sample, name).argmax(axis=1) for name in ("teacher", "student", "twin")}
+    more = (chosen["student"] == chosen["teacher"]) - (chosen["twin"] == chosen["teacher"]).astype(float)
+    rows.append(("agreement beyond twin", mean_of("agreement beyond twin", more, evidence.level),
+                 "student's agreement with the teacher minus the twin's"))  # fmt: skip
+    kinds = {"row-permuted": False} | ({"class-permuted": True} if sample.labels is not None else {})
+    for kind, within in kinds.items():
+        orders = [_dealt(evidence, within, seed) for seed in range(20)]
+        null = [float(partial_correlation(x[order], y, z)) for order in orders]
+        rows += _null("explained", kind, [value for value in null if np.isfinite(value)], evidence.level)
+        top = chosen["teacher"]
+        null = [float((chosen["student"] == top[o]).mean() - (chosen["twin"] == top[o]).mean()) for o in orders]
+        rows += _null("agreement", kind, null, evidence.level)
     return rows
+
+
+def _dealt(evidence: Evidence, within: bool, seed: int) -> NDArray:
+    """(N,): the row of the teacher that each example gets when they are dealt out anew."""
+    sample = evidence.sample
+    numbered = np.arange(len(sample), dtype=float)[:, None].repeat(2, 1)
+    bare = replace(sample, teacher=numbered, student=sample.student[:, :2], twin=None)
+    return shuffled_teacher(bare, within_classes=within, seed=seed).teacher[:, 0].astype(int)
+
+
+def _null(what: str, kind: str, values: list[float], level: float) -> list[tuple[Cell, ...]]:
+    if not values:
+        return []
+    name = f"{what}, {kind} teacher"
+    rows = "within the classes of the labels" if kind == "class-permuted" else "anew"
+    return [(name, mean_over_runs(values, name, level=level),
+             f"{what} beyond twin with the teacher's rows dealt out {rows} (20 times)")]  # fmt: skip
 
 
 def seeds(evidence: Evidence) -> Table | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_ind
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import estimates, mean_of, share
@@ -42,7 +42,9 @@ CLOSENESS = Measure("log_odds_correlation", confidence, _correlated, _finite, ()
 def distillation_visible(evidence: Evidence) -> Finding | None:
     """The student is closer to its teacher than a twin trained on labels only.
 
-    Without distillation student and twin are exchangeable, so differences of closeness have mean 0. Above 0: the
+    Without distillation student and twin are exchangeable, so differences of closeness have mean 0 over trainings. The
+    intervals are over examples, for these two models: with very many examples even two undistilled models differ for
+    sure, by a little (`TINY`), and only several seeds (`closer_over_seeds`) say how much trainings differ. Above 0: the
     teacher left its mark. (A correlation with the teacher alone proves nothing: both learned the same labels.) That
     needs a twin that learned from the same examples and labels: one with its own draw of label noise is further away.
     """
@@ -55,6 +57,16 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     seen = [e for e in found if e.low > 0]
     if seen:
         message = f"The student is closer to its teacher than its twin is: {seen[0].name} {seen[0].value:+.3f}."
+        runs = closer_over_seeds(evidence)
+        if runs is not None and runs.low > 0:
+            found.append(runs)
+        elif runs is not None:
+            message += (
+                f" That holds for these two models. Over {runs.n} trainings students are closer than twins by "
+                f"{runs.value:+.3f} [{runs.low:+.3f}, {runs.high:+.3f}]: other seeds could show nothing."
+            )
+            advice = "Add seeds, or raise the weight of the soft term or its temperature."
+            return Finding("distillation visible", "note", message, (*found, runs), advice)
         if max(e.value for e in seen) < TINY:
             message += " That is certain, but tiny."
             advice = "Raise the weight of the soft term or its temperature, if more of the teacher is wanted."
@@ -82,6 +94,22 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             + advice
         )
     return Finding("distillation visible", "warning", message, tuple(found), advice)
+
+
+def closer_over_seeds(evidence: Evidence) -> Estimate | None:
+    """Mean closeness of the students minus that of the twins, over seeds (Welch's t), where there are three of each."""
+    if min(len(evidence.students), len(evidence.twins)) < 3:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sides = [
+            np.array([CLOSENESS(evidence.sample.with_student(array)) for array in arrays.values()])
+            for arrays in (evidence.students, evidence.twins)
+        ]
+    if not all(np.isfinite(side).all() for side in sides):
+        return None
+    bounds = ttest_ind(*sides, equal_var=False).confidence_interval(evidence.level)
+    value, n = float(sides[0].mean() - sides[1].mean()), sum(map(len, sides))
+    return Estimate("closer over seeds", value, float(bounds.low), float(bounds.high), evidence.level, n, "runs")
 
 
 def _labels_look_noisy(evidence: Evidence) -> bool:

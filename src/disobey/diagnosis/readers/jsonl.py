@@ -4,9 +4,11 @@ One JSON object a line, either one token or one sequence of tokens::
 
     {"teacher": [{"42": -0.1, "7": -2.4}, …], "student": [{"42": -0.3, "7": -1.9}, …], "labels": [42, …]}
 
-A token's entry may be a mapping from token id to a number or to ``{"logprob": number, …}`` (prompt log-probabilities
-of serving engines), or a list of ``{"token": …, "logprob": …}`` (``top_logprobs`` of chat interfaces); empty entries
-(null: the first token of a prompt) are skipped on both sides. Tokens may be ids or texts; texts are numbered here.
+A side may also be what a server returned: an object with ``content`` (chat) or ``top_logprobs`` (completions). A
+token's entry may be a mapping from token id to a number or to ``{"logprob": number, …}`` (vLLM's prompt
+log-probabilities), a list of ``{"token": …, "logprob": …}`` or ``{"id": …, "logprob": …}``, or a list of
+``[logprob, id, text]`` (SGLang); empty entries (null: the first token of a prompt) are skipped on all sides. Tokens may
+be ids, "token_id:42" or texts; texts are numbered here. A ``twin`` may stand beside the student.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from disobey.diagnosis.problems import printable, problem
 
 LIMIT = 2 * 2**30
 MAX_K = 4096
+NOT_LISTED = -9_000.0  # servers write −9999 for tokens whose probability they do not tell
+NAMES = ("token_id", "id", "token")  # of a token in a list
+SIDES = ("teacher", "student", "twin")
+Entry = dict[int, float]
 
 
 def read_jsonl(path: Path) -> Mapping[str, Matrix]:
-    """The arrays of a top-k pair: ``topk_ids`` (N, k), ``topk_teacher``, ``topk_student`` (N, k), ``labels`` (N,).
+    """The arrays of a top-k pair: ``topk_ids`` (N, k), ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k), ``labels`` (N,).
 
     k is the longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list
     lacks one of the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
@@ -34,7 +40,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     if path.stat().st_size > LIMIT:
         raise problem(path, "at most 2 GB of JSON lines", f"{path.stat().st_size / 1e9:.1f} GB", "parquet or npz")
     numbers: dict[str, int] = {}
-    tokens: list[tuple[dict[int, float], dict[int, float], int]] = []
+    tokens: list[tuple[list[Entry], int]] = []
     line_number = 0
     try:
         with open(path, encoding="utf-8") as file:
@@ -49,42 +55,60 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     return _arrays(path, tokens, numbers)
 
 
-def _tokens(record: Any, numbers: dict[str, int], where: str) -> list:
+def _tokens(record: Any, numbers: dict[str, int], where: str) -> list[tuple[list[Entry], int]]:
+    """(entry of each side, label or −1) of every token of a line."""
     if not isinstance(record, dict) or "teacher" not in record or "student" not in record:
         keys = printable(list(record)) if isinstance(record, dict) else type(record).__name__
         raise problem(where, "an object with 'teacher' and 'student'", keys, "rename the keys")
-    sides = [_positions(record[name], where) for name in ("teacher", "student")]
+    sides = [_positions(record[name], where) for name in SIDES if name in record]
     labels = record.get("labels", record.get("label"))
     labels = labels if isinstance(labels, list) else [labels] * (1 if len(sides[0]) == 1 else len(sides[0]))
-    if not len(sides[0]) == len(sides[1]) == len(labels):
-        came = f"{len(sides[0])}, {len(sides[1])} and {len(labels)}"
-        raise problem(where, "equally many tokens for teacher, student and labels", came, "cut both at the same place")
+    lengths = [len(side) for side in (*sides, labels)]
+    if len(set(lengths)) > 1:
+        came = ", ".join(map(str, lengths[:-1])) + f" and {lengths[-1]}"
+        raise problem(where, "equally many tokens on every side and labels", came, "cut all at the same place")
     out = []
-    for teacher, student, label in zip(*sides, labels, strict=True):
-        if teacher and student:
-            pair = [_entry(entry, numbers, where) for entry in (teacher, student)]
-            out.append((*pair, -1 if label is None else _number(label, numbers, where)))
+    for *entries, label in zip(*sides, labels, strict=True):
+        if all(entries):
+            parts = [_entry(entry, numbers, where) for entry in entries]
+            out.append((parts, -1 if label is None else _number(label, numbers, where)))
     return out
 
 
 def _positions(value: Any, where: str) -> list:
     """A list of per-token entries, also where the line holds a single token."""
     if isinstance(value, dict):
-        return _positions(value["content"], where) if isinstance(value.get("content"), list) else [value]
+        listed = next((value[name] for name in ("content", "top_logprobs") if isinstance(value.get(name), list)), None)
+        return [value] if listed is None else _positions(listed, where)
     if isinstance(value, list):
-        single = value and all(isinstance(item, dict) and "logprob" in item and "top_logprobs" not in item
-                               for item in value)  # fmt: skip
-        return [value] if single else value
+        return [value] if value and all(map(_is_item, value)) else value
     raise problem(where, "a list of tokens", printable(type(value).__name__))
+
+
+def _is_item(item: Any) -> bool:
+    """One token with its log-probability, as part of a single position's list?"""
+    if isinstance(item, dict):
+        return "logprob" in item and "top_logprobs" not in item
+    return _is_triple(item)
+
+
+def _is_triple(item: Any) -> bool:
+    """``[logprob, id]`` or ``[logprob, id, text]``?"""
+    return (
+        isinstance(item, list) and len(item) in (2, 3) and isinstance(item[0], int | float) and isinstance(item[1], int)
+    )
 
 
 def _entry(entry: Any, numbers: dict[str, int], where: str) -> dict[int, float]:
     if isinstance(entry, dict) and isinstance(entry.get("top_logprobs"), list):
         entry = entry["top_logprobs"]
     if isinstance(entry, list):
-        if not all(isinstance(item, dict) and "token" in item and "logprob" in item for item in entry):
-            raise problem(where, "items with 'token' and 'logprob'", printable(entry))
-        entry = {item.get("token_id", item["token"]): item["logprob"] for item in entry}
+        if all(map(_is_triple, entry)):
+            entry = {item[1]: item[0] for item in entry}
+        elif all(isinstance(item, dict) and "logprob" in item and any(k in item for k in NAMES) for item in entry):
+            entry = {next(item[k] for k in NAMES if k in item): item["logprob"] for item in entry}
+        else:
+            raise problem(where, "items with 'token' (or 'id') and 'logprob'", printable(entry))
     if not isinstance(entry, dict) or len(entry) > MAX_K:
         raise problem(where, f"a mapping of at most {MAX_K} tokens", printable(type(entry).__name__))
     out = {}
@@ -99,6 +123,7 @@ def _entry(entry: Any, numbers: dict[str, int], where: str) -> dict[int, float]:
 def _number(token: Any, numbers: dict[str, int], where: str) -> int:
     if isinstance(token, bool) or not isinstance(token, int | str):
         raise problem(where, "a token id or text", printable(token))
+    token = token.removeprefix("token_id:") if isinstance(token, str) else token
     if isinstance(token, int) or (token.isascii() and token.isdigit() and len(token) < 10):
         value = int(token)
         if not 0 <= value < 2**31:
@@ -107,20 +132,33 @@ def _number(token: Any, numbers: dict[str, int], where: str) -> int:
     return numbers.setdefault(token, 2**30 + len(numbers))
 
 
-def _arrays(path: Path, tokens: list, numbers: dict[str, int]) -> dict[str, Matrix]:
-    n, k = len(tokens), max(len(teacher) for teacher, _, _ in tokens)
+def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str, int]) -> dict[str, Matrix]:
+    names = ["student", "twin"][: len(tokens[0][0]) - 1]
+    if any(len(entries) != 1 + len(names) for entries, _ in tokens):
+        raise problem(path, "a twin in every line, or in none", "it in some", "leave it out, or add it")
+    n, k = len(tokens), max(len(_told(entries[0])) for entries, _ in tokens)
     if k < 2:
         raise problem(path, "at least 2 tokens in the teacher's lists", f"{k}", "ask for more log-probabilities")
     ids, teacher_logs = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf)
-    student_logs = np.full((n, k), -np.inf)
-    for row, (teacher, student, _) in enumerate(tokens):
-        best = sorted(teacher.items(), key=lambda item: -item[1])
-        for place, (token, value) in enumerate(best):
+    logs = {name: np.full((n, k), -np.inf) for name in names}
+    tops = {name: np.empty(n, np.int64) for name in names}
+    for row, (entries, _) in enumerate(tokens):
+        for place, (token, value) in enumerate(sorted(_told(entries[0]).items(), key=lambda item: -item[1])):
             ids[row, place], teacher_logs[row, place] = token, value
-            student_logs[row, place] = student.get(token, np.nan)
-    labels = np.array([label for *_, label in tokens])
-    top = np.array([max(student, key=lambda token: student[token]) for _, student, _ in tokens])
-    arrays = {"topk_ids": ids, "topk_teacher": teacher_logs, "topk_student": student_logs, "topk_student_top": top}
+        for name, entry in zip(names, entries[1:], strict=True):
+            told = _told(entry)
+            for place in np.flatnonzero(ids[row] >= 0):
+                logs[name][row, place] = told.get(int(ids[row, place]), np.nan)
+            tops[name][row] = max(entry, key=lambda token, entry=entry: entry[token])
+    labels = np.array([label for _, label in tokens])
+    arrays = {"topk_ids": ids, "topk_teacher": teacher_logs}
+    arrays |= {f"topk_{name}": array for name, array in logs.items()}
+    arrays |= {f"topk_{name}_top": array for name, array in tops.items()}
     if (labels >= 0).all():
         arrays["labels"] = labels
     return {name: ArrayMatrix(array, f"{path}[{name}]") for name, array in arrays.items()}
+
+
+def _told(entry: Entry) -> Entry:
+    """Without the tokens of which only the name is given."""
+    return {token: value for token, value in entry.items() if value > NOT_LISTED}
