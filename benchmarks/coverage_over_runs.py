@@ -43,9 +43,11 @@ def student_accuracy(n: NDArray, peak: float, drop: float = 0.0) -> NDArray:
     return labels_accuracy(n * np.exp(log_factor(n, peak, drop)))
 
 
-def observed(rng: np.random.Generator, seeds: int, *accuracies: NDArray) -> list[NDArray]:
+def observed(
+    rng: np.random.Generator, seeds: int, *accuracies: NDArray, noise: float = 1.0, tests: int = TESTS
+) -> list[NDArray]:
     """Tables (S, K) of the arms with these mean accuracies (K,): shared luck, own luck, finite test sets."""
-    spread = 0.25 * (SIZES / 20.0) ** -0.2
+    spread = noise * 0.25 * (SIZES / 20.0) ** -0.2
     luck = rng.normal(size=(seeds, len(SIZES)))
     for k in range(1, len(SIZES)):  # nested subsets: the next one holds this one
         luck[:, k] = 0.6 * luck[:, k - 1] + 0.8 * luck[:, k]
@@ -54,7 +56,7 @@ def observed(rng: np.random.Generator, seeds: int, *accuracies: NDArray) -> list
     for mean in accuracies:
         own = 0.4 * spread * rng.normal(size=shared.shape)
         chance = np.clip(mean + mean * (1 - mean) * (shared + own), 0, 1)
-        tables.append(rng.binomial(TESTS, chance) / TESTS)
+        tables.append(rng.binomial(tests, chance) / tests)
     return tables
 
 
@@ -122,6 +124,18 @@ def largest(seeds: int, replicates: int, rng: np.random.Generator) -> None:
             f"{rival_held:.3f} | {np.exp(np.median(logs[:, 1])):.2f} | "
             f"{np.mean([v == 'supported' for v in verdicts]):.2f}, {np.mean([v == 'refuted' for v in verdicts]):.2f} |"
         )
+
+
+def no_gain(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """How quiet the tables must be for a student that is worth no more than labels to be refuted."""
+    print("| luck, times as above | test examples | S | supported | refuted |\n|" + "---|" * 5)
+    for noise, tests in ((1.0, 1000), (0.5, 4000), (0.25, 10_000)):
+        verdicts = []
+        for _ in range(replicates):
+            tables = observed(rng, seeds, *[labels_accuracy(SIZES)] * 2, noise=noise, tests=tests)
+            verdicts.append(label_equivalence(SIZES, *tables).verdict())
+        shares = [np.mean([v == verdict for v in verdicts]) for verdict in ("supported", "refuted")]
+        print(f"| {noise:g} | {tests:,} | {seeds} | {shares[0]:.3f} | {shares[1]:.3f} |")
 
 
 def estimates(title: str, seeds: int, replicates: int, cases: dict[str, tuple[float, Callable[[], Estimate]]]) -> None:
@@ -272,7 +286,7 @@ def two_way(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 PARTS = {
-    f.__name__: f for f in (factor, largest, exponent, share, slope, crossing, comparisons, two_way)
+    f.__name__: f for f in (factor, largest, no_gain, exponent, share, slope, crossing, comparisons, two_way)
 }  # fmt: skip
 
 

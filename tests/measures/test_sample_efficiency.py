@@ -95,6 +95,17 @@ def test_a_planted_factor_comes_back_exactly_where_the_error_is_a_power_law():
     assert np.exp(curve.per_seed.mean(axis=0)) == pytest.approx(factor, rel=1e-4)
 
 
+@pytest.mark.parametrize(("ceiling", "c", "b"), [(0.97, 1.9, 0.5), (0.9, 2.5, 0.6), (0.75, 1.3, 0.4), (0.99, 3.5, 0.8)])
+def test_labels_with_a_ceiling_bias_a_factor_by_less_than_five_percent(ceiling, c, b):
+    n = np.geomspace(20, 3500, 7)
+    worst = 0.0
+    for factor in np.linspace(1.0, 2.3, 14):  # every place between two sizes
+        labels, student = ((ceiling - c * size**-b) * np.ones((2, 1)) for size in (n, n * factor))
+        found = label_equivalence(n, labels, student, resamples=2).factor[:-1]
+        worst = max(worst, *(abs(np.log(f.value / factor)) for f in found))
+    assert 0.005 < worst < 0.05
+
+
 def test_luck_that_both_arms_share_does_not_widen_a_factor():
     n = np.geomspace(20, 5000, 8)
     curve = label_equivalence(n, *without_noise(n, 2.0))
@@ -355,7 +366,7 @@ def test_an_accuracy_gap_of_two_students_over_runs_and_examples(planted):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "part", ["factor", "largest", "exponent", "share", "slope", "crossing", "comparisons", "two_way"]
+    "part", ["factor", "largest", "no_gain", "exponent", "share", "slope", "crossing", "comparisons", "two_way"]
 )
 def test_full_tables_are_made(planted, part, capsys):
     planted.main(["--replicates", "200", "--seeds", "10", "--parts", part])

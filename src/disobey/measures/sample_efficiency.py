@@ -2,7 +2,7 @@
 
 Tables are (S, K): S paired seeds by K sizes n, ascending. Everything is over runs. Where a size is looked for on a
 curve, the interval is a t-test turned around (Fieller 1954): it holds the sizes at which "no difference" is not
-rejected. Five seeds are too few to resample: docs/measures.md has the coverage of both.
+rejected. Five resampled seeds give intervals that are too narrow: docs/measures.md has the coverage of both.
 """
 
 from __future__ import annotations
@@ -108,13 +108,9 @@ class EquivalenceCurve:
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
         """Of the largest factor: supported where its lower bound is above ``supports``, refuted where its upper bound
         is not above ``refutes``."""
-        return (
-            "supported"
-            if self.largest.low > supports
-            else "refuted"
-            if self.largest.high <= refutes
-            else "inconclusive"
-        )
+        if self.largest.low > supports:
+            return "supported"
+        return "refuted" if self.largest.high <= refutes else "inconclusive"
 
 
 def label_equivalence(
@@ -133,9 +129,9 @@ def label_equivalence(
     where a paired t-test just rejects that labels at that size do as well.
 
     The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
-    noisy values is too large; so from each is taken what the largest of as many errors exceeds half of the time (value)
-    or in one of forty cases (lower bound), among the sizes that may be the best one. Errors are drawn ``resamples``
-    times from the seeds' own, with Student's t for their few. No size's upper bound lies above the upper bound.
+    noisy values is too large. So each size is lowered by what the largest of all their errors exceeds half of the time
+    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound is
+    the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
