@@ -17,8 +17,9 @@ from disobey.data.sequences import group as find_group
 from disobey.measures.comparisons import equivalent
 from disobey.measures.intervals import mean_over_runs
 from disobey.models.build import ModelSpec
-from disobey.records.results import Cell, Claim, Table, Verdict
+from disobey.records.results import Axis, Cell, Chart, Claim, Estimate, Table, Verdict
 from disobey.records.runs import RunRecord
+from disobey.studies import pictures
 from disobey.studies.setup import complete_seeds
 from disobey.targets.schedule import Schedule
 from disobey.training.recipe import OptimSpec, Recipe, Run
@@ -157,6 +158,27 @@ class Readings:
 
     def parameters(self, recipe: Recipe) -> int:
         return int(self.records[Run(recipe, self.seeds[0])].summary["parameters"])
+
+
+def last_answers_chart(
+    arms: Sequence[tuple[str, str, Recipe]],
+    r: Readings,
+    setup: SequenceSetup,
+    name: str,
+    title: str,
+    *,
+    x: str,
+    color: str,
+    alt: str,
+) -> Chart:
+    """Last answers right at the longest training length and far away, by (arm, color, recipe)."""
+    rows: list[tuple[float | str, str, str, Estimate]] = [
+        (arm, what, f"words of {n}", mean_over_runs(r.last(recipe, n), arm))
+        for arm, what, recipe in arms
+        for n in (setup.longest, setup.far)
+    ]
+    axes = Axis("x", x, "nominal"), Axis("y", "last answer right")
+    return pictures.estimates_chart(rows, name, title, *axes, alt, kind="interval", color=color)
 
 
 def predicted_null(

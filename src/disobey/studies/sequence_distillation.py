@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures.intervals import mean_over_runs, paired_difference
-from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
+from disobey.records.results import Block, Cell, Chart, Claim, Result, Table, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import pictures, rules
+from disobey.studies import rules
 from disobey.studies.sequence_arms import (
     TEST_SWEEPS,
     Readings,
@@ -27,6 +27,7 @@ from disobey.studies.sequence_arms import (
     accuracy_table,
     chance_of,
     counted,
+    last_answers_chart,
     predicted_null,
     swept_recipe,
     taught,
@@ -224,21 +225,12 @@ class SequenceDistillation:
         return predicted_null(name, text, pair, what, margin=self.margin, chance=chance, source=OURS, setting=setting)
 
     def _pool_chart(self, r: Readings) -> Chart:
-        rows: list[tuple[float | str, str, str, Estimate]] = []
-        for pool in (*self.pools, 0):
-            for name, recipe in self.pool_arms(pool).items():
-                for n in (self.setup.longest, self.setup.far):
-                    rows.append((name, _pool(pool), f"words of {n}", mean_over_runs(r.last(recipe, n), name)))
-        return pictures.estimates_chart(
-            rows,
-            "words",
-            "What the student is told, and on how many words",
-            Axis("x", "targets", "nominal"),
-            Axis("y", "last answer right"),
-            "Accuracy of the students by their targets, by the number of labelled words and by the length of the word.",
-            kind="interval",
-            color="words",
+        arms = [(name, _pool(p), recipe) for p in (*self.pools, 0) for name, recipe in self.pool_arms(p).items()]
+        alt = (
+            "Accuracy of the students by their targets, by the number of labelled words and by the length of the word."
         )
+        title = "What the student is told, and on how many words"
+        return last_answers_chart(arms, r, self.setup, "words", title, x="targets", color="words", alt=alt)
 
     def _pool_table(self, r: Readings) -> Table:
         arms = {"the teacher": self.labeller()}

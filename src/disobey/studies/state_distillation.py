@@ -32,6 +32,7 @@ from disobey.studies.sequence_arms import (
     accuracy_table,
     chance_of,
     counted,
+    last_answers_chart,
     swept_recipe,
     taught,
 )
@@ -202,20 +203,11 @@ class StateDistillation:
         ]
 
     def _state_chart(self, r: Readings) -> Chart:
-        rows: list[tuple[float | str, str, str, Estimate]] = []
-        arms = {"the teacher": self.teacher(), **self.state_arms()}
-        for name, recipe in arms.items():
-            for n in (self.setup.longest, self.setup.far):
-                rows.append((name, "accuracy", f"words of {n}", mean_over_runs(r.last(recipe, n), name)))
-        return pictures.estimates_chart(
-            rows,
-            "states",
-            "What the student is told about its teacher",
-            Axis("x", "the student learns from", "nominal"),
-            Axis("y", "last answer right"),
-            "Accuracy of the students by what they learn from, at the longest training length and beyond.",
-            kind="interval",
-            color="what",
+        arms = [(n, "accuracy", recipe) for n, recipe in {"the teacher": self.teacher(), **self.state_arms()}.items()]
+        alt = "Accuracy of the students by what they learn from, at the longest training length and beyond."
+        title = "What the student is told about its teacher"
+        return last_answers_chart(
+            arms, r, self.setup, "states", title, x="the student learns from", color="what", alt=alt
         )
 
     def _state_table(self, r: Readings) -> Table:
