@@ -1,6 +1,7 @@
 """Stacked training: a run's numbers are those of training it alone; its bits do not depend on its neighbours."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from disobey.targets.schedule import distill, labels, match, switch
 from disobey.targets.teacher_free import spare
 from disobey.training import train as training
 from disobey.training.engine import run_all
-from disobey.training.loop import Diverged, fit
+from disobey.training.loop import Diverged, Fit, fit
 from disobey.training.queue import Grouping, Queue
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 from disobey.training.stacked_loop import fit_stack
@@ -79,7 +80,7 @@ def prepared(store, runs, dtype=torch.float32):
 
 
 def validation(one, dtype=torch.float32):
-    inputs, labels = training._validation(one.dataset, Shelf(Store("unused"), torch.device("cpu")))
+    inputs, labels = training._validation(one.dataset, Shelf(Store(Path("unused")), torch.device("cpu")))
     return inputs.to(dtype), labels
 
 
@@ -194,7 +195,9 @@ def test_a_slices_bits_are_free_of_number_and_place(store, name):
     for places in ([0], [8], [5, 2, 7], [1, 3, 0, 8, 6]):
         part = prepared(store, [runs[k] for k in places])
         for place, one, ours in zip(places, part, fit_stack(part), strict=True):
-            assert torch.equal(ours.losses, fits[place].losses)
+            reference = fits[place]
+            assert isinstance(ours, Fit) and isinstance(reference, Fit)
+            assert torch.equal(ours.losses, reference.losses)
             for key, value in one.model.state_dict().items():
                 assert torch.equal(value, whole[place].model.state_dict()[key])
 

@@ -1,7 +1,8 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
-What is in the store is reused. Equal small networks are trained together (see `stacking`). A failed run is noted with its traceback, the runs that need it are skipped, the others
-go on. Nothing is retried silently; the next call tries failed runs again.
+What is in the store is reused. Equal small networks are trained together (see `stacking`). A failed run is noted with
+its traceback, the runs that need it are skipped, the others go on. Nothing is retried silently; the next call tries
+failed runs again.
 """
 
 from __future__ import annotations
@@ -177,11 +178,10 @@ def _steps(run: Run) -> int:
 def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
     done = state.passed
     flying = [run for runs, _ in state.flying.values() for run in runs]
-    for run in flying:
-        try:
-            done += int(heartbeat(state.store.root, run.id).read_text() or 0) * run.recipe.optim.batch
-        except (OSError, ValueError):
-            continue
+    for runs, _ in state.flying.values():  # equal optimizers, and one heartbeat for all
+        with contextlib.suppress(OSError, ValueError):
+            steps = int(heartbeat(state.store.root, runs[0].id).read_text() or 0)
+            done += len(runs) * steps * runs[0].recipe.optim.batch
     return Progress(
         done=len(state.records) + len(state.failed),
         total=total,

@@ -157,10 +157,16 @@ def closure(runs: typing.Iterable[Run]) -> list[Run]:
     return list(ordered)
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a class's fields, looked up once: reading them takes longer than all the rest of `decode`."""
+    return typing.get_type_hints(kind)
+
+
 def encode(value: Any, hint: Any = None) -> Any:
     """Dataclasses to dictionaries of their non-default, compared fields; 4 and 4.0 are the same temperature."""
     if is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value))
+        hints = _hints(type(value))
         return {
             f.name: encode(item, hints[f.name])
             for f in fields(value)
@@ -185,7 +191,7 @@ def decode(value: Any, hint: Any, where: str = "recipe") -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise ValueError(f"{where}: expected an object with fields, came {value!r}")
-        hints = {f.name: typing.get_type_hints(hint)[f.name] for f in fields(hint)}
+        hints = {f.name: _hints(hint)[f.name] for f in fields(hint)}
         unknown = set(value) - set(hints)
         if unknown:
             raise ValueError(f"{where}: unknown {sorted(unknown)}; known: {sorted(hints)}")

@@ -6,14 +6,14 @@ What a slice gives does not depend on the others, on their number or on its plac
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from disobey.data.augment import Views
-from disobey.models.stack import LINE, MLPStack, padded
+from disobey.models.stack import MLPStack, padded
 from disobey.training.batches import Order
 from disobey.training.loop import LOOKS, Diverged, Fit, diverged
 from disobey.training.objective import Objective
@@ -33,7 +33,7 @@ class Slice:
     inputs: Views
     order: Order
     objective: Objective
-    stream: tuple
+    stream: Hashable
     observers: Sequence[Observer] = ()
 
 
@@ -137,7 +137,7 @@ class _Feed:
     """Batches for all streams: ``feed(step)`` gives x (U, B, D padded) and the rows behind it."""
 
     def __init__(self, slices: Sequence[Slice], net: MLPStack):
-        firsts: dict[tuple, int] = {}
+        firsts: dict[Hashable, int] = {}
         for k, one in enumerate(slices):
             firsts.setdefault(one.stream, k)
         starts = list(firsts.values())
@@ -202,6 +202,3 @@ def _clip(parameters: Sequence[nn.Parameter], largest: float) -> None:
     factor = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1.0)
     for gradient in gradients:
         gradient.mul_(factor.view(-1, 1, 1))
-
-
-__all__ = ["LINE", "Slice", "fit_stack"]

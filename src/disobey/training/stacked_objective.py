@@ -12,7 +12,7 @@ move are asked of the slice's own objective.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,13 +58,12 @@ class StackedObjective:
 
     def __init__(self, objectives: Sequence[Objective], batch: int, width: int):
         self.objectives, self.batch, self.width = tuple(objectives), batch, width
-        self._changes = sorted({round_up(o, end) for o in objectives for end in _ends(o)})
+        self._changes = sorted({_first_step(o, end) for o in objectives for end in _ends(o)})
         self._layers: dict[int, tuple[list[_Layer], list[int]]] = {}
         self._tables: dict[tuple, _Part] = {}
         self._gradient: Tensor | None = None
 
-    def __call__(self, at: Rows, logits: Tensor, inputs: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
-        """inputs: unused by terms that read tables."""
+    def __call__(self, at: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
         era = bisect_right(self._changes, at.step)
         if era not in self._layers:
             self._layers = {era: self._build(at.step, logits)}
@@ -172,7 +171,7 @@ class _Layer:
         self.constant = torch.cat(constants) if some else None
         self.weights = torch.cat(weights) if weighted else None
 
-        def column(values: Sequence[float], dtype: torch.dtype) -> Tensor:
+        def column(values: Iterable[float], dtype: torch.dtype) -> Tensor:
             return torch.tensor(list(values), dtype=dtype, device=device).unsqueeze(-1)
 
         dtype = self.table.dtype
@@ -247,7 +246,7 @@ def _ends(objective: Objective) -> list[float]:
     return [phase.until for phase in objective.schedule.phases[:-1]]
 
 
-def round_up(objective: Objective, end: float) -> int:
+def _first_step(objective: Objective, end: float) -> int:
     """The first step whose progress is at least ``end``."""
     step = max(int(end * objective.steps) - 1, 0)
     while step / objective.steps < end:

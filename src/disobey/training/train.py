@@ -58,7 +58,7 @@ def train(
         with store.writing(run.id) as folder:
             if run.recipe.sequence is None:
                 clock, shelf = _Clock(), Shelf(store, pick_device(device))
-                _train(_prepared(run, shelf, observers), shelf, folder, clock)
+                _train(_prepared(run, shelf, observers), shelf, clock, folder)
             else:
                 from disobey.training.sequence_loop import train_sequence  # two seconds of imports: torch's compiler
 
@@ -160,34 +160,28 @@ def _train_together(
         together, fits = [], []
     for one in ready:
         if not _stacks(one):
-            _train_alone(one, shelf, answers)
+            answers[one.run] = _recorded(one, shelf, partial(_train, one, shelf, _Clock()))
     if not together:
         return
     shared = clock.cost() | {"stacked": len(together)}
     share = {name: value / len(together) if name.endswith("seconds") else value for name, value in shared.items()}
-    for one, fit_or_error in zip(together, fits, strict=True):
-        clock = _Clock()
-        try:
-            if isinstance(fit_or_error, Diverged):
-                raise fit_or_error
-            with store.writing(one.run.id) as folder:
-                _finish(one, fit_or_error, shelf, folder, lambda: _sum(share, clock.cost()))
-            record = store.find(one.run.id, encode(one.run.recipe))
-            assert record is not None
-            answers[one.run] = record
-        except Exception as error:
-            answers[one.run] = error
+    for one, result in zip(together, fits, strict=True):
+        if isinstance(result, Diverged):
+            answers[one.run] = result
+        else:
+            answers[one.run] = _recorded(one, shelf, partial(_after, one, result, shelf, _Clock(share)))
 
 
-def _train_alone(one: _Prepared, shelf: Shelf, answers: dict[Run, RunRecord | Exception]) -> None:
+def _recorded(one: _Prepared, shelf: Shelf, fill: Callable[[Path], None]) -> RunRecord | Exception:
+    """The run's record, whose folder ``fill`` fills, or what went wrong."""
     try:
         with shelf.store.writing(one.run.id) as folder:
-            _train(one, shelf, folder, _Clock())
+            fill(folder)
         record = shelf.store.find(one.run.id, encode(one.run.recipe))
         assert record is not None
-        answers[one.run] = record
+        return record
     except Exception as error:
-        answers[one.run] = error
+        return error
 
 
 class Shelf:
@@ -222,8 +216,8 @@ class Shelf:
         return self.once(key, lambda: order_of(run, len(views), views.count).to(self.device))
 
     def given(self, run: Run) -> Tensor:
-        make = lambda: _labels(self.dataset(run).train.given, self.device)  # noqa: E731
-        return self.once(("given", run.recipe.data, run.seed), make)
+        labels = self.dataset(run).train.given
+        return self.once(("given", run.recipe.data, run.seed), lambda: _labels(labels, self.device))
 
 
 @dataclass(eq=False)
@@ -240,7 +234,7 @@ def _prepared(run: Run, shelf: Shelf, observers: Sequence[Observer]) -> _Prepare
     return _Prepared(run, model, inputs, order, objective, stream(run), observers, dataset=dataset)
 
 
-def _train(one: _Prepared, shelf: Shelf, folder: Path, clock: _Clock) -> None:
+def _train(one: _Prepared, shelf: Shelf, clock: _Clock, folder: Path) -> None:
     run, validation = one.run, _validation(one.dataset, shelf)
     with seeded(run.seed, "dropout", run.recipe.replica), deterministic(shelf.device):
         if _stacks(one):
@@ -251,12 +245,10 @@ def _train(one: _Prepared, shelf: Shelf, folder: Path, clock: _Clock) -> None:
             result = fit(
                 one.model, run, one.inputs, one.order, one.objective, validation=validation, observers=one.observers
             )  # fmt: skip
-        _finish(one, result, shelf, folder, clock.cost)
+        _after(one, result, shelf, clock, folder)
 
 
-def _finish(
-    one: _Prepared, result: Fit, shelf: Shelf, folder: Path, cost: Callable[[], Mapping[str, float | str]]
-) -> None:
+def _after(one: _Prepared, result: Fit, shelf: Shelf, clock: _Clock, folder: Path) -> None:
     """From weights to the record."""
     run, dataset, device = one.run, one.dataset, shelf.device
     answers = predictions(one.model, dataset, device)
@@ -264,20 +256,21 @@ def _finish(
         other = on_device(built(run.recipe, dataset, run.seed), dataset, device)
         other.load_state_dict(weights)
         answers |= {f"{split}@{step}": a for split, a in predictions(other, dataset, device).items()}
-    spent = {**cost(), "examples": len(one.order) * run.recipe.optim.batch, "device": device.type}
-    write_record(folder, run, dataset, one.model, result, answers, spent, fingerprint=shelf.fingerprint(run))
+    cost = clock.cost() | {"examples": len(one.order) * run.recipe.optim.batch, "device": device.type}
+    write_record(folder, run, dataset, one.model, result, answers, cost, fingerprint=shelf.fingerprint(run))
 
 
 class _Clock:
-    def __init__(self) -> None:
+    """Seconds since now, on top of what was spent ``before``, which is kept as it is otherwise."""
+
+    def __init__(self, before: Mapping[str, float] | None = None) -> None:
+        self.before = {"seconds": 0.0, "cpu_seconds": 0.0, **(before or {})}
         self.started, self.cpu = time.perf_counter(), time.process_time()
 
-    def cost(self) -> dict[str, float]:
-        return {"seconds": time.perf_counter() - self.started, "cpu_seconds": time.process_time() - self.cpu}
-
-
-def _sum(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    return {name: value + second.get(name, 0) for name, value in first.items()}
+    def cost(self) -> dict[str, Any]:
+        seconds, cpu = time.perf_counter() - self.started, time.process_time() - self.cpu
+        before = self.before
+        return {**before, "seconds": before["seconds"] + seconds, "cpu_seconds": before["cpu_seconds"] + cpu}
 
 
 def _stacks(one: Slice) -> bool:

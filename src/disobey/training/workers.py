@@ -50,18 +50,17 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
     from disobey.training.train import train, train_stack
 
     runs, store = [Run(Recipe.from_json(recipe), seed) for recipe, seed in jobs], Store(root)
-    beats = {run.id: heartbeat(root, run.id) for run in runs}
+    beat = Heartbeat(heartbeat(root, runs[0].id))  # the first run's stands for all of a stack
     try:
         if len(runs) > 1:
-            found = train_stack(runs, store, device=device, observers=lambda run: [Heartbeat(beats[run.id])])
+            found = train_stack(runs, store, device=device, observers=lambda run: [beat])
             return [Answer("done") if not isinstance(one, Exception) else _failed(one) for one in found]
-        train(runs[0], store, device=device, wait=False, observers=[Heartbeat(beats[runs[0].id])])
+        train(runs[0], store, device=device, wait=False, observers=[beat])
         return [Answer("done")]
     except Exception as error:
         return [_failed(error)] * len(runs)
     finally:
-        for beat in beats.values():
-            beat.unlink(missing_ok=True)
+        beat.path.unlink(missing_ok=True)
 
 
 def _failed(error: Exception) -> Answer:
