@@ -9,23 +9,17 @@ import torch.nn.functional as F
 
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
-from disobey.records.results import Claim, Result
-from disobey.records.store import Store
 from disobey.studies import denoising_theory as theory
 from disobey.studies.denoising import Denoising
 from disobey.studies.denoising_theory import Grid
 from disobey.studies.gradient_readings import CROSS, KD, ONE_HOT, _fresh, read
 from disobey.theory.class_similarity import predicted_ratios
-from disobey.training.engine import run_all
 from disobey.training.train import trained
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    study = Denoising.smoke()
-    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
-    assert not outcome.failed
-    return study, outcome.records
+def smoke(ran):
+    return ran(Denoising.smoke())
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +29,8 @@ def reading(smoke):
     return trio, read(trio, records, study.steps, study.temperatures, own_step=study.steps[1], fresh=study.fresh)
 
 
-def test_smoke_says_everything_and_the_same_again(smoke):
-    study, records = smoke
-    result = study.analyze(records)
-    assert {c.name for c in result.of(Claim)} == {f"D{i}" for i in range(1, 10)}
-    assert study.analyze(records).to_json() == result.to_json()
-    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+def test_smoke_says_everything_and_the_same_again(smoke, says):
+    says(*smoke, {f"D{i}" for i in range(1, 10)})
 
 
 def slow_gradient(model, x, loss):

@@ -8,31 +8,20 @@ import torch
 from safetensors.torch import load_file
 
 from disobey.data.load import load
-from disobey.records.results import Claim, Result
-from disobey.records.store import Store
 from disobey.studies import eigenspace_theory as theory
 from disobey.studies.eigenspace import Eigenspace
 from disobey.studies.layer_paths import WHOLE, bases, paths
-from disobey.training.engine import run_all
 from disobey.training.recipe import Run
 from disobey.training.train import built
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    study = Eigenspace.smoke()
-    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
-    assert not outcome.failed
-    return study, outcome.records
+def smoke(ran):
+    return ran(Eigenspace.smoke())
 
 
-def test_smoke_says_everything_and_the_same_again(smoke):
-    study, records = smoke
-    result = study.analyze(records)
-    assert result.smoke
-    assert {c.name for c in result.of(Claim)} == {"E1", "E2", "E3", "E4", "E5"}
-    assert study.analyze(records).to_json() == result.to_json()
-    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+def test_smoke_says_everything_and_the_same_again(smoke, says):
+    says(*smoke, {"E1", "E2", "E3", "E4", "E5"})
 
 
 def test_twins_share_everything_but_the_targets(smoke):

@@ -6,27 +6,18 @@ import numpy as np
 import pytest
 
 from disobey.data.load import load
-from disobey.records.results import Claim, Result, Table
-from disobey.records.store import Store
+from disobey.records.results import Table
 from disobey.studies.teacher_free import Arm, TeacherFree
-from disobey.training.engine import run_all
 from disobey.training.recipe import Run
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    study = TeacherFree.smoke()
-    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
-    assert not outcome.failed
-    return study, outcome.records
+def smoke(ran):
+    return ran(TeacherFree.smoke())
 
 
-def test_smoke_says_everything_and_the_same_again(smoke):
-    study, records = smoke
-    result = study.analyze(records)
-    assert {c.name for c in result.of(Claim)} == {"F0", "F1", "F2", "F3", "F4", "F5"}
-    assert study.analyze(records).to_json() == result.to_json()
-    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+def test_smoke_says_everything_and_the_same_again(smoke, says):
+    says(*smoke, {"F0", "F1", "F2", "F3", "F4", "F5"})
 
 
 def test_teachers_are_reported(smoke):
