@@ -163,7 +163,9 @@ def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
     sizes = np.array(study.grid)
     gap = (0.5 * sizes**-0.5) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes)))) if kl is None else kl(sizes, seeds)
     still = np.zeros_like(gap)
-    grid.__dict__.update({"fidelity": Fidelity(study.grid, still, gap, still, still), "teacher_accuracy": shift + 0.9})
+    grid.__dict__.update(
+        {"fidelity": Fidelity(study.grid, still, gap, 1 - still, 1 - gap), "teacher_accuracy": shift + 0.9}
+    )
     return grid
 
 
@@ -265,7 +267,7 @@ def test_figures_and_tables_hold_what_was_planted(monkeypatch):
     closed = closed_with(grid, 0.2, 0.95)
     drawn = {chart.name: chart for chart in charts(grid, closed)}
     shares = dict(zip(drawn["explained"].data["x"], drawn["explained"].data["y"], strict=True))
-    assert shares["A12 class mean with each example's confidence"] == pytest.approx(0.3, abs=0.05)
+    assert shares["A12 class mean + confidence"] == pytest.approx(0.3, abs=0.05)
     assert any("n^−0.5" in name for name in drawn["fidelity"].data["curve"])
     claims, _ = judge(grid, closed)
     assert {c.title for c in tables(grid, closed, claims)} >= {"Every arm", "Other conditions", "Tests"}

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 Budget: TypeAlias = Literal["steps", "convergence", "epochs"]
 BUDGETS: tuple[Budget, ...] = ("steps", "convergence", "epochs")
 Name: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
+SHORT = {
+    "A4": "smoothing, same entropy",
+    "A5": "smoothing, each entropy",
+    "A9a": "permuted per example",
+    "A10a": "class means of the n",
+    "A10b": "class means of all",
+    "A11": "shuffled in the class",
+    "A12": "class mean + confidence",
+}
 AGE = 0.1  # share of its training after which the early teacher of the regime quality is taken
 MEMBERS = 3  # of its ensemble
 
@@ -33,6 +42,11 @@ class Parsed:
         arm = ARMS[self.name]
         at = "" if self.value is None else (f", τ={self.value:g}" if self.name == "A1" else f", {self.value:g}")
         return f"{self.name} {arm.text}{at}"
+
+    @property
+    def short(self) -> str:
+        """The same in few words, for legends."""
+        return f"{self.name} {SHORT[self.name]}" if self.value is None and self.name in SHORT else self.text
 
     def schedule(self) -> Schedule:
         if self.name == "A1":

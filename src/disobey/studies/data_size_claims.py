@@ -61,11 +61,11 @@ def summary(grid: Grid, claims: Sequence[Claim]) -> str:
         verdict: [c.name for c in claims if c.verdict == verdict]
         for verdict in ("supported", "refuted", "inconclusive")
     }
-    verdicts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items() if names)
+    verdicts = " ".join(f"{verdict.capitalize()}: {', '.join(names)}." for verdict, names in said.items() if names)
     factor = (
         f"{best.value:.1f} {best.interval()} times as many labels" if np.isfinite(best.value) else "no known factor"
     )
     return (
         f"With little data ({small_words(grid)}) a teacher adds {gain.value:+.1%} [{gain.low:.1%}, {gain.high:.1%}] to accuracy; "
-        f"at its best it is worth {factor}. {verdicts}."
+        f"at its best it is worth {factor}. {verdicts}"
     )

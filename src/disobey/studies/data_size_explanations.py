@@ -182,7 +182,9 @@ def c12(grid: Grid, closed: Closed) -> Claim:
         "kernel ridge regression on the teacher's logits, which has no features to learn. Supported: the probe has more than "
         "0.8 of the student's gain and the kernel student less; refuted: the kernel student has more than 0.8; else "
         "inconclusive",
-        setting_of(grid, "n = " + ", ".join(f"{n:,}" for n in closed.sizes)),
+        setting_of(
+            grid, "n = " + ", ".join(f"{n:,}" for n, small in zip(closed.sizes, closed.small, strict=True) if small)
+        ),
         undefined(share),
     )
 

@@ -20,6 +20,7 @@ from disobey.studies.data_size_rules import (
     MARGIN,
     claim_of,
     gains_on_scales,
+    named,
     need,
     setting_of,
     small_words,
@@ -159,16 +160,19 @@ def c8(grid: Grid, _: Closed) -> Claim:
 
 def c9(grid: Grid, _: Closed) -> Claim:
     law = fidelity_law(grid.study.grid, grid.fidelity.gap)
+    by_kl = fidelity_law(grid.study.grid, grid.fidelity.kl_gap).exponent
     note = f"Preferred: {law.preferred}; R² of the law without an offset {law.r2:.2f}."
+    if not by_kl.known:
+        note += " The gap in KL follows no power law of n here."
     if law.not_positive:
         note += f" {law.not_positive} cells at or below 0 took part as they are."
     return claim_of(
         "C9",
         "The gap between train and test fidelity falls like the inverse root of n.",
         law.verdict(),
-        [law.exponent, law.exponent_with_offset, law.offset],
-        "exponent b of c·n^−b (beside an offset d, where its interval leaves out 0) fitted to the test minus train "
-        "KL(teacher‖student); supported: its interval holds 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that beside an "
+        [law.exponent, law.exponent_with_offset, law.offset, named(by_kl, "exponent b of the gap in KL (not judged)")],
+        "exponent b of c·n^−b (beside an offset d, where its interval leaves out 0) fitted to train minus test "
+        "agreement with the teacher; supported: its interval holds 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that beside an "
         "offset holds 0.5; else inconclusive",
         setting_of(grid, "equal steps"),
         note,

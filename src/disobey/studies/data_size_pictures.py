@@ -39,7 +39,8 @@ def charts(grid: Grid, closed: Closed) -> list[Chart]:
 
 
 def tables(grid: Grid, closed: Closed, claims: Sequence[Claim]) -> list[Table]:
-    return [_gains(grid), _arms(grid), _regime_table(grid), _tests(grid)]
+    conditions = [_regime_table(grid)] if any(cell.regime != OVERLAP for cell in grid.readings) else []
+    return [_gains(grid), _arms(grid), *conditions, _fidelity_table(grid), _tests(grid)]
 
 
 def _budgets(grid: Grid) -> list[Budget]:
@@ -54,6 +55,10 @@ def _text(grid: Grid, word: str) -> str:
     return parsed(word, grid.study.temperature).text
 
 
+def _short(grid: Grid, word: str) -> str:
+    return parsed(word, grid.study.temperature).short
+
+
 def _arm_words(grid: Grid) -> list[str]:
     return list(dict.fromkeys(parsed(word, grid.study.temperature).word for word in grid.study.arms))
 
@@ -63,7 +68,7 @@ def _equivalence(grid: Grid) -> Chart:
     curve = label_equivalence(grid.study.grid, grid.accuracy("A0"), grid.accuracy("A1"))
     rows = []
     for n, factor, censored in zip(grid.study.grid, curve.factor, curve.censored, strict=True):
-        rows.append((n / grid.study.total, grid.study.setup.data, factor, censored))
+        rows.append((float(f"{n / grid.study.total:.2g}"), grid.study.setup.data, factor, censored))
     if "cifar100" in grid.study.setup.data.lower():
         nan = float("nan")
         for point in CIFAR100.points:
@@ -109,7 +114,7 @@ def _accuracies(grid: Grid) -> Chart:
     for budget in _budgets(grid):
         for arm in arms:
             for n, column in zip(grid.study.grid, grid.accuracy(arm, budget).T, strict=True):
-                rows.append((n, _text(grid, arm), BUDGET_WORDS[budget], _mean(column, "accuracy")))
+                rows.append((n, _short(grid, arm), BUDGET_WORDS[budget], _mean(column, "accuracy")))
     return pictures.estimates_chart(
         rows,
         "accuracy",
@@ -156,13 +161,13 @@ def _explained(grid: Grid) -> Chart:
         shares = shares_explained(
             {arm: grid.small_accuracy(arm) for arm in arms}, grid.small_accuracy("A0"), grid.small_accuracy("A1")
         )
-        rows = [(_text(grid, arm), "share of the gain", "", share) for arm, share in shares.items()]
+        rows = [(_short(grid, arm), "share of the gain", "", share) for arm, share in shares.items()]
         title, axis = (
             "What explains the gain: each arm's share of it, small n",
             "φ = (arm − labels) / (distillation − labels)",
         )
     else:
-        rows = [(_text(grid, arm), "gain", "", _mean(grid.small_gain(arm), arm)) for arm in ["A1", *arms]]
+        rows = [(_short(grid, arm), "gain", "", _mean(grid.small_gain(arm), arm)) for arm in ["A1", *arms]]
         title, axis = "Each arm's gain over labels, small n (no sure gain to share)", "accuracy − labels'"
     chart = pictures.estimates_chart(
         rows,
@@ -174,7 +179,7 @@ def _explained(grid: Grid) -> Chart:
         kind="interval",
         color="measure",
     )
-    return _with_zero(chart)
+    return replace(chart, rules=(ZERO, Rule(0, 1, "distillation"))) if sure else _with_zero(chart)
 
 
 def _fidelity(grid: Grid) -> Chart:
@@ -191,13 +196,13 @@ def _fidelity(grid: Grid) -> Chart:
             (n, line, "", Estimate("fit", float(y), nan, nan, 0.95, len(grid.seeds), "runs"))
             for n, y in zip(grid.study.grid, fitted, strict=True)
         ]
-    positive = all(row[3].value > 0 for row in rows)
+    positive = all(row[3].value > 0 and not row[3].low <= 0 for row in rows)
     return pictures.estimates_chart(
         rows,
         "fidelity",
-        "How the gap in fidelity closes: KL to the teacher on test minus on train",
+        "How the gap in fidelity closes: agreement with the teacher on train minus on test",
         N_AXIS,
-        Axis("y", "test − train KL, nats", "log" if positive else "linear"),
+        Axis("y", "agreement, train − test", "log" if positive else "linear"),
         "The gap by number of examples, with the fitted law.",
         kind="line",
         color="curve",
@@ -359,6 +364,25 @@ def _regime_table(grid: Grid) -> Table:
         columns,
         tuple(rows),
         "Gains over labels under the same condition, paired by seed. Teachers' accuracies are in the runs.",
+    )
+
+
+_FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL")
+
+
+def _fidelity_table(grid: Grid) -> Table:
+    found = grid.fidelity
+    tables = (found.train_agreement, found.test_agreement, found.gap, found.train_kl, found.test_kl, found.kl_gap)
+    rows: list[tuple[Cell, ...]] = [
+        (n, *(_mean(table[:, k], name) for table, name in zip(tables, _FIDELITY, strict=True)))
+        for k, n in enumerate(found.sizes)
+    ]
+    return Table(
+        "Fidelity of distilled students, equal steps",
+        ("n", *_FIDELITY),
+        tuple(rows),
+        "Agreement: share of examples on which student and teacher choose the same class. KL(teacher‖student) in nats at τ=1. The "
+        "gap in KL can fall below 0: on its own training examples a teacher's logits are more extreme and harder to copy.",
     )
 
 

@@ -49,6 +49,11 @@ class Fidelity:
 
     @property
     def gap(self) -> NDArray:
+        """Train minus test agreement: how much better a student copies what it has seen."""
+        return self.train_agreement - self.test_agreement
+
+    @property
+    def kl_gap(self) -> NDArray:
         """Test minus train KL."""
         return self.test_kl - self.train_kl
 
