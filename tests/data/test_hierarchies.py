@@ -1,13 +1,16 @@
 """Known hierarchies: every class in one group, found by names in any order, and `grouped:` data made from them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.data.files import FASHION_CLASSES
+from disobey.data.files import FASHION_CLASSES, FASHION_MNIST
 from disobey.data.hierarchies import CIFAR100_SUPERCLASSES, groups_of, hierarchy_of
 from disobey.data.load import load
 
+CIFAR100 = Path(__file__).parents[3] / "shared" / "data" / "cifar100"
 FINE = tuple(sorted(name for members in CIFAR100_SUPERCLASSES.values() for name in members))
 
 
@@ -52,3 +55,25 @@ def test_grouped_cifar100_has_the_superclasses(tmp_path):
 def test_unknown_hierarchies_are_refused():
     with pytest.raises(ValueError, match="known hierarchy.*try merged:digits-8x8"):
         load(DataSpec("grouped:digits-8x8"), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.skipif(not CIFAR100.is_dir(), reason=f"no experiment data in {CIFAR100}")
+def test_the_release_has_the_names():
+    pytest.importorskip("pyarrow")
+    coarse = load(DataSpec(f"grouped:{CIFAR100}#fine_label"), 0)
+    assert coarse.classes == tuple(CIFAR100_SUPERCLASSES)
+    assert np.bincount(coarse.test.labels).tolist() == [500] * 20
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="the package dataset-fashion-mnist is not installed")
+def test_grouped_fashion():
+    assert np.bincount(load(DataSpec("grouped:fashion-mnist"), 0).test.labels).tolist() == [
+        4000,
+        1000,
+        1000,
+        3000,
+        1000,
+    ]
