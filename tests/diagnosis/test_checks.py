@@ -104,12 +104,14 @@ def test_seeds_say_whether_a_mark_is_luck():
     luck = {"teacher": teacher} | seeds("student", z, (0.4, 1.2, 0.9, 1.3)) | seeds("twin", z, (1.2, 0.4, 1.3, 0.9))
     finding = judged(gather(pair_from(luck)), [outcome.distillation_visible])[0]
     assert finding.status == "note"
-    assert "Over 8 trainings" in finding.message
+    assert "Over 4 seeds" in finding.message
     assert "other seeds could show nothing" in diagnose(pair_from(luck)).summary
     real = {"teacher": teacher} | seeds("student", teacher, (0.5, 0.7, 0.6)) | seeds("twin", z, (0.5, 0.7, 0.6))
     finding = judged(gather(pair_from(real)), [outcome.distillation_visible])[0]
     assert finding.status == "ok"
     assert finding.evidence[-1].over == "runs"
+    fewer = {name: array for name, array in luck.items() if name != "twin/seed3"}
+    assert outcome.closer_over_seeds(gather(pair_from(fewer))).low < 0
 
 
 def _noisy(seed, n=1500, noise=0.5):

@@ -14,7 +14,7 @@ from disobey.diagnosis.problems import printable
 from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
-from disobey.measures.intervals import Measure, minus_twin
+from disobey.measures.intervals import Measure, minus_twin, paired_difference
 from disobey.measures.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 
@@ -62,7 +62,7 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             found.append(runs)
         elif runs is not None:
             message += (
-                f" That holds for these two models. Over {runs.n} trainings students are closer than twins by "
+                f" That holds for these two models. Over {len(evidence.students)} seeds students are closer than twins by "
                 f"{runs.value:+.3f} [{runs.low:+.3f}, {runs.high:+.3f}]: other seeds could show nothing."
             )
             advice = "Add seeds, or raise the weight of the soft term or its temperature."
@@ -97,7 +97,8 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
 
 
 def closer_over_seeds(evidence: Evidence) -> Estimate | None:
-    """Mean closeness of the students minus that of the twins, over seeds (Welch's t), where there are three of each."""
+    """Mean closeness of the students minus that of the twins, over seeds, where there are three of each: paired by
+    position where there are equally many, else by Welch's t."""
     if min(len(evidence.students), len(evidence.twins)) < 3:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -107,6 +108,8 @@ def closer_over_seeds(evidence: Evidence) -> Estimate | None:
         ]
     if not all(np.isfinite(side).all() for side in sides):
         return None
+    if len(sides[0]) == len(sides[1]):
+        return paired_difference(*sides, "closer over seeds", level=evidence.level)
     bounds = ttest_ind(*sides, equal_var=False).confidence_interval(evidence.level)
     value, n = float(sides[0].mean() - sides[1].mean()), sum(map(len, sides))
     return Estimate("closer over seeds", value, float(bounds.low), float(bounds.high), evidence.level, n, "runs")
