@@ -109,7 +109,7 @@ def closer_over_seeds(evidence: Evidence) -> Estimate | None:
     if not all(np.isfinite(side).all() for side in sides):
         return None
     if len(sides[0]) == len(sides[1]):
-        return paired_difference(*sides, "closer over seeds", level=evidence.level)
+        return paired_difference(sides[0], sides[1], "closer over seeds", level=evidence.level)
     bounds = ttest_ind(*sides, equal_var=False).confidence_interval(evidence.level)
     value, n = float(sides[0].mean() - sides[1].mean()), sum(map(len, sides))
     return Estimate("closer over seeds", value, float(bounds.low), float(bounds.high), evidence.level, n, "runs")
