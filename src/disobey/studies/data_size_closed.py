@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset
+from disobey.data.flat import flat_inputs
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.measures.probes import logistic_probe
@@ -94,7 +95,7 @@ def students(study: DataSize, seeds: tuple[int, ...], records: Mapping[Run, RunR
                 "labels": kernel_students.one_hot(dataset.train.given, len(dataset.classes)),
                 "teacher": logits,
             }
-            inputs = [_flat(dataset, split) for split in ("train", "validation", "test")]
+            inputs = [flat_inputs(dataset, split) for split in ("train", "validation", "test")]
             for kernel in KERNELS:
                 problem = kernel_students.problem(*inputs, kernel=kernel)
                 for target in TARGETS:
@@ -116,17 +117,6 @@ def linear_theory() -> Estimate:
     name = f"relative deviation from the closed form, worst of {len(checks)}"
     least = 0.0 if low < 0 < high else bounds[0]
     return Estimate(name, abs(worst.deviation), least, bounds[1], 0.95, worst.repeats, "runs")
-
-
-def _flat(dataset: Dataset, split: str) -> NDArray:
-    """(N, D) float64 inputs: pixels and features as networks see them, texts as counts of their tokens."""
-    inputs = inputs_tensor(dataset, split)
-    if dataset.kind != "text":
-        return inputs.flatten(1).double().numpy()
-    rows = inputs.numpy()
-    counts = np.zeros((len(rows), len(dataset.vocabulary)))
-    np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
-    return np.sqrt(counts[:, 1:])  # padding says nothing
 
 
 def _probed(run: Run, record: RunRecord, dataset: Dataset) -> float:
