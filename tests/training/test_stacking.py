@@ -196,7 +196,8 @@ def test_a_slices_bits_are_free_of_number_and_place(store, name):
         part = prepared(store, [runs[k] for k in places])
         for place, one, ours in zip(places, part, fit_stack(part), strict=True):
             reference = fits[place]
-            assert isinstance(ours, Fit) and isinstance(reference, Fit)
+            assert isinstance(ours, Fit)
+            assert isinstance(reference, Fit)
             assert torch.equal(ours.losses, reference.losses)
             for key, value in one.model.state_dict().items():
                 assert torch.equal(value, whole[place].model.state_dict()[key])

@@ -88,7 +88,7 @@ class _Stack:
             losses[step], gradient = self.objective(at, units[-1])
             net.backward(x, self.feed.spans, units, gradient)
             if optim.clip is not None:
-                _clip(list(net.parameters()), optim.clip)
+                _clip(net, optim.clip)
             for group in opt.param_groups:
                 group["lr"] = rates[step]
             opt.step()
@@ -118,7 +118,7 @@ class _Stack:
     def _accuracies(self) -> list[float]:
         assert self.validation is not None
         rows, labels = self.validation
-        told = torch.cat([self.net.answers(part).argmax(-1) for part in rows.split(CHUNK)], 1)[:, : len(labels)]
+        told = torch.cat([self.net.answers(part).argmax(1) for part in rows.split(CHUNK)], 1)[:, : len(labels)]
         return (told == labels).double().mean(1).tolist()
 
     def _answer(self, k: int, losses: Tensor) -> Fit | Diverged:
@@ -195,9 +195,9 @@ def _share(model: nn.Module, values: dict[str, Tensor]) -> None:
         parameter.data = values[name]
 
 
-def _clip(parameters: Sequence[nn.Parameter], largest: float) -> None:
+def _clip(net: MLPStack, largest: float) -> None:
     """`torch.nn.utils.clip_grad_norm_`, slice by slice."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = [gradient for kind in net.gradients() for gradient in kind]
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
     factor = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1.0)
     for gradient in gradients:

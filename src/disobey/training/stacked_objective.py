@@ -1,8 +1,8 @@
 """One objective for a stack: a gather, a softmax and a subtraction for all slices instead of K calls of `Objective`.
 
 At 64-32-10, K calls would cost more than the matrix products. Shapes: K slices, B batch, C classes, M rows of all
-tables together. Numbers are those of the slices' own `Objective`s, to the rounding of one addition (equal bits for labels
-without smoothing and for `kl`).
+tables together; logits and gradients are (K, C, B), as `models.stack.MLPStack` has them. Numbers are those of the
+slices' own `Objective`s, to rounding.
 
 Two families cover what studies do: soft targets (`cross_entropy` on labels or a teacher, `kl`), whose gradient is
 weight * T * (softmax(z / T) - q), and differences of logits (`mse`, `mse_centred`). Terms of other kinds or terms that
@@ -51,7 +51,7 @@ class _Part:
 
 
 class StackedObjective:
-    """``objective(rows, logits)``: logits (K, B, C) to losses (K,) and the gradient (K, B, C padded), whose pad is zero.
+    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and the gradient (K, C padded, B), whose pad is zero.
 
     The gradient's memory is used again at the next step.
     """
@@ -69,8 +69,8 @@ class StackedObjective:
             self._layers = {era: self._build(at.step, logits)}
         layers, alone = self._layers[era]
         if self._gradient is None:
-            self._gradient = logits.new_zeros(*logits.shape[:2], self.width)
-        gradient = self._gradient[..., : logits.shape[-1]]
+            self._gradient = logits.new_zeros(len(logits), self.width, logits.shape[2])
+        gradient = self._gradient[:, : logits.shape[1]]
         losses = logits.new_zeros(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32))
         whole = bool(layers) and layers[0].slices is None
         if not whole:
@@ -87,8 +87,9 @@ class StackedObjective:
         for k in alone:
             stream = int(at.of[k])
             views = None if at.views is None else at.views[stream]
-            value, part = self.objectives[k](at.step, logits[k], at.rows[stream], views, logits[k])
-            gradient[k] = part
+            own = logits[k].T.contiguous()
+            value, part = self.objectives[k](at.step, own, at.rows[stream], views, own)
+            gradient[k] = part.T
             losses[k] = value
         return losses, self._gradient
 
@@ -126,7 +127,7 @@ class StackedObjective:
             dtype = _wide(term.temperature, logits.dtype)
             key = ("labels", id(objective.given), term.smoothing, dtype)
             if key not in self._tables:
-                log_probs = label_log_probs(objective.given, logits.shape[-1], term.smoothing, dtype)
+                log_probs = label_log_probs(objective.given, logits.shape[1], term.smoothing, dtype)
                 self._tables[key] = _Part("soft", key, log_probs.exp(), None, None, 1.0, 1.0, "plain", 1)
             return _again(self._tables[key], term.temperature, scale)
         family = {"kl": "soft", "cross_entropy": "soft", "mse": "difference", "mse_centred": "centred"}.get(term.loss)
@@ -189,16 +190,16 @@ class _Layer:
         self._of: Tensor | None = None
 
     def __call__(self, at: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses (k,) and gradients (k, B, C) of this layer's slices."""
+        """Losses (k,) and gradients (k, C, B) of this layer's slices."""
         z = logits if self.slices is None else logits.index_select(0, self.slices)
-        k, size, classes = z.shape
+        k, classes, size = z.shape
         where = self._where(at).view(-1)
-        target = self.table.index_select(0, where).view(k, size, classes)
+        target = self.table.index_select(0, where).view(k, size, classes).transpose(1, 2)
         if z.dtype != target.dtype:
             z = z.to(target.dtype)
         if self.family == "soft":
-            log_q = torch.log_softmax(z if self.temperature is None else z / self.temperature, -1)
-            value = torch.linalg.vecdot(target, log_q)
+            log_q = torch.log_softmax(z if self.temperature is None else z / self.temperature, 1)
+            value = (log_q * target).sum(1)
             value = value.neg_() if self.squared is None else value.mul_(self.squared).neg_()
             if self.constant is not None:
                 value += self.constant.index_select(0, where).view(k, size)
@@ -207,12 +208,12 @@ class _Layer:
             gradient = torch.where(target == -torch.inf, 0.0, z - target)
             if self.family == "centred":
                 known = (target != -torch.inf).to(gradient.dtype)
-                gradient -= gradient.sum(-1, keepdim=True) / known.sum(-1, keepdim=True) * known
-            value = gradient.square().mean(-1).div_(2)
+                gradient -= gradient.sum(1, keepdim=True) / known.sum(1, keepdim=True) * known
+            value = gradient.square().mean(1).div_(2)
             gradient = gradient.mul_(self.factor / classes)
         if self.weights is not None:
             weights = self.weights.index_select(0, where).view(k, size)
-            value, gradient = value * weights, gradient.mul_(weights.unsqueeze(-1))
+            value, gradient = value * weights, gradient.mul_(weights.unsqueeze(1))
         return value.sum(-1).mul_(self.scale), gradient
 
     def _where(self, at: Rows) -> Tensor:

@@ -1,0 +1,188 @@
+"""Stacked training against one network after the other, on one core.
+
+    python benchmarks/stacking.py [--steps 150] [--repeats 5] [--whole]
+
+Every line trains the same K students twice in this process, with `fit` one by one and with `fit_stack` together, in
+turns; a ratio is sequential CPU-seconds over stacked ones, the median over the turns with the smallest and largest.
+Students are paired arms (labels, KD at T = 4, label smoothing of the teacher's mean entropy, permuted dark knowledge) of
+``cells`` seeds and sizes: the arms of a cell read one batch. The time in both is steps only, without loading and records;
+``--whole`` adds `run_all` with everything (teachers' tables, predictions, files), a cell of 32 runs.
+
+The floor is what the matrix products alone cost: 6 multiply-adds a weight and example (4 in the first layer, whose
+inputs need no gradient), at the rate at which this machine multiplies two 512 x 512 matrices. ``of floor`` says how
+many times that the stacked step takes. What is left above it are the optimizer's 7 reads and writes of every weight, the
+softmax, the gather, and for 784 inputs the cache: 16 first layers of 784 x 100 are 5 MB, read twice and written once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from disobey.data.dataset import DataSpec
+from disobey.models.build import ModelSpec
+from disobey.records.store import Store
+from disobey.targets.arms import ARMS
+from disobey.training import stacking
+from disobey.training import train as training
+from disobey.training.engine import run_all
+from disobey.training.loop import fit
+from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.stacked_loop import fit_stack
+from disobey.training.workers import prepare_worker
+
+NAMES = ("A0", "A1", "A4", "A9a", "A3", "A7", "A11", "A12")
+
+
+@dataclass(frozen=True)
+class Case:
+    data: str
+    model: ModelSpec
+    batch: int
+    arms: int
+    cells: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data} {self.model.width}x{self.model.depth}, batch {self.batch}"
+
+
+def mlp(width: int, depth: int) -> ModelSpec:
+    return ModelSpec("mlp", width=width, depth=depth)
+
+
+CASES = (
+    Case("digits-8x8", mlp(32, 1), 128, 8, 1),
+    Case("digits-8x8", mlp(32, 1), 128, 4, 4),
+    Case("digits-8x8", mlp(32, 1), 128, 1, 16),
+    Case("digits-8x8", mlp(32, 1), 128, 8, 8),
+    Case("digits-8x8", mlp(128, 2), 128, 4, 4),
+    Case("mnist-5k", mlp(100, 1), 64, 4, 1),
+    Case("mnist-5k", mlp(100, 1), 64, 8, 1),
+    Case("mnist-5k", mlp(100, 1), 64, 4, 4),
+    Case("mnist-5k", mlp(100, 1), 64, 8, 4),
+    Case("mnist-5k", mlp(100, 1), 128, 4, 4),
+    Case("mnist-5k", mlp(128, 2), 128, 4, 4),
+    Case("mnist-5k", mlp(256, 2), 128, 4, 2),
+    Case("mnist-5k", mlp(512, 2), 128, 4, 1),
+)
+
+
+def students(case: Case, steps: int) -> list[Run]:
+    """Runs of ``cells`` seeds and sizes by ``arms`` arms."""
+    optim = OptimSpec(lr=1e-3, steps=steps, batch=case.batch)
+    teacher = Recipe(DataSpec(case.data), case.model, replace(optim, steps=100))
+    runs = []
+    for cell in range(case.cells):
+        for name in NAMES[: case.arms]:
+            targets = ARMS[name].schedule(4.0)
+            data = DataSpec(case.data, train=(400, 1000)[cell % 2])
+            asks = teacher if targets.listens else None
+            runs.append(Run(Recipe(data, case.model, optim, targets, asks, replica=1), cell))
+    return runs
+
+
+def floor(case: Case, slices: int, features: int) -> float:
+    """Seconds a step of the matrix products alone."""
+    width, depth = case.model.width or 128, case.model.depth or 2
+    first, rest = features * width, width * width * (depth - 1) + width * 10
+    flops = slices * case.batch * (4 * first + 6 * rest)
+    a, b = torch.randn(512, 512), torch.randn(512, 512)
+    return flops / (2 * 512**3 / _least(lambda: a @ b, 30))
+
+
+def _least(call: Callable[[], object], times: int) -> float:
+    found = []
+    for _ in range(times):
+        began = time.process_time()
+        call()
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def compare(case: Case, steps: int, repeats: int, store: Store) -> str:
+    runs = students(case, steps)
+    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
+
+    def prepared() -> list:
+        shelf = training.Shelf(store, torch.device("cpu"))
+        return [training._prepared(run, shelf, ()) for run in runs]
+
+    def sequential(slices: list) -> None:
+        for one in slices:
+            fit(one.model, one.run, one.inputs, one.order, one.objective)
+
+    spent: dict[str, list[float]] = {"sequential": [], "stacked": []}
+    for _ in range(repeats):
+        for name, call in (("sequential", sequential), ("stacked", fit_stack)):
+            slices = prepared()
+            began = time.process_time()
+            call(slices)
+            spent[name].append(time.process_time() - began)
+    ratios = np.array(spent["sequential"]) / np.array(spent["stacked"])
+    step = min(spent["stacked"]) / steps
+    least = floor(case, len(runs), _features(case))
+    return (
+        f"| {case.name} | {len(runs)} in {case.cells} | {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) | "
+        f"{1e6 * step / len(runs):.0f} | {step / least:.1f} |"
+    )
+
+
+def _features(case: Case) -> int:
+    return 64 if case.data == "digits-8x8" else 784
+
+
+def whole(steps: int, repeats: int) -> str:
+    """`run_all` with records, stacked and with stacking switched off, in turns."""
+    case = Case("mnist-5k", mlp(100, 1), 64, 8, 4)
+    ratios = []
+    for _ in range(repeats):
+        spent = []
+        for names in ((), stacking.MLPS):
+            before, stacking.MLPS = stacking.MLPS, names
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    runs, store = students(case, steps), Store(folder)  # type: ignore[arg-type]
+                    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
+                    began = time.process_time()
+                    outcome = run_all(runs, store, workers=0)
+                    spent.append(time.process_time() - began)
+                    assert not outcome.failed
+            finally:
+                stacking.MLPS = before
+        ratios.append(spent[0] / spent[1])
+    found = np.array(ratios)
+    return (
+        f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(found):.2f} "
+        f"({found.min():.2f} to {found.max():.2f}), {spent[1] / 32:.3f} CPU-seconds a run"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--whole", action="store_true")
+    options = parser.parse_args()
+    prepare_worker()
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread; ratios of CPU-seconds")
+    print("| students | slices in cells | sequential / stacked (range) | stacked, µs a student's step | of floor |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)  # type: ignore[arg-type]
+        for case in CASES:
+            if options.only in case.name:
+                print(compare(case, options.steps, options.repeats, store), flush=True)
+    if options.whole:
+        print(whole(600, 3))
+
+
+if __name__ == "__main__":
+    main()
