@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from disobey.data.dataset import DataSpec
 from disobey.data.load import load
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.store import Store
@@ -300,3 +301,13 @@ def test_tables_of_two_seeds_say_so(smoke):
     gains = next(t for t in study.analyze(records).of(Table) if t.title == "The gain of distillation at every size")
     column = gains.columns.index("gap over seeds and examples")
     assert all(row[column] is None for row in gains.rows)  # two seeds are too few to resample
+
+
+def test_the_published_curve_stands_beside_ours_on_cifar100(monkeypatch):
+    monkeypatch.setattr(Setup, "dataset", load(DataSpec("digits-8x8"), 0))  # only its sizes are asked
+    setup = Setup(data="hub:uoft-cs/cifar100#fine_label", train=20_000, seeds=(0, 1, 2), early=0.0)
+    here = DataSize(setup, "self", ("A0", "A1"), (200, 2_000, 20_000), temperature=100.0)
+    drawn = charts(planted(as_published, study=here), Closed((), ()))[0].data
+    published = [(x, y) for x, y, who in zip(drawn["x"], drawn["y"], drawn["curve"], strict=True) if "2510" in who]
+    assert (0.12, 3.06) in published
+    assert len(published) == 4
