@@ -3,12 +3,13 @@
     python examples/causal_lm_pair.py && disobey diagnose causal-lm-pair.npz
 
 The text is a module of the standard library, which is there offline. Only the 8 most likely characters of the
-teacher are saved for every position, with the student's log-probabilities of the same characters: the layout for
-vocabularies that are too large to save whole.
+teacher are saved for every position, with the log-probabilities that the student and its twin (the same network,
+trained on the text alone) give the same characters: the layout for vocabularies that are too large to save whole.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 import unittest.mock
 
@@ -64,21 +65,19 @@ def main(path: str = "causal-lm-pair.npz", steps: int = 600) -> None:
     x, y = numbers.unfold(0, CONTEXT, 1)[:-1], numbers[CONTEXT:]
     cut = len(x) * 4 // 5
     teacher = train(Model(len(vocabulary), 256), x[:cut], y[:cut], steps, 0)
-    student = train(Model(len(vocabulary), 32), x[:cut], y[:cut], steps, 1, teacher)
+    start = Model(len(vocabulary), 32)
+    student = train(copy.deepcopy(start), x[:cut], y[:cut], steps, 1, teacher)
+    twin = train(start, x[:cut], y[:cut], steps, 1)
     with torch.no_grad():
-        t, s = (m(x[cut:]).log_softmax(1) for m in (teacher, student))
+        t, s, w = (m(x[cut:]).log_softmax(1) for m in (teacher, student, twin))
     best = t.topk(K, dim=1)
     true = y[cut:, None]
-    np.savez(
-        path,
-        topk_ids=best.indices.numpy().astype(np.int32),
-        topk_teacher=best.values.numpy(),
-        topk_student=s.gather(1, best.indices).numpy(),
-        topk_student_top=s.argmax(1).numpy(),
-        labels=true[:, 0].numpy(),
-        label_teacher=t.gather(1, true)[:, 0].numpy(),
-        label_student=s.gather(1, true)[:, 0].numpy(),
-    )
+    arrays = {"topk_ids": best.indices.to(torch.int32), "topk_teacher": best.values, "labels": true[:, 0]}
+    for name, logs in {"teacher": t, "student": s, "twin": w}.items():
+        arrays[f"label_{name}"] = logs.gather(1, true)[:, 0]
+        if name != "teacher":
+            arrays |= {f"topk_{name}": logs.gather(1, best.indices), f"topk_{name}_top": logs.argmax(1)}
+    np.savez(path, **{name: array.numpy() for name, array in arrays.items()})
     print(f"wrote {path}; now: disobey diagnose {path}", file=sys.stderr)
 
 

@@ -171,6 +171,21 @@ def test_noisy_labels_make_the_mark_conditional():
     finding = judged(gather(pair_from(arrays)), [outcome.distillation_visible])[0]
     assert finding.status == "note"
     assert "their errors included" in finding.message
-    assert diagnose(pair_from(arrays)).summary.startswith("If the twin was trained on the same noisy labels")
+    assert diagnose(pair_from(arrays)).summary.startswith("If the twin was trained on the same labels, their")
+    on_train = judged(gather(pair_from(arrays, split="train")), [outcome.distillation_visible, numbers.stated_values])
+    assert [f.status for f in on_train] == ["ok", "ok"]  # there every model is right more often than it says
     plain = pairs.clean(3, kind="plain")
     assert diagnose(pair_from(plain)).summary.startswith("Distillation left its mark")
+
+
+def test_a_twin_that_is_closer_is_named_in_the_verdict():
+    arrays = pairs.no_distillation(1)
+    far = arrays | {"student": arrays["student"] + 2.0 * np.random.default_rng(0).normal(size=arrays["student"].shape)}
+    assert diagnose(pair_from(far)).summary.startswith("The student is further from this teacher than a twin")
+    assert diagnose(pair_from(arrays)).summary.startswith("Distillation left no visible mark")
+
+
+def test_errors_learned_on_training_examples_are_no_loss_yet():
+    arrays = pairs.negative_transfer(1)
+    assert [judged(gather(pair_from(arrays, split=split)), [outcome.negative_transfer])[0].status
+            for split in ("test", "train")] == ["warning", "note"]  # fmt: skip

@@ -32,6 +32,8 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         )
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
+    elif all(e.high < 0 for e in visible.evidence if e.name.startswith("log_odds")):
+        first = f"The student is further from this teacher than a twin that never saw it{shown}"
     else:
         first = (
             f"Distillation left no visible mark: an undistilled twin is as close to the teacher as the student{shown}"
@@ -39,7 +41,7 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
     gap = _cell(tables, "accuracy_gap")
     if gap is not None and gap.known:
         side = "more" if gap.value > 0 else "less"
-        first += f"; it is {abs(gap.value):.1%} {side} accurate than the teacher" + (
+        first += f"; it is {100 * abs(gap.value):.1f} points {side} accurate than the teacher" + (
             "" if gap.low * gap.high > 0 else ", within chance"
         )
     return f"{_one(first)} {_next(warnings[0]) if warnings else 'No check found a reason to change anything.'}"
@@ -52,8 +54,8 @@ def _conditional(visible: Finding) -> str:
     if max(e.value for e in visible.evidence) < TINY:
         return "Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin"
     return (
-        "If the twin was trained on the same noisy labels, distillation left its mark: the student is closer to its "
-        "teacher than the twin"
+        "If the twin was trained on the same labels, their errors included, distillation left its mark: the student is "
+        "closer to its teacher than the twin"
     )
 
 

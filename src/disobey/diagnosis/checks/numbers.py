@@ -33,7 +33,7 @@ def stated_values(evidence: Evidence) -> Finding | None:
                 "Save the logits before the last softmax; check for a softmax inside the model and another outside."
             )
             return Finding("stated values", "warning", message, (flat,), advice)
-    if evidence.labels is not None:
+    if evidence.labels is not None and evidence.pair.split != "train":  # what it was fitted to, it gets right anyway
         tempered = _tempered(evidence)
         if tempered is not None:
             return tempered

@@ -73,8 +73,9 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             return Finding("distillation visible", "note", message, tuple(found), advice)
         if _labels_look_noisy(evidence):
             message += (
-                " The teacher's training labels look noisy or smoothed: this holds only if the twin was trained on the "
-                "same labels, their errors included."
+                " The teacher is less sure than it is right, as noisy training labels make it (smoothing, regularization "
+                "and short training do, too). If they were noisy, this holds only for a twin that was trained on the same "
+                "labels, their errors included."
             )
             advice = (
                 "Make sure of it. To have it checked, diagnose the predictions on training examples with an array "
@@ -116,8 +117,11 @@ def closer_over_seeds(evidence: Evidence) -> Estimate | None:
 
 
 def _labels_look_noisy(evidence: Evidence) -> bool:
-    """Is the teacher far less sure than it is right, as after wrong or smoothed training labels?"""
-    if evidence.labels is None or evidence.sparse is not None:
+    """Is the teacher far less sure than it is right, as after wrong or smoothed training labels?
+
+    Not asked on training examples: what a model was fitted to it gets right more often than it says.
+    """
+    if evidence.labels is None or evidence.sparse is not None or evidence.pair.split == "train":
         return False
     fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
     return bool(fitted.known and fitted.high < NOISY)
@@ -199,9 +203,12 @@ def negative_transfer(evidence: Evidence) -> Finding | None:
     if copied.low > 0 and paid.high < 0:
         message = (
             f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, and is "
-            f"{-paid.value:.1%} less accurate than it: it learned the errors."
+            f"{-100 * paid.value:.1f} points less accurate than it: it learned the errors."
         )
         advice = "Give labels more weight, leave out examples that the teacher gets wrong, or use a better teacher."
+        if evidence.pair.split == "train":
+            message += " On training examples that is no loss yet: the twin was fitted to these very labels."
+            return Finding("negative transfer", "note", message, (copied, paid), "Diagnose held-out predictions.")
         return Finding("negative transfer", "warning", message, (copied, paid), advice)
     if copied.low > 0:
         message = (
@@ -220,12 +227,12 @@ def capacity_gap(evidence: Evidence) -> Finding | None:
     if gap is None or not gap.known:
         return None
     if gap.high < -GAP:
-        message = f"The student is {-gap.value:.1%} less accurate than its teacher."
+        message = f"The student is {-100 * gap.value:.1f} points less accurate than its teacher."
         advice = (
             "A larger student, longer training, a smaller or intermediate teacher; more data if train agrees better."
         )
         return Finding("capacity gap", "warning", message, (gap,), advice)
-    return Finding("capacity gap", "ok", f"Accuracy, student minus teacher: {gap.value:+.1%}.", (gap,))
+    return Finding("capacity gap", "ok", f"Accuracy, student minus teacher: {100 * gap.value:+.1f} points.", (gap,))
 
 
 def large_enough(evidence: Evidence) -> Finding | None:
@@ -240,12 +247,16 @@ def large_enough(evidence: Evidence) -> Finding | None:
         return Finding("test size", "warning", "Too few examples for any interval.", (), "Evaluate on more examples.")
     half = (gap.high - gap.low) / 2
     needed = int(np.ceil(gap.n * (half / max(abs(gap.value), 0.005)) ** 2))
-    text = f"Student minus {other}: {gap.value:+.1%} ± {half:.1%} accuracy on {gap.n:,} examples."
+    text = f"Accuracy, student minus {other}: {100 * gap.value:+.1f} ± {100 * half:.1f} points on {gap.n:,} examples."
     if half > 0.05 or gap.n < 100:
-        advice = f"About {needed:,} examples would resolve a difference of {max(abs(gap.value), 0.005):.1%}."
+        advice = (
+            f"About {needed:,} examples would resolve a difference of {100 * max(abs(gap.value), 0.005):.1f} points."
+        )
         return Finding("test size", "warning", text + " No claim about a few points can rest on it.", (gap,), advice)
     if gap.low < 0 < gap.high:
-        advice = f"About {needed:,} examples would resolve a difference of {max(abs(gap.value), 0.005):.1%}."
+        advice = (
+            f"About {needed:,} examples would resolve a difference of {100 * max(abs(gap.value), 0.005):.1f} points."
+        )
         return Finding("test size", "note", text + " The sign is open.", (gap,), advice)
     return Finding("test size", "ok", text, (gap,))
 
