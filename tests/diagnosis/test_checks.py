@@ -173,7 +173,8 @@ def test_noisy_labels_make_the_mark_conditional():
     assert "their errors included" in finding.message
     assert diagnose(pair_from(arrays)).summary.startswith("If the twin was trained on the same labels, their")
     on_train = judged(gather(pair_from(arrays, split="train")), [outcome.distillation_visible, numbers.stated_values])
-    assert [f.status for f in on_train] == ["ok", "ok"]  # there every model is right more often than it says
+    assert on_train[0].status == "ok"  # there every model is right more often than it says
+    assert "flat" not in on_train[1].message
     plain = pairs.clean(3, kind="plain")
     assert diagnose(pair_from(plain)).summary.startswith("Distillation left its mark")
 
