@@ -203,6 +203,26 @@ def test_a_slices_bits_are_free_of_number_and_place(store, name):
                 assert torch.equal(value, whole[place].model.state_dict()[key])
 
 
+def test_other_networks_through_functional_stacks(store):
+    """What a GPU does with networks that are no MLPs, on the CPU in float64: as the sequential loop."""
+    optim = replace(OPTIM, clip=0.5)
+    model = ModelSpec("deep-linear", width=8)
+    runs = [
+        Run(student(name, model=model, optim=optim, keep=(7,), choose="validation", check=10), seed)
+        for name in ("labels", "kd", "alone")
+        for seed in (0, 1)
+    ]
+    slices, others = prepared(store, runs, torch.float64), prepared(store, runs, torch.float64)
+    stacked = fit_stack(slices, validation=validation(slices[0], torch.float64))
+    for one, other, ours in zip(slices, others, stacked, strict=True):
+        slow = alone(other, torch.float64)
+        assert isinstance(ours, Fit)
+        assert (ours.chosen, ours.checks) == (slow.chosen, slow.checks)
+        for state, reference in ((one.model.state_dict(), other.model.state_dict()), (ours.kept[7], slow.kept[7])):
+            for name, value in reference.items():
+                torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10)
+
+
 def test_one_diverged_slice_is_one_failed_run(tmp_path):
     """A weight beyond float32 blows one student up; its neighbours in the stack do not notice."""
     wild = replace(student("mse"), targets=match("mse", weight=1e39))
@@ -322,7 +342,7 @@ def test_augmented_views_and_their_tables(store):
 
 
 def queue(runs, have=(), most=4):
-    return Queue(runs, have, Grouping(stack_key, stream, most))
+    return Queue(runs, have, Grouping(stack_key, stream, lambda run: most))
 
 
 def test_groups_are_cells_first_shared_between_workers():

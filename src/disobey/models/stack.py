@@ -11,7 +11,8 @@ zero gradients and stay exactly zero. Decision and measurements: docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
 
@@ -189,27 +190,30 @@ class MLPStack(nn.Module):
 class FunctionalStack(nn.Module):
     """K equal networks of any kind that `stackable` allows, by `torch.func`: ``(K, B, ...)`` to ``(K, B, C)``.
 
-    For GPUs, where the many small kernels of a small network cost more than their work. On CPU this is slower than one
-    network after the other (grouped products of `vmap` miss the fast kernels).
+    For GPUs, where launching the many kernels of a small network costs more than their work. On CPU this is slower than
+    one network after the other (`vmap` turns convolutions into grouped ones, which miss the fast kernels). The same
+    `inputs`, `run` and `backward` as `MLPStack`, with the graph kept between them.
 
-    >>> from disobey.models.convnet import ConvNet
     >>> nets = [MLP((4,), 2, width=8) for _ in range(2)]
     >>> FunctionalStack(nets)(torch.zeros(2, 3, 4)).shape
     torch.Size([2, 3, 2])
     """
 
-    def __init__(self, models: Sequence[nn.Module]):
+    def __init__(self, models: Sequence[nn.Module], shape: Sequence[int] = (), classes: int = 0):
+        """shape: of one example, classes: for `inputs`, `run` and `backward` only, which take flat inputs."""
         super().__init__()
         if not models or not all(stackable(model) for model in models):
             raise ValueError("expected one or more models without batch norm and active dropout")
         stacked, buffers = torch.func.stack_module_state(list(models))
-        self.size = len(models)
+        self.size, self.shape = len(models), tuple(shape)
+        self.sizes = self.wide = (math.prod(shape), classes)
         self.names = list(stacked)
         self.stacked = nn.ParameterList(nn.Parameter(stacked[name].detach()) for name in self.names)
-        self.kept: Mapping[str, Tensor] = buffers
+        self.kept: dict[str, Tensor] = buffers
+        self._logits: Tensor | None = None
         base = deepcopy(models[0]).to("meta")
 
-        def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
             return torch.func.functional_call(base, (parameters, buffers), (x,))
 
         self._all = torch.func.vmap(one)
@@ -220,12 +224,53 @@ class FunctionalStack(nn.Module):
         parameters = dict(zip(self.names, self.stacked, strict=True))
         return (self._shared if shared else self._all)(parameters, self.kept, x)
 
+    def inputs(self, streams: int, batch: int) -> Tensor:
+        return self.stacked[0].detach().new_zeros(streams, batch, self.wide[0])
+
+    def run(self, x: Tensor, spans: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """The logits (K, C, B), whose graph waits for `backward`; x (U, B, D), ``spans`` as in `MLPStack.run`."""
+        images = x.view(*x.shape[:2], *self.shape)
+        if len(x) > 1 and len(x) != self.size:
+            images = torch.cat([one.expand(b - a, *one.shape) for one, (a, b) in zip(images, spans, strict=True)])
+        with torch.enable_grad():
+            self._logits = self(images[0], shared=True) if len(x) == 1 else self(images)
+        return [self._logits.detach().transpose(1, 2).contiguous()]
+
+    def backward(self, x: Tensor, spans: Sequence[tuple[int, int]], units: Sequence[Tensor], gradient: Tensor) -> None:
+        """Puts the gradients of all parameters in place. gradient: (K, C, B), of the logits."""
+        assert self._logits is not None
+        for parameter in self.stacked:
+            parameter.grad = None
+        self._logits.backward(gradient.transpose(1, 2))
+        self._logits = None
+
+    @torch.no_grad()
+    def answers(self, x: Tensor) -> Tensor:
+        """Logits (K, C, B) for one batch (B, D) that all slices see."""
+        return self(x.view(len(x), *self.shape), shared=True).transpose(1, 2)
+
+    def gradients(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Gradients (K, ...), parameter by parameter; nothing beside them."""
+        return [p.grad for p in self.stacked if p.grad is not None], []
+
     def state(self, k: int) -> dict[str, Tensor]:
+        """The ordinary state dictionary of one slice: exact copies."""
         parameters = {name: value.detach()[k].clone() for name, value in zip(self.names, self.stacked, strict=True)}
         return parameters | {name: value[k].clone() for name, value in self.kept.items()}
 
     def views(self, k: int) -> dict[str, Tensor]:
+        """The parameters of one slice by their ordinary names, sharing the stack's memory."""
         return {name: value.detach()[k] for name, value in zip(self.names, self.stacked, strict=True)}
+
+
+Stack = MLPStack | FunctionalStack
+
+
+def stack_of(models: Sequence[nn.Module], shape: Sequence[int], classes: int) -> Stack:
+    """The stack for these models: batched products for MLPs, `torch.func` for others. shape: of one example."""
+    if all(isinstance(model, MLP) for model in models):
+        return MLPStack(models)  # type: ignore[arg-type]
+    return FunctionalStack(models, shape, classes)
 
 
 def _names(model: MLP) -> list[str]:

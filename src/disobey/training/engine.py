@@ -82,11 +82,12 @@ def run_all(
     missing = [run for run in ordered if found[run] is None]
     if not missing:
         return Outcome(records, reused, {})
-    from disobey.training import stacking  # these bring torch, which options and help do without
-    from disobey.training.check import check
+    from disobey.training.check import check  # these bring torch, which options and help do without
+    from disobey.training.stacking import device_type, stack_key, stream, together
 
     check(missing)
-    grouping = Grouping(stacking.stack_key, stacking.stream, stacking.TOGETHER)
+    kind = device_type(device)
+    grouping = Grouping(lambda run: stack_key(run, kind), stream, together)
     queue = Queue(missing, (run.id for run in reused), grouping)
     state = _State(store, queue, records)
     whole = sum(map(_steps, missing))

@@ -14,11 +14,13 @@ from disobey.training.recipe import Run
 
 @dataclass(frozen=True)
 class Grouping:
-    """key: runs of equal keys may be trained as one stack, None is alone. stream: those of equal streams first."""
+    """key: runs of equal keys may be trained as one stack, None is alone. stream: those of equal streams first.
+    most: how many at once.
+    """
 
     key: Callable[[Run], Hashable | None]
     stream: Callable[[Run], Hashable]
-    most: int
+    most: Callable[[Run], int]
 
 
 class Queue:
@@ -58,7 +60,7 @@ class Queue:
             return []
         key, streams = next(iter(self._ready.items()))
         together = sum(map(len, streams.values()))
-        most = min(-(-together // share), self._grouping.most)
+        most = min(-(-together // share), self._grouping.most(next(iter(streams.values()))[0]))
         taken: list[Run] = []
         for name in list(streams):
             part = streams[name][: most - len(taken)]

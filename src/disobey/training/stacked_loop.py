@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from disobey.data.augment import Views
-from disobey.models.stack import MLPStack, padded
+from disobey.models.stack import Stack, padded, stack_of
 from disobey.training.batches import Order
 from disobey.training.loop import LOOKS, Diverged, Fit, diverged
 from disobey.training.objective import Objective
@@ -34,6 +34,7 @@ class Slice:
     order: Order
     objective: Objective
     stream: Hashable
+    classes: int
     observers: Sequence[Observer] = ()
 
 
@@ -57,7 +58,9 @@ class _Stack:
         optims = {one.run.recipe.optim for one in slices}
         assert len(optims) == 1, "a stack has one optimizer"
         self.slices, self.optim = list(slices), optims.pop()
-        self.net = MLPStack([one.model for one in slices])  # type: ignore[misc]
+        one = slices[0]
+        shape = one.inputs.take(one.order.rows.new_zeros(1)).shape[1:]
+        self.net = stack_of([one.model for one in slices], shape, one.classes)
         self.device = slices[0].order.rows.device
         self.feed = _Feed(self.slices, self.net)
         self.steps = len(slices[0].order)
@@ -136,7 +139,7 @@ class _Stack:
 class _Feed:
     """Batches for all streams: ``feed(step)`` gives x (U, B, D padded) and the rows behind it."""
 
-    def __init__(self, slices: Sequence[Slice], net: MLPStack):
+    def __init__(self, slices: Sequence[Slice], net: Stack):
         firsts: dict[Hashable, int] = {}
         for k, one in enumerate(slices):
             firsts.setdefault(one.stream, k)
@@ -195,10 +198,10 @@ def _share(model: nn.Module, values: dict[str, Tensor]) -> None:
         parameter.data = values[name]
 
 
-def _clip(net: MLPStack, largest: float) -> None:
+def _clip(net: Stack, largest: float) -> None:
     """`torch.nn.utils.clip_grad_norm_`, slice by slice."""
     gradients = [gradient for kind in net.gradients() for gradient in kind]
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
     factor = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1.0)
     for gradient in gradients:
-        gradient.mul_(factor.view(-1, 1, 1))
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))

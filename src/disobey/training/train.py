@@ -231,7 +231,8 @@ def _prepared(run: Run, shelf: Shelf, observers: Sequence[Observer]) -> _Prepare
     dataset, inputs, order = shelf.dataset(run), shelf.views(run), shelf.order(run)
     model = on_device(built(run.recipe, dataset, run.seed), dataset, shelf.device)
     objective = _objective(run, shelf, dataset, model, inputs, order)
-    return _Prepared(run, model, inputs, order, objective, stream(run), observers, dataset=dataset)
+    classes = len(dataset.classes)
+    return _Prepared(run, model, inputs, order, objective, stream(run), classes, observers, dataset=dataset)
 
 
 def _train(one: _Prepared, shelf: Shelf, clock: _Clock, folder: Path) -> None:
@@ -278,7 +279,8 @@ def _stacks(one: Slice) -> bool:
 
     All targets must be known beforehand: a table of the teacher's answers, or no teacher.
     """
-    return stack_key(one.run) is not None and (one.objective.ask is None or one.objective.table is not None)
+    key = stack_key(one.run, one.order.rows.device.type)
+    return key is not None and (one.objective.ask is None or one.objective.table is not None)
 
 
 def _validation(dataset: Dataset, shelf: Shelf) -> tuple[Tensor, Tensor]:
