@@ -233,8 +233,9 @@ class FunctionalStack(nn.Module):
         if len(x) > 1 and len(x) != self.size:
             images = torch.cat([one.expand(b - a, *one.shape) for one, (a, b) in zip(images, spans, strict=True)])
         with torch.enable_grad():
-            self._logits = self(images[0], shared=True) if len(x) == 1 else self(images)
-        return [self._logits.detach().transpose(1, 2).contiguous()]
+            logits = self(images[0], shared=True) if len(x) == 1 else self(images)
+        self._logits = logits
+        return [logits.detach().transpose(1, 2).contiguous()]
 
     def backward(self, x: Tensor, spans: Sequence[tuple[int, int]], units: Sequence[Tensor], gradient: Tensor) -> None:
         """Puts the gradients of all parameters in place. gradient: (K, C, B), of the logits."""
