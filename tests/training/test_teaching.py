@@ -26,10 +26,12 @@ FIXED = replace(STUDENT, teaching=Teaching(views="fixed"))
 HEADLESS = replace(STUDENT, data=replace(STUDENT.data, augment="none"), teaching=Teaching(head="random"))
 MEANS = replace(HEADLESS, targets=ARMS["A10b"].schedule(4.0), teaching=Teaching())
 
+FIXED_CONTROL = replace(FIXED, targets=ARMS["A11"].schedule(4.0))
+
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    runs = [Run(recipe) for recipe in (STUDENT, FIXED, HEADLESS, MEANS)]
+    runs = [Run(recipe) for recipe in (STUDENT, FIXED, HEADLESS, MEANS, FIXED_CONTROL)]
     outcome = run_all(runs, Store(tmp_path_factory.mktemp("store")), workers=0)
     assert not outcome.failed
     return outcome.records
@@ -43,8 +45,8 @@ def test_fixed_targets_are_those_of_the_plain_examples():
 
 
 def test_every_way_is_another_run_with_another_result(records):
-    answers = [records[Run(recipe)].log_probs("test") for recipe in (STUDENT, FIXED, HEADLESS, MEANS)]
-    assert len({a.tobytes() for a in map(np.asarray, answers)}) == 4
+    answers = [records[Run(recipe)].log_probs("test") for recipe in (STUDENT, FIXED, HEADLESS, MEANS, FIXED_CONTROL)]
+    assert len({a.tobytes() for a in map(np.asarray, answers)}) == 5
 
 
 def test_a_head_drawn_anew_keeps_the_features(records):

@@ -86,7 +86,7 @@ def table_for(run: Run, ask: Ask, inputs: Views, order: Order, store: Store, cla
             with atomic(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, logits.cpu().numpy())
     logits = torch.from_numpy(np.load(path, allow_pickle=False)).to(order.rows.device)
-    table = Table(logits, form, inputs.count, run.recipe.optim.batch)
+    table = Table(logits, form, inputs.count if form == "views" else 1, run.recipe.optim.batch)
     return replace(table, logits=_permuted(run, table, order, len(inputs)))
 
 
