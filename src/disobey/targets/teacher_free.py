@@ -100,8 +100,8 @@ def spare(source: str, *, amount: float = 1.0, groups: Sequence[int] = (), after
 
     source: ``student`` (its own confusion on the training set at that moment; ``after`` .1 unless given), ``groups``
     (a hierarchy: the group of every class) or ``teacher`` (its confusion on the training set; an upper bound that is
-    not teacher-free). amount: 1 zeroes the entries, as was suggested, and cost several points of accuracy wherever it
-    was measured; .1 to .3 is about neutral (docs/LOG.md).
+    not teacher-free). amount: 1 zeroes the entries, as was suggested, and cost 3 to 18 points of accuracy wherever it
+    was measured; .1 is about neutral (docs/LOG.md).
 
     >>> [[term.control for term in phase.terms] for phase in spare("student").phases]
     [[''], ['spare_student']]
