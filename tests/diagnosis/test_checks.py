@@ -190,3 +190,15 @@ def test_errors_learned_on_training_examples_are_no_loss_yet():
     arrays = pairs.negative_transfer(1)
     assert [judged(gather(pair_from(arrays, split=split)), [outcome.negative_transfer])[0].status
             for split in ("test", "train")] == ["warning", "note"]  # fmt: skip
+
+
+def test_a_collapsed_student_is_named_as_such():
+    """Rows that all say the same are not shuffled ones."""
+    arrays = pairs.constant_student(1)
+    found = _warned(arrays)
+    assert "constant rows" in found
+    assert "row alignment" not in found
+    assert (
+        "same class" in diagnose(pair_from(arrays)).summary
+        or "same probabilities" in diagnose(pair_from(arrays)).summary
+    )

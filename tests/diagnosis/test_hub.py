@@ -113,6 +113,19 @@ def test_classes_are_put_in_the_teachers_order(tmp_path):
     assert any(f.name == "vocabulary" and f.status == "warning" for f in diagnose(odd).blocks if hasattr(f, "status"))
 
 
+def test_labels_are_the_models_classes_by_name(tmp_path):
+    models = [_classifier(tmp_path / str(seed), seed, ["sad", "glad", "mad"]) for seed in range(2)]
+    few = tmp_path / "few.csv"  # one class does not occur, and the alphabet has another order than the model
+    few.write_text("text,label\n" + "\n".join(f"w{i},{'sad' if i % 2 else 'Mad'}" for i in range(10)))
+    np.testing.assert_array_equal(predict_named(*models, str(few)).labels, [2, 0] * 5)
+    other = tmp_path / "other.csv"
+    other.write_text("text,label\nw1,sad\nw2,gladd\n")
+    with pytest.raises(ValueError, match=r"sad, glad, mad\), came 'gladd' in row 1; try: did you mean 'glad'"):
+        predict_named(*models, str(other))
+    unnamed = [_classifier(tmp_path / f"u{seed}", seed, ["LABEL_0", "LABEL_1", "LABEL_2"]) for seed in range(2)]
+    np.testing.assert_array_equal(predict_named(*unnamed, str(few)).labels, [0, 1] * 5)
+
+
 def test_images_from_a_parquet_file(tmp_path):
     import io
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
         raise problem("--twin", "hf:NAME beside hf: models", options.twin)
     assert options.teacher is not None
     assert options.student is not None
+    if options.quiet or not sys.stderr.isatty():
+        with contextlib.suppress(ImportError):  # said in words where it is needed
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
     return predict_named(
         options.teacher, options.student, options.data, twin=options.twin, split=options.split, limit=options.limit
     )  # fmt: skip

@@ -36,6 +36,7 @@ class Rows:
     labels: list[int] | None
     names: tuple[str, ...] | None
     images: bool
+    by_text: bool = False  # labels were texts, numbered here in the order of the alphabet
 
 
 @dataclass(frozen=True)
@@ -167,17 +168,18 @@ def _rows_of(rows: list, names: tuple[str, ...] | None, task: str, where: str) -
         came = ", ".join(printable(k, 30) for k in rows[0])
         raise problem(where, f"a column out of {', '.join(wanted)}", came, nearest(wanted[0], rows[0]) or "rename it")
     key = next((k for k in LABELS if k in rows[0]), None)
-    labels = None
+    labels, by_text = None, False
     if key is not None and task != "causal":
         values = [row[key] for row in rows]
         try:
             labels = [int(value) for value in values]
         except (TypeError, ValueError):
+            by_text = names is None
             names = tuple(sorted({str(value) for value in values})) if names is None else names
             numbers = {name: i for i, name in enumerate(names)}
             labels = [numbers[str(value)] for value in values]
     inputs = [_image(row[column], where) if task == "image" else str(row[column]) for row in rows]
-    return Rows(inputs, labels, names, task == "image")
+    return Rows(inputs, labels, names, task == "image", by_text)
 
 
 def _image(value: Any, where: str) -> Any:
@@ -236,11 +238,22 @@ def _class_list(loaded: Loaded) -> list[str]:
 
 
 def _mapped_labels(rows: Rows, names: list[str]) -> NDArray:
-    """The data's labels in the model's numbers, by name where both sides name their classes alike."""
+    """The data's labels in the model's numbers: by name where the model knows the data's names.
+
+    Raises `ValueError` where labels are texts of which the model, whose classes have names of their own, lacks some.
+    """
     labels = np.array(rows.labels)
-    if rows.names and {n.lower() for n in rows.names} == {n.lower() for n in names}:
-        numbers = {name.lower(): i for i, name in enumerate(names)}
+    if not rows.names:
+        return labels
+    numbers = {name.lower(): i for i, name in enumerate(names)}
+    if len(numbers) == len(names) and all(name.lower() in numbers for name in rows.names):
         return np.array([numbers[rows.names[label].lower()] for label in labels])
+    generic = all(name.startswith("LABEL_") for name in names)
+    if rows.by_text and (len(rows.names) > len(names) or not generic):
+        place, name = next((i, rows.names[c]) for i, c in enumerate(labels) if rows.names[c].lower() not in numbers)
+        shown = ", ".join(printable(n, 30) for n in names[:8]) + (" …" if len(names) > 8 else "")
+        raise problem("labels", f"the model's classes ({shown})", f"{printable(name, 60)!r} in row {place}",
+                      nearest(name, names) or "drop those examples, or rename the label")  # fmt: skip
     return labels
 
 

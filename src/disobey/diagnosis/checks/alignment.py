@@ -39,8 +39,8 @@ def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, other: s
     n, level = len(a), evidence.level
     seen, chance = share(f"teacher and {other} agree", float((a == b).sum()), n, level), chance_agreement(a, b)
     evidences = (seen, Estimate("on shuffled rows", chance, np.nan, np.nan, level, n, "examples"))
-    if chance > 1 - 1e-9 or n < 30:
-        message = "Too few rows or classes to tell aligned rows from shuffled ones."
+    if n < 30 or min(len(np.unique(a)), len(np.unique(b))) == 1:
+        message = "Too few rows, or one class for all of them: aligned and shuffled rows look the same."
         return Finding(name, "note", message, evidences)
     error = np.sqrt(chance * (1 - chance) / n)
     shift, shifted = best_shift(a, b)
