@@ -68,6 +68,19 @@ def test_missing_values_are_said_and_a_line_breaks_there():
     assert moves == [1, 2]
 
 
+def test_a_path_goes_through_its_points_in_their_order():
+    x, y = (0.0, 3.0, 1.0), (0.0, 1.0, 2.0)
+
+    def xs(made):
+        drawn = [e.get("d", "") for e in marks(svg(drawing(made))).iter() if e.get("stroke-width") == "2"]
+        (path,) = (d for d in drawn if d.count("L") == 2)
+        return [float(point.split(",")[0]) for point in path.replace("M", "").split("L")]
+
+    by_x, by_step = xs(chart(x=x, y=y)), xs(chart(x=x, y=y, data={"step": (0, 1, 2)}, order="step"))
+    assert by_x == sorted(by_x)
+    assert by_step == [by_x[0], by_x[2], by_x[1]]
+
+
 def test_a_whisker_needs_both_ends():
     es = (Estimate("a", 1.0, 0.5, 1.5, 0.95, 5, "runs"), Estimate("a", 2.0, 1.9, float("nan"), 0.95, 1, "runs"), None)
     f = frame(chart("interval", x=("p", "q", "r"), y=es, xaxis=replace(X, scale="nominal")))

@@ -114,6 +114,7 @@ class Chart:
     high: str = ""
     rules: tuple[Rule, ...] = ()
     tooltip: tuple[str, ...] = ()
+    order: str = ""  # column of numbers by which the points of a line are joined; by x where empty
 
     def __post_init__(self):
         lengths = {name: len(column) for name, column in self.data.items()}

@@ -213,7 +213,8 @@ def _line(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
         layers.append(band.encode(**axes | edges, **series))
     # A gap in the numbers stays a gap in the line.
     line = _base("line").mark_line(strokeWidth=2, invalid="break-paths-show-domains")
-    layers.append(line.encode(**axes, **_series(chart, shape, "dash", stroke=not few)))
+    joined: dict[str, Any] = {"order": alt.Order(field="o", type="quantitative")} if chart.order else {}
+    layers.append(line.encode(**axes, **_series(chart, shape, "dash", stroke=not few), **joined))
     dots = _base("dots", POINT, " && isValid(datum.y)")
     if few:
         dots = dots.mark_point(filled=True, size=46, opacity=1, tooltip=_TOLD)

@@ -193,6 +193,8 @@ def frame(chart: Chart) -> Frame:
             fields[name] = [None if value is None else lines(level(value)) for value in fields[name]]
     if any(value is not None for value in low):
         fields |= {"l": low, "h": high}
+    if chart.order:
+        fields["o"] = column(chart, chart.order)
     colors: tuple[str, ...] = ()
     if chart.color is not None:
         values = column(chart, chart.color.column)

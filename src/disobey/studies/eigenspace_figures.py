@@ -68,6 +68,7 @@ def trajectories(moved: Moved, noise: float, earliest: int | None) -> Chart:
         color=Axis("who", "", "nominal"),
         facet=Axis("network", "", "nominal"),
         tooltip=("network", "who", "step", "top", "lower"),
+        order="step",
     )
 
 
