@@ -19,7 +19,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+PERIOD = 10_000  # rows after which the made data repeat
 # Not ru_maxrss: across fork and exec that keeps the parent's peak, which has mapped whole files to write them.
 PEAK = "int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 READ = """
@@ -66,24 +68,19 @@ def timed(code: str, path: Path) -> dict[str, float]:
 
 
 def write_dense(folder: Path, kind: str, rows: int, classes: int) -> Path:
-    """A folder of .npy first; the other formats are made from it."""
+    """A folder of .npy first; the other formats are made from it. Rows repeat every `PERIOD`: no time depends on it."""
     plain = folder / "npy"
     if not plain.exists():
         plain.mkdir(parents=True)
         rng = np.random.default_rng(0)
-        files = [
-            np.lib.format.open_memmap(plain / f"{n}.npy", "w+", np.float16, (rows, classes))
-            for n in ("teacher", "student")
-        ]
-        labels = np.empty(rows, np.int32)
-        for start in range(0, rows, 10_000):
-            part = slice(start, min(rows, start + 10_000))
-            logits = 2 * rng.standard_normal((part.stop - start, classes), np.float32)
-            labels[part] = rng.integers(classes, size=len(logits))
-            logits[np.arange(len(logits)), labels[part]] += 8
-            files[0][part] = logits
-            files[1][part] = 1.1 * logits + 0.7 * rng.standard_normal(logits.shape, np.float32)
-        np.save(plain / "labels.npy", labels)
+        few = min(rows, PERIOD)
+        labels = rng.integers(classes, size=few).astype(np.int32)
+        teacher = 2 * rng.standard_normal((few, classes), np.float32)
+        teacher[np.arange(few), labels] += 8
+        student = 1.1 * teacher + 0.7 * rng.standard_normal(teacher.shape, np.float32)
+        repeat(plain / "teacher.npy", teacher.astype(np.float16), rows)
+        repeat(plain / "student.npy", student.astype(np.float16), rows)
+        repeat(plain / "labels.npy", labels, rows)
     if kind == "npy":
         return plain
     arrays = {p.stem: np.load(p, mmap_mode="r") for p in plain.glob("*.npy")}
@@ -100,20 +97,27 @@ def write_dense(folder: Path, kind: str, rows: int, classes: int) -> Path:
     return path
 
 
+def repeat(path: Path, part: NDArray, rows: int) -> None:
+    """A .npy of this many rows, the part over and over."""
+    with open(path, "wb") as file:
+        header = {"descr": part.dtype.str, "fortran_order": False, "shape": (rows, *part.shape[1:])}
+        np.lib.format.write_array_header_2_0(file, header)
+        for start in range(0, rows, len(part)):
+            part[: rows - start].tofile(file)
+
+
 def write_tokens(folder: Path, tokens: int, k: int = 64) -> Path:
     path = folder / "tokens"
     path.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    kinds = {"topk_ids": np.int32, "topk_teacher": np.float16, "topk_student": np.float16}
-    files = {n: np.lib.format.open_memmap(path / f"{n}.npy", "w+", t, (tokens, k)) for n, t in kinds.items()}
-    for start in range(0, tokens, 100_000):
-        part = slice(start, min(tokens, start + 100_000))
-        z = np.sort(3 * rng.standard_normal((part.stop - start, k), np.float32), axis=1)[:, ::-1]
-        logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True)) - 0.02
-        files["topk_ids"][part] = rng.integers(50_000, size=z.shape)
-        files["topk_teacher"][part] = logs
-        s = logs + 0.3 * rng.standard_normal(z.shape, np.float32)
-        files["topk_student"][part] = s - np.log(np.exp(s).sum(axis=1, keepdims=True)) - 0.03
+    few = min(tokens, 10 * PERIOD)
+    z = np.sort(3 * rng.standard_normal((few, k), np.float32), axis=1)[:, ::-1]
+    logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True)) - 0.02
+    s = logs + 0.3 * rng.standard_normal(z.shape, np.float32)
+    s -= np.log(np.exp(s).sum(axis=1, keepdims=True)) + 0.03
+    repeat(path / "topk_ids.npy", rng.integers(50_000, size=z.shape).astype(np.int32), tokens)
+    repeat(path / "topk_teacher.npy", logs.astype(np.float16), tokens)
+    repeat(path / "topk_student.npy", s.astype(np.float16), tokens)
     return path
 
 

@@ -55,10 +55,14 @@ def truths(world: str) -> dict[str, float]:
         for m in MEASURES:
             out[m.name] += float(m.statistic(*population.of(m.columns), weights=np.ones(400_000))) / 4
     if world == "two":
-        spread = np.sqrt(2 * (SPREAD**2 + 0.3**2))  # of the difference of the teacher's two logits
-        out["ols_slope"] = SLOPE
-        out["agreement"] = 1 - np.arctan(np.sqrt(2) * NOISE / (SLOPE * spread)) / np.pi
+        out |= {"ols_slope": SLOPE, "agreement": planted_agreement()}
     return out
+
+
+def planted_agreement() -> float:
+    """Of two classes: the chance that noise leaves the sign of the teacher's difference of logits as it was."""
+    spread = np.sqrt(2 * (SPREAD**2 + 0.3**2))  # of that difference
+    return float(1 - np.arctan(np.sqrt(2) * NOISE / (SLOPE * spread)) / np.pi)
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """What is read once from a large file is what whole float64 arrays give; intervals in linear time agree with slow ones."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -12,6 +15,14 @@ from disobey.diagnosis.pairs import pair_from
 from disobey.measures import agreement, calibration, deviation, information
 from disobey.measures.intervals import minus_twin, on_teacher, on_twin
 from disobey.measures.resampling import bootstrap
+
+_SPEC = importlib.util.spec_from_file_location(
+    "diagnose_coverage", Path(__file__).parents[2] / "benchmarks" / "diagnose_coverage.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+coverage = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(coverage)
 
 ALL = [*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values()]
 
@@ -165,32 +176,27 @@ def _labelled(n, seed=5, slope=1.2):
     return pair_from({"teacher": teacher, "student": student, "twin": twin, "labels": y})
 
 
-COVERED = ("ols_slope", "agreement", "overconfidence.minus_twin", "ece_debiased.minus_twin")
-
-
-def covered(repetitions, n, blocked):
-    """Share of intervals that hold the value of a population 2 million strong, by measure."""
-    measures = [deviation.MEASURES["ols_slope"], agreement.MEASURES["agreement"],
-                minus_twin(calibration.MEASURES["overconfidence"]), minus_twin(calibration.MEASURES["ece_debiased"])]  # fmt: skip
-    truth = dict.fromkeys(COVERED, 0.0)
-    for part in range(4):
-        population = gather(_labelled(400_000, seed=900 + part))
-        for m in measures:
-            truth[m.name] += m.statistic(*population.of(m.columns), weights=np.ones(400_000)) / 4
-    hits = dict.fromkeys(COVERED, 0)
-    limit, intervals.BLOCKED = intervals.BLOCKED, n - 1 if blocked else intervals.BLOCKED
-    try:
-        for seed in range(repetitions):
-            found = intervals.estimates(gather(_labelled(n, seed=seed)), measures)
-            for m in measures:
-                hits[m.name] += found[m.name].low <= truth[m.name] <= found[m.name].high
-    finally:
-        intervals.BLOCKED = limit
-    return {name: count / repetitions for name, count in hits.items()}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "blocked"), [(2000, False), (20_000, True)])
-def test_intervals_cover_at_their_level(n, blocked):
-    for name, share in covered(1000, n, blocked).items():
-        assert abs(share - 0.95) <= 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000), (name, share)
+@pytest.mark.parametrize("n", [2_000, 6_000, 20_000])
+@pytest.mark.parametrize("world", ["two", "four"])
+def test_intervals_cover_at_their_level(world, n):
+    """Slopes, agreements and differences to the twin within .02 of .95 (and half as much again for 1,000 replicates).
+
+    Only too narrow is wrong for calibration errors: the jackknife of 6,000 examples makes them too wide, and says so in
+    docs/diagnose.md, which has the table.
+    """
+    slack = 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000)
+    for name, share in coverage.covered(world, n, 1000, coverage.truths(world), n == 20_000).items():
+        if name != "ece_debiased.minus_teacher":  # no number of the report; docs/diagnose.md says how far off it is
+            assert share >= 0.95 - slack, (name, share)
+            assert share <= 0.95 + slack or name.startswith("ece"), (name, share)
+
+
+def test_the_planted_truths_of_the_coverage_table():
+    """Slope and agreement of two classes by algebra, on a large sample of what the table draws."""
+    pair = gather(coverage.drawn("two", 200_000, 5))
+    truth = {"ols_slope": coverage.SLOPE, "agreement": coverage.planted_agreement()}
+    for measure in coverage.MEASURES:
+        if measure.name in truth:
+            value = float(np.ravel(measure.statistic(*pair.of(measure.columns), weights=np.ones((1, 200_000))))[0])
+            assert value == pytest.approx(truth[measure.name], abs=4e-3)
