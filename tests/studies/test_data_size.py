@@ -274,8 +274,9 @@ def test_figures_and_tables_hold_what_was_planted(monkeypatch):
     assert {c.title for c in tables(grid, closed, claims)} >= {"Every arm", "Other conditions", "Tests"}
     assert "equal epochs" in methods(grid).body
     assert "With little data" in summary(grid, claims)
-    p_values = [p for _, _, p, _ in sign_flips(grid)]
-    assert min(p_values) == pytest.approx(2 / 2**6)
+    rows = sign_flips(grid)
+    assert {claim for claim, *_ in rows} == {"C1, C2", "C3", "C4", "C5", "C6", "C7", "C10", "C11", "C13"}
+    assert min(p for *_, p, _ in rows) == pytest.approx(2 / 2**6)
 
 
 def test_every_regime_has_a_twin():

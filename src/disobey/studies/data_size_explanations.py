@@ -13,27 +13,25 @@ from disobey.studies.data_size_closed import Closed
 from disobey.studies.data_size_readings import Grid
 from disobey.studies.data_size_rules import (
     MARGIN,
-    best_amount,
+    SMOOTHING,
+    best_smoothing,
     claim_of,
     named,
     need,
     setting_of,
     shares_of_gain,
     small_words,
+    smoothings,
     text_of,
     undefined,
 )
 from disobey.studies.rules import side
 
-SMOOTHING = ("A3", "A4", "A5", "A6", "A15", "A17")  # what label smoothing, in any form, could explain
-
 
 def c3(grid: Grid, _: Closed) -> Claim:
-    families = [best_amount(grid, family) for family in SMOOTHING]
-    arms = [arm for arm in families if arm]
+    arms, best = smoothings(grid), best_smoothing(grid)
     need(bool(arms), "--arms with A4, A5 or another of " + ", ".join(SMOOTHING))
     shares = shares_of_gain(grid, arms)
-    best = max(arms, key=lambda arm: grid.small_accuracy(arm, validation=True).mean())
     chosen = shares[best]
     verdict: Verdict = "inconclusive"
     if chosen.known and all(share.high < 0.1 for share in shares.values()):

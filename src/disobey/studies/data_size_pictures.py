@@ -387,11 +387,11 @@ def _fidelity_table(grid: Grid) -> Table:
 
 
 def _tests(grid: Grid) -> Table:
-    rows = [(name, estimate, p, adjusted) for name, estimate, p, adjusted in sign_flips(grid)]
+    rows = sign_flips(grid)
     least = smallest_p(len(grid.seeds))
     return Table(
         "Tests",
-        ("difference", "mean", "sign-flip p", "Holm-adjusted p"),
+        ("claim", "difference, small n", "mean", "sign-flip p", "Holm-adjusted p"),
         tuple(rows),
         "Two-sided permutation of signs over paired seeds, no normality assumed; adjusted for the number of rows (Holm). With "
         f"{len(grid.seeds)} seeds no p-value can be below {least:.2g} before adjustment.",

@@ -15,6 +15,7 @@ from disobey.studies.rules import side
 
 SOURCE = "arXiv 2510.15516"
 MARGIN = 0.005  # of accuracy: "the same" is within half a point
+SMOOTHING = ("A3", "A4", "A5", "A6", "A15", "A17")  # what label smoothing, in any form, could explain
 
 
 class Skipped(Exception):
@@ -78,6 +79,16 @@ def best_amount(grid: Grid, family: str) -> str:
     words = [parsed(word, grid.study.temperature).word for word in grid.study.arms]
     found = [word for word in words if word.split(":")[0] == family]
     return max(found, key=lambda word: grid.small_accuracy(word, validation=True).mean(), default="")
+
+
+def smoothings(grid: Grid) -> list[str]:
+    """The arms of label smoothing that were run, each at its amount best on validation."""
+    return [arm for arm in (best_amount(grid, family) for family in SMOOTHING) if arm]
+
+
+def best_smoothing(grid: Grid) -> str:
+    """The one of them that is best on validation at small n; none: not run."""
+    return max(smoothings(grid), key=lambda arm: grid.small_accuracy(arm, validation=True).mean(), default="")
 
 
 def temperature_of(grid: Grid, word: str) -> float:
