@@ -13,6 +13,7 @@ from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies import pictures
 from disobey.studies.eigenspace_claims import by_depth
 from disobey.studies.eigenspace_paths import Moved, Net
+from disobey.studies.layer_paths import WHOLE
 
 BIAS = Axis("y", "bias, lowest band (nats)")
 
@@ -73,12 +74,14 @@ def trajectories(moved: Moved, noise: float, earliest: int | None) -> Chart:
 
 
 def layers_chart(moved: Moved) -> Chart:
-    rows = [
-        (layer, f"{net.noise:.0%} noise", net.model, mean_over_runs(moved.end(net, layer), layer))
-        for net in moved.judged()
-        if not net.model.startswith(("linear", "random-features"))
-        for layer in moved.layers(net)
-    ]
+    """By number, so that networks whose layers have other names share an axis; the names are in the table."""
+    rows = []
+    for net in moved.judged():
+        if not net.model.startswith(("linear", "random-features")):
+            for number, layer in enumerate(moved.layers(net), 1):
+                word = WHOLE if layer == WHOLE else f"layer {number}"
+                rows.append((word, f"{net.noise:.0%} noise", net.model, mean_over_runs(moved.end(net, layer), layer)))
+    rows.sort(key=lambda row: (row[0] == WHOLE, row[0]))
     return pictures.estimates_chart(
         rows,
         "layers",
