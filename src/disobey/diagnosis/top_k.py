@@ -30,6 +30,7 @@ _SLACK = 2e-2  # how far rounding in half precision may lift the mass of a list 
 
 NAMES = ("x", "y", "agree", "undecided", "teacher_right", "student_right", "kl", "reverse_kl", "entropy", "beyond",
          "teacher_mass", "student_mass", "unknown_mass", "nll", "confidence")  # fmt: skip
+OF_TWIN = ("y", "agree", "kl", "reverse_kl", "student_right", "nll", "confidence")  # the others are the teacher's own
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
     k = topk.ids.shape[1]
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(1000, SAMPLE // k)), replace=False))
     sides = {"student": topk} if topk.twin is None else {"student": topk, "twin": topk.of_twin}
-    arrays = {side: {name: np.empty(n, np.float32) for name in NAMES} for side in sides}
+    arrays = {
+        side: {name: np.empty(n, np.float32) for name in (NAMES if side == "student" else OF_TWIN)} for side in sides
+    }
     coarse = {who: np.empty((len(rows), k + 1)) for who in ("teacher", *sides)}
     places = None if pair.labels is None else np.full(len(rows), k)  # of the true token; k: beyond the list
     start, per_block = 0, max(1, min(n, _BLOCK // k))
@@ -61,8 +64,9 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
         first, last = np.searchsorted(rows, [part.start, part.stop])
         for (side, own), block in zip(sides.items(), of_students, strict=True):
             lists = _lists(of_teacher, block, start, own)
-            for name, column in _columns(ids, lists, own, pair.labels, part).items():
-                arrays[side][name][part] = column
+            columns = _columns(ids, lists, own, pair.labels, part)
+            for name, column in arrays[side].items():
+                column[part] = columns[name]
             if last > first:
                 coarse["teacher"][first:last], coarse[side][first:last] = _coarse(lists, rows[first:last] - start)
         if last > first and places is not None and pair.labels is not None:
@@ -177,7 +181,8 @@ def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Call
     own = _as_columns(arrays["student"], pair)
     if "twin" not in arrays:
         return own
-    twin = {f: c for f, c in _as_columns(arrays["twin"], pair).items() if f is not softness(1.0)}
+    columns = _as_columns(arrays["student"] | arrays["twin"], pair)
+    twin = {function: found for function, found in columns.items() if function is not softness(1.0)}
     theirs = {on_twin(asking(f)).columns: columns for f, columns in twin.items()}
     both = {minus_twin(asking(f)).columns: (*own[f], *columns) for f, columns in twin.items()}
     return own | theirs | both

@@ -39,10 +39,10 @@ def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, other: s
     n, level = len(a), evidence.level
     seen, chance = share(f"teacher and {other} agree", float((a == b).sum()), n, level), chance_agreement(a, b)
     evidences = (seen, Estimate("on shuffled rows", chance, np.nan, np.nan, level, n, "examples"))
-    if n < 30 or min(len(np.unique(a)), len(np.unique(b))) == 1:
-        message = "Too few rows, or one class for all of them: aligned and shuffled rows look the same."
-        return Finding(name, "note", message, evidences)
     error = np.sqrt(chance * (1 - chance) / n)
+    if n < 30 or possible_agreement(a, b) - chance < 4 * error or chance > 1 - 1e-9:
+        message = "Too few rows, or one class for nearly all of them: aligned and shuffled rows look the same."
+        return Finding(name, "note", message, evidences)
     shift, shifted = best_shift(a, b)
     if shift and (shifted - seen.value) / np.sqrt(seen.value * (1 - seen.value) / n + error**2) > 6:
         message = (
