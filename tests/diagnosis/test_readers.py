@@ -5,11 +5,14 @@ import json
 import pickle
 import struct
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from disobey.diagnosis.checks.files import joined_rows
+from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.matrices import whole
 from disobey.diagnosis.pairs import pair_from, read_pair, read_two, with_twin
 from disobey.diagnosis.readers.folder import read_arrays
@@ -111,6 +114,12 @@ def test_two_files_are_joined_by_id(tmp_path):
     np.testing.assert_array_equal(whole(pair.students["student"]), STUDENT[order])
     np.testing.assert_array_equal(pair.labels, LABELS[order])
     assert pair.facts == {"joined": 40, "teacher_only": 10, "student_only": 2}
+    assert joined_rows(gather(pair)).status == "note"
+    few = read_two(tmp_path / "t.npz", tmp_path / "s.npz")
+    few = replace(few, facts={"joined": 10, "teacher_only": 5, "student_only": 40})
+    finding = joined_rows(gather(few))
+    assert finding.status == "warning"
+    assert "5 are the teacher's alone and 40 the student's" in finding.message
     np.savez(tmp_path / "w.npz", twin=STUDENT[::-1], ids=IDS[::-1])
     twin = with_twin(pair, tmp_path / "w.npz")
     np.testing.assert_array_equal(whole(twin.twins["twin"]), STUDENT[order])
@@ -241,8 +250,6 @@ def _bytes(name, write, tmp_path):
 @pytest.mark.parametrize(("name", "write"), [f for f in FORMATS if "." in f[0] and f[0][-3:] != "csv"],
                          ids=lambda x: x if isinstance(x, str) else x.__name__)  # fmt: skip
 def test_cut_files_are_refused(tmp_path, name, write):
-    from disobey.diagnosis.evidence import gather
-
     data = _bytes(name, write, tmp_path)
     for size in (1, 7, 40, len(data) // 3, len(data) // 2, len(data) - 30, len(data) - 1):
         (tmp_path / name).write_bytes(data[:size])
