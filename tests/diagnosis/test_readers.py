@@ -123,6 +123,12 @@ def test_two_files_are_joined_by_id(tmp_path):
     np.savez(tmp_path / "w.npz", twin=STUDENT[::-1], ids=IDS[::-1])
     twin = with_twin(pair, tmp_path / "w.npz")
     np.testing.assert_array_equal(whole(twin.twins["twin"]), STUDENT[order])
+    np.save(tmp_path / "y.npy", LABELS[:40])  # in whose order?
+    np.save(tmp_path / "w.npy", STUDENT[:40])
+    with pytest.raises(ValueError, match="labels with ids"):
+        read_two(tmp_path / "t.npz", tmp_path / "s.npz", tmp_path / "y.npy")
+    with pytest.raises(ValueError, match="a twin with ids"):
+        with_twin(pair, tmp_path / "w.npy")
 
 
 def test_a_list_of_files_is_one_pair(tmp_path):

@@ -136,9 +136,16 @@ def read_two(
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
         arrays["labels"] = _labels_in(Path(labels))
+        if facts:
+            _needs_order(labels, "labels", "put them into the teacher's or the student's file")
     name = f"{Path(teacher).stem}-{Path(student).stem}"
     pair = pair_from(arrays, name=name, where=f"{teacher} and {student}", values=values, split=split)
     return replace(pair, facts={**pair.facts, **facts})
+
+
+def _needs_order(path: Path | str, what: str, hint: str) -> None:
+    """Rows that were joined by id are in neither file's order any more: what has no ids cannot follow."""
+    raise problem(path, f"{what} with ids, because rows were joined by id", "none", hint)
 
 
 def _labels_in(path: Path) -> Matrix:
@@ -160,6 +167,8 @@ def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
         raise problem(path, "an array 'twin'", _listed(arrays), nearest("twin", arrays))
     matrix = arrays[fitting[0]]
     _scores(matrix, "twin")
+    if "ids" not in arrays and "joined" in pair.facts:
+        _needs_order(path, "a twin", "save ids beside it")
     if "ids" in arrays and pair.ids is not None:
         ids = whole(arrays["ids"])
         _unique(ids, str(path))
