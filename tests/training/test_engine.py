@@ -134,19 +134,17 @@ def test_twenty_kills_leave_the_same_result(tmp_path):
     length = time.monotonic() - began
     kills = 0
     for attempt in range(20):
-        root = tmp_path / f"killed{attempt % 4}"
+        root = tmp_path / f"killed{attempt % 10}"
         process = start(root, 1)
-        time.sleep(float(rng.uniform(0.2, 0.9)) * length)
+        time.sleep(float(rng.uniform(0.1, 0.7 if attempt < 10 else 0.5)) * length)  # a resumed study has less to do
         if process.poll() is None:
             kills += 1
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         for folder in (root / "runs").glob("*") if (root / "runs").exists() else ():
             assert (folder / "run.json").is_file(), "a half-written run is visible"
-        if attempt % 4 == 3 or attempt >= 16:
-            continue
     assert kills >= 10
-    for i in range(4):
+    for i in range(10):
         assert finish(tmp_path / f"killed{i}") == whole
         assert not list((tmp_path / f"killed{i}" / "tmp").iterdir())
 

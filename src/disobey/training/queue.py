@@ -60,7 +60,8 @@ class Queue:
             return []
         key, streams = next(iter(self._ready.items()))
         together = sum(map(len, streams.values()))
-        most = min(-(-together // share), self._grouping.most(next(iter(streams.values()))[0]))
+        # alone: nothing to ask, and asking may build a model, which is a worker's affair
+        most = 1 if together == 1 else min(-(-together // share), self._grouping.most(next(iter(streams.values()))[0]))
         taken: list[Run] = []
         for name in list(streams):
             part = streams[name][: most - len(taken)]

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -134,6 +135,8 @@ class Local:
     """Worker processes on this machine, one thread each."""
 
     def __init__(self, size: int):
+        # `calm_allocator` keeps memory, which loky takes for a leak: it restarts the worker between two runs and says so.
+        warnings.filterwarnings("ignore", message="A worker was restarted while some jobs", category=UserWarning)
         self.size = size
         self._executors: list[Any] = [None] * size
 
