@@ -14,7 +14,7 @@ Source: the setting of arXiv 2301.12923; derivation in docs/theory.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -226,7 +226,7 @@ def optimal_stopping(
         best = len(grid) - 1  # a tie with training forever: the finite time only shows where rounding ends
     if 1 < best < len(grid) - 2:
         limits = np.log(grid[[best - 1, best + 1]])
-        found = minimize_scalar(
+        found: Any = minimize_scalar(  # scipy's result has no attributes to a type checker
             lambda log_time: float(risk(np.exp(log_time))), bounds=limits, method="bounded", options={"xatol": 1e-10}
         )
         if found.fun < risks[best]:
