@@ -159,8 +159,9 @@ class FixedPointRNN(nn.Module):
 
     def _complement(self, features: Tensor, previous: Tensor | None) -> Complement:
         """P from features and the state before, or from features that hold what was read already (None)."""
-        normalized = previous is not None and self.normalize_state
-        return self.mixer(features, unit_rms(previous) if normalized else previous)
+        if previous is not None and self.normalize_state:
+            previous = unit_rms(previous)
+        return self.mixer(features, previous)
 
     def _from_reads(self, reads: Tensor) -> Tensor:
         if self.mixer.from_state is None:

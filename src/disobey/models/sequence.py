@@ -55,7 +55,7 @@ class SequenceModel(nn.Module):
         x = self.embedding(tokens)
         for layer, norm in zip(self.layers[:-1], self.norms[:-1], strict=True):
             x = x + layer(norm(x))[0]
-        last = self.layers[-1]
+        last: Any = self.layers[-1]
         if not hasattr(last, "trace") or (reads is not None and not isinstance(last, FixedPointRNN)):
             raise ValueError(
                 f"expected a last layer with one state vector a position{' and a mixer' * (reads is not None)}: "
