@@ -88,7 +88,8 @@ def test_memory_format_of_the_input_changes_nothing_but_speed(name):
     with torch.inference_mode():
         plain = model(x.contiguous())
         last = model.to(memory_format=torch.channels_last)(x)
-    assert torch.allclose(plain, last, atol=1e-4)
+    # to the rounding of float32 beside the largest logit: an untrained ResNet-56 has logits of thousands
+    assert (plain - last).abs().max() < 2e-6 * plain.abs().max().clamp_min(1.0)
 
 
 @pytest.mark.parametrize("name", ["cnn", "lenet", "resnet8", "resnet20", "mobilenet-v2"])

@@ -78,8 +78,9 @@ def test_a_long_vocabulary_is_taken_for_words():
     assert [table.num_embeddings for table in tables] == [5000, BUCKETS]
 
 
-@pytest.mark.parametrize(("model", "lr"), [(TextBag, 1e-2), (TextTransformer, 3e-3)])
-def test_a_planted_pair_of_characters_is_found(model, lr):
+# At a rate of .003 and 120 steps the processor's rounding decides whether the transformer learns it; so it does in 6 of 6 seeds.
+@pytest.mark.parametrize(("model", "lr", "steps"), [(TextBag, 1e-2, 120), (TextTransformer, 1e-3, 240)])
+def test_a_planted_pair_of_characters_is_found(model, lr, steps):
     """Class = whether 1 is ever followed by 2: invisible to counts of single characters."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(3, 12, (768, 8), generator=generator)
@@ -90,7 +91,7 @@ def test_a_planted_pair_of_characters_is_found(model, lr):
     torch.manual_seed(0)
     net = model((8,), 2, vocabulary=12)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
-    for step in range(120):
+    for step in range(steps):
         part = slice(step * 64 % 512, step * 64 % 512 + 64)
         optimizer.zero_grad()
         F.cross_entropy(net(x[part]), labels[part]).backward()
