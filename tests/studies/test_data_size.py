@@ -30,8 +30,9 @@ from disobey.studies.data_size_cells import (
 )
 from disobey.studies.data_size_claims import judge, sign_flips, summary
 from disobey.studies.data_size_closed import Closed
-from disobey.studies.data_size_pictures import charts, methods, tables
+from disobey.studies.data_size_pictures import charts
 from disobey.studies.data_size_readings import Fidelity, Grid, Reading
+from disobey.studies.data_size_tables import methods, tables
 from disobey.studies.setup import Setup
 from disobey.targets.arms import ARMS
 from disobey.training.engine import run_all
@@ -271,7 +272,7 @@ def test_figures_and_tables_hold_what_was_planted(monkeypatch):
     assert shares["A12 class mean + confidence"] == pytest.approx(0.3, abs=0.05)
     assert any("n^−0.5" in name for name in drawn["fidelity"].data["curve"])
     claims, _ = judge(grid, closed)
-    assert {c.title for c in tables(grid, closed, claims)} >= {"Every arm", "Other conditions", "Tests"}
+    assert {c.title for c in tables(grid)} >= {"Every arm", "Other conditions", "Tests"}
     assert "equal epochs" in methods(grid).body
     assert "With little data" in summary(grid, claims)
     rows = sign_flips(grid)

@@ -17,7 +17,7 @@ from disobey.data.dataset import Kind
 from disobey.models.build import ModelSpec
 from disobey.records.results import Block, Result
 from disobey.records.runs import RunRecord
-from disobey.studies import data_size_claims, data_size_closed, data_size_pictures
+from disobey.studies import data_size_claims, data_size_closed, data_size_pictures, data_size_tables
 from disobey.studies.data_size_cells import BUDGETS, Budget, Cell, Name, parsed, regimes
 from disobey.studies.data_size_readings import Grid
 from disobey.studies.setup import Setup, complete_seeds
@@ -263,8 +263,8 @@ class DataSize:
         closed = data_size_closed.students(self, seeds, records)
         claims, skipped = data_size_claims.judge(grid, closed)
         blocks: list[Block] = [*claims, *data_size_pictures.charts(grid, closed)]
-        blocks += data_size_pictures.tables(grid, closed, claims)
-        blocks += [*skipped, data_size_pictures.methods(grid)]
+        blocks += data_size_tables.tables(grid)
+        blocks += [*skipped, data_size_tables.methods(grid)]
         smoke = self == type(self).smoke()
         settings = {"data": self.setup.data, "examples": self.total, "temperature": self.temperature}
         return Result(self.name, self.question, tuple(blocks), data_size_claims.summary(grid, claims), smoke, settings)

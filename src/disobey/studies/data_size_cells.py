@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 Budget: TypeAlias = Literal["steps", "convergence", "epochs"]
 BUDGETS: tuple[Budget, ...] = ("steps", "convergence", "epochs")
+BUDGET_WORDS: dict[Budget, str] = {
+    "steps": "equal steps",
+    "convergence": "to convergence, chosen on validation",
+    "epochs": "equal epochs",
+}
 Name: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
 SHORT = {
     "A4": "smoothing, same entropy",

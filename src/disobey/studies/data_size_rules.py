@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from disobey.measures.intervals import mean_over_runs
 from disobey.measures.sample_efficiency import scales, shares_explained
 from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.data_size_cells import Budget, parsed
+from disobey.studies.data_size_cells import BUDGET_WORDS, Budget, parsed
 from disobey.studies.data_size_readings import Grid
 from disobey.studies.rules import side
 
@@ -76,9 +76,17 @@ def shares_of_gain(grid: Grid, arms: Sequence[str]) -> dict[str, Estimate]:
 
 def best_amount(grid: Grid, family: str) -> str:
     """The amount of an arm that is best on validation at small n; the smaller one among equals; none: not run."""
-    words = [parsed(word, grid.study.temperature).word for word in grid.study.arms]
-    found = [word for word in words if word.split(":")[0] == family]
+    found = [word for word in arm_words(grid) if word.split(":")[0] == family]
     return max(found, key=lambda word: grid.small_accuracy(word, validation=True).mean(), default="")
+
+
+def arm_words(grid: Grid) -> list[str]:
+    """The arms of the study, each once in its one spelling."""
+    return list(dict.fromkeys(parsed(word, grid.study.temperature).word for word in grid.study.arms))
+
+
+def budgets_of(grid: Grid) -> list[Budget]:
+    return [budget for budget in BUDGET_WORDS if grid.has("A0", "A1", budget=budget)]
 
 
 def smoothings(grid: Grid) -> list[str]:
