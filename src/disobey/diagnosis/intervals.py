@@ -1,8 +1,9 @@
 """Intervals over examples for whatever the evidence can answer, in time linear in the examples.
 
 Up to 50,000 examples: the bootstrap and the grouped jackknife of `measures.resampling`. Beyond, a *blocked* interval:
-the examples are dealt at random into 100 equally large groups, the statistic is computed on each group once, and its
-standard error is the groups' standard deviation over √100. For statistics that are means, or smooth functions of
+the examples are dealt at random into 100 equally large groups of at most 2,500, the statistic is computed on each group
+once, and its standard error is the groups' standard deviation times the root of (group size / examples): over √100 where
+all examples are in a group. For statistics that are means, or smooth functions of
 means, on thousands of examples this is the bootstrap's standard error at a thousandth of its cost; docs/diagnose.md
 has the measured agreement.
 """
@@ -21,6 +22,7 @@ from disobey.measures.resampling import GROUPS, example_intervals, wilson_interv
 from disobey.records.results import Estimate
 
 BLOCKED = 50_000
+LARGEST_GROUP = 2_500  # more rows a group cost time and sharpen nothing: 100 groups bound what is known of the error
 Columns = tuple[NDArray, ...]
 
 
@@ -68,11 +70,12 @@ def blocked_interval(
 ) -> tuple[float, float, float]:
     """(value, low, high): the statistic on everything, and its spread over random groups of equal size.
 
-    ``deal`` is a permutation of the rows: its consecutive parts are the groups.
+    ``deal`` is a permutation of the rows: its consecutive parts are the groups. An error falls as one over the root of the
+    number of examples, so that of a group is scaled to that of all.
     """
     wide = tuple(np.asarray(column) for column in columns)
     value = float(_once(statistic, wide))
-    size = len(deal) // groups
+    size = min(len(deal) // groups, LARGEST_GROUP)
     values = np.empty(groups)
     for group in range(groups):
         rows = deal[group * size : (group + 1) * size]
@@ -80,7 +83,7 @@ def blocked_interval(
     defined = values[np.isfinite(values)]
     if len(defined) < groups:
         return value, np.nan, np.nan
-    half = float(student_t.ppf(0.5 + level / 2, groups - 1) * defined.std(ddof=1) / np.sqrt(groups))
+    half = float(student_t.ppf(0.5 + level / 2, groups - 1) * defined.std(ddof=1) * np.sqrt(size / len(deal)))
     return value, value - half, value + half
 
 
