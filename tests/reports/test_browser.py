@@ -90,18 +90,27 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(visit, samples):
     assert seen.loads_nothing(), (seen.complaints, seen.requests)
 
 
+def hover(page, mark):
+    """Moves the pointer over a mark, again where the chart was drawn anew under it, as a hand would."""
+    for _ in range(20):
+        mark.hover(force=True)
+        page.wait_for_timeout(100)
+        if page.locator(".hover:visible").count():
+            return
+        page.mouse.move(1, 1)
+    raise AssertionError("no text appeared under the pointer")
+
+
 def test_hover_shows_the_example(visit, samples):
     page = visit().draw_all().page
     page.locator("#part-1").scroll_into_view_if_needed()
     assert page.locator(".hover:visible").count() == 0
-    page.locator("#part-1 .live .mark-symbol.role-mark path").last.hover(force=True)
-    page.locator(".hover:visible").wait_for()
+    hover(page, page.locator("#part-1 .live .mark-symbol.role-mark path").last)
     text = page.locator(".hover").inner_text()
     for word in ("example", "class", "digit", "on this example", "model", "twin"):
         assert word in text
     page.locator("#part-7").scroll_into_view_if_needed()
-    page.locator("#part-7 .live .mark-rect.role-mark path").first.hover(force=True)
-    page.locator(".hover:visible").wait_for()
+    hover(page, page.locator("#part-7 .live .mark-rect.role-mark path").first)
     assert "examples here" in page.locator(".hover").inner_text()
     assert " to " in page.locator(".hover").inner_text()
 
@@ -211,8 +220,7 @@ def hostile():
 def test_hostile_names_do_nothing(visit, tmp_path):
     seen = visit(write(hostile(), tmp_path, {HOSTILE: HOSTILE})).draw_all()
     page = seen.page
-    page.locator("#part-1 .live .mark-symbol.role-mark path").first.hover(force=True)
-    page.locator(".hover:visible").wait_for()
+    hover(page, page.locator("#part-1 .live .mark-symbol.role-mark path").first)
     assert HOSTILE in page.locator(".hover").inner_text()
     page.locator("#part-3 thead button").first.click()
     assert seen.dialogs == []
