@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from disobey.measures.comparisons import smallest_p
 from disobey.measures.intervals import mean_over_runs, paired_difference
-from disobey.measures.sample_efficiency import label_equivalence, shares_explained
+from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Cell, Table, Text
 from disobey.studies import pictures
 from disobey.studies.data_size_cells import BUDGET_WORDS, OVERLAP, Budget, Regime
 from disobey.studies.data_size_claims import sign_flips
 from disobey.studies.data_size_readings import Grid
-from disobey.studies.data_size_rules import arm_words, budgets_of, gains_on_scales, text_of
-from disobey.studies.rules import side
+from disobey.studies.data_size_rules import arm_words, budgets_of, gains_on_scales, shares_of_gain, text_of
 
 
 def tables(grid: Grid) -> list[Table]:
@@ -52,10 +51,9 @@ def _gains(grid: Grid) -> Table:
 
 def _arms(grid: Grid) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    sure = side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
     arms = arm_words(grid)
     accuracies = {arm: grid.small_accuracy(arm) for arm in arms}
-    shares = shares_explained(accuracies, accuracies["A0"], accuracies["A1"])
+    shares = shares_of_gain(grid, [arm for arm in arms if arm not in ("A0", "A1")])
     for arm in arms:
         by_budget = [
             mean_over_runs(grid.small_gain(arm, budget), "gain")
@@ -69,7 +67,7 @@ def _arms(grid: Grid) -> Table:
                 text_of(grid, arm),
                 mean_over_runs(accuracies[arm], "accuracy"),
                 *by_budget,
-                shares[arm] if sure and arm not in ("A0", "A1") else None,
+                shares[arm] if arm in shares and shares[arm].known else None,
                 mean_over_runs(large, "gain") if arm != "A0" else None,
                 mean_over_runs(grid.chosen(arm, "convergence").mean(axis=1), "share of the steps")
                 if grid.has(arm, budget="convergence")
