@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pickle
 import struct
 import zipfile
@@ -308,7 +309,7 @@ def test_a_claimed_size_is_never_allocated(tmp_path):
 
 
 def test_serving_layouts_of_top_k(tmp_path):
-    """Prompt log-probabilities by id, chat and completion lists, triples, and plain numbers hold the same pair."""
+    """Prompt log-probabilities by id, chat and completion lists, triples, plain numbers, and the answers around them."""
     plain = {"teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}], "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],
              "labels": [5, 9]}  # fmt: skip
 
@@ -325,6 +326,21 @@ def test_serving_layouts_of_top_k(tmp_path):
         "ids": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in t.items()] for t in side]),
         "triples": like(lambda side: [None] + [[[v, int(k), None] for k, v in t.items()] for t in side], {"labels": [None, 5, 9]}),
         "not told": like(lambda side: [t | ({"9": -9999.0} if t == {"7": -0.9} else {}) for t in side]),
+        "drawn first": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in [*t.items(), *[("7", -99.0)][: len(t) - 1]]]
+                                          for t in side]),
+        "vLLM's answer": like(lambda side: {"object": "text_completion", "choices": [{"index": 0, "text": "a", "logprobs": None, "prompt_logprobs":
+                              [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side]}]},
+                              {"labels": [None, 5, 9]}),
+        "a choice": like(lambda side: {"text": "ab", "prompt_logprobs": None, "logprobs": {"tokens": ["a", "b"], "text_offset": [0, 1],
+                         "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side]}}),
+        "SGLang's answer": like(lambda side: {"text": "", "meta_info": {"input_token_logprobs": [[None, 1, None], [-0.1, 5, None]],
+                                "input_top_logprobs": [None] + [[[v, int(k), None] for k, v in t.items()] for t in side],
+                                "output_token_logprobs": [], "output_top_logprobs": []}}, {"labels": [None, 5, 9]}),
+        "TRL's client": like(lambda side: {"logprobs": [[*t.values(), -math.inf] for t in side],
+                             "logprob_token_ids": [[*map(int, t), 0] for t in side]}),
+        "llama.cpp's answer": like(lambda side: {"content": "ab", "completion_probabilities": [
+            {"id": 5, "token": "a", "logprob": -1, "top_logprobs": [{"id": int(k), "token": "x", "logprob": v} for k, v in t.items()]}
+            for t in side]}),
     }  # fmt: skip
     for name, record in layouts.items():
         path = tmp_path / f"{name}.jsonl"
@@ -349,6 +365,20 @@ def test_a_twin_in_json_lines(tmp_path):
         read_pair(path)
 
 
+def test_texts_of_digits_stay_apart(tmp_path):
+    """ "0" and "00" are two tokens; only the first is a number."""
+    side = {"content": [{"top_logprobs": [{"token": "0", "logprob": -0.5}, {"token": "00", "logprob": -1.5}]}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps({"teacher": side, "student": side}))
+    pair = read_pair(tmp_path / "a.jsonl")
+    assert whole(pair.topk.ids)[0, 0] == 0
+    assert whole(pair.topk.ids)[0, 1] >= 2**30
+    assert whole(pair.topk.student).tolist() == [[-0.5, -1.5]]
+
+
+def _drawn(position):
+    return {side: {"content": [position]} for side in ("teacher", "student")}
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -358,6 +388,16 @@ def test_a_twin_in_json_lines(tmp_path):
         ({"teacher": [{"5": -1}]}, "'teacher' and 'student'"),
         ({"teacher": 3, "student": 3}, "a list of tokens"),
         ({"teacher": [{"5": -1}], "student": [{"5": -1}]}, "at least 2 tokens"),
+        (_drawn({"token": "a", "logprob": -1, "top_logprobs": []}), "ask the server for top_logprobs"),
+        (_drawn({"token": "a", "logprob": -1}), "ask the server for top_logprobs"),
+        (
+            {
+                s: {"input_top_logprobs": [[[-1, 5]]], "output_top_logprobs": [[[-1, 6]]]}
+                for s in ("teacher", "student")
+            },
+            "came input_top_logprobs and output_top_logprobs",
+        ),
+        ({s: {"logprobs": [[-1, -2]], "logprob_token_ids": [[5]]} for s in ("teacher", "student")}, "of one shape"),
     ],
 )
 def test_bad_json_lines_are_refused_in_words(tmp_path, line, words):

@@ -4,8 +4,10 @@ One JSON object a line, either one token or one sequence of tokens::
 
     {"teacher": [{"42": -0.1, "7": -2.4}, …], "student": [{"42": -0.3, "7": -1.9}, …], "labels": [42, …]}
 
-A side may also be what a server returned: an object with ``content`` (chat) or ``top_logprobs`` (completions). A
-token's entry may be a mapping from token id to a number or to ``{"logprob": number, …}`` (vLLM's prompt
+A side may also be what a server returned, or the part of it that holds the lists: ``content`` (chat), ``top_logprobs``
+(completions), ``prompt_logprobs`` (vLLM), ``input_top_logprobs`` or ``output_top_logprobs`` (SGLang's ``meta_info``),
+``logprobs`` beside ``logprob_token_ids`` (TRL's client, one sequence). Where an answer holds two lists of tokens, which
+one is meant is asked, not guessed. A token's entry may be a mapping from token id to a number or to ``{"logprob": number, …}`` (vLLM's prompt
 log-probabilities), a list of ``{"token": …, "logprob": …}`` or ``{"id": …, "logprob": …}``, or a list of
 ``[logprob, id, text]`` (SGLang); empty entries (null: the first token of a prompt) are skipped on all sides. Tokens may
 be ids, "token_id:42" or texts; texts are numbered here. A ``twin`` may stand beside the student.
@@ -14,7 +16,7 @@ be ids, "token_id:42" or texts; texts are numbered here. A ``twin`` may stand be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ LIMIT = 2 * 2**30
 MAX_K = 4096
 NOT_LISTED = -9_000.0  # servers write −9999 for tokens whose probability they do not tell
 NAMES = ("token_id", "id", "token")  # of a token in a list
+LISTS = (
+    "content",
+    "top_logprobs",
+    "prompt_logprobs",
+    "input_top_logprobs",
+    "output_top_logprobs",
+    "completion_probabilities",
+)
+AROUND = ("choices", "logprobs", "meta_info")  # where servers put those lists
 SIDES = ("teacher", "student", "twin")
 Entry = dict[int, float]
 
@@ -78,11 +89,45 @@ def _tokens(record: Any, numbers: dict[str, int], where: str) -> list[tuple[list
 def _positions(value: Any, where: str) -> list:
     """A list of per-token entries, also where the line holds a single token."""
     if isinstance(value, dict):
-        listed = next((value[name] for name in ("content", "top_logprobs") if isinstance(value.get(name), list)), None)
-        return [value] if listed is None else _positions(listed, where)
+        lists = list(_lists_in(value, where))
+        full = [(name, listed) for name, listed in lists if listed] or lists[:1]
+        if len(full) > 1:
+            came = " and ".join(name for name, _ in full)
+            raise problem(where, "one list of tokens a side", came, "keep the one that is meant, on every side")
+        if not full:
+            return [value]
+        name, value = full[0]
+        if (
+            name == "content"
+        ):  # never a single position: without lists of its own it is a text with its log-probabilities
+            return value
     if isinstance(value, list):
         return [value] if value and all(map(_is_item, value)) else value
     raise problem(where, "a list of tokens", printable(type(value).__name__))
+
+
+def _lists_in(value: Any, where: str) -> Iterator[tuple[str, list]]:
+    """The lists of tokens in a server's answer, with their names."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _lists_in(part, where)
+    elif isinstance(value, dict) and isinstance(value.get("logprob_token_ids"), list):
+        yield "logprobs", _pairs(value.get("logprobs"), value["logprob_token_ids"], where)
+    elif isinstance(value, dict):
+        yield from ((name, value[name]) for name in LISTS if isinstance(value.get(name), list))
+        for name in AROUND:
+            yield from _lists_in(value.get(name), where)
+
+
+def _pairs(logs: Any, ids: list, where: str) -> list:
+    """``[log-probability, id]`` of every token of every position, from one list of each."""
+    try:
+        return [
+            [[log, token] for log, token in zip(*position, strict=True)] for position in zip(logs, ids, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        came = f"other shapes ({printable(error)})"
+        raise problem(where, "'logprobs' and 'logprob_token_ids' of one shape", came, "one sequence a line") from error
 
 
 def _is_item(item: Any) -> bool:
@@ -99,24 +144,32 @@ def _is_triple(item: Any) -> bool:
     )
 
 
-def _entry(entry: Any, numbers: dict[str, int], where: str) -> dict[int, float]:
+def _entry(entry: Any, numbers: dict[str, int], where: str) -> Entry:
+    """Log-probability by token; the larger where a list names a token twice (padding; texts that decode alike)."""
     if isinstance(entry, dict) and isinstance(entry.get("top_logprobs"), list):
         entry = entry["top_logprobs"]
+    elif isinstance(entry, dict) and isinstance(entry.get("token"), str) and "logprob" in entry:
+        entry = []  # a token that was drawn, without the list it was drawn from
     if isinstance(entry, list):
         if all(map(_is_triple, entry)):
-            entry = {item[1]: item[0] for item in entry}
+            items = [(item[1], item[0]) for item in entry]
         elif all(isinstance(item, dict) and "logprob" in item and any(k in item for k in NAMES) for item in entry):
-            entry = {next(item[k] for k in NAMES if k in item): item["logprob"] for item in entry}
+            items = [(next(item[k] for k in NAMES if k in item), item["logprob"]) for item in entry]
         else:
             raise problem(where, "items with 'token' (or 'id') and 'logprob'", printable(entry))
-    if not isinstance(entry, dict) or len(entry) > MAX_K:
+    elif isinstance(entry, dict):
+        items = [(token, told.get("logprob") if isinstance(told, dict) else told) for token, told in entry.items()]
+    else:
         raise problem(where, f"a mapping of at most {MAX_K} tokens", printable(type(entry).__name__))
-    out = {}
-    for token, value in entry.items():
-        value = value.get("logprob") if isinstance(value, dict) else value
+    if not 0 < len(items) <= MAX_K:
+        hint = "ask the server for top_logprobs" if not items else ""
+        raise problem(where, f"1 to {MAX_K} likely tokens at every position", f"{len(items)}", hint)
+    out: Entry = {}
+    for token, value in items:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise problem(where, "a log-probability (a number)", printable(value))
-        out[_number(token, numbers, where)] = float(value)
+        number = _number(token, numbers, where)
+        out[number] = max(float(value), out.get(number, float(value)))
     return out
 
 
@@ -124,7 +177,7 @@ def _number(token: Any, numbers: dict[str, int], where: str) -> int:
     if isinstance(token, bool) or not isinstance(token, int | str):
         raise problem(where, "a token id or text", printable(token))
     token = token.removeprefix("token_id:") if isinstance(token, str) else token
-    if isinstance(token, int) or (token.isascii() and token.isdigit() and len(token) < 10):
+    if isinstance(token, int) or (token.isascii() and token.isdigit() and len(token) < 10 and str(int(token)) == token):
         value = int(token)
         if not 0 <= value < 2**31:
             raise problem(where, "token ids from 0 to 2³¹", printable(token))
