@@ -55,12 +55,15 @@ def test_causal_language_models(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     teacher, student, ids = Model(), Model(), torch.randint(100, (3, 12))
-    pair = _saved(monkeypatch, tmp_path, "TRL", teacher=teacher, student=student, ids=ids)
+    trainer = types.SimpleNamespace(teacher_model=teacher, model=student)
+    pair = _saved(monkeypatch, tmp_path, "TRL", trainer=trainer, ids=ids)
     assert pair.topk.ids.shape == (33, 64)
     found = gather(pair)
     q = student(ids).logits[:, :-1].float().softmax(-1).flatten(0, 1).detach()
     listed = q.gather(1, torch.tensor(whole(pair.topk.ids))).sum(1).numpy()
     np.testing.assert_allclose(found.sparse["student_mass"], listed, atol=1e-5)
+    np.testing.assert_array_equal(pair.labels, ids[:, 1:].flatten().numpy())
+    np.testing.assert_array_equal(pair.topk.student_top, q.argmax(1).numpy())
 
 
 @pytest.mark.filterwarnings("ignore")
