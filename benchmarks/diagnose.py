@@ -39,7 +39,7 @@ print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c,
 """
 DIAGNOSE = """
 import sys, time, json
-from disobey.diagnosis.pairs import read_pair
+from disobey.diagnosis.joined import read_pair
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.diagnose import report
 t = time.perf_counter(); c = time.process_time()

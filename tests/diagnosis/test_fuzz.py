@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import read_pair
+from disobey.diagnosis.joined import read_pair
 
 DEFAULT, MANY = 60, 3_500  # inputs a format; seven formats make 24,500
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.joined import read_pair
 from disobey.diagnosis.matrices import whole
-from disobey.diagnosis.pairs import read_pair
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
 

@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 
 from disobey.diagnosis.checks.files import joined_rows
 from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.joined import read_pair, read_two, with_twin
 from disobey.diagnosis.matrices import whole
-from disobey.diagnosis.pairs import pair_from, read_pair, read_two, with_twin
+from disobey.diagnosis.pairs import pair_from
 from disobey.diagnosis.readers.folder import read_arrays
 
 RNG = np.random.default_rng(0)

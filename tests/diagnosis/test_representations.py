@@ -5,7 +5,8 @@ import pytest
 
 from disobey.diagnosis.checks.files import unread_arrays
 from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import pair_from, read_two
+from disobey.diagnosis.joined import read_two
+from disobey.diagnosis.pairs import pair_from
 from disobey.diagnosis.representations import representations
 from disobey.measures.similarity import cka
 

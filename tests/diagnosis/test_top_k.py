@@ -6,8 +6,9 @@ from scipy.special import log_softmax, rel_entr
 
 from disobey.diagnosis.diagnose import diagnose
 from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.joined import with_twin
 from disobey.diagnosis.one_pass import asking, forward_and_reverse
-from disobey.diagnosis.pairs import pair_from, with_twin
+from disobey.diagnosis.pairs import pair_from
 from disobey.measures.agreement import choices
 from disobey.measures.deviation import confidence
 from disobey.measures.information import softness

@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
 def opened(options: DiagnoseOptions) -> Pair:
     """The pair by whichever door the options name. Raises `ValueError` where they name none or two."""
-    from disobey.diagnosis.pairs import read_pair, read_two, with_twin
+    from disobey.diagnosis.joined import read_pair, read_two, with_twin
     from disobey.diagnosis.problems import problem
 
     two = (options.teacher, options.student)

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from disobey.diagnosis import charts, tables
 from disobey.diagnosis.checks import alignment, confidence, files, language, numbers, outcome
 from disobey.diagnosis.evidence import Evidence, gather
-from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions, read_pair
+from disobey.diagnosis.joined import read_pair
+from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions
 from disobey.diagnosis.problems import problem
 from disobey.diagnosis.representations import representations
 from disobey.diagnosis.words import methods, verdict
