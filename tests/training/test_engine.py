@@ -79,6 +79,25 @@ def test_workers_that_make_no_sense(tmp_path, workers):
         run_all([Run(TEACHER)], Store(tmp_path), workers=workers)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_names_arrive_wherever_a_run_is_trained(tmp_path, workers):
+    """Names are for people: written into the record, alone or in a stack, and no part of key, recipe or result."""
+    teacher = replace(TEACHER, name="the teacher")
+    student = replace(STUDENT, teacher=teacher, name="the student")
+    other = replace(TEACHER, optim=replace(TEACHER.optim, lr=1e-3), name="größer / <b>")  # trained beside the teacher
+    found = run_all([Run(student), Run(other)], Store(tmp_path / "named"), workers=workers).records
+    names = {run.id: record.info["name"] for run, record in found.items()}
+    assert names == {Run(teacher).id: "the teacher", Run(student).id: "the student", Run(other).id: "größer / <b>"}
+    plain = run_all([Run(STUDENT)], Store(tmp_path / "plain"), workers=0).records
+    for run, record in plain.items():
+        named = found[run]
+        assert (record.path.name, record.recipe, record.summary) == (named.path.name, named.recipe, named.summary)
+        assert record.info["name"] == ""
+        assert (record.path / "weights/last.safetensors").read_bytes() == named.weights().read_bytes()
+    again = run_all([Run(STUDENT)], Store(tmp_path / "named"), workers=workers)
+    assert again.reused == {Run(STUDENT), Run(TEACHER)}
+
+
 def test_progress_ends_at_one(tmp_path):
     seen = []
     run_all([Run(STUDENT)], Store(tmp_path), workers=0, progress=seen.append)

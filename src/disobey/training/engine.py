@@ -87,7 +87,7 @@ def run_all(
 
     check(missing)
     kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, together)
+    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
     queue = Queue(missing, (run.id for run in reused), grouping)
     state = _State(store, queue, records)
     whole = sum(map(_steps, missing))
@@ -113,7 +113,7 @@ def _launch(state: _State, crew: Pool, device: str) -> None:
             return
         for run in runs:
             state.store.clear_failure(run.id)
-        jobs = [(run.recipe.to_json(), run.seed) for run in runs]
+        jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
         state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device)
 
 

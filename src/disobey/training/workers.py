@@ -14,13 +14,13 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
-Job = tuple[str, int]  # a recipe as JSON, a seed
+Job = tuple[str, int, str]  # a recipe as JSON, a seed, the name, which is no part of the recipe's JSON
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
     from disobey.training.recipe import Recipe, Run
     from disobey.training.train import train, train_stack
 
-    runs, store = [Run(Recipe.from_json(recipe), seed) for recipe, seed in jobs], Store(root)
+    runs = [Run(replace(Recipe.from_json(recipe), name=name), seed) for recipe, seed, name in jobs]
+    store = Store(root)
     beat = Heartbeat(heartbeat(root, runs[0].id))  # the first run's stands for all of a stack
     try:
         if len(runs) > 1:
