@@ -8,15 +8,14 @@ import numpy as np
 
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.intervals import mean_over_runs
-from disobey.measures.sample_efficiency import label_equivalence, shares_explained
+from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Axis, Chart, Estimate, Rule
 from disobey.studies import pictures
 from disobey.studies.data_size_cells import BUDGET_WORDS, OVERLAP, Budget, Regime, parsed
 from disobey.studies.data_size_closed import Closed
 from disobey.studies.data_size_readings import Grid
-from disobey.studies.data_size_rules import arm_words, budgets_of, gains_on_scales
+from disobey.studies.data_size_rules import arm_words, budgets_of, gain_is_sure, gains_on_scales, shares_of_gain
 from disobey.studies.published import CIFAR100
-from disobey.studies.rules import side
 
 SHOWN = ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12")  # of many arms, those that a figure can hold
 ZERO = Rule(0, 0, "labels")
@@ -124,13 +123,10 @@ def _with_zero(chart: Chart) -> Chart:
 
 def _explained(grid: Grid) -> Chart:
     """φ of every arm at small n, but of the wrong teachers (A18): they are far below labels and would hide the rest."""
-    sure = side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
     arms = [arm for arm in arm_words(grid) if arm not in ("A0", "A1") and not arm.startswith("A18")]
-    rows = []
+    sure = gain_is_sure(grid)
     if sure:
-        shares = shares_explained(
-            {arm: grid.small_accuracy(arm) for arm in arms}, grid.small_accuracy("A0"), grid.small_accuracy("A1")
-        )
+        shares = shares_of_gain(grid, arms)
         rows = [(_short(grid, arm), "share of the gain", "", share) for arm, share in shares.items()]
         title, axis = (
             "What explains the gain: each arm's share of it, small n",

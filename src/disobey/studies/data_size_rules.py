@@ -60,11 +60,16 @@ def gains_on_scales(grid: Grid, budget: Budget) -> dict[str, NDArray]:
     )
 
 
+def gain_is_sure(grid: Grid) -> bool:
+    """Whether distillation's gain at small n is surely above 0, so that there is something to share."""
+    return side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
+
+
 def shares_of_gain(grid: Grid, arms: Sequence[str]) -> dict[str, Estimate]:
     """φ by arm: its share of distillation's gain at small n; undefined where that gain is not surely above 0."""
     values = {arm: grid.small_accuracy(arm) for arm in arms}
     found = shares_explained(values, grid.small_accuracy("A0"), grid.small_accuracy("A1"))
-    sure = side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
+    sure = gain_is_sure(grid)
     nan = float("nan")
     return {
         arm: named(e, f"φ({text_of(grid, arm)})")

@@ -7,7 +7,6 @@ as the words are made from their seeds. Shapes: B batch, T time, C classes, M an
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from disobey.data.sequences import IGNORED
 from disobey.models.sequence import SequenceModel
-from disobey.records.provenance import environment
 from disobey.records.store import Store
 from disobey.targets.controls import controlled
 from disobey.targets.losses import label_loss, loss_at
@@ -35,6 +33,7 @@ from disobey.training.sequence_evaluation import evaluation
 from disobey.training.sequence_model import check_sequence, sequence_net
 from disobey.training.sequence_states import StateLesson
 from disobey.training.sequence_words import Stream
+from disobey.training.write import write_info, write_weights
 
 
 def train_sequence(run: Run, store: Store, folder: Path, observers: Sequence[Observer], device: torch.device) -> None:
@@ -164,20 +163,12 @@ def _teacher(run: Run, store: Store, device: torch.device) -> SequenceModel | No
 def _write(
     folder: Path, run: Run, model: SequenceModel, history: Mapping[str, NDArray], cost: Mapping[str, float | str]
 ) -> None:
-    (folder / "weights").mkdir()
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "weights" / "last.safetensors")
+    write_weights(folder, {"last": model.state_dict()})
     save_arrays({name: np.ascontiguousarray(a) for name, a in history.items()}, folder / "history.safetensors")
     last, lengths = history["eval_last"][0], history["eval_lengths"]
-    info = {
-        "recipe": encode(run.recipe),
-        "name": run.recipe.name,
-        "seed": run.seed,
-        "data": {"name": run.recipe.data.name, "fingerprint": "", "source": "generated from its seed"},
-        "summary": {f"last_token_accuracy_at_{n}": float(a) for n, a in zip(lengths, last, strict=True)}
-        | {"parameters": sum(p.numel() for p in model.parameters())}
-        | ({"final_loss": float(history["loss"][-50:].mean())} if len(history["loss"]) else {}),  # stop=0: untrained
-        "cost": cost,
-        "environment": environment(),
-    }
-    (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")
+    summary = {f"last_token_accuracy_at_{n}": float(a) for n, a in zip(lengths, last, strict=True)}
+    summary["parameters"] = sum(p.numel() for p in model.parameters())
+    if len(history["loss"]):  # stop=0: untrained
+        summary["final_loss"] = float(history["loss"][-50:].mean())
+    data = {"name": run.recipe.data.name, "fingerprint": "", "source": "generated from its seed"}
+    write_info(folder, run, data, summary, cost)

@@ -34,28 +34,42 @@ def write_record(
 
     fingerprint: the data set's, where it is known already: hashing all inputs takes longer than a small training.
     """
-    (folder / "weights").mkdir()
+    write_weights(folder, {"last": model.state_dict(), **fit.kept})
     (folder / "predictions").mkdir()
-    for name, weights in {"last": model.state_dict(), **fit.kept}.items():
-        save_file(_on_cpu(weights), folder / "weights" / f"{name}.safetensors")
     for name, array in answers.items():
         np.save(folder / "predictions" / f"{name}.npy", array)
     save_arrays(_examples(dataset), folder / "examples.safetensors")
     save_arrays(_history(fit), folder / "history.safetensors")
+    data = {"name": dataset.name, "fingerprint": fingerprint or dataset.fingerprint, "source": dataset.source}
+    write_info(folder, run, data, _summary(dataset, model, fit, answers), cost)
+
+
+def write_weights(folder: Path, states: Mapping[str | int, Mapping[str, Tensor]]) -> None:
+    """A file for each state dictionary, under its name."""
+    (folder / "weights").mkdir()
+    for name, weights in states.items():
+        on_cpu = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+        save_file(on_cpu, folder / "weights" / f"{name}.safetensors")
+
+
+def write_info(
+    folder: Path,
+    run: Run,
+    data: Mapping[str, str],
+    summary: Mapping[str, float],
+    cost: Mapping[str, float | str],
+) -> None:
+    """``run.json``. data: name, fingerprint and source of what the run was trained on."""
     info = {
         "recipe": encode(run.recipe),
         "name": run.recipe.name,
         "seed": run.seed,
-        "data": {"name": dataset.name, "fingerprint": fingerprint or dataset.fingerprint, "source": dataset.source},
-        "summary": _summary(dataset, model, fit, answers),
+        "data": data,
+        "summary": summary,
         "cost": cost,
         "environment": environment(),
     }
     (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")
-
-
-def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in weights.items()}
 
 
 def _examples(dataset: Dataset) -> dict[str, NDArray]:
