@@ -90,29 +90,101 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(visit, samples):
     assert seen.loads_nothing(), (seen.complaints, seen.requests)
 
 
-def hover(page, mark):
-    """Moves the pointer over a mark, again where the chart was drawn anew under it, as a hand would."""
-    for _ in range(20):
-        mark.hover(force=True)
-        page.wait_for_timeout(100)
-        if page.locator(".hover:visible").count():
-            return
-        page.mouse.move(1, 1)
-    raise AssertionError("no text appeared under the pointer")
+def words(page):
+    """The text under the pointer; waits until there is one."""
+    page.locator(".hover:visible").wait_for()
+    return page.locator(".hover").inner_text()
 
 
 def test_hover_shows_the_example(visit, samples):
     page = visit().draw_all().page
     page.locator("#part-1").scroll_into_view_if_needed()
     assert page.locator(".hover:visible").count() == 0
-    hover(page, page.locator("#part-1 .live .mark-symbol.role-mark path").last)
-    text = page.locator(".hover").inner_text()
+    page.locator("#part-1 .live .mark-symbol.role-mark path").last.hover(force=True)
+    text = words(page)
     for word in ("example", "class", "digit", "on this example", "model", "twin"):
         assert word in text
     page.locator("#part-7").scroll_into_view_if_needed()
-    hover(page, page.locator("#part-7 .live .mark-rect.role-mark path").first)
-    assert "examples here" in page.locator(".hover").inner_text()
-    assert " to " in page.locator(".hover").inner_text()
+    page.locator("#part-7 .live .mark-rect.role-mark path").first.hover(force=True)
+    assert "examples here" in words(page)
+    assert " to " in words(page)
+
+
+CELLS = "#part-5 .live .mark-rect.role-mark path"
+
+
+def centre(mark):
+    box = mark.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_late_scroll_event_leaves_the_text_of_the_mark_that_still_lies_there(visit):
+    page = visit().draw_all().page
+    page.locator(CELLS).first.scroll_into_view_if_needed()
+    page.mouse.move(*centre(page.locator(CELLS).first))
+    text = words(page)
+    # A browser tells of a scroll with the next picture, by when the pointer may have moved onto its mark already.
+    still_there = "dispatchEvent(new Event('scroll')), !document.querySelector('.hover').hidden"
+    assert page.evaluate(still_there)
+    page.wait_for_timeout(300)
+    assert words(page) == text
+
+
+def test_a_resting_pointer_is_told_what_the_page_brings_beneath_it(visit):
+    page = visit().draw_all().page
+    first, below = page.locator(CELLS).nth(0), page.locator(CELLS).nth(10)
+    first.scroll_into_view_if_needed()
+    x, y = centre(first)
+    page.mouse.move(x, y)
+    assert "digit 0" in words(page).splitlines()
+    assert "digit 1" not in words(page).splitlines()
+    page.mouse.wheel(0, centre(below)[1] - y)
+    page.locator(".hover:visible").filter(has_text="digit 1").wait_for(timeout=5000)
+    # Away from every mark there is nothing to tell.
+    page.mouse.wheel(0, -2000)
+    page.locator(".hover").wait_for(state="hidden", timeout=5000)
+
+
+def test_a_figure_drawn_anew_under_a_resting_pointer_tells_what_it_has_there(visit):
+    page = visit().draw_all().page
+    page.locator(CELLS).first.scroll_into_view_if_needed()
+    x, y = centre(page.locator(CELLS).nth(34))
+    page.mouse.move(x, y)
+    before = words(page)
+    drawn = page.locator("#part-5 .live svg").element_handle()
+    page.evaluate("document.querySelector('#part-5 .plot').style.width = '480px'")
+    page.wait_for_function("drawn => !drawn.isConnected", arg=drawn)
+    after = words(page)
+    assert after != before
+    page.mouse.move(1, 1)
+    page.locator(".hover").wait_for(state="hidden")
+    page.mouse.move(x, y)
+    assert words(page) == after
+
+
+def test_what_lies_over_a_mark_does_not_silence_it(visit):
+    page = visit().draw_all().page
+    dots = page.locator("#part-5 .live .below_marks path")
+    dots.first.scroll_into_view_if_needed()
+    page.mouse.move(*centre(dots.first))
+    assert "digit" in words(page)
+    # Where lines cross dense cells, the cell answers.
+    page.locator("#part-7").scroll_into_view_if_needed()
+    silent = """[...document.querySelectorAll('#part-7 .live .role-mark.mark-line path')].filter((line) => {
+      const box = line.getBoundingClientRect();
+      const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      return at === line;
+    }).length"""
+    assert page.evaluate(silent) == 0
+
+
+def test_a_tap_on_a_phone_tells_what_lies_there(visit):
+    page = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True).draw_all().page
+    page.locator(CELLS).first.scroll_into_view_if_needed()
+    page.touchscreen.tap(*centre(page.locator(CELLS).first))
+    assert "digit 0" in words(page)
+    page.evaluate("scrollBy(0, 30)")
+    page.locator(".hover").wait_for(state="hidden", timeout=5000)
 
 
 def painted(page, selector, property="backgroundColor"):
@@ -220,8 +292,8 @@ def hostile():
 def test_hostile_names_do_nothing(visit, tmp_path):
     seen = visit(write(hostile(), tmp_path, {HOSTILE: HOSTILE})).draw_all()
     page = seen.page
-    hover(page, page.locator("#part-1 .live .mark-symbol.role-mark path").first)
-    assert HOSTILE in page.locator(".hover").inner_text()
+    page.locator("#part-1 .live .mark-symbol.role-mark path").first.hover(force=True)
+    assert HOSTILE in words(page)
     page.locator("#part-3 thead button").first.click()
     assert seen.dialogs == []
     assert page.evaluate("window.owned") is None

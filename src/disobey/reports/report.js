@@ -53,11 +53,13 @@
     return upper === undefined ? written(row[field]) : `${written(row[field])} to ${written(upper)}`;
   };
 
+  let shown = null; // the element whose text is shown
   const tooltip = (drawing) => (_, event, item, row) => {
     if (!row || typeof row !== "object") {
       hover.hidden = true;
       return;
     }
+    shown = event.target;
     hover.replaceChildren();
     const lines = drawing.hover.map(([field, words]) => [words, told(row, field)]);
     if (typeof row.l === "number") lines.push(["interval", `[${written(row.l)}, ${written(row.h)}]`]);
@@ -76,7 +78,35 @@
     hover.style.left = `${Math.max(4, left)}px`;
     hover.style.top = `${Math.max(4, top)}px`;
   };
-  addEventListener("scroll", () => { hover.hidden = true; }, { passive: true });
+
+  // Vega tells what a pointer moves onto. The page moves under a resting pointer, too: it scrolls, a figure is drawn
+  // anew. And a scroll event may come after the move that followed the scrolling. So ask what lies beneath it now.
+  let resting = null; // the last event that says where the pointer is
+  let finger = false;
+  const beneath = () => resting && document.elementFromPoint(resting.clientX, resting.clientY);
+  const look = () => {
+    const mark = beneath();
+    if (mark && mark === shown && !hover.hidden) return;
+    hover.hidden = true;
+    if (!mark || !mark.closest(".live")) return;
+    const { clientX, clientY } = resting;
+    mark.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+  };
+  const note = (event) => {
+    if (!event.isTrusted) return; // from `look`
+    resting = event;
+    finger = event.pointerType === "touch";
+  };
+  for (const type of ["pointermove", "pointerdown"]) addEventListener(type, note, { passive: true });
+  addEventListener("mouseover", (event) => { resting = event; look(); }); // a tap, too, though no pointer moves in it
+  document.documentElement.addEventListener("pointerleave", () => { resting = null; });
+  let moving = 0;
+  addEventListener("scroll", () => {
+    if (finger) resting = null; // it holds on to the page
+    if (beneath() !== shown) hover.hidden = true;
+    clearTimeout(moving);
+    moving = setTimeout(look, 120);
+  }, { capture: true, passive: true });
 
   const draw = async (figure) => {
     const state = figure.state;
@@ -95,6 +125,7 @@
       live.hidden = false;
       figure.querySelector(".still").hidden = true;
       figure.dataset.drawn = "yes";
+      look();
     } catch (error) {
       console.error("figure stays still:", error);
     }
