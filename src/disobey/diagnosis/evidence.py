@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.matrices import Matrix, whole
+from disobey.diagnosis.matrices import Matrix, side_by_side, whole
 from disobey.diagnosis.one_pass import (
     HalfBuffers,
     asking,
@@ -155,23 +155,22 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
     kinds = {matrix.dtype for matrix in models.values()}
     fast = kinds == {np.dtype(np.float16)} and "probabilities" not in pair.values.values()
     buffers = {name: HalfBuffers(per_block, classes) for name in models} if fast else None
-    others = [name for name in models if name != "teacher"]
-    arrays = empty_columns(n, column_names(others, pair.labels is not None))
+    arrays = empty_columns(n, column_names([name for name in models if name != "teacher"], pair.labels is not None))
     sampled = {name: np.empty((len(rows), classes), np.float32) for name in models}
     where = {name: matrix.where or name for name, matrix in models.items()}
-    start = 0
-    for parts in zip(*(matrix.blocks(per_block) for matrix in models.values()), strict=True):
-        blocks = dict(zip(models, parts, strict=True))
-        stop = start + len(parts[0])
+
+    def work(start: int, parts: tuple[NDArray, ...]) -> None:
+        blocks, stop = dict(zip(models, parts, strict=True)), start + len(parts[0])
         labels = None if pair.labels is None else pair.labels[start:stop]
         for name, column in columns_of_block(blocks, pair.values, where, start, labels, buffers).items():
             arrays[name][start:stop] = column
         first, last = np.searchsorted(rows, [start, stop])
         for name, block in blocks.items() if last > first else ():
             sampled[name][first:last] = block[rows[first:last] - start]
-        start = stop
-    if start != n:
-        raise ValueError(f"{pair.name}: expected {n:,} rows, came {start:,}; try: write the file again")
+
+    read = side_by_side(list(models.values()), per_block, work)
+    if read != n:
+        raise ValueError(f"{pair.name}: expected {n:,} rows, came {read:,}; try: write the file again")
     for name, logits in sampled.items():
         for first in range(0, len(rows), per_block):
             part = slice(first, first + per_block)

@@ -1,13 +1,16 @@
 """Arrays that need not fit in memory: read once, from the first row to the last, a block at a time.
 
-Rows of (N, ...) come as blocks in a fixed buffer, so memory is that of a block, not of the file, and the operating
-system's page cache is not counted against the process as it would be with a memory map.
+Rows of (N, ...) come as blocks, so memory is that of a few blocks, not of the file, and the operating system's page
+cache is not counted against the process as it would be with a memory map.
 """
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
@@ -19,6 +22,7 @@ from disobey.diagnosis.problems import Unusable, problem
 Opener = Callable[[], BinaryIO]
 READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error)
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
+THREADS = min(4, os.cpu_count() or 1)  # that compute while the next blocks are read
 
 
 class Matrix(Protocol):
@@ -72,18 +76,14 @@ class StreamMatrix:
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.stored.itemsize
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
-        """Blocks of at most ``rows`` rows; each is valid until the next is asked for."""
+        """Blocks of at most ``rows`` rows."""
         rows = max(1, min(rows, self.shape[0]))
-        buffer = bytearray(rows * self.row_bytes)
-        view = memoryview(buffer)
         try:
             with self.open() as file:
                 for start in range(0, self.shape[0], rows):
-                    count = min(rows, self.shape[0] - start)
-                    self._fill(file, view[: count * self.row_bytes], start)
-                    yield self._decoded(
-                        np.frombuffer(buffer, self.stored, count * self.row_bytes // self.stored.itemsize)
-                    )
+                    buffer = np.empty(min(rows, self.shape[0] - start) * self.row_bytes, np.uint8)
+                    self._fill(file, memoryview(buffer), start)
+                    yield self._decoded(buffer.view(self.stored))
         except READ_ERRORS as error:
             if isinstance(error, Unusable):
                 raise
@@ -131,6 +131,24 @@ class BatchMatrix:
             yield np.concatenate(waiting)
 
 
+def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tuple[NDArray, ...]], None]) -> int:
+    """Calls ``work(first row, a block of each matrix)`` for all blocks, on `THREADS` threads; gives the rows read.
+
+    NumPy lets the interpreter go while it computes, so threads help. Blocks do not depend on how many there are:
+    where a call writes only what belongs to its rows, neither does any number.
+    """
+    start, waiting = 0, deque[Future]()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for blocks in zip(*(matrix.blocks(rows) for matrix in matrices), strict=True):
+            if len(waiting) == 2 * THREADS:  # read ahead, but not far
+                waiting.popleft().result()
+            waiting.append(pool.submit(work, start, blocks))
+            start += len(blocks[0])
+        for last in waiting:
+            last.result()
+    return start
+
+
 def whole(matrix: Matrix) -> NDArray:
     """All of it in memory: for labels, ids and names. Raises `ValueError` where it is too large for that."""
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
@@ -142,16 +160,16 @@ def whole(matrix: Matrix) -> NDArray:
         return whole(replace(matrix, shape=(1,))).reshape(())
     if matrix.shape[0] == 0:
         return np.empty(matrix.shape, matrix.dtype)
-    return np.concatenate([block.copy() for block in matrix.blocks(2**16)])
+    return np.concatenate(list(matrix.blocks(2**16)))
 
 
 def head(matrix: Matrix, rows: int) -> NDArray:
-    """A copy of the first rows."""
+    """The first rows."""
     if matrix.shape[0] == 0:
         return np.empty(matrix.shape, matrix.dtype)
     blocks = matrix.blocks(rows)
     try:
-        return next(blocks)[:rows].copy()
+        return next(blocks)[:rows]
     finally:
         close = getattr(blocks, "close", None)
         if close:

@@ -2,16 +2,15 @@
 
 What `measures.deviation.confidence`, `agreement.choices`, `calibration.scores`, forward and reverse KL and
 `information.softness` compute from float64 log-probabilities is computed here from the stored numbers directly, each
-block staying in the cache. Half precision goes through a table of its 65,536 exponentials and never through a
-transcendental function; rows outside its safe range, and every other type, take the float64 way. Tests compare the
-two with the measures' own columns.
+block staying in the cache. Half precision becomes float32 by moving bits; rows outside its safe range, and every
+other type, take the float64 way. Tests compare the two with the measures' own columns.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,23 +66,37 @@ class Softmax:
 def softmax_float64(block: NDArray, values: str, where: str, numbers: NDArray) -> Softmax:
     """From any stored rows with these ``numbers``, in float64. Raises `ValueError` naming unusable rows."""
     z = as_logits(block, values, where, numbers)
-    rows = np.arange(len(z))
     top = z.argmax(axis=1)
-    shift = z[rows, top]
+    shift = z[np.arange(len(z)), top]
     e = np.exp(z - shift[:, None])
-    return Softmax(z, e, shift, top, *_sums(e, rows, top))
+    return Softmax(z, e, shift, top, *_sums(e, top))
 
 
-def _sums(e: NDArray, rows: NDArray, top: NDArray) -> tuple[NDArray, NDArray]:
+def _sums(e: NDArray, top: NDArray) -> tuple[NDArray, NDArray]:
+    """(sum without the most likely class, whole sum)."""
+    rows = np.arange(len(e))
     of_top = e[rows, top]
     e[rows, top] = 0
-    rest = e.sum(axis=1)
+    rest = np.vecdot(e, np.ones(e.shape[1], e.dtype))  # three times as fast as sum
     e[rows, top] = of_top
     return rest, rest + of_top
 
 
-class HalfBuffers:
-    """Work space for blocks of float16 logits: reused, so that a block never leaves the cache."""
+def widened(half: NDArray, out: NDArray) -> NDArray:
+    """float16 to float32 by moving bits: sign-extend, shift, clear the copies of the sign, rescale the exponent.
+
+    NumPy's own conversion, one number at a time, takes ten times as long. Infinities and NaN come out as numbers of
+    65,536 and more.
+    """
+    bits = out.view(np.uint32)
+    bits.view(np.int32)[...] = half.view(np.int16)
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, np.uint32(0x8FFFE000), out=bits)
+    return np.multiply(out, np.float32(2.0**112), out=out)
+
+
+class HalfBuffers(threading.local):
+    """Work space for blocks of float16 logits, one a thread: reused, so that a block never leaves the cache."""
 
     def __init__(self, rows: int, classes: int):
         self.z = np.empty((rows, classes), np.float32)
@@ -92,37 +105,22 @@ class HalfBuffers:
     def softmax(self, block: NDArray) -> Softmax:
         """Valid until the next call. Rows with |largest logit| > `SAFE` come out wrong and are redone by the caller."""
         n = len(block)
-        z, e = self.z[:n], self.e[:n]
-        bits = e.view(np.uint32)
-        # float16 to float32 by moving bits: sign-extend, shift, clear the copies of the sign, rescale the exponent.
-        # NumPy's own conversion handles one number at a time. Inf and NaN come out as 65,536 and more.
-        bits.view(np.int32)[:] = block.view(np.int16)
-        np.left_shift(bits, 13, out=bits)
-        np.bitwise_and(bits, np.uint32(0x8FFFE000), out=bits)
-        np.multiply(bits.view(np.float32), np.float32(2.0**112), out=z)
-        np.take(half_exponentials(), block.view(np.uint16), out=e, mode="clip")
-        rows = np.arange(n)
+        z, e = widened(block, self.z[:n]), self.e[:n]
+        np.exp(z, out=e)
         top = z.argmax(axis=1)
-        return Softmax(z, e, np.zeros(n, np.float32), top, *_sums(e, rows, top))
+        return Softmax(z, e, np.zeros(n, np.float32), top, *_sums(e, top))
 
 
-@cache
-def half_exponentials() -> NDArray:
-    """exp of every float16 by its bits, as float32."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        every = np.arange(65_536, dtype=np.uint16).view(np.float16).astype(np.float64)
-        return np.exp(every).astype(np.float32)
-
-
-MODEL = ("top", "confidence", "rest", "squares", "entropy")
-LABELLED = ("nll", "brier", "right")
+TEACHER = ("x", "rest", "entropy")
+MODEL = ("top",)
+LABELLED = ("nll", "brier", "confidence", "right")
 PAIRED = ("y", "kl", "reverse_kl", "agree")
 
 
 def column_names(others: list[str], labels: bool) -> list[str]:
     """Names of all columns: ``teacher.x``, ``student.y``, …"""
-    models = ["teacher", *others]
-    names = ["teacher.x"] + [f"{m}.{c}" for m in models for c in (*MODEL, *(LABELLED if labels else ()))]
+    names = [f"teacher.{c}" for c in TEACHER]
+    names += [f"{m}.{c}" for m in ("teacher", *others) for c in (*MODEL, *(LABELLED if labels else ()))]
     return names + [f"{m}.{c}" for m in others for c in PAIRED]
 
 
@@ -135,23 +133,20 @@ def empty_columns(n: int, names: list[str]) -> dict[str, NDArray]:
 def block_columns(models: dict[str, Softmax], labels: NDArray | None) -> dict[str, NDArray]:
     """The columns of one block; the first of ``models`` is the teacher."""
     teacher = models["teacher"]
-    out = {"teacher.x": teacher.log_odds(teacher.top)}
     own = {name: np.vecdot(m.e, _quiet_zeros(m)) for name, m in models.items()}
+    out = {
+        "teacher.x": teacher.log_odds(teacher.top),
+        "teacher.rest": teacher.rest / teacher.total,
+        "teacher.entropy": teacher.log_total - own["teacher"] / teacher.total,
+    }
     for name, model in models.items():
-        squares = np.vecdot(model.e, model.e) / model.total**2
-        confidence = (model.total - model.rest) / model.total
-        out |= {
-            f"{name}.top": model.top,
-            f"{name}.confidence": confidence,
-            f"{name}.rest": model.rest / model.total,
-            f"{name}.squares": squares,
-            f"{name}.entropy": model.log_total - own[name] / model.total,
-        }
+        out[f"{name}.top"] = model.top
         if labels is not None:
             rows = np.arange(len(labels))
-            nll = model.log_total - model.z[rows, labels]
-            out[f"{name}.nll"] = nll
+            squares = np.vecdot(model.e, model.e) / model.total**2
+            out[f"{name}.nll"] = model.log_total - model.z[rows, labels]
             out[f"{name}.brier"] = squares - 2 * model.e[rows, labels] / model.total + 1
+            out[f"{name}.confidence"] = (model.total - model.rest) / model.total
             out[f"{name}.right"] = model.top == labels
         if name != "teacher":
             out |= _paired(name, teacher, model, own)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.one_pass import asking, forward_and_reverse, half_exponentials
+from disobey.diagnosis.one_pass import asking, forward_and_reverse
 from disobey.diagnosis.pairs import Pair, TopK
 from disobey.diagnosis.problems import problem, row_list
 from disobey.measures.agreement import choices
@@ -101,10 +101,8 @@ def _lists(of_teacher: NDArray, of_student: NDArray, start: int, topk: TopK) -> 
 
 
 def _probabilities(block: NDArray) -> tuple[NDArray, NDArray]:
-    """(logs, probabilities), float32; half precision by table."""
-    if block.dtype == np.float16:
-        return block.astype(np.float32), np.take(half_exponentials(), np.ascontiguousarray(block).view(np.uint16))
-    logs = block.astype(np.float32 if block.dtype == np.float32 else np.float64)
+    """(logs, probabilities), float32."""
+    logs = block.astype(np.float32 if block.dtype.itemsize <= 4 else np.float64)
     with np.errstate(over="ignore"):
         return logs, np.exp(logs)
 
