@@ -2,6 +2,7 @@
 
     python benchmarks/scan.py [--rounds 15] [--threads 1 2]
     python benchmarks/scan.py --scaling [--rounds 101]      (on a busy machine: nice -n -20, as root)
+    python benchmarks/scan.py --device cuda                 (also flash-linear-attention and accelerated-scan, if installed)
 
 All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the
 compiled kernel. On one thread the clock is the process's CPU time, so that a busy machine does not
@@ -12,6 +13,9 @@ bandwidth of an out-of-place addition measured in the same rounds.
 `--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at one that fits
 into the caches. While one thread is timed another process spins on the second core without touching memory,
 so that neither a neighbour's memory traffic nor its absence (on an idle machine) makes one thread look slow or fast.
+
+`--device cuda` gives two times. *launched*: many calls are queued and waited for once, so what launching costs the host is
+in it, as it is in training. *device*: the same call replayed from a CUDA graph, kernels only. Rivals keep their own form: flash-linear-attention's HGRN takes logarithms of decays in (0, 1), accelerated-scan (B, D, T).
 """
 
 import argparse
@@ -144,12 +148,105 @@ def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable
         print(f"  {name:26s} median {middle:8.2f} ms  best {best:8.2f} ms  ratio {statistics.median(ratios):6.2f}")
 
 
+def cuda_rivals(shape: tuple[int, int, int]) -> dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]]:
+    """Others' scans on a GPU, with the form of their arguments: decays, their logarithms, or time last."""
+    found: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
+        name: (rival, "plain") for name, rival in RIVALS.items() if name == "kernel" or shape[1] <= 512
+    }
+    try:
+        from fla.ops.hgrn import chunk_hgrn, fused_recurrent_hgrn  # pyright: ignore[reportMissingImports]
+
+        found["fla fused_recurrent_hgrn"] = (lambda a, x: fused_recurrent_hgrn(x, a)[0]), "log"
+        found["fla chunk_hgrn"] = (lambda a, x: chunk_hgrn(x, a)[0]), "log"
+    except ImportError as error:
+        print(f"  (no flash-linear-attention: {error})")
+    try:
+        from accelerated_scan.scalar import scan as scalar  # pyright: ignore[reportMissingImports]
+
+        found["accelerated-scan scalar"] = scalar, "time last"
+        from accelerated_scan.warp import scan as warp  # pyright: ignore[reportMissingImports]
+
+        if shape[1] & (shape[1] - 1) == 0 and shape[1] >= 32:
+            found["accelerated-scan warp"] = warp, "time last"
+    except Exception as error:  # it is compiled when imported
+        print(f"  (no accelerated-scan: {str(error).splitlines()[0]})")
+    return found
+
+
+def cuda_trials(shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
+    """Forward and backward of every rival, and the addition that measures bandwidth."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    decay = torch.rand(shape, generator=generator, device="cuda")
+    inputs, grad, scratch = (torch.randn(shape, generator=generator, device="cuda") for _ in range(3))
+    runs: dict[str, Callable[[], object]] = {}
+    for name, (rival, form) in cuda_rivals(shape).items():
+        mine, yours, theirs = (decay.log() if form == "log" else decay.clone()), inputs.clone(), grad
+        if form == "time last":
+            mine, yours, theirs = (t.transpose(1, 2).contiguous() for t in (mine, yours, theirs))
+        runs[name] = trial(rival, mine.requires_grad_(), yours.requires_grad_(), theirs)
+    runs["floor"] = lambda: torch.add(decay, grad, out=scratch)
+    return runs
+
+
+def compare_cuda(shape: tuple[int, int, int], rounds: int) -> None:
+    calls: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
+    for name, run in cuda_trials(shape).items():
+        try:
+            run()
+            for clock, call in (("launched", run), ("device", captured(run))):
+                queued(call, 2)
+                calls[name, clock] = call, max(1, min(200, int(0.02 / queued(call, 3))))
+        except Exception as error:
+            print(f"  {name}: {type(error).__name__}: {str(error).splitlines()[0][:150]}")
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    for _ in range(rounds):
+        for (name, clock), (call, n) in calls.items():
+            times[name, clock].append(queued(call, n) * (8 / 3 if name == "floor" else 1))
+    for (name, clock), column in times.items():
+        ratios = sorted(spent / base for spent, base in zip(column, times["kernel", clock], strict=True))
+        print(f"  {name:26s} {clock:8s} median {statistics.median(column) * 1e6:9.1f} us  ratio"
+              f" {statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)  # fmt: skip
+
+
+def captured(run: Callable[[], object]) -> Callable[[], object]:
+    """The kernels of one call as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def queued(run: Callable[[], object], calls: int) -> float:
+    """Seconds a call, of many that are queued before the device is waited for."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / calls
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
+    if options.device == "cuda":
+        print(
+            f"torch {torch.__version__}, {torch.cuda.get_device_name()}, kernel: {scan_backend(torch.zeros(1).cuda())}"
+        )
+        for shape in ((32, 256, 256), (8, 64, 128), (64, 1024, 768), (8, 4096, 64), (1, 65536, 64)):
+            print(f"{shape} float32")
+            compare_cuda(shape, options.rounds)
+        return
     keep_memory()
     print(f"torch {torch.__version__}, kernel: {scan_backend(torch.zeros(1))}, rounds: {options.rounds}")
     if options.scaling:

@@ -12,6 +12,9 @@ The floor is what the matrix products alone cost: 6 multiply-adds a weight and e
 inputs need no gradient), at the rate at which this machine multiplies two 512 x 512 matrices. ``of floor`` says how
 many times that the stacked step takes. What is left above it are the optimizer's 7 reads and writes of every weight, the
 softmax, the gather, and for 784 inputs the cache: 16 first layers of 784 x 100 are 5 MB, read twice and written once.
+
+``--device cuda`` goes by the wall clock, with other networks and larger stacks, and has no floor: there launching the
+kernels of a small network costs more than their work, and that is what a stack saves.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.data} {self.model.width}x{self.model.depth}, batch {self.batch}"
+        kind = "" if self.model.name == "mlp" else f"{self.model.name} "
+        size = f"{self.model.width}x{self.model.depth}" if self.model.width else ""
+        return f"{self.data} {kind}{size}, batch {self.batch}"
 
 
 def mlp(width: int, depth: int) -> ModelSpec:
@@ -71,6 +76,18 @@ CASES = (
     Case("mnist-5k", mlp(128, 2), 128, 4, 4),
     Case("mnist-5k", mlp(256, 2), 128, 4, 2),
     Case("mnist-5k", mlp(512, 2), 128, 4, 1),
+)
+
+
+ON_CUDA = (
+    Case("digits-8x8", mlp(32, 1), 128, 8, 4),
+    Case("mnist-5k", mlp(100, 1), 64, 8, 1),
+    Case("mnist-5k", mlp(100, 1), 64, 8, 4),
+    Case("mnist-5k", mlp(100, 1), 64, 8, 16),
+    Case("mnist-5k", mlp(512, 2), 128, 8, 4),
+    Case("mnist-5k", ModelSpec("deep-linear", width=100, depth=2), 64, 8, 4),
+    Case("mnist-5k", ModelSpec("lenet"), 64, 8, 1),
+    Case("mnist-5k", ModelSpec("lenet"), 64, 8, 4),
 )
 
 
@@ -106,12 +123,12 @@ def _least(call: Callable[[], object], times: int) -> float:
     return min(found)
 
 
-def compare(case: Case, steps: int, repeats: int, store: Store) -> str:
+def compare(case: Case, steps: int, repeats: int, store: Store, device: torch.device) -> str:
     runs = students(case, steps)
-    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
+    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
 
     def prepared() -> list:
-        shelf = training.Shelf(store, torch.device("cpu"))
+        shelf = training.Shelf(store, device)
         return [training._prepared(run, shelf, ()) for run in runs]
 
     def sequential(slices: list) -> None:
@@ -119,26 +136,34 @@ def compare(case: Case, steps: int, repeats: int, store: Store) -> str:
             fit(one.model, one.run, one.inputs, one.order, one.objective)
 
     spent: dict[str, list[float]] = {"sequential": [], "stacked": []}
-    for _ in range(repeats):
-        for name, call in (("sequential", sequential), ("stacked", fit_stack)):
-            slices = prepared()
-            began = time.process_time()
-            call(slices)
-            spent[name].append(time.process_time() - began)
+    with training.deterministic(device):
+        for _ in range(repeats):
+            for name, call in (("sequential", sequential), ("stacked", fit_stack)):
+                slices = prepared()
+                began = _now(device)
+                call(slices)
+                spent[name].append(_now(device) - began)
     ratios = np.array(spent["sequential"]) / np.array(spent["stacked"])
     step = min(spent["stacked"]) / steps
-    least = floor(case, len(runs), _features(case))
+    of_floor = f"{step / floor(case, len(runs), _features(case)):.1f}" if device.type == "cpu" else "-"
     return (
         f"| {case.name} | {len(runs)} in {case.cells} | {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) | "
-        f"{1e6 * step / len(runs):.0f} | {step / least:.1f} |"
+        f"{1e6 * step / len(runs):.0f} | {of_floor} |"
     )
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _features(case: Case) -> int:
     return 64 if case.data == "digits-8x8" else 784
 
 
-def whole(steps: int, repeats: int) -> str:
+def whole(steps: int, repeats: int, device: torch.device) -> str:
     """`run_all` with records, stacked and with stacking switched off, in turns."""
     case = Case("mnist-5k", mlp(100, 1), 64, 8, 4)
     ratios = []
@@ -149,10 +174,11 @@ def whole(steps: int, repeats: int) -> str:
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     runs, store = students(case, steps), Store(folder)  # type: ignore[arg-type]
-                    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
-                    began = time.process_time()
-                    outcome = run_all(runs, store, workers=0)
-                    spent.append(time.process_time() - began)
+                    teachers = [teacher for run in runs for teacher in run.teachers()]
+                    run_all(teachers, store, workers=0, device=device.type)
+                    began = _now(device)
+                    outcome = run_all(runs, store, workers=0, device=device.type)
+                    spent.append(_now(device) - began)
                     assert not outcome.failed
             finally:
                 stacking.MLPS = before
@@ -160,7 +186,7 @@ def whole(steps: int, repeats: int) -> str:
     found = np.array(ratios)
     return (
         f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(found):.2f} "
-        f"({found.min():.2f} to {found.max():.2f}), {spent[1] / 32:.3f} CPU-seconds a run"
+        f"({found.min():.2f} to {found.max():.2f}), {spent[1] / 32:.3f} seconds a run"
     )
 
 
@@ -170,18 +196,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
+    device = torch.device(options.device)
     prepare_worker()
-    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread; ratios of CPU-seconds")
+    if device.type == "cuda":
+        print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}; ratios of wall-clock seconds")
+    else:
+        print(
+            f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread; ratios of CPU-seconds"
+        )
     print("| students | slices in cells | sequential / stacked (range) | stacked, µs a student's step | of floor |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)  # type: ignore[arg-type]
-        for case in CASES:
+        for case in CASES if device.type == "cpu" else ON_CUDA:
             if options.only in case.name:
-                print(compare(case, options.steps, options.repeats, store), flush=True)
+                print(compare(case, options.steps, options.repeats, store, device), flush=True)
     if options.whole:
-        print(whole(600, 3))
+        print(whole(600, 3, device))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: boo
 def _backward(
     decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of decay, inputs and initial; the last is zeros where there was no initial state."""
+    """Gradients of decay, inputs and initial; the last means nothing where there was no initial state."""
     grad = grad.contiguous()
     if states.numel() == 0:
         return torch.empty_like(states), torch.empty_like(states), states.new_zeros(states[:, 0:1].sum(1).shape)
@@ -102,16 +102,9 @@ def _backward(
         return scan_cpu.backward(decay, states, initial, grad, reverse)
     if backend == "loop":
         return _loop_backward(decay, states, initial, grad, reverse)
-    # The adjoint of h is the same recurrence run backwards with the decay of the following step.
-    d_inputs = _forward(_shift(decay, None, not reverse), grad, None, not reverse, backend)
-    first = -1 if reverse else 0
-    return d_inputs * _shift(states, initial, reverse), d_inputs, decay[:, first] * d_inputs[:, first]
+    from . import scan_triton
 
-
-def _shift(values: Tensor, first: Tensor | None, reverse: bool) -> Tensor:
-    """values_{t-1}, with `first` (or zeros) entering: at the start, or at the end for `reverse`."""
-    edge = torch.zeros_like(values[:, :1]) if first is None else first[:, None]
-    return torch.cat((values[:, 1:], edge) if reverse else (edge, values[:, :-1]), dim=1)
+    return scan_triton.backward(decay, states, initial, grad, reverse)
 
 
 def _in_time(reverse: bool, *tensors: Tensor) -> list[tuple[Tensor, ...]]:

@@ -1,11 +1,16 @@
-"""The scan on CUDA devices, written in Triton. Run in Triton's interpreter here, never on a GPU yet.
+"""The scan and its gradient on CUDA devices, written in Triton.
 
-One program handles one batch row and one block of features and walks through its part of time with
-the state in registers, accumulating in float32 (float64 for float64). From `CHUNKED` steps on, time is cut
-into chunks so that long sequences with few rows still fill the device: a first pass reduces every
-chunk to (product of decays, last state from zero), a short scan over chunks gives each its initial
-state, and a second pass writes the states. Inputs are read twice, states written once.
+One program handles one batch row and one block of features and walks through its part of time in tiles: a tile is
+read as a whole, so that many bytes are on their way at once, scanned by a tree, and continued from the state before
+it. The gradient is the same walk in the other direction, with the decay of the step after, and multiplies by the states
+on the way: three arrays are moved forward and five backward, which is all that must be.
+
+Where rows and features are too few to fill the device and time is long, it is cut into chunks: a first pass reduces
+every chunk to one step (product of decays, last state from zero), a short scan over chunks gives each its
+initial state, and the walk follows; two arrays are then read twice.
 """
+
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,80 +23,130 @@ try:
 except ImportError:  # CPU builds of torch come without it
     AVAILABLE = False
 
-CHUNKED = 512  # steps from which time is cut into chunks
-CHUNK = 128  # steps in a chunk
-BLOCK = 64  # features in a program
+# (steps read at once, features in a program, warps), measured on an H100. Longer rows are read at a higher rate, shorter
+# ones give more programs: FEW where there are fewer than MANY a processor.
+FEW, WIDE, MANY = (64, 16, 4), (32, 32, 4), 4
+LONG = 64  # tiles from which time is cut into chunks; below, the passes' launches cost more than they save
 
 if AVAILABLE:
 
     @triton.jit
-    def _states(
-        decay, inputs, initial, states, steps, width, chunks,
-        CHUNK: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr,
-    ):  # fmt: skip
-        """States of one chunk of one row: `initial` is (B, chunks, D), the state before each chunk."""
-        row, block, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-        column = block * BLOCK + tl.arange(0, BLOCK)
-        inside = column < width
-        state = tl.zeros((BLOCK,), dtype=states.dtype.element_ty)
-        if INITIAL:
-            state = tl.load(initial + (row * chunks + chunk) * width + column, mask=inside, other=0.0)
-        for i in range(CHUNK):
-            t = chunk * CHUNK + i
-            alive = inside & (t + tl.zeros_like(column) < steps)
-            place = t
-            if REVERSE:
-                place = steps - 1 - t
-            at = (row * steps + place) * width + column
-            a = tl.load(decay + at, mask=alive, other=0.0)
-            x = tl.load(inputs + at, mask=alive, other=0.0)
-            state = a * state + x
-            tl.store(states + at, state, mask=alive)
+    def _after(decay, state, later_decay, later):
+        """Two stretches of time as one: (product of decays, last state from zero)."""
+        return decay * later_decay, later_decay * state + later
 
     @triton.jit
-    def _reduce(
-        decay, inputs, products, lasts, steps, width, chunks,
-        CHUNK: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr,
+    def _walk(
+        decay, inputs, initial, out, states, edge, gradient, steps, width, span, chunks,
+        TILE: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr,
+        REDUCE: tl.constexpr, ADJOINT: tl.constexpr, EDGE: tl.constexpr,
     ):  # fmt: skip
-        """Each chunk as one step of a shorter recurrence: its total decay and its last state from zero."""
-        row, block, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-        column = block * BLOCK + tl.arange(0, BLOCK)
-        inside = column < width
-        state = tl.zeros((BLOCK,), dtype=lasts.dtype.element_ty)
-        product = tl.full((BLOCK,), 1.0, dtype=lasts.dtype.element_ty)
-        for i in range(CHUNK):
-            t = chunk * CHUNK + i
-            alive = inside & (t + tl.zeros_like(column) < steps)
-            place = t
+        """One chunk of one row: every state to `out`, or with REDUCE its product to `gradient`, its last state to `out`.
+
+        initial: (B, chunks, D), the state before each chunk. ADJOINT: decays are those of the place walked over before,
+        and the gradient of the decay (adjoint times the forward pass' state before, `edge` before the first) is written.
+        """
+        row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(2)
+        feature = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
+        inside = feature < width
+        ahead: tl.constexpr = -1 if REVERSE else 1
+        rank = tl.arange(0, TILE)[:, None]
+        chunk_at = (row * chunks + chunk) * width + feature
+        state = tl.zeros((1, BLOCK), dtype=inputs.dtype.element_ty)
+        product = state + 1.0
+        if INITIAL:
+            state = tl.load(initial + chunk_at, mask=inside, other=0.0)
+        end = tl.minimum((chunk + 1) * span, steps)
+        for start in range(chunk * span, end, TILE):
+            step = start + rank
+            alive = (step < end) & inside
+            place = step
             if REVERSE:
-                place = steps - 1 - t
-            at = (row * steps + place) * width + column
-            a = tl.load(decay + at, mask=alive, other=1.0)
+                place = steps - 1 - step
+            at = (row * steps + place) * width + feature
             x = tl.load(inputs + at, mask=alive, other=0.0)
-            state = a * state + x
-            product = a * product
-        at = (row * chunks + chunk) * width + column
-        tl.store(products + at, product, mask=inside)
-        tl.store(lasts + at, state, mask=inside)
+            if ADJOINT:
+                a = tl.load(decay + at - ahead * width, mask=alive & (step > 0), other=1.0)
+            else:
+                a = tl.load(decay + at, mask=alive, other=1.0)
+            total, reached = tl.associative_scan((a, x), 0, _after)
+            reached += total * state
+            state = tl.sum(tl.where(rank == TILE - 1, reached, 0.0), 0)[None, :]
+            if REDUCE:
+                product *= tl.sum(tl.where(rank == TILE - 1, total, 0.0), 0)[None, :]
+            else:
+                tl.store(out + at, reached, mask=alive)
+            if ADJOINT and not REDUCE:
+                before = tl.load(states + at + ahead * width, mask=alive & (step < steps - 1), other=0.0)
+                if EDGE:
+                    first = tl.load(edge + row * width + feature, mask=inside, other=0.0)
+                    before = tl.where(step == steps - 1, first, before)
+                tl.store(gradient + at, reached * before, mask=alive)
+        if REDUCE:
+            tl.store(gradient + chunk_at, product, mask=inside)
+            tl.store(out + chunk_at, state, mask=inside)
 
 
 def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool) -> Tensor:
     """``h_t = a_t h_{t-1} + x_t``: contiguous float32 or float64 ``(B, T, D)`` on a CUDA device."""
-    rows, steps, width = inputs.shape
     states = torch.empty_like(inputs)
-    chunks = triton.cdiv(steps, CHUNK) if steps >= CHUNKED else 1
-    chunk = CHUNK if chunks > 1 else steps
-    grid = (rows, triton.cdiv(width, BLOCK), chunks)
+    _scan(decay, inputs, initial, states, reverse)
+    return states
+
+
+def backward(
+    decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of decay, inputs and initial (nothing meant where there was none) for the states' gradient (B, T, D)."""
+    d_decay, d_inputs = torch.empty_like(grad), torch.empty_like(grad)
+    _scan(decay, grad, None, d_inputs, not reverse, adjoint=(states, initial, d_decay))
+    if initial is None:  # a launch saved
+        return d_decay, d_inputs, grad.new_empty(len(grad), grad.shape[2])
+    first = -1 if reverse else 0
+    return d_decay, d_inputs, decay[:, first] * d_inputs[:, first]
+
+
+def _scan(
+    decay: Tensor, inputs: Tensor, initial: Tensor | None, out: Tensor, reverse: bool,
+    adjoint: tuple[Tensor, Tensor | None, Tensor] | None = None,
+) -> None:  # fmt: skip
+    """adjoint: the forward pass' states, its initial state, and where the decay's gradient goes."""
+    rows, steps, width = inputs.shape
+    tile, block, warps = WIDE if rows * triton.cdiv(width, WIDE[1]) >= MANY * _processors(inputs.device) else FEW
+    blocks = triton.cdiv(width, block)
+    chunks, span = _chunks(steps, tile, rows * blocks, inputs.device)
+    states, edge, gradient = adjoint or (out, None, out)
+    how = {"TILE": tile, "BLOCK": block, "REVERSE": reverse, "num_warps": warps}
+    grid, sizes = (rows, blocks, chunks), (steps, width, span, chunks)
+    walk = _walk[grid]  # pyright: ignore[reportIndexIssue]
     if chunks > 1:
         products = inputs.new_empty(rows, chunks, width)
-        lasts = torch.empty_like(products)
-        reduce = _reduce[grid]  # pyright: ignore[reportIndexIssue]
-        reduce(decay, inputs, products, lasts, steps, width, chunks, chunk, BLOCK, reverse)
-        ends = forward(products, lasts, initial, False)  # chunks are already in the order of the scan
+        lasts, ends = torch.empty_like(products), torch.empty_like(products)
+        walk(
+            decay, inputs, inputs, lasts, states, inputs, products, *sizes,
+            INITIAL=False, REDUCE=True, ADJOINT=adjoint is not None, EDGE=False, **how,
+        )  # fmt: skip
+        _scan(products, lasts, initial, ends, False)  # chunks are already in the order of the walk
         first = torch.zeros_like(ends[:, :1]) if initial is None else initial[:, None]
         initial = torch.cat((first, ends[:, :-1]), dim=1)
-    has = initial is not None
-    start = initial.contiguous() if initial is not None else states  # never read without one
-    write = _states[grid]  # pyright: ignore[reportIndexIssue]
-    write(decay, inputs, start, states, steps, width, chunks, chunk, BLOCK, reverse, has)
-    return states
+    walk(
+        decay, inputs, inputs if initial is None else initial, out, states, inputs if edge is None else edge, gradient,
+        *sizes, INITIAL=initial is not None, REDUCE=False, ADJOINT=adjoint is not None, EDGE=edge is not None, **how,
+    )  # fmt: skip
+
+
+def _chunks(steps: int, tile: int, programs: int, device: torch.device) -> tuple[int, int]:
+    """(number, steps in each) of the chunks that time is cut into: no more than fill the device."""
+    tiles = triton.cdiv(steps, tile)
+    wanted = min(MANY * _processors(device) // programs, tiles // 2)
+    if tiles < LONG or wanted < 2:
+        return 1, steps
+    span = triton.cdiv(tiles, wanted) * tile
+    return triton.cdiv(steps, span), span
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 4  # Triton's interpreter
+    return torch.cuda.get_device_properties(device).multi_processor_count

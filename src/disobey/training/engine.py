@@ -87,7 +87,7 @@ def run_all(
 
     check(missing)
     kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, together)
+    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
     queue = Queue(missing, (run.id for run in reused), grouping)
     state = _State(store, queue, records)
     whole = sum(map(_steps, missing))

@@ -22,7 +22,7 @@ from disobey.training.recipe import Run
 MLPS = ("mlp", "linear", "linear-from-zero")
 OTHERS = ("deep-linear", "lenet")  # by `torch.func`, which has no batching rule for attention
 LARGEST = {"cpu": 150_000, "cuda": 1_000_000}  # parameters; above, the work of one network fills the time alone
-TOGETHER = 32  # slices of a stack at most: more gain nothing and delay the first record
+TOGETHER = {"cpu": 32, "cuda": 128}  # slices of a stack at most: more gain little and delay the first record
 CACHED = 640_000  # parameters of a stack on CPU: weights, gradients and Adam's moments beyond 10 MB leave the cache
 FEWEST = 8
 
@@ -51,11 +51,13 @@ def stream(run: Run) -> Hashable:
     return data.name, data.fingerprint, data.train or 0, data.fold or (), data.augment, run.seed, recipe.replica
 
 
-def together(run: Run) -> int:
-    """How many runs like this one go into a stack at most."""
+def together(run: Run, device: str = "cpu") -> int:
+    """How many runs like this one go into a stack at most on this kind of device."""
+    if device != "cpu":
+        return TOGETHER[device]
     data = run.recipe.data
     size = _parameters(run.recipe.model, data.name, data.fingerprint, False)
-    return min(max(CACHED // max(size, 1), FEWEST), TOGETHER)
+    return min(max(CACHED // max(size, 1), FEWEST), TOGETHER["cpu"])
 
 
 def device_type(device: str) -> str:
