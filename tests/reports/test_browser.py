@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from disobey.records.results import Axis, Chart, Exhibit, Finding, Gallery, Result, Rule, Table, Text
+from disobey.records.results import Axis, Chart, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text
 from disobey.reports import write
 
 pytestmark = pytest.mark.browser
@@ -216,6 +216,29 @@ def test_a_phone_never_scrolls_sideways(visit):
         "[...document.querySelectorAll('#part-1 .role-scope.cell > g')].map(g => g.getBoundingClientRect().top)"
     )
     assert len({round(top) for top in tops if top}) >= 3
+
+
+def test_paper_has_the_heads_of_tables_and_no_buttons(visit):
+    page = visit(viewport={"width": 700, "height": 1000}).draw_all().page
+    page.emulate_media(media="print")
+    heads = page.locator("#part-4 thead th").all_inner_texts()
+    assert heads == ["model", "accuracy", "slope", "runs", "calibration error"]
+    assert page.locator(".save-svg:visible, .copy:visible, nav:visible").count() == 0
+    # Nothing can be scrolled on paper.
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert page.evaluate("getComputedStyle(document.querySelector('#part-4 .scroll')).overflowX") == "visible"
+
+
+def test_a_table_is_as_wide_as_its_numbers_and_its_prose_is_not_squeezed(visit, tmp_path):
+    estimate = Estimate("slope", 0.8123, 0.7912, 0.8334, 0.95, 1000, "examples")
+    prose = "what the model has to say of the examples on which its teacher is wrong"
+    rows = tuple((f"measure_{i}.teacher_wrong", estimate, estimate, estimate, prose) for i in range(3))
+    table = Table("Wide", ("measure", "student", "twin", "student − twin", "meaning"), rows, "")
+    page = visit(write(Result("s", "q", (table,)), tmp_path)).page
+    assert page.evaluate("(s => s.scrollWidth - s.clientWidth)(document.querySelector('.scroll'))") == 0
+    assert page.locator("tbody tr").first.bounding_box()["height"] < 100
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.locator("tbody tr").first.bounding_box()["height"] < 140
 
 
 def test_figures_follow_the_window(visit):

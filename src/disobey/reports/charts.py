@@ -357,7 +357,7 @@ def _config(room: int) -> dict[str, Any]:
             "labelFontSize": 11.5,
             "titleFontSize": 11.5,
             "titleFontWeight": 500,
-            "labelLimit": 220,
+            "labelLimit": 270,
             "gradientStrokeColor": grid,
             "symbolSize": 90,
             "symbolOpacity": 1,

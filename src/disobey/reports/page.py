@@ -32,6 +32,7 @@ from disobey.reports.summary import SYMBOLS, by_urgency, counts
 from disobey.reports.svg import VEGA_LITE, svg
 
 _LISTED = 60  # a figure with at most so many rows shows them as a table, too
+_WORDY = 24  # characters beyond which a cell may run over several lines
 
 
 def render(result: Result, provenance: Mapping[str, Any] | None = None) -> str:
@@ -192,10 +193,13 @@ def _chart(chart: Chart, name: str, made: Drawing, picture: str) -> dict[str, An
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> dict[str, Any]:
     drawn = [[cells.shown(cell) for cell in row] for row in rows]
     numeric = cells.numeric_columns(drawn) or [False] * len(columns)
+    longest = [max(len(cell.text) for cell in column) for column in zip(*drawn, strict=True)] or [0] * len(columns)
+    wordy = [n > _WORDY and not right for n, right in zip(longest, numeric, strict=True)]
     return {
         "kind": "table",
         "title": title,
-        "columns": list(zip(columns, numeric, strict=True)),
+        "columns": list(zip(columns, numeric, wordy, strict=True)),
+        "terse": not any(wordy[:1]),
         "rows": drawn,
         "note": cells.note_on_intervals(cell for row in rows for cell in row),
     }
