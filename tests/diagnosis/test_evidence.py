@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from disobey.diagnosis import evidence, intervals
+from disobey.diagnosis import evidence, intervals, matrices
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.matrices import ArrayMatrix, BatchMatrix
 from disobey.diagnosis.one_pass import HalfBuffers
@@ -56,6 +56,30 @@ def test_one_pass_gives_the_measures_own_columns(monkeypatch, dtype, scale):
     for function, columns in streamed.columns.items():
         for one, other in zip(columns, whole.of(function), strict=True):
             np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=2e-4, atol=2e-5 * (1 + scale))
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
+    pair = _pair(np.float16, n=3000)
+    monkeypatch.setattr(evidence, "_BLOCK", 100 * pair.shape[1])
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(matrices, "THREADS", threads)
+        monkeypatch.setattr(evidence, "WHOLE", 1)
+        found.append(gather(pair))
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].sample.student, other.sample.student)
+        for function, columns in found[0].columns.items():
+            for one, two in zip(columns, other.columns[function], strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_unusable_rows_are_named_from_a_thread(monkeypatch):
+    teacher = 2 * np.ones((900, 4), np.float16)
+    teacher[[333, 700]] = np.nan
+    monkeypatch.setattr(evidence, "WHOLE", 1)
+    monkeypatch.setattr(evidence, "_BLOCK", 400)
+    with pytest.raises(ValueError, match="row 333"):
+        gather(pair_from({"teacher": teacher, "student": -teacher}))
 
 
 def test_extreme_half_logits_take_the_exact_way(monkeypatch):
@@ -144,16 +168,19 @@ SLOW_TWINS = [
 ]  # fmt: skip
 
 
+def blocked(statistic, columns, seed=0):
+    return intervals.blocked_interval(statistic, columns, tuple(intervals.in_groups(c, seed) for c in columns), 0.95)
+
+
 def test_blocked_intervals_are_the_bootstraps():
     """Half-widths agree within a fifth (their own noise: 7 % from 100 groups, 5 % from 200 resamples), 5 % on average."""
     n = 20_000
     found = gather(_labelled(n))
-    deal = np.random.default_rng(0).permutation(n)
     ratios = []
     for measure in SLOW_TWINS:
         columns = intervals.qualified(measure, found.of(measure.columns))
         m = len(columns[0])
-        value, low, high = intervals.blocked_interval(measure.statistic, columns, deal[deal < m], 0.95)
+        value, low, high = blocked(measure.statistic, columns, seed=2)  # rare rows in every group
         evaluate = lambda w, measure=measure, columns=columns: measure.statistic(*columns, weights=w)
         replicates = bootstrap([evaluate], m, 200, np.random.default_rng(1))[0]
         ratios.append((high - low) / (2 * 1.984 * replicates.std()))
@@ -205,16 +232,16 @@ def test_the_planted_truths_of_the_coverage_table():
 def test_groups_of_a_part_give_the_error_of_all(monkeypatch):
     """With the largest group at a quarter of its share the half-widths stay those of whole groups, 10 % on average."""
     n = 20_000
-    found, deal = gather(_labelled(n)), np.random.default_rng(0).permutation(n)
+    found = gather(_labelled(n))
     ratios = []
     for measure in SLOW_TWINS:
         if measure.where is not None or "ece" in measure.name:  # a group of fifty has no calibration error to speak of
             continue
         columns = found.of(measure.columns)
         monkeypatch.setattr(intervals, "LARGEST_GROUP", n)
-        value, _, high = intervals.blocked_interval(measure.statistic, columns, deal, 0.95)
+        value, _, high = blocked(measure.statistic, columns)
         monkeypatch.setattr(intervals, "LARGEST_GROUP", n // 400)
-        again, _, higher = intervals.blocked_interval(measure.statistic, columns, deal, 0.95)
+        again, _, higher = blocked(measure.statistic, columns)
         assert again == value
         ratios.append((higher - value) / (high - value))
     assert len(ratios) >= 5

@@ -4,7 +4,15 @@ import mpmath
 import numpy as np
 import pytest
 
-from disobey.measures.deviation import MEASURES, binned_medians, confidence, fitted_line, log_odds, top_slope
+from disobey.measures.deviation import (
+    MEASURES,
+    best_classes,
+    binned_medians,
+    confidence,
+    fitted_line,
+    log_odds,
+    top_slope,
+)
 from disobey.measures.intervals import all_over_examples, minus_twin, on_twin, over_examples
 from disobey.measures.statistics import ols_slope, tail_mean, tls_slope
 from disobey.records.predictions import Predictions
@@ -197,3 +205,11 @@ def test_binned_medians_and_line():
     assert len(binned_medians(x[:4], x[:4], bins=10).n) == 4
     slope, intercept = fitted_line(np.append(x, np.inf), np.append(2 * x + 1, 0.0))
     assert (slope, intercept) == pytest.approx((2, 1))
+
+
+def test_best_classes_are_those_of_a_stable_sort():
+    log_probs = np.random.default_rng(4).integers(-3, 0, size=(200, 7)).astype(float)
+    log_probs[::3, 1:] = -np.inf
+    expected = np.argsort(-log_probs, axis=1, kind="stable")
+    for k in (1, 3, 7):
+        np.testing.assert_array_equal(best_classes(log_probs, k), expected[:, :k])

@@ -96,6 +96,14 @@ def test_slopes_do_not_lose_a_small_spread_on_a_large_offset():
     assert float(ols_slope(x + 1e6, 3 * x)) == pytest.approx(3, rel=1e-6)
 
 
+def test_single_precision_is_summed_in_double():
+    x = np.random.default_rng(3).normal(size=200_000).astype(np.float32) + np.float32(100)
+    y = 2 * x
+    for name in ("mean", "ols", "tls", "sd", "correlation", "tail", "upper tail"):
+        exact = float(STATISTICS[name](x.astype(np.float64), y.astype(np.float64)))
+        assert float(STATISTICS[name](x, y)) == pytest.approx(exact, rel=1e-9)
+
+
 def test_undefined_is_nan_without_a_warning():
     constant = np.ones(5)
     assert np.isnan(float(ols_slope(constant, constant)))

@@ -64,6 +64,7 @@ class Evidence:
     seed: int = 0
     cache: dict[Callable, Columns] = field(default_factory=dict)
     fits: dict[tuple, Estimate] = field(default_factory=dict)
+    parts: dict[int, NDArray] = field(default_factory=dict)  # columns in random groups, by the column's identity
 
     @property
     def streamed(self) -> bool:

@@ -11,43 +11,69 @@ has the measured agreement.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from disobey.diagnosis.evidence import Evidence
-from disobey.measures.intervals import Measure, applicable
+from disobey.diagnosis.one_pass import asking
+from disobey.measures.calibration import scores
+from disobey.measures.intervals import Measure, applicable, minus_teacher, minus_twin, on_teacher, on_twin
 from disobey.measures.resampling import GROUPS, example_intervals, wilson_interval
 from disobey.records.results import Estimate
 
 BLOCKED = 50_000
 LARGEST_GROUP = 2_500  # more rows a group cost time and sharpen nothing: 100 groups bound what is known of the error
 Columns = tuple[NDArray, ...]
+_FORMS = (on_teacher, on_twin, minus_teacher, minus_twin)
+# Columns whose third is the confidence, by which statistics bin rows: once in its order, nothing is left to sort.
+BINNED = {scores, *(form(asking(scores)).columns for form in _FORMS)}
 
 
 def estimates(evidence: Evidence, measures: Sequence[Measure], *, resamples: int = 1000) -> dict[str, Estimate]:
     """Every measure that the evidence can answer, by name, with n and level stated. Undefined ones are left out."""
     usable = applicable(measures, evidence.sample)
-    columns = {measure.name: qualified(measure, evidence.of(measure.columns)) for measure in usable}
-    found: dict[str, Estimate] = {}
-    for n in sorted({len(c[0]) for c in columns.values() if len(c[0])}):
-        same = [m for m in usable if len(columns[m.name][0]) == n]
-        evaluates = [_evaluate(m.statistic, columns[m.name]) for m in same]
-        if n > BLOCKED:
-            deal = np.random.default_rng(evidence.seed).permutation(n).astype(np.int32)
-            bounds = [blocked_interval(m.statistic, columns[m.name], deal, evidence.level) for m in same]
-        else:
-            bounds = example_intervals(
-                evaluates, n, resamples=resamples, level=evidence.level, seed=evidence.seed
-            )  # fmt: skip
-        for measure, (value, low, high) in zip(same, bounds, strict=True):
-            if not np.isfinite(value):
-                continue
-            if measure.share_of == 1 or (measure.share_of and low == high):
-                low, high = wilson_interval(value, n * measure.share_of, evidence.level)
-            found[measure.name] = Estimate(measure.name, value, low, high, evidence.level, n, "examples")
-    return {m.name: found[m.name] for m in usable if m.name in found}
+    found, few = dict[str, Estimate](), dict[int, list[tuple[Measure, Columns]]]()
+    for function in dict.fromkeys(measure.columns for measure in usable):
+        sharing = [measure for measure in usable if measure.columns is function]
+        whole = evidence.of(function)
+        if function in BINNED and len(sharing) > 1 and len(whole[0]) > BLOCKED:
+            order = np.argsort(whole[2])
+            whole = tuple(column[order] for column in whole)
+        for measure in sharing:
+            columns = qualified(measure, whole)
+            n = len(columns[0])
+            if n > BLOCKED:  # one after the other: copies of long columns do not pile up
+                parts = _parts(evidence, columns, lasting=columns is evidence.of(function))
+                bounds = blocked_interval(measure.statistic, columns, parts, evidence.level)
+                found[measure.name] = _estimate(measure, bounds, n, evidence)
+            elif n:
+                few.setdefault(n, []).append((measure, columns))
+    for n, same in few.items():
+        evaluates = [_evaluate(measure.statistic, columns) for measure, columns in same]
+        bounds = example_intervals(evaluates, n, resamples=resamples, level=evidence.level, seed=evidence.seed)
+        for (measure, _), three in zip(same, bounds, strict=True):
+            found[measure.name] = _estimate(measure, three, n, evidence)
+    return {m.name: found[m.name] for m in usable if m.name in found and np.isfinite(found[m.name].value)}
+
+
+def _estimate(measure: Measure, three: tuple[float, float, float], n: int, evidence: Evidence) -> Estimate:
+    value, low, high = three
+    if measure.share_of == 1 or (measure.share_of and low == high):
+        low, high = wilson_interval(value, n * measure.share_of, evidence.level)
+    return Estimate(measure.name, value, low, high, evidence.level, n, "examples")
+
+
+def _parts(evidence: Evidence, columns: Columns, lasting: bool) -> Columns:
+    """Columns in groups: those of the evidence itself, which many measures share, are dealt once."""
+    if not lasting:
+        return tuple(in_groups(column, evidence.seed) for column in columns)
+    for column in columns:
+        if id(column) not in evidence.parts:
+            evidence.parts[id(column)] = in_groups(column, evidence.seed)
+    return tuple(evidence.parts[id(column)] for column in columns)
 
 
 def qualified(measure: Measure, columns: Columns) -> Columns:
@@ -65,33 +91,34 @@ def _evaluate(statistic: Callable, columns: Columns) -> Callable[[NDArray], NDAr
     return evaluate
 
 
-def blocked_interval(
-    statistic: Callable, columns: Columns, deal: NDArray, level: float, groups: int = GROUPS
-) -> tuple[float, float, float]:
-    """(value, low, high): the statistic on everything, and its spread over random groups of equal size.
+def blocked_interval(statistic: Callable, columns: Columns, parts: Columns, level: float) -> tuple[float, float, float]:
+    """(value, low, high): the statistic on everything, and its spread over random groups, the rows of ``parts``.
 
-    ``deal`` is a permutation of the rows: its consecutive parts are the groups. An error falls as one over the root of the
-    number of examples, so that of a group is scaled to that of all.
+    An error falls as one over the root of the number of examples, so that of a group is scaled to that of all.
     """
-    wide = tuple(np.asarray(column) for column in columns)
-    value = float(_once(statistic, wide))
-    size = min(len(deal) // groups, LARGEST_GROUP)
-    values = np.empty(groups)
-    for group in range(groups):
-        rows = deal[group * size : (group + 1) * size]
-        values[group] = _once(statistic, tuple(column[rows] for column in wide))
-    defined = values[np.isfinite(values)]
-    if len(defined) < groups:
+    groups, size = parts[0].shape[:2]
+    value, *values = (_once(statistic, some) for some in (columns, *zip(*parts, strict=True)))
+    if not np.isfinite(values).all():
         return value, np.nan, np.nan
-    half = float(student_t.ppf(0.5 + level / 2, groups - 1) * defined.std(ddof=1) * np.sqrt(size / len(deal)))
-    return value, value - half, value + half
+    half = student_t.ppf(0.5 + level / 2, groups - 1) * np.std(values, ddof=1) * np.sqrt(size / len(columns[0]))
+    return value, value - float(half), value + float(half)
+
+
+def in_groups(column: NDArray, seed: int, groups: int = GROUPS) -> NDArray:
+    """(groups, size, ...): a column's values in random groups of rows, the same rows for any column of this length."""
+    return column[_rows(len(column), seed, groups, min(len(column) // groups, LARGEST_GROUP))]
+
+
+@lru_cache(maxsize=4)
+def _rows(n: int, seed: int, groups: int, size: int) -> NDArray:
+    """Ascending in each group: kind to memory, and to statistics that sort what lies in order already."""
+    rows = np.random.default_rng(seed).choice(n, groups * size, replace=False).astype(np.int32)
+    return np.sort(rows.reshape(groups, size), axis=1)
 
 
 def _once(statistic: Callable, columns: Columns) -> float:
     with np.errstate(all="ignore"):
-        # float64 copies of one group at a time: sums of a million float32 numbers lose digits otherwise
-        return float(np.ravel(statistic(*(c.astype(np.float64) if c.dtype == np.float32 else c for c in columns),
-                                        weights=np.ones(len(columns[0]))))[0])  # fmt: skip
+        return float(np.ravel(statistic(*columns, weights=None))[0])
 
 
 def share(name: str, hits: float, n: int, level: float = 0.95) -> Estimate:

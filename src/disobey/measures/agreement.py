@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from scipy.stats import rankdata
 
-from disobey.measures.deviation import log_odds
+from disobey.measures.deviation import best_classes, log_odds
 from disobey.measures.intervals import Columns, Measure
 from disobey.measures.statistics import mean, tail_mean
 from disobey.records.predictions import Predictions
@@ -98,8 +98,7 @@ def top_overlap(k: int) -> Callable[[Predictions], Columns]:
         members = []
         for log_probs in (predictions.teacher, predictions.student):
             member = np.zeros(log_probs.shape, dtype=bool)
-            best = np.argsort(-log_probs, axis=1, kind="stable")[:, :kept]
-            np.put_along_axis(member, best, True, axis=1)
+            np.put_along_axis(member, best_classes(log_probs, kept), True, axis=1)
             members.append(member)
         return ((members[0] & members[1]).sum(axis=1) / kept,)
 

@@ -38,7 +38,9 @@ def mean(x: NDArray, *, weights: NDArray | None = None) -> NDArray:
     >>> mean(np.array([1.0, 4.0]), weights=np.array([[1, 1], [3, 1]]))
     array([2.5 , 1.75])
     """
-    weights = ones_if_none(weights, x)
+    if weights is None:
+        return np.asarray(np.mean(x, dtype=np.float64))
+    weights = np.asarray(weights, dtype=np.float64)
     per_row = np.asarray(x, dtype=np.float64)
     points = 1
     if per_row.ndim == 2:
@@ -52,8 +54,10 @@ def second_moments(x: NDArray, y: NDArray, weights: NDArray | None) -> tuple[NDA
 
     Sums are taken around the unweighted means: around zero they would cancel where the spread is small.
     """
-    weights = ones_if_none(weights, x)
-    x, y = x - np.mean(x), y - np.mean(y)
+    x, y = (column - np.mean(column, dtype=np.float64) for column in (x, y))
+    if weights is None:
+        return tuple(np.einsum("i,i", a.ravel(), b.ravel()) / x.size for a, b in ((x, x), (y, y), (x, y)))
+    weights = np.asarray(weights, dtype=np.float64)
     features = np.stack([x, y, x * x, y * y, x * y])  # (5, N) or (5, N, K)
     points = 1
     if features.ndim == 3:
@@ -137,7 +141,9 @@ def tail_mean(
     >>> float(tail_mean(x, 10 * x, share=0.5)), float(tail_mean(x, 10 * x, share=0.25, upper=True))
     (15.0, 40.0)
     """
-    weights = ones_if_none(weights, x)
+    if weights is None:
+        return _whole_tail_mean(x, d, keep, share, upper)
+    weights = np.asarray(weights, dtype=np.float64)
     order = np.lexsort((d, x))[:: -1 if upper else 1]
     sorted_weights = weights[..., order]
     room = np.cumsum(sorted_weights, axis=-1)
@@ -146,3 +152,19 @@ def tail_mean(
     kept = np.ones(len(x)) if keep is None else np.asarray(keep, dtype=np.float64)[order]
     sums = inside @ np.stack([np.where(kept > 0, np.asarray(d, dtype=np.float64)[order], 0.0), kept]).T
     return sums[..., 0] / sums[..., 1]
+
+
+def _whole_tail_mean(x: NDArray, d: NDArray, keep: NDArray | None, share: float, upper: bool) -> NDArray:
+    """`tail_mean` of rows that all weigh one: they need not be sorted to know which are in the tail."""
+    room = share * len(x)
+    last = max(int(np.ceil(room)), 1) - 1
+    edge = np.partition(x, len(x) - 1 - last if upper else last)[len(x) - 1 - last if upper else last]
+    inside, tied = np.flatnonzero(x > edge if upper else x < edge), np.flatnonzero(x == edge)
+    tied = tied[np.argsort(d[tied], kind="stable")[:: -1 if upper else 1]]
+    rows = np.concatenate([inside, tied])
+    weights = np.ones(len(rows))
+    weights[len(inside) :] = np.clip(room - len(inside) - np.arange(len(tied)), 0, 1)
+    if keep is not None:
+        kept = keep[rows] > 0
+        rows, weights = rows[kept], weights[kept]
+    return weights @ d[rows].astype(np.float64) / weights.sum()

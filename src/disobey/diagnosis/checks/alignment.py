@@ -91,7 +91,8 @@ def possible_agreement(a: NDArray, b: NDArray) -> float:
 def best_shift(a: NDArray, b: NDArray, projections: int = 8) -> tuple[int, float]:
     """(k, agreement) of the cyclic shift with the highest agreement of a[i] and b[i + k]; (0, 0) where none leads.
 
-    Classes become random signs, so that one Fourier transform a projection finds all shifts in N log N.
+    Classes become signs, half of them of each, so that one Fourier transform a projection finds all shifts in N log N.
+    The more rows, the clearer the lead, and the fewer projections are needed.
 
     >>> a = np.random.default_rng(0).integers(10, size=500)
     >>> best_shift(a, np.roll(a, 3))
@@ -100,10 +101,10 @@ def best_shift(a: NDArray, b: NDArray, projections: int = 8) -> tuple[int, float
     n, classes = len(a), int(max(a.max(), b.max())) + 1
     rng = np.random.default_rng(0)
     score = np.zeros(n)
-    for _ in range(min(projections, max(1, 2**24 // n))):
-        signs = rng.choice(np.array([-1.0, 1.0]), classes)
-        first, second = signs[a] - signs[a].mean(), signs[b] - signs[b].mean()
-        score += np.fft.irfft(np.conj(np.fft.rfft(first)) * np.fft.rfft(second), n)
+    for _ in range(min(projections, max(2, 2**21 // n))):
+        signs = rng.permutation(np.resize(np.array([-1, 1], np.float32), classes))
+        first, second = (np.fft.rfft(signs[rows] - signs[rows].mean()) for rows in (a, b))
+        score += np.fft.irfft(np.conj(first) * second, n)
     best = int(score.argmax())
     if best == 0:
         return 0, 0.0
