@@ -235,3 +235,12 @@ def test_names_on_an_axis_stay_apart():
     f = frame(chart("bar", x=names, y=(1.0, 2.0, 3.0, 4.0), xaxis=replace(X, scale="nominal")))
     assert len(f.x.levels) == 4
     assert [row["x"] for row in f.rows] == list(f.x.levels)
+
+
+def test_a_long_name_in_the_legend_is_whole_where_there_is_room_and_never_widens_the_picture():
+    long = "fixed-point Mamba that does not read its output"
+    made = drawing(chart(data={"c": (long, long, long)}, color=Axis("c", "arm", "nominal")))
+    assert long in words(svg(made, width=720))
+    narrow = svg(made, width=358)
+    assert float(marks(narrow).get("width", 0)) <= 358
+    assert any(word.startswith("fixed-point Mamba that") for word in words(narrow))

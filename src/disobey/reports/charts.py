@@ -50,6 +50,7 @@ def specification(drawing: Drawing, width: int = WIDTH) -> dict[str, Any]:
         spec["columns"] = across
     if drawing.layout.legend:
         spec["config"]["legend"]["columns"] = max(1, (width - 40) // drawing.layout.legend)
+    spec["config"]["legend"]["labelLimit"] = min(330, max(100, width - drawing.layout.chrome - 8))
     if width < 480:
         spec["config"]["legend"]["layout"] = {"top": {"direction": "vertical", "anchor": "start"}}
     return spec | {"datasets": {"rows": [dict(row) for row in drawing.rows]}}
@@ -357,7 +358,6 @@ def _config(room: int) -> dict[str, Any]:
             "labelFontSize": 11.5,
             "titleFontSize": 11.5,
             "titleFontWeight": 500,
-            "labelLimit": 270,
             "gradientStrokeColor": grid,
             "symbolSize": 90,
             "symbolOpacity": 1,

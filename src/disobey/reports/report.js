@@ -32,6 +32,7 @@
     if (drawing.layout.legend) {
       spec.config.legend.columns = Math.max(1, Math.floor((width - 40) / drawing.layout.legend));
     }
+    spec.config.legend.labelLimit = Math.min(330, Math.max(100, width - drawing.layout.chrome - 8));
     if (width < 480) spec.config.legend.layout = { top: { direction: "vertical", anchor: "start" } };
     spec.datasets = { rows: drawing.rows.map((row) => ({ ...row })) };
     return spec;
