@@ -309,6 +309,15 @@ def test_a_claimed_size_is_never_allocated(tmp_path):
         read_pair(tmp_path / "a.safetensors")
 
 
+def test_what_a_student_says_of_its_teachers_tokens_does_not_tell_its_own_best_one(tmp_path):
+    line = {"teacher": [{"5": -0.1, "7": -3.0}, {"7": -0.3, "8": -1.9}]}
+    asked = [{"7": -2.0, "5": -1.5}, {"7": -0.2, "8": -2.5}]  # in the first, .64 of the student is elsewhere
+    for student, known in ((asked, False), ([{**asked[0], "9": -0.9}, asked[1]], True)):
+        path = tmp_path / "pair.jsonl"
+        path.write_text(json.dumps(line | {"student": student}))
+        assert ("topk_student_top" in read_arrays(path)) is known
+
+
 def test_serving_layouts_of_top_k(tmp_path):
     """Prompt log-probabilities by id, chat and completion lists, triples, plain numbers, and the answers around them."""
     plain = {"teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}], "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],

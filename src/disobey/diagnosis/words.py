@@ -19,17 +19,15 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         return f"{_one(first)} {_next(grave[0])}"
     visible = next((f for f in findings if f.name == "distillation visible"), None)
     agree = _cell(tables, "agreement")
-    shown = (
-        ""
-        if agree is None
-        else f" (they agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%})"
-    )
+    share = None if agree is None else (
+        f"agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%}"
+    )  # fmt: skip
+    shown = "" if share is None else f" (they {share})"
     if visible is not None and visible.status == "note" and evidence.sample.twin is not None:
         first = _conditional(visible) + shown
     elif visible is None or visible.status == "note":
-        first = (
-            f"The student follows its teacher{shown}, but without a twin nobody can say whether the teacher caused it"
-        )
+        met = "were compared" if share is None else share
+        first = f"Student and teacher {met}, but without a twin nobody can say whether the teacher caused it"
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
     elif all(e.high < 0 for e in visible.evidence if e.name.startswith("log_odds")):

@@ -36,7 +36,7 @@ def vocabulary(evidence: Evidence) -> Finding | None:
     ):
         message = (
             f"The student puts {student.value:.1%} of its probability on the tokens where its teacher puts "
-            f"{teacher.value:.1%}: as if token ids meant something else to it, or positions were shifted."
+            f"{teacher.value:.1%}: as if token ids meant something else to it, positions were shifted, or it had hardly been trained."
         )
         advice = "Compare the tokenizers by content, and the position that each prediction belongs to."
         return Finding("vocabulary", "warning", message, (teacher, student), advice)

@@ -16,6 +16,7 @@ be ids, "token_id:42" or texts; texts are numbered here. A ``twin`` may stand be
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,8 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
     ids, teacher_logs = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf)
     logs = {name: np.full((n, k), -np.inf) for name in names}
     tops = {name: np.empty(n, np.int64) for name in names}
+    own = dict.fromkeys(names, False)  # its lists are its own best tokens, not what it says of its teacher's
+    sure = dict.fromkeys(names, True)  # no token beyond its lists can be better than the best on them
     for row, (entries, _) in enumerate(tokens):
         for place, (token, value) in enumerate(sorted(_told(entries[0]).items(), key=lambda item: -item[1])):
             ids[row, place], teacher_logs[row, place] = token, value
@@ -202,11 +205,15 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
             told = _told(entry)
             for place in np.flatnonzero(ids[row] >= 0):
                 logs[name][row, place] = told.get(int(ids[row, place]), np.nan)
-            tops[name][row] = max(entry, key=lambda token, entry=entry: entry[token])
+            own[name] |= told.keys() != _told(entries[0]).keys()
+            tops[name][row] = best = max(entry, key=lambda token, entry=entry: entry[token])
+            shares = [math.exp(min(value, 0.0)) for value in entry.values()]  # checked to be logarithms later
+            sure[name] &= max(shares) >= 1 - sum(shares)
     labels = np.array([label for _, label in tokens])
     arrays = {"topk_ids": ids, "topk_teacher": teacher_logs}
     arrays |= {f"topk_{name}": array for name, array in logs.items()}
-    arrays |= {f"topk_{name}_top": array for name, array in tops.items()}
+    if all(own[name] or sure[name] for name in names):  # else agreement says where it is undecided
+        arrays |= {f"topk_{name}_top": array for name, array in tops.items()}
     if (labels >= 0).all():
         arrays["labels"] = labels
     return {name: ArrayMatrix(array, f"{path}[{name}]") for name, array in arrays.items()}
