@@ -206,7 +206,7 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
             for place in np.flatnonzero(ids[row] >= 0):
                 logs[name][row, place] = told.get(int(ids[row, place]), np.nan)
             own[name] |= told.keys() != _told(entries[0]).keys()
-            tops[name][row] = best = max(entry, key=lambda token, entry=entry: entry[token])
+            tops[name][row] = max(entry, key=lambda token, entry=entry: entry[token])
             shares = [math.exp(min(value, 0.0)) for value in entry.values()]  # checked to be logarithms later
             sure[name] &= max(shares) >= 1 - sum(shares)
     labels = np.array([label for _, label in tokens])
