@@ -22,7 +22,7 @@ from disobey.measures.intervals import Measure
 from disobey.records.predictions import Predictions
 
 SAFE = 40.0  # |largest logit| up to which squares of float32 exponentials neither overflow nor vanish
-_FINITE = 65_504.0
+FINITE = 65_504.0  # the largest number of half precision
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ def doubtful(models: dict[str, Softmax], columns: dict[str, NDArray]) -> NDArray
     for model in models.values():
         top = model.z[np.arange(len(bad)), model.top]
         bad |= ~(np.abs(top) <= SAFE) | ~(model.rest > 1e-30) | ~np.isfinite(model.total)
-        if model.z.min() < -_FINITE:  # minus infinity, which the bits turned into a number
-            bad |= model.z.min(axis=1) < -_FINITE
+        if model.z.min() < -FINITE:  # minus infinity, which the bits turned into a number
+            bad |= model.z.min(axis=1) < -FINITE
     for name, column in columns.items():
         if name.endswith("kl"):
             bad |= ~(column < 500)
