@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -64,12 +65,22 @@ def main(argv: list[str]) -> int:
     if not 0.5 <= options.level < 1:
         raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
     pair = opened(options)
+    packing = Thread(target=_packed)
+    packing.start()
     result = report(gather(pair, temperature=options.temperature, level=options.level))
+    packing.join()
     written = _write(result, options, pair.name)
     warnings = [f for f in _findings(result) if f.status == "warning"]
     if not options.quiet and str(options.json) != "-":
         _say(result, written)
     return 1 if options.strict and warnings else 0
+
+
+def _packed() -> None:
+    """Packs the report's scripts: a second that the reading need not wait for."""
+    from disobey.reports.page import library
+
+    library()
 
 
 def opened(options: DiagnoseOptions) -> Pair:

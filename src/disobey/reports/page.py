@@ -106,7 +106,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
     findings = [_finding(finding) for finding in by_urgency(result.of(Finding))]
     about = dict(provenance or {})
     cost = about.pop("cost", None)
-    library = _library() if drawn else ""
+    scripts = library() if drawn else ""
     script = _text("report.js")
     contents = [("verdicts", "Verdicts")] * bool(claims) + [("findings", "Findings")] * bool(findings)
     contents += [(block["id"], block["title"]) for block in blocks]
@@ -122,9 +122,9 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
         settings=result.settings,
         cost=cost,
         provenance=about,
-        policy=_policy([library, script] if library else [script]),
+        policy=_policy([scripts, script] if scripts else [script]),
         style=Markup(_style()),
-        library=Markup(library),
+        library=Markup(scripts),
         script=Markup(script),
     )
     return cells.without_controls(page) + "\n"
@@ -249,8 +249,11 @@ def _style() -> str:
 
 
 @cache
-def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, with the interpreter that needs no ``eval``."""
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, with the interpreter that needs no ``eval``.
+
+    Takes a second, in which other threads run: who has something else to do asks for it there, once, ahead of time.
+    """
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
     for ending in ("</script", "<!--"):
         assert ending not in bundle.lower(), f"{ending} in the bundle would end its own script element"
