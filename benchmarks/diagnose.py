@@ -1,18 +1,22 @@
-"""Time and memory of reading large pairs, against reading the same bytes once with numpy.
+"""Time and memory of diagnosing large pairs, against reading the same bytes once with numpy.
 
     python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed] [--tokens 10000000]
 
-Each measurement is a process of its own; numpy's reading and the diagnosis alternate, ``--repeat`` times. "gather" is
-the pass over the file, "whole" the diagnosis with all intervals, checks and charts, "command" `disobey diagnose` from
-start to exit, report, figures and ``result.json`` written. Peak memory is the process's largest resident set (Linux:
-VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows: packing takes a minute a gigabyte. The files
-(4 GB by default) go to ``--folder`` and are deleted.
+Each measurement is a process of its own; numpy and the diagnosis take turns, ``--repeat`` times. Two kinds of reading:
+"reads" is a fresh ``np.load`` of every array into memory (``np.fromfile`` for safetensors): the bytes, nothing computed.
+"as float32" goes on to convert every half-precision number to float32, a block at a time into one buffer, which any
+computation on them needs. "pass" is ours over the file, "whole" the diagnosis with all intervals, checks and charts,
+"command" `disobey diagnose` from start to exit, imports included, report, figures and ``result.json`` written. Files
+lie in the page cache unless ``--cold`` empties it before every measurement (root, Linux). Peak memory is the process's
+largest resident set (Linux: VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows: packing takes a
+minute a gigabyte. The files (4 GB by default, 6.3 for the tokens) go to ``--folder`` and are deleted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +28,11 @@ from numpy.typing import NDArray
 PERIOD = 10_000  # rows after which the made data repeat
 # Not ru_maxrss: across fork and exec that keeps the parent's peak, which has mapped whole files to write them.
 PEAK = "int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+START = "import sys, time, json; t = time.perf_counter(); c = time.process_time()"
+NOW = "(time.perf_counter() - t, time.process_time() - c)"
 READ = """
-import sys, time, json, numpy as np
+START
+import numpy as np
 from pathlib import Path
 path = Path(sys.argv[1]); t = time.perf_counter(); c = time.process_time()
 if path.is_dir():
@@ -35,7 +42,15 @@ elif path.suffix == '.npz':
         arrays = [z[k] for k in z.files]
 else:
     arrays = [np.fromfile(path, np.uint8)]
-print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=PEAK)))
+    arrays = [arrays[0][: arrays[0].size // 2 * 2].view(np.float16)]
+found = dict(reads=NOW)
+space = np.empty(2**18, np.float32)
+for array in arrays:
+    flat = array.reshape(-1)
+    for start in range(0, flat.size if array.dtype == np.float16 else 0, space.size):
+        part = flat[start : start + space.size]
+        space[: part.size] = part
+print(json.dumps(dict(found, as_float32=NOW, peak=PEAK)))
 """
 DIAGNOSE = """
 import sys, time, json
@@ -43,27 +58,28 @@ from disobey.diagnosis.joined import read_pair
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.diagnose import report
 t = time.perf_counter(); c = time.process_time()
-found = gather(read_pair(sys.argv[1]))
-wall, cpu = time.perf_counter() - t, time.process_time() - c
-peak = PEAK
-report(found)
-print(json.dumps(dict(wall=wall, cpu=cpu, gather_peak=peak, whole_wall=time.perf_counter() - t,
-                      whole_cpu=time.process_time() - c, peak=PEAK)))
+evidence = gather(read_pair(sys.argv[1]))
+found = {'pass': NOW, 'pass_peak': PEAK}
+report(evidence)
+print(json.dumps(dict(found, whole=NOW, peak=PEAK)))
 """
 COMMAND = """
-import sys, time, json, tempfile
+START
+import tempfile
 from disobey.cli.main import main
-t = time.perf_counter(); c = time.process_time()
 with tempfile.TemporaryDirectory() as out:
     assert main(['diagnose', sys.argv[1], '--quiet', '--out', out]) == 0
-print(json.dumps(dict(wall=time.perf_counter() - t, cpu=time.process_time() - c, peak=PEAK)))
+print(json.dumps(dict(command=NOW, peak=PEAK)))
 """
 
 
-def timed(code: str, path: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("PEAK", PEAK), str(path)], capture_output=True, text=True, check=True
-    )
+def timed(code: str, path: Path, cold: bool) -> dict:
+    for name, text in (("START", START), ("NOW", NOW), ("PEAK", PEAK)):
+        code = code.replace(name, text)
+    if cold:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -118,25 +134,25 @@ def write_tokens(folder: Path, tokens: int, k: int = 64) -> Path:
     repeat(path / "topk_ids.npy", rng.integers(50_000, size=z.shape).astype(np.int32), tokens)
     repeat(path / "topk_teacher.npy", logs.astype(np.float16), tokens)
     repeat(path / "topk_student.npy", s.astype(np.float16), tokens)
+    twin = logs + 0.6 * rng.standard_normal(z.shape, np.float32)
+    twin -= np.log(np.exp(twin).sum(axis=1, keepdims=True)) + 0.03
+    repeat(folder / "topk_twin.npy", twin.astype(np.float16), tokens)
     return path
 
 
-def compare(name: str, path: Path, repeat: int) -> None:
-    reads, runs = [], []
-    for _ in range(repeat):
-        reads.append(timed(READ, path))
-        runs.append(timed(DIAGNOSE, path))
-    command = timed(COMMAND, path)
-    read, run = (min(found, key=lambda f: f["wall"]) for found in (reads, runs))
-    ratio = np.median([b["wall"] / a["wall"] for a, b in zip(reads, runs, strict=True)])
-    cpu = np.median([b["cpu"] / a["cpu"] for a, b in zip(reads, runs, strict=True)])
-    print(
-        f"| {name} | {read['wall']:.1f} ({read['cpu']:.1f}) | {read['peak'] / 1e6:.2f} | "
-        f"{run['wall']:.1f} ({run['cpu']:.1f}) | {ratio:.1f} ({cpu:.1f}) | {run['gather_peak'] / 1e6:.2f} | "
-        f"{run['whole_wall']:.1f} ({run['whole_cpu']:.1f}) | {run['peak'] / 1e6:.2f} | "
-        f"{command['wall']:.1f} ({command['cpu']:.1f}) | {command['peak'] / 1e6:.2f} |",
-        flush=True,
-    )
+TIMES = ("reads", "as_float32", "pass", "whole", "command")
+
+
+def compare(name: str, path: Path, repeat: int, cold: bool) -> None:
+    """A row of the table: times, their ratios to both kinds of reading (medians over the repetitions), peaks."""
+    runs = [[timed(code, path, cold) for code in (READ, DIAGNOSE, COMMAND)] for _ in range(repeat)]
+    seconds = np.array([[{**read, **whole, **command}[what] for what in TIMES] for read, whole, command in runs])
+    wall, cpu = np.median(seconds, axis=0).T
+    ratios = np.median(seconds[:, 3:, None] / seconds[:, None, :2], axis=0)[..., 0]  # (whole, command) to both readings
+    peaks = [max(run[i]["peak"] for run in runs) / 1e6 for i in range(3)]
+    cells = [f"{w:.1f} ({c:.1f})" for w, c in zip(wall, cpu, strict=True)]
+    cells += [f"{to_bytes:.1f}, {to_floats:.1f}" for to_bytes, to_floats in ratios]
+    print(f"| {name} | " + " | ".join([*cells, *(f"{peak:.2f}" for peak in peaks)]) + " |", flush=True)
 
 
 def main() -> None:
@@ -147,22 +163,27 @@ def main() -> None:
     parser.add_argument("--formats", nargs="*", default=["npy", "npz", "safetensors", "packed"])
     parser.add_argument("--folder", type=Path, default=Path("disobey-runs/benchmark-diagnose"))
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
-    print("seconds: wall (cpu); ratio of gather to numpy's reading, median of pairs; GB\n")
-    print("| input | numpy reads | peak | gather | ratio | peak | whole diagnosis | peak | command | peak |")
-    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("seconds: wall (cpu); ratios: wall time to that of numpy's reading, and to reading as float32; peaks in GB\n")
+    columns = ["input", "numpy reads", "as float32", "pass", "whole", "command", "whole : numpy", "command : numpy"]
+    print(f"| {' | '.join([*columns, 'numpy peak', 'whole peak', 'command peak'])} |\n|{'---|' * 11}", flush=True)
+    folder = options.folder
     try:
         for kind in options.formats:
-            path = write_dense(options.folder, kind, options.rows, options.classes)
+            path = write_dense(folder, kind, options.rows, options.classes)
             rows = options.rows // 10 if kind == "packed" else options.rows
-            compare(f"{rows:,} × {options.classes:,} float16 {kind}", path, options.repeat)
+            compare(f"{rows:,} × {options.classes:,} float16 {kind}", path, options.repeat, options.cold)
             if path.is_file():
                 path.unlink()
-        shutil.rmtree(options.folder / "npy", ignore_errors=True)
+        shutil.rmtree(folder / "npy", ignore_errors=True)
         if options.tokens:
-            compare(f"{options.tokens:,} tokens, top 64", write_tokens(options.folder, options.tokens), options.repeat)
+            path = write_tokens(folder, options.tokens)
+            compare(f"{options.tokens:,} tokens, top 64", path, options.repeat, options.cold)
+            (folder / "topk_twin.npy").rename(path / "topk_twin.npy")
+            compare(f"{options.tokens:,} tokens, top 64, with a twin", path, options.repeat, options.cold)
     finally:
-        shutil.rmtree(options.folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
