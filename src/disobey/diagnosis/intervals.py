@@ -21,7 +21,7 @@ from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.one_pass import asking
 from disobey.measures.calibration import scores
 from disobey.measures.intervals import Measure, applicable, minus_teacher, minus_twin, on_teacher, on_twin
-from disobey.measures.resampling import GROUPS, example_intervals, wilson_interval
+from disobey.measures.resampling import GROUPS, error_interval, example_intervals, wilson_interval
 from disobey.records.results import Estimate
 
 BLOCKED = 50_000
@@ -45,7 +45,12 @@ def estimates(evidence: Evidence, measures: Sequence[Measure], *, resamples: int
         for measure in sharing:
             columns = qualified(measure, whole)
             n = len(columns[0])
-            if n > BLOCKED:  # one after the other: copies of long columns do not pile up
+            error = measure.spread(*columns) if measure.spread and n > 1 else np.nan
+            if np.isfinite(error):
+                value = _once(measure.statistic, columns)
+                bounds = value, *error_interval(value, error, n, evidence.level)
+                found[measure.name] = _estimate(measure, bounds, n, evidence)
+            elif n > BLOCKED:  # one after the other: copies of long columns do not pile up
                 parts = _parts(evidence, columns, lasting=columns is evidence.of(function))
                 bounds = blocked_interval(measure.statistic, columns, parts, evidence.level)
                 found[measure.name] = _estimate(measure, bounds, n, evidence)

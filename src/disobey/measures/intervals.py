@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
-from disobey.measures.resampling import example_intervals, resample_counts, wilson_interval
+from disobey.measures.resampling import error_interval, example_intervals, resample_counts, wilson_interval
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
@@ -34,7 +34,9 @@ class Measure:
     `statistics`); without, it is called on repeated rows, once a resample. needs: optional parts of `Predictions`
     that must be there. about: what the number says, with its unit. share_of: where the statistic counts examples (a mean
     of zeros and ones), the part of the examples that it counts among (1: all of them); such shares get Wilson's
-    interval, which still says something where none was counted.
+    interval, which still says something where none was counted. spread: the statistic's standard error over examples,
+    from the same columns, for statistics that resampling gets wrong; with two models' columns, that of the difference.
+    Where it is NaN examples are resampled after all.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Measure:
     needs: tuple[str, ...] = ()
     about: str = ""
     share_of: float = 0.0
+    spread: Callable[..., float] | None = None
 
     def __call__(self, predictions: Predictions) -> float:
         """The value alone, without an interval."""
@@ -64,6 +67,10 @@ class _Sample:
 
     def take(self, kept: NDArray) -> _Sample:
         return _Sample(self.measure, tuple(column[kept] for column in self.columns), self.rows[kept])
+
+    def spread(self) -> float:
+        """The standard error that the measure knows, NaN where it must be found by resampling."""
+        return np.nan if self.measure.spread is None else self.measure.spread(*self.columns)
 
     def evaluate(self, weights: NDArray | None) -> NDArray:
         """Weights (B, n) to values (B,); None weighs each example once."""
@@ -91,6 +98,12 @@ class _Pair:
         a, b = (weights[:, np.searchsorted(self.rows, side.rows)] for side in (self.first, self.second))
         return self.first.evaluate(a) - self.second.evaluate(b)
 
+    def spread(self) -> float:
+        known = self.first.measure.spread
+        if known is None or not self.first.n == self.second.n == len(self.rows):  # not the same examples
+            return np.nan
+        return known(*self.first.columns, *self.second.columns)
+
     def take(self, kept: NDArray) -> _Pair:
         rows = self.rows[kept]
         a, b = (side.take(np.flatnonzero(np.isin(side.rows, rows))) for side in (self.first, self.second))
@@ -98,6 +111,21 @@ class _Pair:
 
 
 def _intervals(
+    samples: Sequence[_Sample | _Pair], n: int, *, resamples: int, level: float, seed: int
+) -> list[tuple[float, float, float]]:
+    """(value, low, high) of each: by the standard error that a measure knows, else by resampling."""
+    found: dict[int, tuple[float, float, float]] = {}
+    for i, sample in enumerate(samples):
+        error = sample.spread() if n > 1 else np.nan
+        if np.isfinite(error):
+            value = float(sample.evaluate(np.ones((1, n)))[0])
+            found[i] = (value, *error_interval(value, error, n, level))
+    rest = [sample for i, sample in enumerate(samples) if i not in found]
+    resampled = iter(_resampled(rest, n, resamples=resamples, level=level, seed=seed) if rest else ())
+    return [found[i] if i in found else next(resampled) for i in range(len(samples))]
+
+
+def _resampled(
     samples: Sequence[_Sample | _Pair], n: int, *, resamples: int, level: float, seed: int
 ) -> list[tuple[float, float, float]]:
     """`example_intervals`; where examples are plenty, a random part of them gives the standard error of all.

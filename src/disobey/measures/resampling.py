@@ -75,6 +75,12 @@ def jackknife_interval(value: float, left_out: NDArray, level: float) -> tuple[f
     return value - half, value + half
 
 
+def error_interval(value: float, error: float, n: int, level: float) -> tuple[float, float]:
+    """Value and standard error of a statistic of n examples as an interval: Student t."""
+    half = float(student_t.ppf(0.5 + level / 2, n - 1)) * error
+    return value - half, value + half
+
+
 def centred_interval(value: float, replicates: NDArray, n: int, level: float) -> tuple[float, float]:
     """Percentiles of the resampled values, moved so that their mean is the value, and widened for small n.
 
