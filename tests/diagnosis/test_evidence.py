@@ -209,7 +209,7 @@ def _labelled(n, seed=5, slope=1.2):
 def test_intervals_cover_at_their_level(world, n):
     """Slopes, agreements and differences to the twin within .02 of .95 (and half as much again for 1,000 replicates).
 
-    The last but one column, the difference of calibration errors to a nearly calibrated teacher, may be too wide
+    The difference of calibration errors to a nearly calibrated teacher may be too wide
     (docs/diagnose.md has the table).
     """
     slack = 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000)

@@ -123,6 +123,7 @@ def signed_gaps(gap: NDArray, error: NDArray) -> NDArray:
     return gap * (2 * ndtr(u) - 1) - 2 * error / SPLIT * np.exp(-0.5 * u**2) / np.sqrt(2 * np.pi)
 
 
+Binned = tuple[NDArray, NDArray, NDArray, NDArray]
 DRAWS = 1000  # of the binned gaps, for a standard error
 
 
@@ -136,7 +137,11 @@ def debiased_spread(*columns: NDArray) -> float:
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan
-    models = [_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)]
+    return _spread([_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)])
+
+
+def _spread(models: list[Binned]) -> float:
+    """Of one model's error, or of the first's minus the second's."""
     covariance = np.block([[_covariance(a, b) for b in models] for a in models])
     values, vectors = np.linalg.eigh(covariance)
     noise = _standard_normals(len(covariance)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
@@ -146,9 +151,6 @@ def debiased_spread(*columns: NDArray) -> float:
         total += sign * signed_gaps(gap + noise[:, start : start + len(n)], error) @ (n / n.sum())
         start += len(n)
     return float(total.std())
-
-
-Binned = tuple[NDArray, NDArray, NDArray, NDArray]
 
 
 @quiet
