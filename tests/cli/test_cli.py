@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from disobey.cli.main import main
@@ -29,6 +30,16 @@ def test_help_imports_next_to_nothing():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
     assert "disobey COMMAND" in run.stdout
+
+
+def test_a_terminal_without_these_signs_loses_a_sign_only(tmp_path):
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(300, 3))  # the student is under-confident: a negative number is told
+    np.savez(tmp_path / "pair.npz", teacher=logits, student=logits / 6, labels=logits.argmax(axis=1))
+    run = disobey("diagnose", "pair.npz", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert run.returncode == 0, run.stderr
+    assert "report: " in run.stdout
+    assert "confidence minus accuracy ?0." in run.stdout
 
 
 def test_the_help_of_a_study_needs_no_torch():

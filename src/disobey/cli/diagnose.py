@@ -161,9 +161,12 @@ def _findings(result: Result) -> tuple:
 
 
 def _say(result: Result, written: Path) -> None:
+    from disobey.reports.cells import prose
+    from disobey.reports.summary import printable
+
     marks = {"ok": "  ok     ", "note": "  note   ", "warning": "  WARNING"}
     for finding in _findings(result):
-        print(f"{marks[finding.status]}  {finding.name}: {finding.message}")
+        print(f"{marks[finding.status]}  {printable(finding.name)}: {prose(printable(finding.message))}")
         if finding.status == "warning" and finding.advice:
-            print(f"             try: {finding.advice}")
-    print(f"\n{result.summary}\nreport: {written}")
+            print(f"             try: {prose(printable(finding.advice))}")
+    print(f"\n{prose(printable(result.summary))}\nreport: {written}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -103,4 +104,7 @@ def entry() -> None:
     # before numpy or torch start their threads: two teams of threads on few cores are many times slower than one
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without − or § loses a sign, not the report
+            stream.reconfigure(errors="replace")
     sys.exit(main())

@@ -12,6 +12,16 @@ from disobey.records.results import Cell, Estimate
 MISSING = "–"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MINUS = "−"
+_HYPHEN = re.compile(r"(?<![\w-])-(?=\.?\d)")  # one that stands for a minus
+
+
+def prose(text: str) -> str:
+    """A sentence with its numbers written as tables write them.
+
+    >>> prose("gap -0.3 [-.4, .1] at 1e-5, --level .9, top-5")
+    'gap −0.3 [−.4, .1] at 1e-5, --level .9, top-5'
+    """
+    return _HYPHEN.sub(_MINUS, text)
 
 
 def without_controls(text: str) -> str:
@@ -69,15 +79,15 @@ def value_and_interval(estimate: Estimate) -> tuple[str, str]:
     return number(estimate.value, decimals), f"[{low}, {high}]"
 
 
-def basis(estimate: Estimate) -> str:
-    """What an interval is over: never left out beside an estimate.
+def basis(estimate: Estimate, sizes: str = "") -> str:
+    """What an interval is over: never left out beside an estimate. sizes: to say instead of its n.
 
     >>> basis(Estimate("accuracy", 0.9, 0.8, 1.0, 0.95, 1000, "examples"))
     '95 % over 1,000 examples'
     >>> basis(Estimate("accuracy", 0.9, math.nan, math.nan, 0.95, 1, "runs"))
     'no interval: 1 run'
     """
-    n = f"{estimate.n:,}" if isinstance(estimate.n, int) else MISSING
+    n = sizes or (f"{estimate.n:,}" if isinstance(estimate.n, int) else MISSING)
     units = str(estimate.over)
     units = units.removesuffix("s") if estimate.n == 1 else units
     if not estimate.bounded:
@@ -135,10 +145,21 @@ def note_on_intervals(cells: Iterable[Cell]) -> str:
     >>> e = Estimate("a", 0.5, 0.4, 0.6, 0.95, 5, "runs")
     >>> note_on_intervals([e, e, 3])
     'Brackets: 95 % over 5 runs.'
+    >>> note_on_intervals([e, Estimate("a", 0.5, 0.4, 0.6, 0.95, 4, "runs"), Estimate("a", 0.5, 0.4, 0.6, 0.95, 3, "runs")])
+    'Brackets: 95 % over 3, 4 or 5 runs.'
     """
-    found = sorted({basis(cell) for cell in cells if isinstance(cell, Estimate)})
-    if not found:
-        return ""
-    if len(found) > 4:
-        return f"Brackets: intervals over {len(found)} kinds of samples; each number's hover says which."
-    return f"Brackets: {'; '.join(found)}."
+    samples: dict[str, tuple[Estimate, set[int]]] = {}  # by what is said of all sizes alike
+    for cell in cells:
+        if isinstance(cell, Estimate):
+            words = basis(cell, MISSING)
+            samples.setdefault(words, (cell, set()))[1].add(cell.n)
+    found = [basis(cell, _listed(sorted(sizes))) for _, (cell, sizes) in sorted(samples.items())]
+    return f"Brackets: {'; '.join(found)}." if found else ""
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    """Up to four sizes, else from the smallest to the largest."""
+    if len(sizes) > 4:
+        return f"{sizes[0]:,} to {sizes[-1]:,}"
+    *first, last = (f"{size:,}" for size in sizes)
+    return f"{', '.join(first)} or {last}" if first else last

@@ -113,7 +113,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
     contents += [("provenance", "How this came about")] * bool(result.settings or cost or about)
     page = _template().render(
         result=result,
-        summary=_paragraphs(result.summary),
+        summary=_paragraphs(cells.prose(result.summary)),
         tally=[(word, SYMBOLS[word], n) for word, n in counts(result)],
         claims=claims,
         findings=findings,
@@ -136,7 +136,8 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    own = {name: getattr(finding, name) for name in ("name", "status", "message", "advice")}
+    own = {"name": finding.name, "status": finding.status}
+    own |= {"message": cells.prose(finding.message), "advice": cells.prose(finding.advice)}
     return own | {"symbol": SYMBOLS[finding.status], "evidence": _evidence(finding.evidence)}
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from disobey.records.results import Claim, Estimate, Finding, Result
-from disobey.reports.cells import basis, value_and_interval
+from disobey.reports.cells import basis, prose, value_and_interval
 
 SYMBOLS = {
     "supported": "✓",
@@ -67,13 +67,15 @@ def summary_lines(result: Result, width: int = 100) -> list[str]:
     lines = textwrap.wrap(f"{printable(result.study)}: {printable(result.question)}", width)
     if result.smoke:
         lines.append(SMOKE)
-    lines += textwrap.wrap(printable(result.summary), width)
+    lines += textwrap.wrap(prose(printable(result.summary)), width)
     if found := counts(result):
         lines.append(", ".join(f"{n} {word}" for word, n in found))
     for claim in result.of(Claim):
         lines += _entry(claim.verdict, claim.name, claim.text, claim.setting, claim.evidence, width)
     for finding in by_urgency(result.of(Finding)):
-        lines += _entry(finding.status, finding.name, finding.message, finding.advice, finding.evidence, width)
+        lines += _entry(
+            finding.status, finding.name, prose(finding.message), prose(finding.advice), finding.evidence, width
+        )
     return lines
 
 
