@@ -21,7 +21,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from disobey.measures import resampling
-from disobey.measures.calibration import calibration_error, debiased_error, mass_bins, squared_error
+from disobey.measures.calibration import calibration_error, debiased_error, debiased_spread, mass_bins, squared_error
 from disobey.measures.statistics import mean, ols_slope, tail_mean, tls_slope
 
 RESAMPLES = 1000
@@ -33,6 +33,7 @@ class Case:
     statistic: Callable[..., NDArray]
     truth: float
     share: bool = False
+    spread: Callable[..., float] | None = None  # a standard error that is known without resampling
 
 
 def skewed(rng, n):
@@ -101,6 +102,10 @@ def error_difference(confidence, a, b, *, weights=None):
     return debiased_error(confidence, a, weights=weights) - debiased_error(confidence, b, weights=weights)
 
 
+def difference_spread(confidence, a, b):
+    return debiased_spread(confidence, a, confidence, b)
+
+
 DEVIATION = -0.6 * float(norm.pdf(norm.ppf(0.25))) / 0.25
 CASES = {
     "mean": Case(skewed, mean, 1.0),
@@ -110,12 +115,15 @@ CASES = {
     "agreement .99": Case(near_one, mean, 0.99, share=True),
     "low_deviation": Case(deviating, partial(tail_mean, share=0.25), DEVIATION),
     "ece_mass": Case(answers(sure), partial(calibration_error, binning=mass_bins), binned_truth(sure)),
-    "ece_debiased": Case(answers(sure), debiased_error, binned_truth(sure)),
-    "ece_debiased, calibrated": Case(answers(calibrated), debiased_error, 0.0),
+    "ece_debiased": Case(answers(sure), debiased_error, binned_truth(sure), spread=debiased_spread),
+    "ece_debiased, calibrated": Case(answers(calibrated), debiased_error, 0.0, spread=debiased_spread),
     "squared_error_debiased": Case(answers(sure), squared_error, squared_truth(sure)),
     "squared_error_debiased, calibrated": Case(answers(calibrated), squared_error, 0.0),
     "ece_debiased difference": Case(
-        answers(sure, slightly), error_difference, binned_truth(sure) - binned_truth(slightly)
+        answers(sure, slightly),
+        error_difference,
+        binned_truth(sure) - binned_truth(slightly),
+        spread=difference_spread,
     ),
 }
 
@@ -169,6 +177,8 @@ def bounds_by_kind(case: Case, n: int, replicates: int, seed: int) -> dict[str, 
             drawn = resampling.bootstrap([evaluate], n, RESAMPLES, rng)[0]
             bounds = kinds(value, drawn, left_out, n, 0.95)
             bounds["chosen"] = bounds["centred"]
+        if case.spread is not None:
+            bounds["chosen"] = resampling.error_interval(value, case.spread(*columns), n, 0.95)
         if case.share:
             bounds["chosen"] = resampling.wilson_interval(value, n, 0.95)
         for kind, pair in bounds.items():
