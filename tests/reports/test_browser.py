@@ -108,6 +108,8 @@ def test_hover_shows_the_example(visit, samples):
     page.locator("#part-7 .live .mark-rect.role-mark path").first.hover(force=True)
     assert "examples here" in words(page)
     assert " to " in words(page)
+    page.keyboard.press("Escape")
+    assert page.locator(".hover:visible").count() == 0
 
 
 CELLS = "#part-5 .live .mark-rect.role-mark path"

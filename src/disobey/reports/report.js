@@ -101,6 +101,7 @@
   for (const type of ["pointermove", "pointerdown"]) addEventListener(type, note, { passive: true });
   addEventListener("mouseover", (event) => { resting = event; look(); }); // a tap, too, though no pointer moves in it
   document.documentElement.addEventListener("pointerleave", () => { resting = null; });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") hover.hidden = true; });
   let moving = 0;
   addEventListener("scroll", () => {
     if (finger) resting = null; // it holds on to the page
