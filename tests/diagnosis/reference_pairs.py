@@ -121,6 +121,22 @@ def permuted_classes(seed, n=2000):
     return a | {"student": a["student"][:, order]}
 
 
+def shuffled_twin(seed, n=2000):
+    rng, a = _base(seed, n)
+    return a | {"twin": a["twin"][rng.permutation(n)]}
+
+
+def permuted_twin(seed, n=2000):
+    _, a = _base(seed, n)
+    return a | {"twin": np.roll(a["twin"], 1, axis=1)}
+
+
+def shuffled_seed(seed, n=2000):
+    """The last of three seeds was saved from a loader that shuffles."""
+    rng, a = _base(seed, n, "three seeds")
+    return a | {"student/seed2": a["student/seed2"][rng.permutation(n)]}
+
+
 def labels_off_by_one(seed, n=2000):
     _, a = _base(seed, n)
     return a | {"labels": (a["labels"] + 1) % a["teacher"].shape[1]}
@@ -303,6 +319,7 @@ def short_lists(seed, n=2000):
 FAULTS = {  # fault: the check that must warn
     shuffled_rows: "row alignment", shifted_rows: "row alignment", permuted_block: "row alignment",
     shuffled_labels: "label alignment", permuted_classes: "class order", labels_off_by_one: "label order",
+    shuffled_twin: "twin alignment", permuted_twin: "twin class order", shuffled_seed: "row alignment",
     broken_evaluation: "plausible teacher", softmax_twice: "stated values", tempered_teacher: "stated values",
     constant_student: "constant rows", saturated_teacher: "saturated rows", zeros_and_ones: "finite values",
     duplicated: "duplicated rows", leak: "identical models", student_is_twin: "identical models",

@@ -28,6 +28,8 @@ CHECKS: tuple[Check, ...] = (
     alignment.label_alignment,
     alignment.class_order,
     alignment.label_order,
+    alignment.twin_alignment,
+    alignment.twin_class_order,
     language.vocabulary,
     numbers.stated_values,
     confidence.plausible_teacher,

@@ -7,7 +7,7 @@ from disobey.diagnosis.evidence import Evidence
 from disobey.records.results import Estimate, Finding, Table, Text
 
 GRAVE = ("row alignment", "label alignment", "class order", "label order", "vocabulary", "identical models",
-         "stated values", "plausible teacher", "constant rows", "same labels")  # fmt: skip
+         "stated values", "plausible teacher", "constant rows", "same labels", "twin alignment", "twin class order")  # fmt: skip
 
 
 def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Table, ...]) -> str:

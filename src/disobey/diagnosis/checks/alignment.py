@@ -7,6 +7,8 @@ pair without the fault gives; docs/diagnose.md has how often each check is right
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -14,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
 from disobey.diagnosis.pairs import class_name
+from disobey.diagnosis.problems import printable
 from disobey.records.results import Estimate, Finding
 
 BLOCKS = 20  # consecutive parts in which rows are compared
@@ -22,9 +25,36 @@ MATCHED_CLASSES = 2_000  # classes up to which a permutation is searched for
 
 def row_alignment(evidence: Evidence) -> Finding | None:
     """Teacher and student agree more on their common rows than on shuffled ones, everywhere in the file."""
-    if "teacher" not in evidence.tops:
-        return None
-    return _rows_of_two(evidence, evidence.tops["teacher"], evidence.tops["student"], "row alignment", "student")
+    return _first_warning(
+        _rows_of_two(evidence, a, b, "row alignment", who) for who, a, b in _models(evidence, "student")
+    )
+
+
+def twin_alignment(evidence: Evidence) -> Finding | None:
+    """The same for the twin: any student is closer to its teacher than a twin whose rows are others."""
+    return _first_warning(
+        _rows_of_two(evidence, a, b, "twin alignment", who) for who, a, b in _models(evidence, "twin")
+    )
+
+
+def _models(evidence: Evidence, side: str) -> Iterator[tuple[str, NDArray, NDArray]]:
+    """(name, the teacher's choices, the model's) of the student and its seeds, or of the twin and its own.
+
+    The first of them over all examples, the others on the rows that `Evidence` holds.
+    """
+    if side not in evidence.tops:
+        return
+    names = list(evidence.students if side == "student" else evidence.twins)
+    yield names[0] if len(names) > 1 else side, evidence.tops["teacher"], evidence.tops[side]
+    held = evidence.students if side == "student" else evidence.twins
+    for name in names[1:]:
+        yield printable(name, 40), evidence.tops["teacher"][evidence.rows], held[name].argmax(axis=1)
+
+
+def _first_warning(findings: Iterable[Finding]) -> Finding | None:
+    """The first that warns, else the first."""
+    every = list(findings)
+    return next((f for f in every if f.status == "warning"), every[0] if every else None)
 
 
 def label_alignment(evidence: Evidence) -> Finding | None:
@@ -47,7 +77,7 @@ def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, other: s
     if shift and (shifted - seen.value) / np.sqrt(seen.value * (1 - seen.value) / n + error**2) > 6:
         message = (
             f"Teacher and {other} agree on {seen.value:.1%} of the rows as they stand, and on {shifted:.1%} when "
-            f"{other} {'is' if other == 'student' else 'are'} moved by {shift:+,} rows."
+            f"{other} {'are' if other == 'labels' else 'is'} moved by {shift:+,} rows."
         )
         advice = f"Move {other} by {shift:+,} rows; look for a dropped first batch or a header read as a row."
         return Finding(name, "warning", message, evidences, advice)
@@ -134,10 +164,20 @@ def broken_blocks(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
 
 def class_order(evidence: Evidence) -> Finding | None:
     """No reordering of the student's classes would make it agree better with its teacher."""
-    if "teacher" not in evidence.tops:
-        return None
-    what = ("class order", "teacher and student", "student's", "Compare the label maps (id2label) of both models.")
-    return _order_of_two(evidence, evidence.tops["teacher"], evidence.tops["student"], *what)
+    return _orders(evidence, "student", "class order")
+
+
+def twin_class_order(evidence: Evidence) -> Finding | None:
+    """No reordering of the twin's classes would make it agree better with the teacher."""
+    return _orders(evidence, "twin", "twin class order")
+
+
+def _orders(evidence: Evidence, side: str, name: str) -> Finding | None:
+    advice = "Compare the label maps (id2label) of both models."
+    return _first_warning(
+        _order_of_two(evidence, a, b, name, f"teacher and {who}", f"{who}'s", advice)
+        for who, a, b in _models(evidence, side)
+    )
 
 
 def label_order(evidence: Evidence) -> Finding | None:
