@@ -82,7 +82,7 @@ class StreamMatrix:
             with self.open() as file:
                 for start in range(0, self.shape[0], rows):
                     buffer = np.empty(min(rows, self.shape[0] - start) * self.row_bytes, np.uint8)
-                    self._fill(file, memoryview(buffer), start)
+                    self._fill(file, buffer.data, start)
                     yield self._decoded(buffer.view(self.stored))
         except READ_ERRORS as error:
             if isinstance(error, Unusable):
