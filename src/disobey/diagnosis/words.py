@@ -30,23 +30,26 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         first = f"Student and teacher {met}, but without a twin nobody can say whether the teacher caused it"
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
-    elif all(e.high < 0 for e in visible.evidence if e.name.startswith("log_odds")):
+    elif any(e.high < 0 for e in visible.evidence):
         first = f"The student is further from this teacher than a twin that never saw it{shown}"
     else:
-        first = (
-            f"Distillation left no visible mark: an undistilled twin is as close to the teacher as the student{shown}"
-        )
+        first = f"This teacher left no visible mark: an undistilled twin is as close to it as the student{shown}"
     gap = _cell(tables, "accuracy_gap")
     if gap is not None and gap.known:
-        side = "more" if gap.value > 0 else "less"
-        first += f"; it is {100 * abs(gap.value):.1f} points {side} accurate than the teacher" + (
-            "" if gap.low * gap.high > 0 else ", within chance"
-        )
-    return f"{_one(first)} {_next(warnings[0]) if warnings else 'No check found a reason to change anything.'}"
+        points, side = f"{100 * abs(gap.value):.1f}", "more" if gap.value > 0 else "less"
+        than = "as accurate as" if points == "0.0" else f"{points} points {side} accurate than"
+        first += f"; it is {than} the teacher" + ("" if gap.low * gap.high > 0 else ", within chance")
+    if warnings:
+        return f"{_one(first)} {_next(warnings[0])}"
+    if visible is not None and visible.status == "note" and visible.advice:  # what would settle the first sentence
+        return f"{_one(first)} {_next(visible)}"
+    return f"{_one(first)} No check found a reason to change anything."
 
 
 def _conditional(visible: Finding) -> str:
-    """What a mark with a proviso comes down to."""
+    """What a mark with a proviso comes down to, or what too few examples do."""
+    if not any(e.low > 0 for e in visible.evidence):
+        return "These examples are too few to see whether the teacher left a mark"
     if any(e.over == "runs" and e.low <= 0 for e in visible.evidence):
         return "The student is closer to its teacher than an undistilled twin, but other seeds could show nothing"
     if max(e.value for e in visible.evidence) < TINY:
@@ -102,7 +105,7 @@ def methods(evidence: Evidence) -> Text:
         f"Teacher and student were compared on {n:,} examples ({pair.split}) with {width}. Student-teacher deviations are "
         "measured on log-odds of the teacher's most likely class (Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 "
         "agreement and Kullback-Leibler divergence (Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration "
-        "error with 15 bins (Guo et al. 2017, ICML), debiased in closed form after Kumar, Liang and Ma 2019 (NeurIPS), and by the "
+        "error with 15 bins (Guo et al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
         f"Brier score with its decomposition (Murphy 1973). {twin} Intervals are at {evidence.level:.0%} over examples "
         "(these models, other examples of the same kind): centred bootstrap up to 5,000 examples, grouped "
         "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares. "
