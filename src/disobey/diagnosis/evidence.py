@@ -36,7 +36,9 @@ from disobey.records.results import Estimate
 
 WHOLE = 2**23  # numbers a model up to which everything is held in float64: 64 MiB
 SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float32
-_BLOCK = 2**18  # numbers in a block: a quarter of a megabyte in float32, so that a few stay in the cache
+# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one another
+# (with 2**18 two are no faster than one), and few enough for the cache that cores share.
+_BLOCK = 2**20
 
 Columns = tuple[NDArray, ...]
 
@@ -152,9 +154,9 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
     n, classes = pair.shape
     models = _models(pair)
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(256, SAMPLE // classes)), replace=False))
-    per_block = max(1, min(n, _BLOCK // classes))
     kinds = {matrix.dtype for matrix in models.values()}
     fast = kinds == {np.dtype(np.float16)} and "probabilities" not in pair.values.values()
+    per_block = max(1, min(n, (_BLOCK if fast else _BLOCK // 4) // classes))
     buffers = {name: HalfBuffers(per_block, classes) for name in models} if fast else None
     arrays = empty_columns(n, column_names([name for name in models if name != "teacher"], pair.labels is not None))
     sampled = {name: np.empty((len(rows), classes), np.float32) for name in models}
