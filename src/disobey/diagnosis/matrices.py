@@ -137,6 +137,8 @@ def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tup
     NumPy lets the interpreter go while it computes, so threads help. Blocks do not depend on how many there are:
     where a call writes only what belongs to its rows, neither does any number.
     """
+    # glibc hands freed blocks back to the system, to be faulted in again page by page, until it saw a large one freed.
+    np.empty(2**25 - 2**16, np.uint8)
     start, waiting = 0, deque[Future]()
     with ThreadPoolExecutor(THREADS) as pool:
         for blocks in zip(*(matrix.blocks(rows) for matrix in matrices), strict=True):

@@ -25,7 +25,7 @@ from disobey.measures.intervals import minus_twin, on_twin
 from disobey.records.predictions import Predictions
 
 SAMPLE = 2**21  # listed log-probabilities that the sample holds
-_BLOCK = 2**20  # listed log-probabilities in a block
+_BLOCK = 2**19  # listed log-probabilities in a block
 _SLACK = 2e-2  # how far rounding in half precision may lift the mass of a list above 1
 
 
