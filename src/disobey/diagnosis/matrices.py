@@ -22,7 +22,7 @@ from disobey.diagnosis.problems import Unusable, problem
 Opener = Callable[[], BinaryIO]
 READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error)
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
-THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read; more wait for the interpreter
+THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read
 
 
 class Matrix(Protocol):
