@@ -183,7 +183,45 @@ def test_a_twin_that_is_closer_is_named_in_the_verdict():
     arrays = pairs.no_distillation(1)
     far = arrays | {"student": arrays["student"] + 2.0 * np.random.default_rng(0).normal(size=arrays["student"].shape)}
     assert diagnose(pair_from(far)).summary.startswith("The student is further from this teacher than a twin")
-    assert diagnose(pair_from(arrays)).summary.startswith("Distillation left no visible mark")
+    assert diagnose(pair_from(arrays)).summary.startswith("This teacher left no visible mark")
+
+
+def test_a_student_that_only_agrees_less_is_further_in_finding_and_verdict():
+    """Verdict and finding are one: noise that changes choices more than log-odds was "further" in one of them only."""
+    arrays = pairs.no_distillation(1)
+    student = arrays["student"].copy()
+    best = np.argsort(student, axis=1)[:, -2:]
+    second, first = (np.take_along_axis(student, best[:, [i]], axis=1) for i in (0, 1))
+    close = (first - second).ravel() < 0.6
+    np.put_along_axis(
+        student, best, np.where(close[:, None], np.hstack([first, second]), np.hstack([second, first])), axis=1
+    )
+    result = diagnose(pair_from(arrays | {"student": student}), checks=[outcome.distillation_visible])
+    log_odds, choices = result.blocks[0].evidence
+    assert log_odds.high > 0 > choices.high
+    assert "further" in result.blocks[0].message
+    assert result.summary.startswith("The student is further")
+
+
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_a_handful_of_examples_shows_nothing_and_says_so(n):
+    arrays = {name: array[:n] for name, array in pairs.no_distillation(1).items()}
+    result = diagnose(pair_from(arrays), checks=[outcome.distillation_visible])
+    assert result.blocks[0].status == "note"
+    assert result.summary.startswith("These examples are too few to see")
+
+
+def test_without_a_twin_the_verdict_ends_with_the_twin_to_train():
+    result = diagnose(pair_from(pairs.clean(3, kind="no twin")))
+    assert result.summary.endswith("and save it as 'twin'.")
+
+
+def test_equal_accuracy_is_called_equal():
+    arrays = pairs.clean(3, kind="no twin")
+    assert (
+        "it is as accurate as the teacher, within chance"
+        in diagnose(pair_from(arrays | {"student": 0.7 * arrays["teacher"]})).summary
+    )
 
 
 def test_errors_learned_on_training_examples_are_no_loss_yet():

@@ -18,6 +18,7 @@ from disobey.measures.intervals import Measure, minus_twin, paired_difference
 from disobey.measures.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 
+MANY = 100  # examples below which nothing seen is nothing said
 FEW = 10  # examples that decide a comparison, below which it says nothing
 TINY = 0.005  # difference of agreement or correlation that is there but changes nothing
 GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
@@ -84,16 +85,19 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             return Finding("distillation visible", "note", message, tuple(found), advice)
         return Finding("distillation visible", "ok", message, tuple(found))
     away = [e for e in found if e.high < 0]
-    advice = "Check that the soft term reaches the loss: its weight, T², detach(), the order of KL's arguments, rows."
-    message = (
-        "The student is no closer to its teacher than a twin that never saw it: distillation left no visible mark."
+    if not away and evidence.n < MANY:
+        message = (
+            f"{evidence.n:,} examples are too few to see whether the student is closer to its teacher than its twin."
+        )
+        return Finding("distillation visible", "note", message, tuple(found), "Compare them on more examples.")
+    advice = (
+        "Check that this is the teacher (checkpoint, seed) that taught it, and that the soft term reaches the loss: its "
+        "weight, T², detach(), the order of KL's arguments, rows."
     )
+    message = "The student is no closer to this teacher than a twin that never saw it: it left no visible mark."
     if away:
         message = "The student is *further* from this teacher than a twin that never saw it."
-        advice = (
-            "Is this the teacher (checkpoint, seed) that taught it, and was training as long as the soft targets need? "
-            + advice
-        )
+        advice += " Was training as long as the soft targets need?"
     return Finding("distillation visible", "warning", message, tuple(found), advice)
 
 
@@ -202,7 +206,7 @@ def negative_transfer(evidence: Evidence) -> Finding | None:
     paid = mean_of("student minus twin accuracy", gain, 0.99)
     if copied.low > 0 and paid.high < 0:
         message = (
-            f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, and is "
+            f"The student repeats {copied.value:.1%} more of the teacher's errors than its twin, and is "
             f"{-100 * paid.value:.1f} points less accurate than it: it learned the errors."
         )
         advice = "Give labels more weight, leave out examples that the teacher gets wrong, or use a better teacher."
@@ -212,7 +216,7 @@ def negative_transfer(evidence: Evidence) -> Finding | None:
         return Finding("negative transfer", "warning", message, (copied, paid), advice)
     if copied.low > 0:
         message = (
-            f"The student repeats {copied.value:+.1%} more of the teacher's errors than its twin, at no visible cost."
+            f"The student repeats {copied.value:.1%} more of the teacher's errors than its twin, at no visible cost."
         )
         return Finding("negative transfer", "note", message, (copied, paid))
     return Finding("negative transfer", "ok", "The teacher's errors are not copied beyond chance.", (copied, paid))
@@ -248,7 +252,7 @@ def large_enough(evidence: Evidence) -> Finding | None:
     half = (gap.high - gap.low) / 2
     needed = int(np.ceil(gap.n * (half / max(abs(gap.value), 0.005)) ** 2))
     text = f"Accuracy, student minus {other}: {100 * gap.value:+.1f} ± {100 * half:.1f} points on {gap.n:,} examples."
-    if half > 0.05 or gap.n < 100:
+    if half > 0.05 or gap.n < MANY:
         advice = (
             f"About {needed:,} examples would resolve a difference of {100 * max(abs(gap.value), 0.005):.1f} points."
         )
