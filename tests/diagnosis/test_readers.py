@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from disobey.diagnosis.checks.files import joined_rows
+from disobey.diagnosis.checks.files import joined_rows, unread_arrays
 from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.joined import read_pair, read_two, with_twin
 from disobey.diagnosis.matrices import whole
@@ -133,6 +133,23 @@ def test_two_files_are_joined_by_id(tmp_path):
         with_twin(pair, tmp_path / "w.npy")
 
 
+def test_labels_of_two_files_are_the_same(tmp_path):
+    """Both files hold labels, one of them in another order: the pair's rows are not the same examples."""
+    order = RNG.permutation(50)
+    np.savez(tmp_path / "t.npz", logits=TEACHER, labels=LABELS)
+    np.savez(tmp_path / "same.npz", logits=STUDENT, labels=LABELS)
+    np.savez(tmp_path / "s.npz", logits=STUDENT[order], labels=LABELS[order])
+    pair = read_two(tmp_path / "t.npz", tmp_path / "same.npz")
+    with pytest.raises(ValueError, match="the same labels in both files, came others in rows"):
+        read_two(tmp_path / "t.npz", tmp_path / "s.npz")
+    with pytest.raises(ValueError, match="the same labels in both files, came others in rows"):
+        with_twin(pair, tmp_path / "s.npz")
+    with_twin(pair, tmp_path / "same.npz")
+    np.savez(tmp_path / "t.npz", logits=TEACHER, labels=LABELS, ids=IDS)
+    np.savez(tmp_path / "s.npz", logits=STUDENT[order], labels=LABELS[order], ids=IDS[order])
+    np.testing.assert_array_equal(read_two(tmp_path / "t.npz", tmp_path / "s.npz").ids, IDS[order])  # joined
+
+
 def test_a_list_of_files_is_one_pair(tmp_path):
     for name, array in ARRAYS.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -163,6 +180,26 @@ def test_kinds_of_values_are_detected():
         }  # fmt: skip
 
 
+def test_coarse_probabilities_are_probabilities(tmp_path):
+    """Rounded to bfloat16 a row sums to 1 within .005, not .001."""
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    probs = {n: torch.tensor(ARRAYS[n]).softmax(1).bfloat16() for n in ("teacher", "student")}
+    save_torch(probs, tmp_path / "a.safetensors")
+    pair = read_pair(tmp_path / "a.safetensors")
+    assert set(pair.values.values()) == {"probabilities"}
+    assert gather(pair).n == 50
+
+
+def test_log_probabilities_are_not_taken_on_trust():
+    logs = TEACHER - np.log(np.exp(TEACHER).sum(1, keepdims=True))
+    assert pair_from({"teacher": logs, "student": logs}, values="log-probabilities").shape == (50, 4)
+    for array in (TEACHER, np.exp(logs)):
+        with pytest.raises(ValueError, match="sum to 1, came another sum"):
+            pair_from({"teacher": array, "student": array}, values="log-probabilities")
+
+
 def _with(**changes):
     return {k: v for k, v in (ARRAYS | changes).items() if v is not None}
 
@@ -173,14 +210,19 @@ HALF_SUMS = np.abs(TEACHER) / np.abs(TEACHER).sum(1, keepdims=True)
 HALF_SUMS[5] *= 0.5
 BAD_ARRAYS = {
     "missing teacher": (_with(teacher=None), "teacher"),
-    "misnamed": (_with(student=None, studnet=STUDENT), "did you mean 'studnet'"),
+    "misnamed": (_with(student=None, studnet=STUDENT), "rename 'studnet' to 'student'"),
+    "capital": (_with(student=None, Student=STUDENT), "rename 'Student' to 'student'"),
+    "numbered from 1": (_with(teacher=None, teacher_1=TEACHER, teacher_2=TEACHER), "from teacher_0 on"),
     "rows differ": (_with(student=STUDENT[:40]), "50 rows of teacher and 40 of student"),
     "classes differ": (_with(student=STUDENT[:, :3]), "4 for teacher and 3 for student"),
     "labels too large": (_with(labels=LABELS + 1), "labels from 0 to 3"),
     "labels ignored": (_with(labels=np.where(IDS == 104, -100, LABELS)), "row 4"),
     "float labels": (_with(labels=LABELS.astype(float)), "labels as integers"),
     "labels short": (_with(labels=LABELS[:9]), "50 rows"),
-    "one-hot labels": (_with(labels=np.eye(4, dtype=int)[LABELS]), "shape"),
+    "one-hot labels": (_with(labels=np.eye(4, dtype=int)[LABELS]), "labels.argmax(1)"),
+    "a column of labels": (_with(labels=LABELS[:, None]), "labels.ravel()"),
+    "names as labels": (_with(labels=np.array(list("abcd"))[LABELS]), "'class_names'"),
+    "percent": (_with(teacher=100 * np.abs(TEACHER) / np.abs(TEACHER).sum(1, keepdims=True)), "sum to 100"),
     "empty": ({n: a[:0] for n, a in ARRAYS.items()}, "at least one example"),
     "one class": (_with(teacher=TEACHER[:, :1], student=STUDENT[:, :1]), "at least 2 classes"),
     "three dimensions": (_with(teacher=TEACHER[None]), "reshape"),
@@ -289,6 +331,31 @@ def test_csv_with_text_names_row_and_column(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(text))
     with pytest.raises(ValueError, match="'teacher_0', came 'high' in row 3"):
         read_pair(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("teacher_0;teacher_1;student_0;student_1\n0,5;1;2;3\n", "came semicolons"),
+        ("teacher_0\tteacher_1\tstudent_0\tstudent_1\n0.5\t1\t2\t3\n", "came tabs"),
+        ("0.5,1,2,3\n1,2,3,4\n", "names in the first row, came numbers"),
+        ("teacher_0,teacher_1,student_0,student_1\n0.5,,2,3\n", "came '' in row 0; try: fill the place"),
+        ("teacher_0,teacher_1,student_0,student_1,labels\n0.5,1,2,3,cat\n", "try: class numbers"),
+    ],
+)
+def test_csv_from_spreadsheets_is_told_what_to_change(tmp_path, text, words):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_pair(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("lables", "warning"), ("Labels", "warning"), ("y_true", "warning"), ("notes", "note")]
+)
+def test_an_array_that_nobody_read_may_be_the_labels(name, status):
+    pair = pair_from({"teacher": TEACHER, "student": STUDENT, name: LABELS})
+    assert unread_arrays(gather(pair)).status == status
+    assert unread_arrays(gather(pair_from(ARRAYS | {name: LABELS}))).status == "note"
 
 
 def test_a_claimed_size_is_never_allocated(tmp_path):

@@ -14,7 +14,7 @@ from disobey.diagnosis.fitting import column, listed_scores, same_rule, scores, 
 from disobey.diagnosis.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.names import SIDED, canonical, listed
 from disobey.diagnosis.pairs import Pair, TopK, pair_from
-from disobey.diagnosis.problems import nearest, printable, problem
+from disobey.diagnosis.problems import nearest, printable, problem, row_list
 from disobey.diagnosis.readers.folder import read_arrays
 from disobey.diagnosis.values import Values, detected
 
@@ -59,6 +59,9 @@ def read_two(
         if len(ids[0]) != len(ids[1]) or not np.array_equal(ids[0], ids[1]):
             rows, facts = _joined(ids, teacher, student)
     arrays: dict[str, Matrix] = {}
+    if labels is None:
+        _same_labels([_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
+                     f"{teacher} and {student}")  # fmt: skip
     for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
@@ -68,6 +71,19 @@ def read_two(
     name = f"{Path(teacher).stem}-{Path(student).stem}"
     pair = pair_from(arrays, name=name, where=f"{teacher} and {student}", values=values, split=split)
     return replace(pair, facts={**pair.facts, **facts})
+
+
+def _same_labels(columns: list[Matrix], where: str) -> None:
+    """Two files that hold labels of the same rows hold the same ones; else their rows are in different orders."""
+    if len(columns) < 2 or columns[0].shape != columns[1].shape:
+        return  # other shapes are refused with their numbers
+    first, second = map(whole, columns)
+    differ = np.flatnonzero(np.atleast_1d(first != second))
+    if len(differ):
+        hint = (
+            "save both in one order (a loader that shuffles?), give ids to join rows by, or leave one file's labels out"
+        )
+        raise problem(where, "the same labels in both files", f"others in {row_list(differ)}", hint)
 
 
 def _needs_order(path: Path | str, what: str, hint: str) -> None:
@@ -107,6 +123,8 @@ def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
             matrix = ArrayMatrix(whole(matrix)[order[place]], matrix.where)
     if matrix.shape != pair.shape:
         raise problem(path, f"a twin of shape {pair.shape}", f"{matrix.shape}", "save it on the same examples")
+    if "labels" in arrays and pair.labels is not None and ("ids" not in arrays or pair.ids is None):
+        _same_labels([ArrayMatrix(pair.labels), arrays["labels"]], f"{path} and the pair")
     return replace(pair, twins={"twin": matrix}, values={**pair.values, "twin": detected(matrix, values)})
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from disobey.diagnosis.fitting import column, listed_scores, same_rows, same_rule, scores, unique
 from disobey.diagnosis.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.names import ALIASES, TOP_K, TOP_K_MORE, canonical, listed
-from disobey.diagnosis.problems import nearest, printable, problem, row_list
+from disobey.diagnosis.problems import nearest, printable, problem, renamed, row_list
 from disobey.diagnosis.values import Values, detected
 from disobey.records.predictions import Predictions
 
@@ -107,11 +107,11 @@ def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
 
 def _dense(named: Mapping[str, Matrix], name: str, where: str, values: str) -> Pair:
     if "teacher" not in named:
-        raise problem(where, "an array 'teacher'", listed(named), nearest("teacher", named) or "rename it")
+        raise problem(where, "an array 'teacher'", listed(named), renamed("teacher", named))
     students = {k: m for k, m in named.items() if k == "student" or k.startswith("student/")}
     twins = {k: m for k, m in named.items() if k == "twin" or k.startswith("twin/")}
     if not students:
-        raise problem(where, "an array 'student'", listed(named), nearest("student", named) or "rename it")
+        raise problem(where, "an array 'student'", listed(named), renamed("student", named))
     teacher = named["teacher"]
     scores(teacher, "teacher")
     for key, matrix in {**students, **twins}.items():
@@ -157,13 +157,18 @@ def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
 def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | None:
     if "labels" not in named:
         return None
-    place = named["labels"].where or "labels"
+    place, shape = named["labels"].where or "labels", named["labels"].shape
+    if len(shape) == 2 and shape[0] == pair.shape[0]:
+        hint = "labels.ravel()" if shape[1] == 1 else "one-hot labels: labels.argmax(1)"
+        raise problem(place, f"labels of shape ({shape[0]},)", f"shape {shape}", hint)
     labels = column(named["labels"], "labels", pair.shape[0])
     if labels.dtype.kind not in "iu":
-        hint = (
-            "astype(int), after checking that they are class numbers" if labels.dtype.kind == "f" else "class numbers"
-        )
-        raise problem(place, "labels as integers", f"type {labels.dtype}", hint)
+        hint = {
+            "f": "astype(int), after checking that they are class numbers",
+            "b": "astype(int)",
+            "U": "save class numbers, in the order of the models' outputs, and the names as 'class_names'",
+        }
+        raise problem(place, "labels as integers", f"type {labels.dtype}", hint.get(labels.dtype.kind, "class numbers"))
     bad = np.flatnonzero((labels < 0) | (labels >= pair.shape[1]))
     if len(bad):
         hint = "drop rows that training ignores (−100)" if (labels[bad] == -100).all() else "count classes from 0"

@@ -34,6 +34,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {printable(close[0])!r}?" if close else ""
 
 
+def renamed(name: str, names: Iterable[str]) -> str:
+    """What to do where ``name`` is missing: rename what is nearest to it, or number the columns from 0.
+
+    >>> renamed("teacher", ["Techer", "student"])
+    "rename 'Techer' to 'teacher'"
+    >>> renamed("teacher", ["teacher_1", "teacher_2"])
+    'number the columns from teacher_0 on, without gaps'
+    """
+    known = [str(n)[:100] for n in list(names)[:1000]]
+    if any(n.lower().startswith(name) and n.lower().removeprefix(name).strip("_-. ").isdigit() for n in known):
+        return f"number the columns from {name}_0 on, without gaps"
+    lower = {n.lower(): n for n in reversed(known)}
+    close = difflib.get_close_matches(name, lower, n=1, cutoff=0.7)
+    return f"rename {printable(lower[close[0]])!r} to {name!r}" if close else f"save it as {name!r}"
+
+
 def row_list(rows: NDArray, limit: int = 5) -> str:
     """
     >>> import numpy as np

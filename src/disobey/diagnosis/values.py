@@ -14,6 +14,7 @@ from disobey.diagnosis.problems import problem, row_list
 Values: TypeAlias = Literal["logits", "log-probabilities", "probabilities"]
 VALUES = get_args(Values)
 _LOOK = 2**20  # numbers that detection looks at
+WIDE = 1e-2  # how far sums may be from 1 where all are as near as that
 
 
 def tolerance(dtype: np.dtype) -> float:
@@ -30,18 +31,18 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
     if asked != "auto":
         if asked not in VALUES:
             raise problem("values", f"auto or one of {', '.join(VALUES)}", repr(asked))
+        if asked == "log-probabilities":
+            _sum_to_one(matrix)
         return asked  # type: ignore[return-value]
-    some = np.asarray(head(matrix, max(1, min(4096, _LOOK // max(1, matrix.shape[1])))), dtype=np.float64)
-    numbers = np.isfinite(some).all(axis=1) | ((some == -np.inf).any(axis=1) & ~np.isnan(some).any(axis=1))
-    some = some[numbers & np.isfinite(some).any(axis=1)]
+    some = _first_rows(matrix)
     if len(some) == 0:
         return "logits"  # nothing usable at the start: the pass itself will say which rows
     slack = tolerance(matrix.dtype)
-    if some.min() >= 0 and some.max() <= 1 + slack:
+    if some.min() >= 0 and some.max() <= 1 + WIDE:
         sums = some.sum(axis=1)
-        odd = np.flatnonzero(np.abs(sums - 1) > slack)
-        if len(odd) == 0:
+        if np.abs(sums - 1).max() <= WIDE:  # rounded (bfloat16), as `as_logits` takes them
             return "probabilities"
+        odd = np.flatnonzero(np.abs(sums - 1) > slack)
         # A few odd rows are damaged probabilities, reported with all the others; many are something else.
         if len(odd) > 0.01 * len(some) + 1:
             raise problem(
@@ -50,9 +51,32 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
                 "normalize them, save logits instead, or say --values logits",
             )  # fmt: skip
         return "probabilities"
+    sums = some.sum(axis=1)
+    if some.min() >= 0 and len(sums) > 1 and np.ptp(sums) <= 1e-3 * sums.mean():  # what no logits do
+        came = f"values above 0 whose rows all sum to {sums.mean():.4g}"
+        hint = "divide by that sum (percent? counts of votes?), or say --values logits"
+        raise problem(matrix.where, "logits, log-probabilities or probabilities", came, hint)
     if some.max() <= slack and np.abs(logsumexp(some, axis=1)).max() <= 2 * slack:
         return "log-probabilities"
     return "logits"
+
+
+def _first_rows(matrix: Matrix) -> NDArray:
+    """(≤ 4096, C) float64: the first rows, without those that nothing can be said of."""
+    some = np.asarray(head(matrix, max(1, min(4096, _LOOK // max(1, matrix.shape[1])))), dtype=np.float64)
+    numbers = np.isfinite(some).all(axis=1) | ((some == -np.inf).any(axis=1) & ~np.isnan(some).any(axis=1))
+    return some[numbers & np.isfinite(some).any(axis=1)]
+
+
+def _sum_to_one(matrix: Matrix) -> None:
+    """Refuses what was said to be log-probabilities and is not, by far (rounding to bfloat16 alone gives a few per cent)."""
+    some = _first_rows(matrix)
+    sums = logsumexp(some, axis=1) if len(some) else np.zeros(1)
+    odd = np.flatnonzero(np.abs(sums) > 0.2)
+    if len(odd):
+        came = f"another sum (e to the {sums[odd[0]]:.4g}, say) in {len(odd):,} of the first {len(some):,} rows"
+        hint = "--values auto, logits or probabilities"
+        raise problem(matrix.where, "log-probabilities, whose exponentials sum to 1", came, hint)
 
 
 def as_logits(block: NDArray, values: str, where: str, numbers: NDArray) -> NDArray:
@@ -67,7 +91,7 @@ def as_logits(block: NDArray, values: str, where: str, numbers: NDArray) -> NDAr
     if values != "probabilities":
         return block
     sums = block.sum(axis=1)
-    slack = 1e-2 if len(block) and np.abs(sums - 1).max() <= 1e-2 else 1e-3
+    slack = WIDE if len(block) and np.abs(sums - 1).max() <= WIDE else 1e-3
     odd = np.flatnonzero((np.abs(sums - 1) > slack) | (block < -1e-6).any(axis=1))
     if len(odd):
         raise problem(

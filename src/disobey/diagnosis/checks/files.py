@@ -6,9 +6,14 @@ import numpy as np
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
-from disobey.diagnosis.problems import printable
+from disobey.diagnosis.problems import nearest, printable
 from disobey.diagnosis.representations import layers
 from disobey.records.results import Finding
+
+MEANT = {  # names that mean an array, but are not near its own
+    "labels": {"y_true", "y_test", "true", "truth", "ground_truth", "target", "gold"},
+    "twin": {"control", "undistilled", "no_kd", "without_teacher"},
+}
 
 
 def joined_rows(evidence: Evidence) -> Finding | None:
@@ -34,6 +39,11 @@ def unread_arrays(evidence: Evidence) -> Finding | None:
     if not names:
         return None
     shown = ", ".join(printable(name, 40) for name in names[:8])
+    for name, held in (("labels", evidence.pair.labels is not None), ("twin", bool(evidence.pair.twins))):
+        lower = [n.lower() for n in names]
+        if not held and (nearest(name, lower) or not MEANT[name].isdisjoint(lower)):
+            message = f"Not used: {shown}. There is no array {name!r}: is it one of these?"
+            return Finding("unread arrays", "warning", message, (), f"Rename it to {name!r}.")
     return Finding("unread arrays", "note", f"Not used: {shown}.", (), "See docs/diagnose.md for the names that are.")
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.matrices import ArrayMatrix, Matrix
+from disobey.diagnosis.names import ALIASES
 from disobey.diagnosis.problems import printable, problem
-from disobey.diagnosis.readers.parquet import grouped
+from disobey.diagnosis.readers.parquet import NUMBERED, grouped
 
 LIMIT = 200 * 2**20
 TEXT = {"ids", "id", "group", "groups", "class_names", "texts", "text"}
@@ -30,6 +31,12 @@ def read_csv(path: Path) -> Mapping[str, Matrix]:
         raise problem(path, "comma-separated text in UTF-8", printable(error), "export it again, or use npz") from error
     if not header or not rows:
         raise problem(path, "a header and at least one row", f"{len(rows)} rows under {len(header)} names")
+    if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), "")):
+        came = {";": "semicolons", "\t": "tabs", "|": "bars"}[other]
+        hint = "export with commas between values and points as decimal marks, or use npz or parquet"
+        raise problem(path, "commas between the values", came, hint)
+    if all(_is_number(name) for name in header):
+        raise problem(path, "names in the first row", "numbers", "teacher_0, teacher_1, …, student_0, …, labels")
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise problem(path, "every column name once", f"{printable(twice)!r} more than once", "rename one")
@@ -52,6 +59,14 @@ def _array(path: Path, name: str, members: list[str], columns: Mapping[str, tupl
     return ArrayMatrix(np.stack(arrays, axis=1) if len(members) > 1 else arrays[0], where)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _numbers(path: Path, name: str, values: tuple[str, ...]) -> NDArray:
     try:
         return np.array([int(value) for value in values], dtype=np.int64)
@@ -62,8 +77,9 @@ def _numbers(path: Path, name: str, values: tuple[str, ...]) -> NDArray:
         try:
             out[row] = float(value)
         except ValueError:
-            raise problem(
-                path, f"numbers in the column {printable(name)!r}", f"{printable(value, 40)!r} in row {row}",
-                "remove the column, or name it ids, group or text",
-            ) from None  # fmt: skip
+            scores = NUMBERED.fullmatch(name) is not None
+            hint = "fill the place or drop the row" if scores else "remove the column, or name it ids, group or text"
+            hint = "class numbers from 0, in the order of the models' outputs" if name in ALIASES["labels"] else hint
+            came = f"{printable(value, 40)!r} in row {row}"
+            raise problem(path, f"numbers in the column {printable(name)!r}", came, hint) from None
     return out
