@@ -165,6 +165,31 @@ def test_probabilities_of_zero_and_one_give_no_nan():
     assert next(f for f in found.of(Finding) if f.name == "finite values").status == "warning"
 
 
+def test_extreme_values_give_no_warnings_of_numpys():
+    a = _arrays(n=120)
+    for sides in ({n: np.eye(5)[a[n].argmax(1)] for n in ("teacher", "student", "twin")},
+                  {n: 1e300 * a[n] for n in ("teacher", "student", "twin")}):  # fmt: skip
+        found = disobey.diagnose(sides["teacher"], sides["student"], a["labels"], twin=sides["twin"])
+        assert "NaN" not in found.to_json()
+
+
+def test_places_that_cannot_be_written_are_refused_before_anything_is_computed(tmp_path, capsys, monkeypatch):
+    np.savez(tmp_path / "pair.npz", **_arrays(n=30))
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("disobey.diagnosis.evidence.gather", None)
+    for more, words in ((["--out", "file"], "a folder, new or old"), (["--out", "file/below"], "a folder, new or old"),
+                        (["--out", "o", "--json", "."], "try: result.json"), (["--out", "o", "--json", "file/j"], "the file")):  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        assert main(["diagnose", "pair.npz", *more]) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "o").exists()
+    monkeypatch.setattr("os.access", lambda *_: False)  # a root user may write to anything
+    assert main(["diagnose", "pair.npz"]) == 2
+    assert "that you may write to" in capsys.readouterr().err
+
+
 def test_command(tmp_path, capsys):
     np.savez(tmp_path / "pair.npz", **_arrays())
     out = tmp_path / "out"

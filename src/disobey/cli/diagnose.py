@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def main(argv: list[str]) -> int:
     if not 0.5 <= options.level < 1:
         raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
     pair = opened(options)
+    _writable(options, pair.name)
     packing = Thread(target=_packed)
     packing.start()
     result = report(gather(pair, temperature=options.temperature, level=options.level))
@@ -136,13 +138,34 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
     )  # fmt: skip
 
 
+def _folder(options: DiagnoseOptions, name: str) -> Path:
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:80].strip(".") or "pair"
+    return options.out or Path("disobey-runs") / f"diagnose-{safe}"
+
+
+def _writable(options: DiagnoseOptions, name: str) -> None:
+    """Refuses, before anything is computed, places where nothing could be written after it."""
+    from disobey.diagnosis.problems import problem
+
+    places = [("--out", _folder(options, name))]
+    if options.json is not None and str(options.json) != "-":
+        if options.json.is_dir():
+            raise problem("--json", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}")
+        places.append(("--json", options.json.parent))
+    for option, folder in places:
+        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        if not there.is_dir():
+            raise problem(option, "a folder, new or old", f"the file {there}", "another place")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise problem(option, "a folder that you may write to", f"{there}, which is read-only", "--out ELSEWHERE")
+
+
 def _write(result: Result, options: DiagnoseOptions, name: str) -> Path:
     from disobey.records.files import write_text
     from disobey.records.provenance import stamp
     from disobey.reports.page import write
 
-    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:80].strip(".") or "pair"
-    folder = options.out or Path("disobey-runs") / f"diagnose-{safe}"
+    folder = _folder(options, name)
     provenance = stamp()
     report = write(result, folder, provenance)  # draws everything before it writes anything
     result.write(folder / "result.json")

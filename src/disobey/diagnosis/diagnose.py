@@ -107,6 +107,11 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
 
 def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
     """Findings first, then tables and charts, then the methods."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # infinite log-odds differ by nothing known
+        return _report(evidence, checks)
+
+
+def _report(evidence: Evidence, checks: Sequence[Check]) -> Result:
     findings = judged(evidence, checks)
     made = (
         tables.outcome(evidence) if evidence.pair.labels is not None else None,
