@@ -52,7 +52,8 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
             )  # fmt: skip
         return "probabilities"
     sums = some.sum(axis=1)
-    if some.min() >= 0 and len(sums) > 1 and np.ptp(sums) <= 1e-3 * sums.mean():  # what no logits do
+    even = sums.mean() / some.shape[1]
+    if 0 <= some.min() < 0.1 * even and len(sums) > 1 and np.ptp(sums) <= 1e-3 * sums.mean():  # what no logits do
         came = f"values above 0 whose rows all sum to {sums.mean():.4g}"
         hint = "divide by that sum (percent? counts of votes?), or say --values logits"
         raise problem(matrix.where, "logits, log-probabilities or probabilities", came, hint)
