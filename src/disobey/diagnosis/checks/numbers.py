@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
+from disobey.diagnosis.problems import printable
 from disobey.diagnosis.temperature import fitted as fitted_to
 from disobey.measures.deviation import confidence
 from disobey.records.results import Finding
 
+SEED_ROWS = 500  # rows on which seeds are compared with one another
 FLAT = 1.02  # nats: within a row, log of softmax(softmax(z)) spans at most 1
 
 
@@ -143,7 +147,7 @@ def duplicated_rows(evidence: Evidence) -> Finding | None:
 
 
 def identical_models(evidence: Evidence) -> Finding:
-    """The student's rows are the teacher's own (a leak), or the twin's."""
+    """The student's rows are the teacher's own (a leak), or the twin's, or two seeds are one."""
     sample = evidence.sample
     for a, b, what, hint in (
         ("student", "teacher", "a copy of the teacher", "Was the teacher's output saved twice?"),
@@ -158,6 +162,12 @@ def identical_models(evidence: Evidence) -> Finding:
         if seen.value > 0.2:
             message = f"In {seen.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
             return Finding("identical models", "warning", message, (seen,), hint)
+    for kind, held in (("student", evidence.students), ("twin", evidence.twins)):
+        for (a, first), (b, second) in combinations(held.items(), 2):
+            if same_rows(first[:SEED_ROWS], second[:SEED_ROWS]).mean() > 0.2:
+                message = f"{printable(a, 40)} and {printable(b, 40)} are one model: seeds that do not differ show nothing over seeds."
+                hint = f"Was one {kind} saved under two names, or the seed never set?"
+                return Finding("identical models", "warning", message, (), hint)
     return Finding("identical models", "ok", "The models differ in their rows.")
 
 
