@@ -14,7 +14,7 @@ from disobey.diagnosis.evidence import gather
 from disobey.diagnosis.pairs import pair_from
 from disobey.measures import agreement, calibration
 from disobey.measures.intervals import on_teacher
-from disobey.records.results import Chart, Estimate, Finding, Gallery, Result, Table
+from disobey.records.results import Chart, Estimate, Finding, Gallery, Result, Table, Text
 
 
 def _arrays(n=400, classes=5, seed=0):
@@ -123,6 +123,19 @@ def test_what_the_teacher_explains_vanishes_with_other_teachers(result):
     assert abs(_cells(result, "agreement, row-permuted teacher")[1].value) < agreement.value / 3
     explained = _cells(result, "explained beyond twin")[1]
     assert abs(_cells(result, "explained, class-permuted teacher")[1].value) < explained.value / 3
+
+
+def test_what_cannot_differ_has_no_difference(result):
+    """The teacher's accuracy is one; student and twin differ from it on different examples."""
+    for name in ("teacher_accuracy", "student_right_where_they_differ", "teacher_right_where_they_differ"):
+        assert _cells(result, name)[3] is None
+    assert _cells(result, "student_accuracy")[3] is not None
+
+
+def test_the_methods_say_which_of_several_students_the_tables_are_about():
+    a = _arrays(n=120)
+    found = disobey.diagnose(a["teacher"], {"a": a["student"], "b": a["twin"]}, a["labels"])
+    assert "about the first, student/a." in found.of(Text)[0].body
 
 
 def test_seeds_are_paired():

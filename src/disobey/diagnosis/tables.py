@@ -30,6 +30,7 @@ from disobey.measures.intervals import (
 )
 from disobey.records.results import Cell, Table
 
+UNPAIRED = {"teacher_accuracy", "student_right_where_they_differ", "teacher_right_where_they_differ"}
 MOST = 40  # classes or groups in a table
 SPARSE = {"agreement", "kl", "reverse_kl", "nll", "confidence", "overconfidence", "ece", "ece_mass", "ece_debiased"}
 
@@ -53,8 +54,13 @@ def three_columns(evidence: Evidence, measures: Sequence[Measure], title: str, c
 def outcome(evidence: Evidence) -> Table:
     names = ("student_accuracy", "teacher_accuracy", "accuracy_gap", "positive_flips", "negative_flips",
              "student_right_where_they_differ", "teacher_right_where_they_differ")  # fmt: skip
-    return three_columns(evidence, [agreement.MEASURES[n] for n in names], "Accuracy and flips",
-                         "Shares of examples. A flip is an example that only one of teacher and student gets right.")  # fmt: skip
+    caption = "Shares of examples. A flip is an example that only one of teacher and student gets right."
+    table = three_columns(evidence, [agreement.MEASURES[n] for n in names], "Accuracy and flips", caption)
+    if evidence.sample.twin is None:
+        return table
+    # The teacher's accuracy has no difference, and student and twin differ from it on other examples.
+    rows = tuple((*row[:3], None, *row[4:]) if row[0] in UNPAIRED else row for row in table.rows)
+    return replace(table, rows=rows)
 
 
 def closeness(evidence: Evidence) -> Table:

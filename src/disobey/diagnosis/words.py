@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from disobey.diagnosis.checks.outcome import TINY
 from disobey.diagnosis.evidence import Evidence
+from disobey.diagnosis.problems import printable
 from disobey.records.results import Estimate, Finding, Table, Text
 
 GRAVE = ("row alignment", "label alignment", "class order", "label order", "vocabulary", "identical models",
@@ -95,6 +96,10 @@ def methods(evidence: Evidence) -> Text:
         if evidence.sparse is None
         else f"the teacher's {pair.topk.ids.shape[1] if pair.topk else 0} most likely tokens"
     )
+    first = next(iter(evidence.students))
+    several = "" if len(evidence.students) < 2 else (
+        f" Of {len(evidence.students)} students everything but 'Over seeds' is about the first, {printable(first, 40)}."
+    )  # fmt: skip
     twin = (
         "A twin trained without the teacher is the control, and effects are given as differences to it."
         if evidence.sample.twin is not None
@@ -109,7 +114,7 @@ def methods(evidence: Evidence) -> Text:
         f"Brier score with its decomposition (Murphy 1973). {twin} Intervals are at {evidence.level:.0%} over examples "
         "(these models, other examples of the same kind): centred bootstrap up to 5,000 examples, grouped "
         "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares. "
-        f"Temperatures are natural-log based; KL at T = {evidence.temperature:g} is given without the factor T².{drawn}{missing} "
+        f"Temperatures are natural-log based; KL at T = {evidence.temperature:g} is given without the factor T².{several}{drawn}{missing} "
         "Computed with Disobey."
     )  # fmt: skip
     return Text("Methods", body)

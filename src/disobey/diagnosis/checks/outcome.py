@@ -57,7 +57,8 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     found = [e for e in _at(evidence, measures, 0.99).values() if e.known]
     seen = [e for e in found if e.low > 0]
     if seen:
-        message = f"The student is closer to its teacher than its twin is: {seen[0].name} {seen[0].value:+.3f}."
+        what = "correlation of log-odds" if seen[0].name.startswith("log_odds") else "agreement"
+        message = f"The student is closer to its teacher than its twin is: {what} {seen[0].value:+.3f}."
         runs = closer_over_seeds(evidence)
         if runs is not None and runs.low > 0:
             found.append(runs)
