@@ -138,6 +138,24 @@ def test_the_methods_say_which_of_several_students_the_tables_are_about():
     assert "about the first, student/a." in found.of(Text)[0].body
 
 
+def test_what_a_pair_lacks_may_be_given_beside_it(tmp_path, result):
+    """A twin beside `predict_pair`'s predictions or beside a path counts, and is never dropped."""
+    a = _arrays()
+    np.savez(tmp_path / "p.npz", teacher=a["teacher"], student=a["student"])
+    more = {"twin": a["twin"], "groups": ["a", "b"] * 200, "class_names": list("vwxyz"), "texts": ["some text"] * 400}
+    found = disobey.diagnose(tmp_path / "p.npz", labels=a["labels"], **more)
+    assert found.blocks == result.blocks
+    logs = {n: a[n] - np.log(np.exp(a[n]).sum(1, keepdims=True)) for n in ("teacher", "student")}
+    pair = disobey.Predictions(logs["teacher"], logs["student"], None, np.arange(400))
+    assert _cells(disobey.diagnose(pair, labels=a["labels"], twin=a["twin"]), "agreement")[2].value > 0
+    np.savez(tmp_path / "q.npz", **a)
+    for name in ("labels", "twin"):
+        with pytest.raises(ValueError, match=f"{name} in one place"):
+            disobey.diagnose(tmp_path / "q.npz", **{name: a[name]})
+    with pytest.raises(ValueError, match="labels: expected 400 rows"):
+        disobey.diagnose(tmp_path / "p.npz", labels=a["labels"][:9])
+
+
 def test_seeds_are_paired():
     a = _arrays()
     rng = np.random.default_rng(1)

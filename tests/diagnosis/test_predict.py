@@ -34,6 +34,16 @@ def test_log_probabilities_are_the_models_own():
     assert len(disobey.predict_pair(teacher, student, batches, limit=11)) == 11
 
 
+def test_what_is_no_model_and_what_gives_nan_is_told_so():
+    batches, _, _ = _batches()
+    with pytest.raises(ValueError, match=r"teacher: expected a torch\.nn\.Module, came str"):
+        disobey.predict_pair("teacher.pt", _net(1), batches)  # type: ignore[arg-type]
+    broken = _net(1)
+    nn.init.constant_(broken[2].bias, float("nan"))
+    with pytest.raises(ValueError, match="student: expected finite scores, came NaN"):
+        disobey.predict_pair(_net(0), broken, batches)
+
+
 def test_inputs_of_every_shape():
     batches, _x, _ = _batches()
     a, b = _net(0), _net(1)

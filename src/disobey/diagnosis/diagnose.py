@@ -14,7 +14,7 @@ from disobey.diagnosis import charts, tables
 from disobey.diagnosis.checks import alignment, confidence, files, language, numbers, outcome
 from disobey.diagnosis.evidence import Evidence, gather
 from disobey.diagnosis.joined import read_pair
-from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions
+from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.problems import problem
 from disobey.diagnosis.representations import representations
 from disobey.diagnosis.words import methods, verdict
@@ -79,7 +79,8 @@ def diagnose(
 
     teacher, student: (N, C) logits, log-probabilities or probabilities (``values``: detected by default) as anything
     numpy can read, tensors included; or a single path, `Predictions` or `Pair` that holds both. Several students: a
-    mapping from seed to array. labels: (N,) integers. twin: the same student trained without the teacher. temperature:
+    mapping from seed to array. labels: (N,) integers. twin: the same student trained without the teacher. What a pair
+    lacks (twin, labels, …) may be given beside it. temperature:
     the T at which divergences are given beside T = 1. The `Result` holds no path, time or machine.
 
     Raises `ValueError` with what was expected, what came and what to try.
@@ -142,7 +143,9 @@ def _pair(teacher, student, labels, more: Mapping[str, Any], values: str, split:
     if isinstance(teacher, Pair):
         if student is not None:
             raise problem("student", "nothing beside a whole pair", "a student as well", "diagnose(pair)")
-        return replace(teacher, split=teacher.split if split == "test" else split)
+        given = {"labels": labels, **more}
+        whole_pair = with_columns(teacher, {n: as_array(v, n) for n, v in given.items() if v is not None}, values)
+        return replace(whole_pair, split=teacher.split if split == "test" else split)
     if student is None:
         raise problem("student", "the student's scores", "none", "diagnose(teacher, student, labels)")
     students = student if isinstance(student, Mapping) else None

@@ -105,6 +105,30 @@ def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
     )  # fmt: skip
 
 
+def with_columns(pair: Pair, arrays: Mapping[str, NDArray], values: str = "auto") -> Pair:
+    """The pair with labels, a twin, ids, groups, class names or texts that it lacks. Raises `ValueError` where it has them."""
+    if not arrays:
+        return pair
+    held = {"labels": pair.labels, "twin": pair.twins or None, "groups": pair.groups, "class_names": pair.class_names,
+            "texts": pair.texts}  # fmt: skip
+    for name in arrays:
+        if held.get(name) is not None:
+            raise problem(name, f"{name} in one place", f"{name} in the pair as well", "leave one of them out")
+    if pair.teacher is None:
+        if "twin" in arrays:
+            raise problem("twin", "top-k lists at the teacher's tokens", "an array", "an array 'topk_twin' in the file")
+        assert pair.topk is not None
+        sides: dict[str, Any] = dict(zip(TOP_K, (pair.topk.ids, pair.topk.teacher, pair.topk.student), strict=True))
+        sides["vocabulary"] = np.array(pair.shape[1])
+    else:
+        sides = {"teacher": pair.teacher, **pair.students}
+    found = pair_from({**sides, **arrays}, name=pair.name, values=values)
+    changed: dict[str, Any] = {name: getattr(found, name) for name in arrays if name != "twin"}
+    if "twin" in arrays:
+        changed |= {"twins": found.twins, "values": {**pair.values, "twin": found.values["twin"]}}
+    return replace(pair, **changed)
+
+
 def _dense(named: Mapping[str, Matrix], name: str, where: str, values: str) -> Pair:
     if "teacher" not in named:
         raise problem(where, "an array 'teacher'", listed(named), renamed("teacher", named))

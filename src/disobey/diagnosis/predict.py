@@ -99,6 +99,11 @@ def evaluating(models: Mapping[str, nn.Module]) -> Iterator[None]:
     """Eval mode, and back; raises where batch norm would use the batch all the same."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    for name, model in models.items():
+        if not hasattr(model, "named_modules"):
+            raise problem(
+                name, "a torch.nn.Module", type(model).__name__, "the loaded model, or disobey.diagnose(arrays)"
+            )
     modes = [(m, m.training) for model in models.values() for m in model.modules()]
     try:
         for name, model in models.items():
@@ -169,7 +174,8 @@ def logits_of(returned: Any, name: str) -> Tensor:
 
 def refuse_random(first: Tensor, second: Tensor, name: str) -> None:
     """The same batch twice must give the same answer."""
-    if first.shape != second.shape or not bool((first == second).all()):
+    nan = bool(first.isnan().any())  # has a refusal of its own, and is not the same as itself
+    if first.shape != second.shape or not (nan or bool((first == second).all())):
         gap = float((first.float() - second.float()).abs().max()) if first.shape == second.shape else float("inf")
         scale = float(first.float().abs().max())
         if not gap <= 1e-4 * (1 + scale):
