@@ -224,6 +224,18 @@ def test_equal_accuracy_is_called_equal():
     )
 
 
+@pytest.mark.parametrize("k", [0.25, 4.0])
+def test_a_twin_on_another_scale_makes_no_mark(k):
+    """A twin that is only hotter or colder correlates less with the teacher; a student so still shows what it learned."""
+    plain, seeds = [outcome.distillation_visible], range(4)
+    for arrays in map(pairs.no_distillation, seeds):
+        found = judged(gather(pair_from(arrays | {"twin": arrays["twin"] / k})), plain)[0]
+        assert found.status == "warning"
+        assert "on one scale" in found.evidence[0].name
+    distilled = pairs.clean(3, kind="plain")
+    assert judged(gather(pair_from(distilled | {"student": distilled["student"] / k})), plain)[0].status == "ok"
+
+
 def test_errors_learned_on_training_examples_are_no_loss_yet():
     arrays = pairs.negative_transfer(1)
     assert [judged(gather(pair_from(arrays, split=split)), [outcome.negative_transfer])[0].status

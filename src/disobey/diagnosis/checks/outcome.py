@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from scipy.stats import binomtest, ttest_ind
 
 from disobey.diagnosis.evidence import Evidence
@@ -22,6 +23,7 @@ MANY = 100  # examples below which nothing seen is nothing said
 FEW = 10  # examples that decide a comparison, below which it says nothing
 TINY = 0.005  # difference of agreement or correlation that is there but changes nothing
 GAP = 0.10  # accuracy that a student may lack against its teacher before capacity is suspected
+SCALES = 1.5  # ratio of student's and twin's temperatures from which they are compared on one scale
 APART = 0.05  # correlation by which a seed stands apart from all others before another teacher is suspected
 KNOWN = 30  # mislabelled examples from which student and twin are compared on them
 NOISY = 0.8  # temperature that fits the teacher to the labels, below which it was trained on noisy or smoothed ones
@@ -55,9 +57,17 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
                        "Train one student without the teacher (same recipe, same training examples and labels, their errors included) and save it as 'twin'.")  # fmt: skip
     measures = [minus_twin(CLOSENESS), minus_twin(agreement.MEASURES["agreement"])]
     found = [e for e in _at(evidence, measures, 0.99).values() if e.known]
+    scaled = _on_one_scale(evidence)
+    if scaled is not None and scaled.known:
+        scaled = replace(scaled, name=f"{scaled.name}, on one scale")
+        found = [scaled, *(e for e in found if not e.name.startswith("log_odds"))]
     seen = [e for e in found if e.low > 0]
     if seen:
-        what = "correlation of log-odds" if seen[0].name.startswith("log_odds") else "agreement"
+        what = (
+            "correlation of log-odds" + (", on one scale," if scaled in seen[:1] else "")
+            if seen[0].name.startswith("log_odds")
+            else "agreement"
+        )
         message = f"The student is closer to its teacher than its twin is: {what} {seen[0].value:+.3f}."
         runs = closer_over_seeds(evidence)
         if runs is not None and runs.low > 0:
@@ -100,6 +110,24 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
         message = "The student is *further* from this teacher than a twin that never saw it."
         advice += " Was training as long as the soft targets need?"
     return Finding("distillation visible", "warning", message, tuple(found), advice)
+
+
+def _on_one_scale(evidence: Evidence) -> Estimate | None:
+    """Closeness of student minus twin, each at the temperature that brings it closest to the teacher.
+
+    Log-odds against all other classes together bend with the temperature, so a twin that is only hotter or colder than
+    the student (saved so, or trained otherwise) correlates less with the teacher. Asked where they differ by `SCALES`.
+    """
+    sample = evidence.finite
+    if evidence.sparse is not None or sample.twin is None:
+        return None
+    own, other = fitted_to(evidence, "teacher"), fitted_to(evidence, "teacher", "twin")
+    if not (own.known and other.known) or abs(np.log(own.value / other.value)) < np.log(SCALES):
+        return None
+    student = log_softmax(sample.student / own.value, axis=1)
+    level = replace(sample, student=student, twin=log_softmax(sample.twin / other.value, axis=1))
+    alike = replace(evidence, sample=level, columns={}, cache={}, fits={}, parts={})
+    return next(iter(_at(alike, [minus_twin(CLOSENESS)], 0.99).values()), None)
 
 
 def closer_over_seeds(evidence: Evidence) -> Estimate | None:
