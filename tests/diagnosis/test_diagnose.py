@@ -221,6 +221,23 @@ def test_places_that_cannot_be_written_are_refused_before_anything_is_computed(t
     assert "that you may write to" in capsys.readouterr().err
 
 
+def test_an_interrupted_diagnosis_promises_no_runs(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("disobey.cli.diagnose.opened", interrupt)
+    assert main(["diagnose", "pair.npz"]) == 130
+    assert capsys.readouterr().err == "\ndisobey: interrupted\n"
+
+
+def test_retries_of_the_hub_are_not_told_one_by_one(tmp_path, capsys):
+    import logging
+
+    missing = f"hf:{tmp_path / 'none'}"
+    assert main(["diagnose", "--teacher", missing, "--student", missing, "--data", "x.csv"]) == 2
+    assert logging.getLogger("huggingface_hub").getEffectiveLevel() >= logging.ERROR
+
+
 def test_command(tmp_path, capsys):
     np.savez(tmp_path / "pair.npz", **_arrays())
     out = tmp_path / "out"

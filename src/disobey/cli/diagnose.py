@@ -128,6 +128,10 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
         raise problem("--twin", "hf:NAME beside hf: models", options.twin)
     assert options.teacher is not None
     assert options.student is not None
+    with contextlib.suppress(ImportError):
+        from huggingface_hub.utils import logging as hub
+
+        hub.set_verbosity_error()  # one message where there is no network, not one a retry
     if options.quiet or not sys.stderr.isatty():
         with contextlib.suppress(ImportError):  # said in words where it is needed
             from transformers.utils import logging

@@ -83,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return command(argv[1:])
     except KeyboardInterrupt:
-        print("\ndisobey: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+        kept = "; finished runs are kept, the same command goes on from here" if argv[0] == "run" else ""
+        print(f"\ndisobey: interrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
