@@ -192,6 +192,12 @@ def leak(seed, n=2000):
     return a | {"student": a["teacher"].astype(np.float16).astype(np.float64)}
 
 
+def tempered_leak(seed, n=2000):
+    """The teacher's own answers, once divided by a temperature."""
+    rng, a = _base(seed, n)
+    return a | {"student": (a["teacher"] / rng.uniform(0.3, 4.0)).astype(np.float32)}
+
+
 def seed_saved_twice(seed, n=2000):
     _, a = _base(seed, n, "three seeds")
     return a | {"student/seed2": a["student/seed0"]}
@@ -327,7 +333,7 @@ FAULTS = {  # fault: the check that must warn
     shuffled_twin: "twin alignment", permuted_twin: "twin class order", shuffled_seed: "row alignment",
     broken_evaluation: "plausible teacher", softmax_twice: "stated values", tempered_teacher: "stated values",
     constant_student: "constant rows", saturated_teacher: "saturated rows", zeros_and_ones: "finite values",
-    duplicated: "duplicated rows", leak: "identical models", student_is_twin: "identical models", seed_saved_twice: "identical models",
+    duplicated: "duplicated rows", leak: "identical models", tempered_leak: "identical models", student_is_twin: "identical models", seed_saved_twice: "identical models",
     no_distillation: "distillation visible", untempered_student: "temperature slip",
     missing_t_squared: "temperature slip", memorized: "memorized teacher", negative_transfer: "negative transfer",
     small_student: "capacity gap", overconfident: "calibrated student", too_few: "test size",

@@ -186,21 +186,53 @@ def test_a_twin_that_is_closer_is_named_in_the_verdict():
     assert diagnose(pair_from(arrays)).summary.startswith("This teacher left no visible mark")
 
 
-def test_a_student_that_only_agrees_less_is_further_in_finding_and_verdict():
+@pytest.mark.parametrize(("width", "further"), [(0.6, False), (0.8, True)])
+def test_a_student_that_only_agrees_less_is_further_in_finding_and_verdict(width, further):
     """Verdict and finding are one: noise that changes choices more than log-odds was "further" in one of them only."""
     arrays = pairs.no_distillation(1)
     student = arrays["student"].copy()
     best = np.argsort(student, axis=1)[:, -2:]
     second, first = (np.take_along_axis(student, best[:, [i]], axis=1) for i in (0, 1))
-    close = (first - second).ravel() < 0.6
+    close = (first - second).ravel() < width
     np.put_along_axis(
         student, best, np.where(close[:, None], np.hstack([first, second]), np.hstack([second, first])), axis=1
     )
     result = diagnose(pair_from(arrays | {"student": student}), checks=[outcome.distillation_visible])
-    log_odds, choices = result.blocks[0].evidence
+    finding = result.blocks[0]
+    log_odds, choices = finding.evidence
     assert log_odds.high > 0 > choices.high
-    assert "further" in result.blocks[0].message
-    assert result.summary.startswith("The student is further")
+    assert finding.status == "warning"
+    assert ("further" in finding.message) is further, "less than trainings differ by luck is no further"
+    assert result.summary.startswith("The student is further") is further
+
+
+def test_one_training_of_each_cannot_tell_distillation_from_luck():
+    """Students and twins of one kind, of which one student's training went a little better."""
+    rng = np.random.default_rng([17, 0])
+    z, y = pairs.world(rng, 4000, 10, 2.0)
+    noise = {"teacher": 0.5, "student/0": 0.5} | dict.fromkeys(
+        ["student/1", "student/2", "twin/0", "twin/1", "twin/2"], 0.6
+    )
+    seeds = {name: z + size * rng.normal(size=z.shape) for name, size in noise.items()} | {"labels": y}
+    one = {"teacher": seeds["teacher"], "student": seeds["student/0"], "twin": seeds["twin/0"], "labels": y}
+    result = diagnose(pair_from(one), checks=[outcome.distillation_visible])
+    finding = result.blocks[0]
+    assert finding.status == "note"
+    assert 0 < finding.evidence[0].low < finding.evidence[0].value < outcome.LUCK
+    assert "luck" in finding.message
+    assert "cannot tell that from luck" in result.summary
+    assert "three seeds" in result.summary
+    result = diagnose(pair_from(seeds), checks=[outcome.distillation_visible])
+    assert result.blocks[0].status == "note"
+    assert "other seeds could show nothing" in result.summary
+
+
+def test_a_student_far_below_its_teacher_is_told_to_train_first():
+    arrays = pairs.no_distillation(2)
+    lazy = arrays["student"] + 3 * np.random.default_rng(0).normal(size=arrays["student"].shape)
+    finding = diagnose(pair_from(arrays | {"student": lazy}), checks=[outcome.distillation_visible]).blocks[0]
+    assert finding.status == "warning"
+    assert finding.advice.startswith("Train the student longer")
 
 
 @pytest.mark.parametrize("n", [2, 5, 40])
@@ -218,9 +250,9 @@ def test_without_a_twin_the_verdict_ends_with_the_twin_to_train():
 
 def test_equal_accuracy_is_called_equal():
     arrays = pairs.clean(3, kind="no twin")
+    student = np.sinh(0.3 * arrays["teacher"])  # another model that is right on the same examples
     assert (
-        "it is as accurate as the teacher, within chance"
-        in diagnose(pair_from(arrays | {"student": 0.7 * arrays["teacher"]})).summary
+        "it is as accurate as the teacher, within chance" in diagnose(pair_from(arrays | {"student": student})).summary
     )
 
 

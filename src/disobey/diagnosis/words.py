@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from disobey.diagnosis.checks.outcome import TINY
+from disobey.diagnosis.checks.outcome import LUCK, TINY
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.problems import printable
 from disobey.records.results import Estimate, Finding, Table, Text
@@ -31,7 +31,7 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         first = f"Student and teacher {met}, but without a twin nobody can say whether the teacher caused it"
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
-    elif any(e.high < 0 for e in visible.evidence):
+    elif any(e.high < 0 and e.value <= -LUCK for e in visible.evidence):
         first = f"The student is further from this teacher than a twin that never saw it{shown}"
     else:
         first = f"This teacher left no visible mark: an undistilled twin is as close to it as the student{shown}"
@@ -55,6 +55,8 @@ def _conditional(visible: Finding) -> str:
         return "The student is closer to its teacher than an undistilled twin, but other seeds could show nothing"
     if max(e.value for e in visible.evidence) < TINY:
         return "Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin"
+    if max(e.value for e in visible.evidence) < LUCK and all(e.over == "examples" for e in visible.evidence):
+        return "The student is closer to its teacher than its twin, but one training of each cannot tell that from luck"
     return (
         "If the twin was trained on the same labels, their errors included, distillation left its mark: the student is "
         "closer to its teacher than the twin"

@@ -50,7 +50,7 @@ class Measure:
 
     def __call__(self, predictions: Predictions) -> float:
         """The value alone, without an interval."""
-        return float(_sample(self, predictions).evaluate(None)[0])
+        return float(_samples([self], predictions)[0].evaluate(None)[0])
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,7 @@ def over_examples(
 
 
 def all_over_examples(
-    measures: Iterable[Measure],
-    predictions: Predictions,
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    measures: Iterable[Measure], predictions: Predictions, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> dict[str, Estimate]:
     """`over_examples` for many measures in one pass over the predictions, by name.
 
@@ -209,7 +204,7 @@ def paired_over_examples(
             f"expected the same examples in the same order, came {len(a)} and {len(b)} rows with different ids; "
             "take the common ids from both first"
         )
-    first, second = _sample(measure, a), _sample(measure, b)
+    first, second = (_samples([measure], side)[0] for side in (a, b))
     rows = np.union1d(first.rows, second.rows)
     both = _Pair(first, second, rows)
     ((value, low, high),) = _intervals([both], len(rows), resamples=resamples, level=level, seed=seed)
@@ -240,7 +235,7 @@ def over_runs_and_examples(
         raise ValueError(f"expected at least 5 runs to resample runs and examples, came {len(runs)}; use over_runs")
     if any(not np.array_equal(run.ids, runs[0].ids) for run in runs):
         raise ValueError("expected the same examples in the same order in every run, came different ids")
-    samples = [_sample(measure, run) for run in runs]
+    samples = [_samples([measure], run)[0] for run in runs]
     rng = np.random.default_rng(seed)
     n, block = len(runs[0]), max(1, 2**20 // len(runs[0]))
     means = []
@@ -379,10 +374,6 @@ def _takes_weights(statistic: Callable) -> bool:
         return "weights" in inspect.signature(statistic).parameters
     except ValueError:  # some compiled functions do not tell
         return False
-
-
-def _sample(measure: Measure, predictions: Predictions) -> _Sample:
-    return _samples([measure], predictions)[0]
 
 
 def _samples(measures: Sequence[Measure], predictions: Predictions) -> list[_Sample]:

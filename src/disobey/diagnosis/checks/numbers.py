@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.intervals import share
@@ -162,6 +163,12 @@ def identical_models(evidence: Evidence) -> Finding:
         if seen.value > 0.2:
             message = f"In {seen.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
             return Finding("identical models", "warning", message, (seen,), hint)
+        factor = one_factor(first[:SEED_ROWS], second[:SEED_ROWS])
+        if factor is not None:
+            message = (
+                f"The {a} equals the {b} at another temperature, its logits times {factor:.3g}: the {a} is {what}."
+            )
+            return Finding("identical models", "warning", message, (), hint)
     for kind, held in (("student", evidence.students), ("twin", evidence.twins)):
         for (a, first), (b, second) in combinations(held.items(), 2):
             if same_rows(first[:SEED_ROWS], second[:SEED_ROWS]).mean() > 0.2:
@@ -169,6 +176,17 @@ def identical_models(evidence: Evidence) -> Finding:
                 hint = f"Was one {kind} saved under two names, or the seed never set?"
                 return Finding("identical models", "warning", message, (), hint)
     return Finding("identical models", "ok", "The models differ in their rows.")
+
+
+def one_factor(a: NDArray, b: NDArray) -> float | None:
+    """The factor of b's log-probabilities (N, C) that gives a's in nine rows of ten, to rounding; None where none does."""
+    told = (np.minimum(a, b) > -50).all(axis=1)
+    if told.sum() < 20:
+        return None
+    a, b = a[told].astype(np.float64), b[told].astype(np.float64)
+    left, right = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
+    factor = float((left * right).sum() / max((right * right).sum(), 1e-300))
+    return factor if same_rows(log_softmax(factor * b, axis=1), a).mean() > 0.9 else None
 
 
 def same_rows(a: NDArray, b: NDArray) -> NDArray:
