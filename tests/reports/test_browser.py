@@ -1,6 +1,7 @@
 """The report in headless Chromium, from a file, offline: what a reader meets on a desk, a phone, in the dark, on paper."""
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -241,6 +242,44 @@ def test_a_table_is_as_wide_as_its_numbers_and_its_prose_is_not_squeezed(visit, 
     assert page.locator("tbody tr").first.bounding_box()["height"] < 100
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.locator("tbody tr").first.bounding_box()["height"] < 140
+
+
+FINDINGS = (
+    Finding("a", "warning", "Something."),
+    *(Finding(f"check {i}", "ok", "Nothing. " * 30) for i in range(19)),
+    Text("After", "This comes next."),
+)
+
+
+def test_what_found_nothing_opens_by_key_and_lies_open_on_paper(visit, tmp_path):
+    page = visit(write(Result("s", "q", FINDINGS), tmp_path), viewport={"width": 390, "height": 844}).page
+    cards = page.locator(".card.ok:visible")
+    assert cards.count() == 0
+    assert page.locator("#part-1").bounding_box()["y"] < 844  # what follows is on the first screen
+    page.keyboard.press("Tab")  # the link that skips to the content
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "19 checks found nothing"
+    page.keyboard.press("Enter")
+    assert cards.count() == 19
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.keyboard.press("Enter")
+    assert cards.count() == 0
+    page.emulate_media(media="print")
+    assert cards.count() == 19
+    assert page.locator(".card.ok").last.bounding_box()["y"] < page.locator("#part-1").bounding_box()["y"]
+
+
+def test_what_found_nothing_opens_without_scripts(visit, tmp_path):
+    path = write(Result("s", "q", FINDINGS), tmp_path)
+    page = visit(path, java_script_enabled=False).page
+    assert page.locator(".card.ok:visible").count() == 0
+    page.get_by_text("19 checks found nothing").click()
+    assert page.locator(".card.ok:visible").count() == 19
+    # The sheets that a printer gets, closed or not.
+    sheets = lambda: len(re.findall(rb"/Type\s*/Page\b", page.pdf()))
+    opened = sheets()
+    page.get_by_text("19 checks found nothing").click()
+    assert sheets() == opened > 2
 
 
 def test_figures_follow_the_window(visit):

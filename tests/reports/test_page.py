@@ -118,6 +118,40 @@ def test_findings_are_sorted_by_urgency(page_text):
     assert "Try Raise the temperature" in text
 
 
+def findings_of(*statuses):
+    """The page's details of what is well, and what stands before it in the section of findings."""
+    blocks = tuple(Finding(f"check {i}", status, f"says {i}.") for i, status in enumerate(statuses))
+    section = re.search(r'<section id="findings".*?</section>', render(Result("s", "q", blocks)), re.S)
+    assert section is not None
+    before, mark, well = section[0].partition('<details class="well">')
+    return Elements(before), Elements(mark + well)
+
+
+def test_what_found_nothing_is_folded_below_what_did():
+    before, well = findings_of("ok", "note", "ok", "warning", "ok")
+    assert [a["class"] for t, a in before.tags if t == "article"] == ["card warning", "card note"]
+    assert well.count("article", **{"class": "card ok"}) == well.count("article") == 3
+    assert well.text.startswith("3 checks found nothing ✓ ok check 0 says 0.")
+    assert "open" not in dict(well.tags)["details"]
+    assert "No warnings" not in before.text
+
+
+def test_one_check_that_found_nothing_is_singular_and_alone_it_says_that_there_is_nothing_else():
+    before, well = findings_of("ok")
+    assert before.text == "Findings No warnings and no notes."
+    assert well.text.startswith("1 check found nothing ")
+    before, well = findings_of("warning")
+    assert well.tags == []
+    assert "No warnings" not in before.text
+
+
+def test_galleries_write_minus_signs_as_tables_do():
+    exhibit = Exhibit("row-3", ("deviation: -2.10 nats", "teacher: cat-5 0.900"), text="a -1 of the user's")
+    text = Elements(render(Result("s", "q", (Gallery("g", (exhibit,)),)))).text
+    assert "row-3 deviation: −2.10 nats teacher: cat-5 0.900" in text
+    assert "a -1 of the user's" in text  # not ours to rewrite
+
+
 def test_an_estimate_without_an_interval_says_so(page_text):
     text = Elements(page_text).text
     assert "1.02 no interval: 1 run" in text

@@ -104,6 +104,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
     blocks = _blocks(result, drawn)
     claims = [_claim(claim) for claim in result.of(Claim)]
     findings = [_finding(finding) for finding in by_urgency(result.of(Finding))]
+    well = [finding for finding in findings if finding["status"] == "ok"]  # folded: many, and nobody has to act
     about = dict(provenance or {})
     cost = about.pop("cost", None)
     scripts = library() if drawn else ""
@@ -116,7 +117,8 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
         summary=_paragraphs(cells.prose(result.summary)),
         tally=[(word, SYMBOLS[word], n) for word, n in counts(result)],
         claims=claims,
-        findings=findings,
+        raised=findings[: len(findings) - len(well)],
+        well=well,
         blocks=blocks,
         contents=contents,
         settings=result.settings,
@@ -207,7 +209,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -
 
 
 def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
-    own: dict[str, Any] = {"title": exhibit.title, "lines": exhibit.lines, "text": exhibit.text, "image": ""}
+    lines = [cells.prose(line) for line in exhibit.lines]
+    own: dict[str, Any] = {"title": exhibit.title, "lines": lines, "text": exhibit.text, "image": ""}
     if exhibit.image:
         try:
             own["image"] = data_uri(exhibit.image)
