@@ -1,9 +1,11 @@
 """The whole way: arrays or files in, `Result`, report and exit status out."""
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,6 +250,64 @@ def test_command(tmp_path, capsys):
     assert (out / "figures" / "logit-logit.svg").is_file()
     assert Result.read(tmp_path / "r.json") == Result.read(out / "result.json")
     assert str(tmp_path) not in (out / "result.json").read_text()
+
+
+def _inputs(argv, out):
+    """The input files by name in provenance.json, which the report shows as well."""
+    assert main(["diagnose", *argv, "--quiet", "--out", str(out)]) == 0
+    inputs = json.loads((out / "provenance.json").read_text())["inputs"]
+    page = (out / "report.html").read_text()
+    for file in inputs:
+        assert f"<dt>name</dt><dd>{file['name']}</dd>" in page
+        assert f"<dt>sha256</dt><dd>{file['sha256']}</dd>" in page
+    return {file["name"]: (file["bytes"], file["sha256"]) for file in inputs}
+
+
+def _known(path):
+    return len(path.read_bytes()), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_provenance_names_every_file_that_was_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a = _arrays(n=60)
+    (tmp_path / "pair").mkdir()
+    for name in ("teacher", "student"):
+        np.save(tmp_path / "pair" / f"{name}.npy", a[name])
+    (tmp_path / "pair" / "notes.txt").write_text("not read")
+    np.save(tmp_path / "labels.npy", a["labels"])
+    np.save(tmp_path / "twin.npy", a["twin"])
+    names = ["pair/student.npy", "pair/teacher.npy", "labels.npy", "twin.npy"]
+    found = _inputs(["pair", "--labels", "labels.npy", "--twin", "twin.npy"], tmp_path / "o")
+    assert found == {name: _known(tmp_path / name) for name in names}
+    two = ["--teacher", "pair/teacher.npy", "--student", "pair/student.npy", "--labels", "labels.npy"]
+    assert set(_inputs(two, tmp_path / "o")) == set(names[:3])
+
+
+def test_a_file_that_vanishes_while_it_is_diagnosed_is_gone_and_the_report_is_written(tmp_path, monkeypatch):
+    import disobey.cli.diagnose as command
+
+    np.savez(tmp_path / "pair.npz", **_arrays(n=60))
+    opened = command.opened
+
+    def lost(options):
+        opened(options)
+        (tmp_path / "pair.npz").unlink()
+        return pair_from(_arrays(n=60), name="pair")  # the same, in memory
+
+    monkeypatch.setattr(command, "opened", lost)
+    path = str(tmp_path / "pair.npz")
+    assert _inputs([path], tmp_path / "o") == {path: (None, "gone")}
+
+
+def test_models_of_the_hub_are_no_files_but_local_examples_are(tmp_path):
+    from disobey.cli.diagnose import DiagnoseOptions, _files
+
+    (tmp_path / "rows.csv").write_text("text,label\na,0\n")
+    named = DiagnoseOptions(teacher="hf:t", student="hf:s", twin="hf:w", data="hf:rows")
+    assert _files(named) == {}
+    rows = tmp_path / "rows.csv"
+    for given in (str(rows), f"hf:{rows}"):
+        assert _files(replace(named, data=given)) == {str(rows): rows}
 
 
 def test_strict_and_twin(tmp_path, capsys):

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -67,11 +67,15 @@ def main(argv: list[str]) -> int:
         raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
     pair = opened(options)
     _writable(options, pair.name)
+    inputs: list[dict[str, Any]] = []
     packing = Thread(target=_packed)
+    hashing = Thread(target=_recorded, args=(_files(options), inputs), daemon=True)  # an interrupt need not wait for it
     packing.start()
+    hashing.start()
     result = report(gather(pair, temperature=options.temperature, level=options.level))
     packing.join()
-    written = _write(result, options, pair.name)
+    hashing.join()
+    written = _write(result, options, pair.name, inputs)
     warnings = [f for f in _findings(result) if f.status == "warning"]
     if not options.quiet and str(options.json) != "-":
         _say(result, written)
@@ -83,6 +87,27 @@ def _packed() -> None:
     from disobey.reports.page import library
 
     library()
+
+
+def _files(options: DiagnoseOptions) -> dict[str, Path]:
+    """Every input file that is read, by its name as it was given; models and data of the hub are none."""
+    from disobey.diagnosis.readers.folder import files_at
+
+    given = (*options.pair, options.teacher, options.student, options.labels, options.twin)
+    paths = [Path(name) for name in given if name is not None and not name.startswith("hf:")]
+    found = {str(file): file for path in paths for file in files_at(path)}
+    if options.data is not None:
+        local = Path(options.data.removeprefix("hf:")).expanduser()  # as `load_rows` understands it
+        if local.is_file() or not options.data.startswith("hf:"):
+            found[options.data.removeprefix("hf:")] = local
+    return found
+
+
+def _recorded(files: dict[str, Path], records: list[dict[str, Any]]) -> None:
+    """Adds what is known of the files to ``records``; hashing, like packing, lets other threads run."""
+    from disobey.records.provenance import file_record
+
+    records += [file_record(path, name) for name, path in files.items()]
 
 
 def opened(options: DiagnoseOptions) -> Pair:
@@ -164,13 +189,13 @@ def _writable(options: DiagnoseOptions, name: str) -> None:
             raise problem(option, "a folder that you may write to", f"{there}, which is read-only", "--out ELSEWHERE")
 
 
-def _write(result: Result, options: DiagnoseOptions, name: str) -> Path:
+def _write(result: Result, options: DiagnoseOptions, name: str, inputs: list[dict[str, Any]]) -> Path:
     from disobey.records.files import write_text
     from disobey.records.provenance import stamp
     from disobey.reports.page import write
 
     folder = _folder(options, name)
-    provenance = stamp()
+    provenance = stamp() | ({"inputs": inputs} if inputs else {})
     report = write(result, folder, provenance)  # draws everything before it writes anything
     result.write(folder / "result.json")
     write_text(folder / "provenance.json", json.dumps(provenance, indent=1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
+import stat
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("disobey", "numpy", "scipy", "torch", "scikit-learn", "altair")
+HASHED = 2**30  # bytes of a file at most that are read once more for its hash
 
 
 @cache
@@ -41,6 +44,29 @@ def stamp() -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def file_record(path: Path, name: str = "") -> dict[str, Any]:
+    """An input file's name, size in bytes and SHA-256, read in chunks; of one larger than 1 GiB the size alone.
+
+    Never raises `OSError`: a file may have gone (or been locked) since it was read, and its record says so.
+
+    >>> file_record(Path("no/such/file"), "pair.npz")
+    {'name': 'pair.npz', 'bytes': None, 'sha256': 'gone'}
+    """
+    size, digest = None, "gone"
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):  # what is no file any more is not opened: a pipe would not answer
+            with open(path, "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                digest = "not hashed: larger than 1 GiB"
+                if size <= HASHED:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        digest = "gone"
+    except OSError as error:
+        digest = f"not hashed: {error.strerror or error}"
+    return {"name": name or str(path), "bytes": size, "sha256": digest}
 
 
 def _processor() -> str:

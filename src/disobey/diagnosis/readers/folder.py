@@ -75,8 +75,13 @@ def _kind(start: bytes) -> str:
     return "pickle" if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[2:3] != b"\x00" else ""
 
 
+def files_at(path: Path) -> list[Path]:
+    """The files that `read_arrays` reads at ``path``: itself, or a folder's .npy (one more than allowed at most)."""
+    return sorted(p for p in path.rglob("*.npy") if p.is_file())[: MAX_FILES + 1] if path.is_dir() else [path]
+
+
 def _read_folder(path: Path) -> Mapping[str, Matrix]:
-    files = sorted(p for p in path.rglob("*.npy") if p.is_file())[: MAX_FILES + 1]
+    files = files_at(path)
     if not files:
         raise problem(path, "a folder with teacher.npy and student.npy", "no .npy in it", "numpy.save each array")
     if len(files) > MAX_FILES:
