@@ -227,6 +227,20 @@ def test_one_training_of_each_cannot_tell_distillation_from_luck():
     assert "other seeds could show nothing" in result.summary
 
 
+def test_what_holds_over_seeds_but_changes_nothing_is_called_tiny():
+    """Seed by seed the same luck, a fiftieth of it less in the students: sure, paired, and small."""
+    rng = np.random.default_rng([17, 1])
+    z, y = pairs.world(rng, 4000, 10, 2.0)
+    arrays = {"teacher": z + 0.5 * rng.normal(size=z.shape), "labels": y}
+    for seed in range(3):
+        luck = 0.6 * rng.normal(size=z.shape)
+        arrays |= {f"student/{seed}": z + 0.98 * luck, f"twin/{seed}": z + luck}
+    result = diagnose(pair_from(arrays), checks=[outcome.distillation_visible])
+    assert result.blocks[0].status == "note"
+    assert "tiny" in result.blocks[0].message
+    assert result.summary.startswith("Distillation left a mark, but a tiny one")
+
+
 def test_a_student_far_below_its_teacher_is_told_to_train_first():
     arrays = pairs.no_distillation(2)
     lazy = arrays["student"] + 3 * np.random.default_rng(0).normal(size=arrays["student"].shape)

@@ -53,10 +53,10 @@ def _conditional(visible: Finding) -> str:
         return "These examples are too few to see whether the teacher left a mark"
     if any(e.over == "runs" and e.low <= 0 for e in visible.evidence):
         return "The student is closer to its teacher than an undistilled twin, but other seeds could show nothing"
-    if max(e.value for e in visible.evidence) < TINY:
-        return "Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin"
     if max(e.value for e in visible.evidence) < LUCK and all(e.over == "examples" for e in visible.evidence):
         return "The student is closer to its teacher than its twin, but one training of each cannot tell that from luck"
+    if max(e.value for e in visible.evidence) < TINY:
+        return "Distillation left a mark, but a tiny one: the student is hardly closer to its teacher than its twin"
     return (
         "If the twin was trained on the same labels, their errors included, distillation left its mark: the student is "
         "closer to its teacher than the twin"

@@ -83,10 +83,6 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             )
             advice = "Add seeds, or raise the weight of the soft term or its temperature."
             return Finding("distillation visible", "note", message, (*found, runs), advice)
-        if max(e.value for e in seen) < TINY:
-            message += " That is certain, but tiny."
-            advice = "Raise the weight of the soft term or its temperature, if more of the teacher is wanted."
-            return Finding("distillation visible", "note", message, tuple(found), advice)
         if runs is None and max(e.value for e in seen) < LUCK:
             message += (
                 " One training of each cannot tell that from luck: of two undistilled students that differ in their seed "
@@ -95,6 +91,10 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
             advice = (
                 "Train three seeds of each and save them as 'student/seed0', 'twin/seed0' and so on: then seeds decide."
             )
+            return Finding("distillation visible", "note", message, tuple(found), advice)
+        if max(e.value for e in seen) < TINY:
+            message += " That is certain, but tiny."
+            advice = "Raise the weight of the soft term or its temperature, if more of the teacher is wanted."
             return Finding("distillation visible", "note", message, tuple(found), advice)
         if _labels_look_noisy(evidence):
             message += (
