@@ -74,6 +74,25 @@ def test_calibration_error_is_torchmetrics():
         assert ours == pytest.approx(float(theirs), abs=2e-6)
 
 
+def test_each_groups_numbers_are_those_of_its_rows_alone(result):
+    from scipy.special import rel_entr, softmax
+
+    a = _arrays()
+    p, q = (softmax(a[name], axis=1) for name in ("teacher", "student"))
+    gap = q.max(axis=1) - (q.argmax(axis=1) == a["labels"])
+    (table,) = (t for t in result.of(Table) if t.title == "By group")
+    assert len(table.rows) == 2
+    for row in table.rows:
+        mine = slice("ab".index(row[0]), None, 2)
+        cells = dict(zip(table.columns, row, strict=True))
+        assert cells["n"] == 200
+        assert cells["agreement"].value == (p.argmax(1) == q.argmax(1))[mine].mean()
+        for name, column in (("KL (nats)", rel_entr(p, q).sum(axis=1)), ("over-confidence of the student", gap)):
+            assert cells[name].value == pytest.approx(column[mine].mean(), abs=1e-6)
+            half = 1.972 * column[mine].std(ddof=1) / np.sqrt(200)
+            assert cells[name].high - cells[name].value == pytest.approx(half, rel=1e-3)
+
+
 def test_rank_correlation_is_scipys():
     from scipy.stats import spearmanr
 

@@ -281,21 +281,22 @@ def per_group(evidence: Evidence) -> Table | None:
 
 def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what: str) -> Table:
     x, y, *_ = evidence.of(deviation.confidence)
-    place = np.arange(evidence.n) if len(x) == evidence.n else evidence.rows
     agree, labels = None, evidence.pair.labels
     if "teacher" in evidence.tops:
         agree = evidence.tops["teacher"] == evidence.tops["student"]
-    difference = np.full(evidence.n, np.nan)
     with np.errstate(invalid="ignore"):  # infinite on both sides
-        difference[place] = y - x
-    finite = np.isfinite(difference)
+        means = {"mean deviation": _placed(evidence, y - x)}
+    means["KL"] = _placed(evidence, evidence.of(forward_and_reverse)[0])
+    if labels is not None and evidence.sparse is None:
+        *_, confidence, right = evidence.of(calibration.scores)
+        means["over-confidence"] = _placed(evidence, confidence - right)
+    finite = np.isfinite(means["mean deviation"])
     of_finite = np.bincount(of[finite], minlength=int(of.max()) + 1)
-    means = np.bincount(of[finite], difference[finite], len(of_finite)) / np.maximum(of_finite, 1)
+    order = np.bincount(of[finite], means["mean deviation"][finite], len(of_finite)) / np.maximum(of_finite, 1)
     rows = []
-    for number in sorted(names, key=lambda number: -abs(means[number]))[:MOST]:
+    for number in sorted(names, key=lambda number: -abs(order[number]))[:MOST]:
         members = np.flatnonzero(of == number)
-        n, gaps = len(members), difference[members]
-        gaps = gaps[np.isfinite(gaps)]
+        n = len(members)
         cells: list[Cell] = [names[number], n]
         if labels is not None and agree is not None:
             for who in ("teacher", "student"):
@@ -303,11 +304,23 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
                 cells.append(share(f"{who} accuracy", right, n, evidence.level))
         if agree is not None:
             cells.append(share("agreement", float(agree[members].sum()), n, evidence.level))
-        cells.append(mean_of("mean deviation", gaps, evidence.level) if len(gaps) else None)
+        for name, column in means.items():
+            known = column[members][np.isfinite(column[members])]
+            cells.append(mean_of(name, known, evidence.level) if len(known) else None)
         rows.append(tuple(cells))
     columns = [what, "n"] + (
         ["teacher accuracy", "student accuracy"] if labels is not None and agree is not None else []
     )
-    columns += (["agreement"] if agree is not None else []) + ["mean deviation (nats)"]
-    caption = f"Largest deviations first; {len(rows)} of {len(names)}. Many rows: a few intervals miss by chance."
+    units = {"mean deviation": " (nats)", "KL": " (nats)", "over-confidence": " of the student"}
+    columns += (["agreement"] if agree is not None else []) + [name + units[name] for name in means]
+    caption = f"Largest deviations first; {len(rows)} of {len(names)}. Means leave infinite values out. Many rows: a few intervals miss by chance."
     return Table(title, tuple(columns), tuple(rows), caption)
+
+
+def _placed(evidence: Evidence, column: NDArray) -> NDArray:
+    """(N,): a column of all examples, or of the sample that is looked at whole; NaN elsewhere."""
+    if len(column) == evidence.n:
+        return column
+    placed = np.full(evidence.n, np.nan)
+    placed[evidence.rows] = column
+    return placed
