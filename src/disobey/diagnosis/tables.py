@@ -288,7 +288,7 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
         means = {"mean deviation": _placed(evidence, y - x)}
     means["KL"] = _placed(evidence, evidence.of(forward_and_reverse)[0])
     if labels is not None and evidence.sparse is None:
-        *_, confidence, right = evidence.of(calibration.scores)
+        *_, confidence, right = evidence.of(calibration.scores)  # of the student
         means["over-confidence"] = _placed(evidence, confidence - right)
     finite = np.isfinite(means["mean deviation"])
     of_finite = np.bincount(of[finite], minlength=int(of.max()) + 1)
@@ -300,8 +300,8 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
         cells: list[Cell] = [names[number], n]
         if labels is not None and agree is not None:
             for who in ("teacher", "student"):
-                right = float((evidence.tops[who][members] == labels[members]).sum())
-                cells.append(share(f"{who} accuracy", right, n, evidence.level))
+                hits = float((evidence.tops[who][members] == labels[members]).sum())
+                cells.append(share(f"{who} accuracy", hits, n, evidence.level))
         if agree is not None:
             cells.append(share("agreement", float(agree[members].sum()), n, evidence.level))
         for name, column in means.items():

@@ -44,9 +44,9 @@ def _models(evidence: Evidence, side: str) -> Iterator[tuple[str, NDArray, NDArr
     """
     if side not in evidence.tops:
         return
-    names = list(evidence.students if side == "student" else evidence.twins)
-    yield names[0] if len(names) > 1 else side, evidence.tops["teacher"], evidence.tops[side]
     held = evidence.students if side == "student" else evidence.twins
+    names = list(held)
+    yield names[0] if len(names) > 1 else side, evidence.tops["teacher"], evidence.tops[side]
     for name in names[1:]:
         yield printable(name, 40), evidence.tops["teacher"][evidence.rows], held[name].argmax(axis=1)
 

@@ -199,13 +199,14 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
     own = dict.fromkeys(names, False)  # its lists are its own best tokens, not what it says of its teacher's
     sure = dict.fromkeys(names, True)  # no token beyond its lists can be better than the best on them
     for row, (entries, _) in enumerate(tokens):
-        for place, (token, value) in enumerate(sorted(_told(entries[0]).items(), key=lambda item: -item[1])):
+        listed = _told(entries[0])
+        for place, (token, value) in enumerate(sorted(listed.items(), key=lambda item: -item[1])):
             ids[row, place], teacher_logs[row, place] = token, value
         for name, entry in zip(names, entries[1:], strict=True):
             told = _told(entry)
             for place in np.flatnonzero(ids[row] >= 0):
                 logs[name][row, place] = told.get(int(ids[row, place]), np.nan)
-            own[name] |= told.keys() != _told(entries[0]).keys()
+            own[name] |= told.keys() != listed.keys()
             tops[name][row] = max(entry, key=lambda token, entry=entry: entry[token])
             shares = [math.exp(min(value, 0.0)) for value in entry.values()]  # checked to be logarithms later
             sure[name] &= max(shares) >= 1 - sum(shares)
