@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from disobey.diagnosis.checks.outcome import LUCK, TINY
+from disobey.diagnosis.checks.outcome import FURTHER, LUCK, TINY
 from disobey.diagnosis.evidence import Evidence
 from disobey.diagnosis.problems import printable
 from disobey.records.results import Estimate, Finding, Table, Text
@@ -31,7 +31,7 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         first = f"Student and teacher {met}, but without a twin nobody can say whether the teacher caused it"
     elif visible.status == "ok":
         first = f"Distillation left its mark: the student is closer to its teacher than an undistilled twin{shown}"
-    elif any(e.high < 0 and e.value <= -LUCK for e in visible.evidence):
+    elif any(e.high < 0 and e.value <= -FURTHER for e in visible.evidence):
         first = f"The student is further from this teacher than a twin that never saw it{shown}"
     else:
         first = f"This teacher left no visible mark: an undistilled twin is as close to it as the student{shown}"

@@ -1,0 +1,60 @@
+"""How far apart do two undistilled students look that differ in their seed alone?
+
+    python benchmarks/diagnose_luck.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
+
+Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin. None was
+distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what *distillation
+visible* says of the pairs and the differences that are certain over examples. docs/diagnose.md has the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from itertools import permutations
+from pathlib import Path
+
+from disobey.diagnosis.checks.outcome import distillation_visible
+from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.pairs import pair_from
+from disobey.records.store import Store
+from disobey.studies.setup import Setup
+from disobey.targets.schedule import labels
+from disobey.training.engine import run_all
+from disobey.training.recipe import Run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--students", type=int, default=6)
+    parser.add_argument("--data", default="mnist-5k")
+    parser.add_argument("--teacher", default="mlp:256")
+    parser.add_argument("--student", default="mlp:16")
+    options = parser.parse_args()
+    setup = Setup(data=options.data, teacher=options.teacher)
+    teacher = Run(setup.teacher_recipe(0.0), 0)
+    students = [Run(setup.student_recipe(options.student, labels(), 0.0), seed) for seed in range(options.students)]
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run_all([teacher, *students], Store(Path(folder)))
+        assert not outcome.failed
+        records = [outcome.records[run] for run in (teacher, *students)]
+        ids = [record.examples["test.ids"] for record in records]
+        assert all((own == ids[0]).all() for own in ids), "the same test examples in every run"
+        first, *others = (record.log_probs("test") for record in records)
+        truth = records[0].examples["test.labels"]
+        said, luck = Counter(), []
+        for student, twin in permutations(others, 2):
+            finding = distillation_visible(
+                gather(pair_from({"teacher": first, "student": student, "twin": twin, "labels": truth}))
+            )
+            assert finding is not None
+            said[finding.status] += 1
+            luck += [(e.value, e.name) for e in finding.evidence if e.low > 0]
+    print(f"{len(truth):,} test examples, {sum(said.values())} ordered pairs: {dict(said)}")
+    for value, name in sorted(luck, reverse=True):
+        print(f"{value:+.4f} {name}")
+
+
+if __name__ == "__main__":
+    main()
