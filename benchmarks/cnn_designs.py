@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from disobey.data.embedded import mnist_5k
+from disobey.data.sources.embedded import mnist_5k
 from disobey.models.convnet import conv_block
 
 DESIGNS = {  # kernel and stride of the first layer, kernel of the second, steps of equal time at width 16

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from disobey.measures import resampling
 from disobey.measures.calibration import calibration_error, debiased_error, debiased_spread, mass_bins, squared_error
-from disobey.measures.statistics import mean, ols_slope, tail_mean, tls_slope
+from disobey.measures.inference import resampling
+from disobey.measures.inference.statistics import mean, ols_slope, tail_mean, tls_slope
 
 RESAMPLES = 1000
 

@@ -54,8 +54,8 @@ print(json.dumps(dict(found, as_float32=NOW, peak=PEAK)))
 """
 DIAGNOSE = """
 import sys, time, json
-from disobey.diagnosis.joined import read_pair
-from disobey.diagnosis.evidence import gather
+from disobey.diagnosis.input.join import read_pair
+from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.diagnose import report
 t = time.perf_counter(); c = time.process_time()
 evidence = gather(read_pair(sys.argv[1]))

@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 from disobey.diagnosis.diagnose import judged
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import pair_from
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.pair import pair_from
 
-REFERENCE = Path(__file__).parents[1] / "tests" / "diagnosis" / "reference_pairs.py"
+REFERENCE = Path(__file__).parents[1] / "tests" / "support" / "reference_pairs.py"
 
 
 def reference():

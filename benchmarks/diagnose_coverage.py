@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis import intervals
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import Pair, pair_from
+from disobey.diagnosis.evidence import intervals
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.pair import Pair, pair_from
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.intervals import minus_teacher, minus_twin
+from disobey.measures.inference.intervals import minus_teacher, minus_twin
 
 SLOPE, NOISE, SPREAD = 1.2, 0.5, 2.0
 CLASSES = {"two": 2, "four": 4}

@@ -16,12 +16,12 @@ from itertools import permutations
 from pathlib import Path
 
 from disobey.diagnosis.checks.outcome import distillation_visible
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import pair_from
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.pair import pair_from
 from disobey.records.store import Store
-from disobey.studies.setup import Setup
+from disobey.studies.kit.setup import Setup
 from disobey.targets.schedule import labels
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run
 
 

@@ -7,7 +7,7 @@
 The crossover table interleaves both solvers in one process on one thread: time of forward + backward of a
 FixedPointRNN (batch 16), iteration over exact, so that above 1 the exact walk is faster. `--lengths` times one
 sequence of 64 to 4,096 positions, in microseconds a position. `--seeds` trains one tracker a seed by the recipe of
-`disobey.models.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with autograd
+`disobey.models.recurrent.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with autograd
 through the exact walk on these trained weights. All times are CPU times of the process.
 """
 
@@ -18,10 +18,10 @@ import time
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from disobey.data.sequences import Sequences, constant_words, group, word_problem
-from disobey.models.fixed_point import FixedPointRNN
-from disobey.models.sequence import STATE_TRACKING, SequenceModel, sequence_model
-from disobey.models.solvers import Exact, Iterate
+from disobey.data.sources.sequences import Sequences, constant_words, group, word_problem
+from disobey.models.recurrent.fixed_point import FixedPointRNN
+from disobey.models.recurrent.sequence import STATE_TRACKING, SequenceModel, sequence_model
+from disobey.models.recurrent.solvers import Exact, Iterate
 
 
 def spent(layer: FixedPointRNN, x: torch.Tensor) -> float:

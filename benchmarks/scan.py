@@ -31,7 +31,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from disobey.models.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
 
 
 def unbind_loop(decay: Tensor, inputs: Tensor) -> Tensor:

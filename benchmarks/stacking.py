@@ -32,13 +32,13 @@ from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
-from disobey.training import stacking
 from disobey.training import train as training
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
+from disobey.training.execution.workers import prepare_worker
 from disobey.training.loop import fit
 from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.stacked_loop import fit_stack
-from disobey.training.workers import prepare_worker
+from disobey.training.stacked import grouping as stacking
+from disobey.training.stacked.loop import fit_stack
 
 NAMES = ("A0", "A1", "A4", "A9a", "A3", "A7", "A11", "A12")
 

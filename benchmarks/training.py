@@ -131,13 +131,13 @@ def ours(case: Case, what: str) -> Block:
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels
     from disobey.training.batches import order_of
+    from disobey.training.execution.workers import prepare_worker
     from disobey.training.loop import fit
     from disobey.training.objective import Objective
     from disobey.training.observers import Heartbeat
     from disobey.training.recipe import ModelSpec, OptimSpec, Recipe, Run
-    from disobey.training.teaching import asker, table_for
+    from disobey.training.teacher_table import asker, table_for
     from disobey.training.train import on_device
-    from disobey.training.workers import prepare_worker
 
     prepare_worker()
     x, y = images(case)

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from disobey.studies import STUDIES
-from disobey.studies.study import Study
+from disobey.studies.kit.study import Study
 
 PAGE = Path(__file__).parent / "studies.md"
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from disobey.data.dataset import DataSpec
-from disobey.diagnosis.predict import predict_pair
+from disobey.diagnosis.input.predict import predict_pair
 from disobey.models.build import ModelSpec
-from disobey.models.linear_rnn import linear_recurrence, scan_backend
 from disobey.models.mlp import MLP
+from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
 from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.targets.schedule import distill
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import OptimSpec, Recipe, Run
 
 pytestmark = [

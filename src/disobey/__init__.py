@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disobey.diagnosis.diagnose import diagnose
-    from disobey.diagnosis.predict import predict_pair
+    from disobey.diagnosis.input.predict import predict_pair
     from disobey.records.predictions import Predictions
     from disobey.records.runs import pair
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels, match, smooth, switch
     from disobey.targets.teacher_free import spare
-    from disobey.training.engine import run_all
+    from disobey.training.execution.engine import run_all
     from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
 __version__ = "0.1.0"
@@ -39,11 +39,11 @@ __all__ = [
 
 _HOMES = {
     "diagnose": "disobey.diagnosis.diagnose",
-    "predict_pair": "disobey.diagnosis.predict",
+    "predict_pair": "disobey.diagnosis.input.predict",
     "Predictions": "disobey.records.predictions",
     "pair": "disobey.records.runs",
     "Store": "disobey.records.store",
-    "run_all": "disobey.training.engine",
+    "run_all": "disobey.training.execution.engine",
     **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),
     "spare": "disobey.targets.teacher_free",
     **dict.fromkeys(("distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),

@@ -6,11 +6,11 @@
 (1, 4, 16)
 """
 
-from disobey.models.diagonal import DiagonalRNN, SelectiveLayer
-from disobey.models.fixed_point import FixedPointRNN
-from disobey.models.fixed_point_mamba import FixedPointMamba
-from disobey.models.linear_rnn import linear_recurrence, scan_backend
-from disobey.models.mixers import (
+from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
+from disobey.models.recurrent.fixed_point import FixedPointRNN
+from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
+from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.recurrent.mixers import (
     Complement,
     DiagonalLowRankMixer,
     HouseholderMixer,
@@ -20,8 +20,8 @@ from disobey.models.mixers import (
     Mixer,
     build_mixer,
 )
-from disobey.models.sequence import LSTMLayer, SequenceModel, TransformerLayer, sequence_model
-from disobey.models.solvers import Exact, Iterate, Solve
+from disobey.models.recurrent.sequence import LSTMLayer, SequenceModel, TransformerLayer, sequence_model
+from disobey.models.recurrent.solvers import Exact, Iterate, Solve
 
 __all__ = [
     "Complement",

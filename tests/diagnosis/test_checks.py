@@ -1,21 +1,13 @@
 """Every check catches the fault that it is for, and sound pairs raise no warning. The full table is in docs/diagnose.md."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from disobey.diagnosis.checks import alignment, confidence, numbers, outcome
 from disobey.diagnosis.diagnose import CHECKS, diagnose, judged
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import pair_from
-
-_SPEC = importlib.util.spec_from_file_location("reference_pairs", Path(__file__).with_name("reference_pairs.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-pairs = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(pairs)
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.pair import pair_from
+from tests.support import reference_pairs as pairs
 
 
 def _warned(arrays, checks=CHECKS):

@@ -12,10 +12,10 @@ import pytest
 
 import disobey
 from disobey.cli.main import main
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.pairs import pair_from
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.pair import pair_from
 from disobey.measures import agreement, calibration
-from disobey.measures.intervals import on_teacher
+from disobey.measures.inference.intervals import on_teacher
 from disobey.records.results import Chart, Estimate, Finding, Gallery, Result, Table, Text
 
 
@@ -228,7 +228,7 @@ def test_extreme_values_give_no_warnings_of_numpys():
 def test_places_that_cannot_be_written_are_refused_before_anything_is_computed(tmp_path, capsys, monkeypatch):
     np.savez(tmp_path / "pair.npz", **_arrays(n=30))
     (tmp_path / "file").touch()
-    monkeypatch.setattr("disobey.diagnosis.evidence.gather", None)
+    monkeypatch.setattr("disobey.diagnosis.evidence.evidence.gather", None)
     for more, words in ((["--out", "file"], "a folder, new or old"), (["--out", "file/below"], "a folder, new or old"),
                         (["--out", "o", "--json", "."], "try: result.json"), (["--out", "o", "--json", "file/j"], "the file")):  # fmt: skip
         monkeypatch.chdir(tmp_path)

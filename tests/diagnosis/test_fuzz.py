@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.joined import read_pair
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.join import read_pair
 
 DEFAULT, MANY = 60, 3_500  # inputs a format; seven formats make 24,500
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.joined import read_pair
-from disobey.diagnosis.matrices import whole
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.input.join import read_pair
+from disobey.diagnosis.input.matrices import whole
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
 

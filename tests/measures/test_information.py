@@ -5,6 +5,7 @@ import pytest
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
+from disobey.measures.inference.intervals import over_examples
 from disobey.measures.information import (
     MEASURES,
     dark_knowledge,
@@ -13,7 +14,6 @@ from disobey.measures.information import (
     similarity_blocks,
     softness_measures,
 )
-from disobey.measures.intervals import over_examples
 from disobey.records.predictions import Predictions
 
 

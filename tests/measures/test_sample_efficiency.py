@@ -10,7 +10,7 @@ from scipy.special import logit
 
 from disobey.measures import agreement
 from disobey.measures.fidelity import fidelity_law
-from disobey.measures.intervals import minus_twin, over_runs, over_runs_and_examples, paired_difference
+from disobey.measures.inference.intervals import minus_twin, over_runs, over_runs_and_examples, paired_difference
 from disobey.measures.sample_efficiency import (
     crossover,
     label_equivalence,

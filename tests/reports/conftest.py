@@ -1,19 +1,13 @@
-"""The sample result, loaded by path: test files import nothing from each other."""
-
-import importlib.util
-from pathlib import Path
+"""The sample result and its page."""
 
 import pytest
+
+from tests.support import sample_result
 
 
 @pytest.fixture(scope="session")
 def samples():
-    spec = importlib.util.spec_from_file_location("sample_result", Path(__file__).with_name("sample_result.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return sample_result
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 
 from disobey.records.results import Claim, Result
 from disobey.records.store import Store
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 
 
 @pytest.fixture(scope="session")

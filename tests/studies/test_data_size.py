@@ -9,8 +9,7 @@ from disobey.data.dataset import DataSpec
 from disobey.data.load import load
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.store import Store
-from disobey.studies.data_size import EVERYTHING, DataSize
-from disobey.studies.data_size_cells import (
+from disobey.studies.data_size.cells import (
     BUDGETS,
     CROP,
     CROP_FIXED,
@@ -28,14 +27,15 @@ from disobey.studies.data_size_cells import (
     wide,
     widths,
 )
-from disobey.studies.data_size_claims import judge, sign_flips, summary
-from disobey.studies.data_size_closed import Closed
-from disobey.studies.data_size_pictures import charts
-from disobey.studies.data_size_readings import Fidelity, Grid, Reading
-from disobey.studies.data_size_tables import methods, tables
-from disobey.studies.setup import Setup
+from disobey.studies.data_size.charts import charts
+from disobey.studies.data_size.claims import judge, sign_flips, summary
+from disobey.studies.data_size.closed_form import Closed
+from disobey.studies.data_size.evidence import Fidelity, Grid, Reading
+from disobey.studies.data_size.study import EVERYTHING, DataSize
+from disobey.studies.data_size.tables import methods, tables
+from disobey.studies.kit.setup import Setup
 from disobey.targets.arms import ARMS
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run
 
 SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5), early=0.0), arms=EVERYTHING, budgets=BUDGETS)

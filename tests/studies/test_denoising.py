@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
-from disobey.studies import denoising_theory as theory
-from disobey.studies.denoising import Denoising
-from disobey.studies.denoising_theory import Grid
-from disobey.studies.gradient_readings import CROSS, KD, ONE_HOT, _fresh, read
+from disobey.studies.denoising import theory
+from disobey.studies.denoising.gradients import CROSS, KD, ONE_HOT, _fresh, read
+from disobey.studies.denoising.study import Denoising
+from disobey.studies.denoising.theory import Grid
 from disobey.theory.class_similarity import predicted_ratios
 from disobey.training.train import trained
 

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from disobey.data.load import load
-from disobey.studies import eigenspace_theory as theory
-from disobey.studies.eigenspace import Eigenspace
-from disobey.studies.layer_paths import WHOLE, bases, paths
+from disobey.studies.eigenspace import theory
+from disobey.studies.eigenspace.layer_paths import WHOLE, bases, paths
+from disobey.studies.eigenspace.study import Eigenspace
 from disobey.training.recipe import Run
 from disobey.training.train import built
 

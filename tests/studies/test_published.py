@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from disobey.studies.published import CIFAR100
+from disobey.studies.data_size.published import CIFAR100
 
 
 def test_curves_rise_and_distillation_is_ahead():

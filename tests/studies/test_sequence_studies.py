@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disobey.records.results import Chart, Claim, Table
-from disobey.studies.sequence_arms import SequenceSetup
+from disobey.studies.kit.sequences import SequenceSetup
 from disobey.studies.sequence_distillation import SequenceDistillation
 from disobey.studies.sequence_tasks import SequenceTasks
 from disobey.studies.state_distillation import StateDistillation
@@ -226,7 +226,7 @@ def test_tasks_scale_by_chance():
     study = SequenceTasks(tasks=("arithmetic",))
     records = records_of(study, lambda recipe, *_: 0.6 if recipe.model.name == "fixed_point" else 0.2)
     recipe = study.arms("arithmetic")["fixed point"]
-    from disobey.studies.sequence_arms import Readings
+    from disobey.studies.kit.sequences import Readings
 
     scaled = study.scaled("arithmetic", recipe, 12, Readings(records, study.setup.seeds, [recipe]))  # type: ignore[arg-type]
     assert scaled == pytest.approx([0.5] * 3, abs=0.01)

@@ -12,9 +12,9 @@ from disobey.records.results import Chart, Claim, Gallery, Result, Table
 from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.studies.deviation import Deviation, Setting
+from disobey.studies.kit.setup import Setup
 from disobey.studies.loss_switching import LossSwitching
-from disobey.studies.setup import Setup
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 
 SETUP = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1, 2, 3, 4), steps=60)
 
@@ -190,7 +190,7 @@ def test_plans_pair_their_arms():
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
 def test_presets_plan(study, monkeypatch):
-    import disobey.studies.setup as setup
+    import disobey.studies.kit.setup as setup
 
     small = load(DataSpec("digits-8x8"), 0)
     monkeypatch.setattr(setup, "load", lambda spec, seed: small)  # no download

@@ -40,7 +40,7 @@ def result_of(name: str, store: Path) -> Result:
     """The smoke result of a study, or the diagnosis of one of `PAIRS` (``diagnose-NAME``)."""
     if name.startswith("diagnose-"):
         return _diagnosis(PAIRS[name.removeprefix("diagnose-")]())
-    from disobey.training.engine import run_all
+    from disobey.training.execution.engine import run_all
 
     study = STUDIES[name].smoke()
     outcome = run_all(study.plan(), Store(store / name), workers=0)
@@ -49,14 +49,18 @@ def result_of(name: str, store: Path) -> Result:
 
 
 def _diagnosis(arrays: dict[str, Any]) -> Result:
-    from disobey.diagnosis.pairs import pair_from
+    from disobey.diagnosis.input.pair import pair_from
 
     return diagnose(pair_from(arrays))
 
 
 def names(wanted: list[str]) -> list[str]:
     known = [*STUDIES, *(f"diagnose-{name}" for name in PAIRS)]
-    return [name for name in known if not wanted or name in wanted or (name.startswith("diagnose-") and "diagnose" in wanted)]
+    return [
+        name
+        for name in known
+        if not wanted or name in wanted or (name.startswith("diagnose-") and "diagnose" in wanted)
+    ]
 
 
 def numbers(value: Any) -> Iterator[str]:
@@ -78,9 +82,9 @@ def differences(before: str, after: str, *, only_numbers: bool) -> list[str]:
     if only_numbers:
         was, now = Counter(numbers(old)), Counter(numbers(new))
         gone, come = was - now, now - was
-        return [f"{sum(gone.values())} numbers gone, {sum(come.values())} new: {list(gone)[:5]} → {list(come)[:5]}"] * bool(
-            gone or come
-        )
+        return [
+            f"{sum(gone.values())} numbers gone, {sum(come.values())} new: {list(gone)[:5]} → {list(come)[:5]}"
+        ] * bool(gone or come)
     for key in LOOSE:
         old.pop(key, None)
         new.pop(key, None)

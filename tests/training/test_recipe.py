@@ -7,8 +7,8 @@ import pytest
 from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.targets.schedule import distill, labels, switch
+from disobey.training.presets import DEFAULTS, OF_DATA
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching, closure
-from disobey.training.recipes import DEFAULTS, OF_DATA
 
 TEACHER = Recipe(keep=(100,))
 STUDENT = Recipe(targets=distill(4), teacher=TEACHER, teaching=Teaching(step=100), replica=1)

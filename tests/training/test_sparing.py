@@ -16,7 +16,7 @@ from disobey.records.store import Store
 from disobey.targets.schedule import labels
 from disobey.targets.teacher_free import class_confusion, relative_strength, spare, spared_cross_entropy
 from disobey.training.batches import order_of
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.optim import learning_rates
 from disobey.training.recipe import OptimSpec, Recipe, Run
 from disobey.training.train import built

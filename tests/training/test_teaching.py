@@ -12,9 +12,9 @@ from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import distill
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
-from disobey.training.teaching import form_of
+from disobey.training.teacher_table import form_of
 from disobey.training.train import pool_of, redraw_head, trained
 
 OPTIM = OptimSpec(lr=0.01, steps=12, batch=16)

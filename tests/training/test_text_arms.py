@@ -9,7 +9,7 @@ from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
 TEXT = DataSpec("languages", train=360)

@@ -16,10 +16,10 @@ from disobey.records.runs import pair
 from disobey.records.store import Store
 from disobey.targets.schedule import distill, labels, match, switch
 from disobey.training.batches import order_of
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.optim import learning_rates
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
-from disobey.training.teaching import form_of
+from disobey.training.teacher_table import form_of
 from disobey.training.train import built, train, trained
 
 DATA = DataSpec("digits-8x8", train=200, noise=0.2)
@@ -164,7 +164,7 @@ IMAGES = replace(DATA, augment="crop")
 @pytest.mark.parametrize(("steps", "form"), [(20, "replay"), (600, "views")])
 def test_cached_views_equal_the_online_teacher(store, records, monkeypatch, steps, form):
     """The table is the teacher: training from it and asking step by step give the same student."""
-    import disobey.training.teaching as teaching
+    import disobey.training.teacher_table as teaching
 
     optim = OptimSpec(lr=0.01, steps=steps, batch=32, stop=20)
     recipe = replace(STUDENT, data=IMAGES, optim=optim, targets=distill(3.0))

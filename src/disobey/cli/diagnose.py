@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from disobey.diagnosis.pairs import Pair
+    from disobey.diagnosis.input.pair import Pair
     from disobey.records.results import Result
 
 
@@ -58,8 +58,8 @@ def main(argv: list[str]) -> int:
         DiagnoseOptions, args=argv, prog="disobey diagnose", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
     )
     from disobey.diagnosis.diagnose import report
-    from disobey.diagnosis.evidence import gather
-    from disobey.diagnosis.problems import problem
+    from disobey.diagnosis.errors import problem
+    from disobey.diagnosis.evidence.evidence import gather
 
     if not 0 < options.temperature < float("inf"):
         raise problem("--temperature", "a number above 0", str(options.temperature))
@@ -91,7 +91,7 @@ def _packed() -> None:
 
 def _files(options: DiagnoseOptions) -> dict[str, Path]:
     """Every input file that is read, by its name as it was given; models and data of the hub are none."""
-    from disobey.diagnosis.readers.folder import files_at
+    from disobey.diagnosis.input.readers.folder import files_at
 
     given = (*options.pair, options.teacher, options.student, options.labels, options.twin)
     paths = [Path(name) for name in given if name is not None and not name.startswith("hf:")]
@@ -112,8 +112,8 @@ def _recorded(files: dict[str, Path], records: list[dict[str, Any]]) -> None:
 
 def opened(options: DiagnoseOptions) -> Pair:
     """The pair by whichever door the options name. Raises `ValueError` where they name none or two."""
-    from disobey.diagnosis.joined import read_pair, read_two, with_twin
-    from disobey.diagnosis.problems import problem
+    from disobey.diagnosis.errors import problem
+    from disobey.diagnosis.input.join import read_pair, read_two, with_twin
 
     two = (options.teacher, options.student)
     if options.data is not None and not any(name and name.startswith("hf:") for name in two):
@@ -140,8 +140,8 @@ def opened(options: DiagnoseOptions) -> Pair:
 
 
 def _named(options: DiagnoseOptions, both: bool) -> Pair:
-    from disobey.diagnosis.hub import predict_named
-    from disobey.diagnosis.problems import problem
+    from disobey.diagnosis.errors import problem
+    from disobey.diagnosis.input.hub import predict_named
 
     if not both:
         raise problem("options", "hf: for teacher and student, or files for both", "one of each")
@@ -174,7 +174,7 @@ def _folder(options: DiagnoseOptions, name: str) -> Path:
 
 def _writable(options: DiagnoseOptions, name: str) -> None:
     """Refuses, before anything is computed, places where nothing could be written after it."""
-    from disobey.diagnosis.problems import problem
+    from disobey.diagnosis.errors import problem
 
     places = [("--out", _folder(options, name))]
     if options.json is not None and str(options.json) != "-":

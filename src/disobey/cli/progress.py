@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from disobey.training.engine import Progress as State
+from disobey.training.execution.engine import Progress as State
 
 
 @contextmanager

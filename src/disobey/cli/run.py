@@ -17,8 +17,8 @@ from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
 from disobey.studies import STUDIES
-from disobey.studies.study import Study
-from disobey.training.engine import Outcome, run_all
+from disobey.studies.kit.study import Study
+from disobey.training.execution.engine import Outcome, run_all
 from disobey.training.recipe import Run, closure, encode
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from disobey.cli.options import Common, parse
 from disobey.cli.progress import progress_bar
 from disobey.records.store import Store
-from disobey.training.engine import run_all
+from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run, decode
 
 

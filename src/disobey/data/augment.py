@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dataset import Dataset, Split
-from .tensors import black, inputs_tensor
+from disobey.data.dataset import Dataset, Split
+from disobey.data.tensors import black, inputs_tensor
 
 PAD = 4  # pixels on every side (He et al. 2016, section 4.2)
 

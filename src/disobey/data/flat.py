@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
-from .moments import moments
+from disobey.data.dataset import Dataset
+from disobey.data.moments import moments
 
 LETTERS = 64  # up to so many tokens a vocabulary is one of characters, and pairs of neighbours are counted too
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import embedded, languages, synthetic
-from .dataset import Dataset, DataSpec, Split
-from .files import fashion_mnist, from_path, signature
-from .hub import from_hub
-from .moments import moments
-from .noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
-from .regroup import REGROUPED
-from .subsets import stratified_order, stratified_parts, stream
-from .synthetic import SYNTHETIC
+from disobey.data.dataset import Dataset, DataSpec, Split
+from disobey.data.formats.files import fashion_mnist, from_path, signature
+from disobey.data.moments import moments
+from disobey.data.noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
+from disobey.data.sources import embedded, languages, synthetic
+from disobey.data.sources.hub import from_hub
+from disobey.data.sources.regroup import REGROUPED
+from disobey.data.sources.synthetic import SYNTHETIC
+from disobey.data.subsets import stratified_order, stratified_parts, stream
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits-8x8": embedded.digits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
+from disobey.data.dataset import Dataset
 
 
 def moments(dataset: Dataset) -> tuple[NDArray, NDArray] | None:

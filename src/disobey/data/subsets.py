@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Split
+from disobey.data.dataset import Split
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .dataset import Dataset, Split
-from .moments import moments
+from disobey.data.dataset import Dataset, Split
+from disobey.data.moments import moments
 
 
 def inputs_tensor(dataset: Dataset, split: str | Split) -> Tensor:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disobey.diagnosis import charts, tables
 from disobey.diagnosis.checks import alignment, confidence, files, language, numbers, outcome
-from disobey.diagnosis.evidence import Evidence, gather
-from disobey.diagnosis.joined import read_pair
-from disobey.diagnosis.pairs import Pair, pair_from, pair_from_predictions, with_columns
-from disobey.diagnosis.problems import problem
-from disobey.diagnosis.representations import representations
-from disobey.diagnosis.words import methods, verdict
+from disobey.diagnosis.errors import problem
+from disobey.diagnosis.evidence.evidence import Evidence, gather
+from disobey.diagnosis.evidence.representations import representations
+from disobey.diagnosis.input.join import read_pair
+from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
+from disobey.diagnosis.report import charts, tables
+from disobey.diagnosis.report.verdict import methods, verdict
 from disobey.records.predictions import Predictions
 from disobey.records.results import Finding, Result
 

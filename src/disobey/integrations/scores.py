@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from disobey.diagnosis.predict import evaluating, logits_of, moved, parted
+from disobey.diagnosis.input.predict import evaluating, logits_of, moved, parted
 
 
 def scores(model: torch.nn.Module, batches: Iterable[Any], device: torch.device | str) -> torch.Tensor:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from disobey.diagnosis.diagnose import as_array
-from disobey.diagnosis.evidence import gather
-from disobey.diagnosis.intervals import estimates
-from disobey.diagnosis.pairs import pair_from
-from disobey.diagnosis.problems import problem
+from disobey.diagnosis.errors import problem
+from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.evidence.intervals import estimates
+from disobey.diagnosis.input.pair import pair_from
 from disobey.measures import agreement, deviation
 from disobey.records.files import atomic
 from disobey.records.results import Axis, Chart, Estimate, Finding, Result, Table

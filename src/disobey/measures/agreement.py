@@ -16,8 +16,8 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 from disobey.measures.deviation import best_classes, log_odds
-from disobey.measures.intervals import Columns, Measure
-from disobey.measures.statistics import mean, tail_mean
+from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.statistics import mean, tail_mean
 from disobey.records.predictions import Predictions
 
 

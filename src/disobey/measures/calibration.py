@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, ndtr, softmax
 
-from disobey.measures.intervals import Columns, Measure, over_examples
-from disobey.measures.resampling import wilson_interval
-from disobey.measures.statistics import mean, ones_if_none, quiet
+from disobey.measures.inference.intervals import Columns, Measure, over_examples
+from disobey.measures.inference.resampling import wilson_interval
+from disobey.measures.inference.statistics import mean, ones_if_none, quiet
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 

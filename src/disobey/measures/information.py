@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, xlogy
 
 from disobey.measures.deviation import log_odds
-from disobey.measures.intervals import Columns, Measure
-from disobey.measures.statistics import correlation_coefficient, mean, quiet
+from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.statistics import correlation_coefficient, mean, quiet
 from disobey.records.predictions import Predictions
 
 

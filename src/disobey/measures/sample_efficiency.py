@@ -16,9 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from scipy.stats import t as student_t
 
-from disobey.measures.comparisons import ratio_over_runs
-from disobey.measures.crossings import STEPS, Censored, linearized, refined, rising_knots, table_on_log_size, where_zero
-from disobey.measures.intervals import mean_over_runs
+from disobey.measures.inference.comparisons import ratio_over_runs
+from disobey.measures.inference.crossings import (
+    STEPS,
+    Censored,
+    linearized,
+    refined,
+    rising_knots,
+    table_on_log_size,
+    where_zero,
+)
+from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from disobey.measures.resampling import GROUPS, jackknife_interval
+from disobey.measures.inference.resampling import GROUPS, jackknife_interval
 
 FEWEST = 4  # examples that the unbiased estimate needs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
-from disobey.studies.study import Study
+from disobey.studies.kit.study import Study
 
 
 class _Studies(Mapping[str, type[Study]]):
@@ -14,10 +14,10 @@ class _Studies(Mapping[str, type[Study]]):
     homes: Mapping[str, tuple[str, str]] = {
         "deviation": ("deviation", "Deviation"),
         "loss-switching": ("loss_switching", "LossSwitching"),
-        "eigenspace": ("eigenspace", "Eigenspace"),
-        "denoising": ("denoising", "Denoising"),
+        "eigenspace": ("eigenspace.study", "Eigenspace"),
+        "denoising": ("denoising.study", "Denoising"),
         "teacher-free": ("teacher_free", "TeacherFree"),
-        "data-size": ("data_size", "DataSize"),
+        "data-size": ("data_size.study", "DataSize"),
         "state-tracking": ("state_tracking", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from disobey.measures.intervals import mean_over_runs
+from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord, pair
-from disobey.studies import pictures, rules
-from disobey.studies.evidence import Evidence, measured
-from disobey.studies.setup import Setup, complete_seeds
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.evidence import Evidence, measured
+from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 

@@ -15,13 +15,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.comparisons import ratio_over_runs
-from disobey.measures.intervals import paired_difference
+from disobey.measures.inference.comparisons import ratio_over_runs
+from disobey.measures.inference.intervals import paired_difference
 from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord, pair
-from disobey.studies import pictures, rules
-from disobey.studies.evidence import Evidence, measured
-from disobey.studies.setup import Setup, complete_seeds
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.evidence import Evidence, measured
+from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.targets.schedule import Schedule, distill, labels, switch
 from disobey.training.recipe import Recipe, Run
 

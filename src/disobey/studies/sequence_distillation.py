@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Block, Cell, Chart, Claim, Result, Table, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import rules
-from disobey.studies.sequence_arms import (
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.sequences import (
     TEST_SWEEPS,
     Readings,
     SequenceSetup,

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from disobey.measures.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import pictures, rules
-from disobey.studies.sequence_arms import BASELINES, Readings, SequenceSetup, accuracy_table
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.sequences import BASELINES, Readings, SequenceSetup, accuracy_table
 from disobey.training.recipe import Recipe, Run
 
 SOURCE = "arXiv 2503.10799"

@@ -22,11 +22,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import pictures, rules
-from disobey.studies.sequence_arms import (
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.sequences import (
     Readings,
     SequenceSetup,
     accuracy_table,
@@ -38,7 +39,7 @@ from disobey.studies.sequence_arms import (
 )
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
-from disobey.training.sequence_spec import StateTeaching
+from disobey.training.specs import StateTeaching
 
 OURS = "stated before the runs; no publication"
 RANDOM = "arXiv 2305.10118, there for images"

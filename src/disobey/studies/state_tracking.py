@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from disobey.measures.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import pictures, rules
-from disobey.studies.sequence_arms import (
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.sequences import (
     BASELINES,
     TEST_SWEEPS,
     Readings,

@@ -14,13 +14,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.data.hierarchies import groups_of
-from disobey.measures.comparisons import ratio_over_runs
-from disobey.measures.intervals import mean_over_runs, paired_difference
+from disobey.data.sources.hierarchies import groups_of
+from disobey.measures.inference.comparisons import ratio_over_runs
+from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.runs import RunRecord
-from disobey.studies import pictures, rules
-from disobey.studies.setup import Setup, complete_seeds
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.targets.schedule import Schedule, distill, labels, smooth
 from disobey.targets.teacher_free import spare
 from disobey.training.recipe import Recipe, Run

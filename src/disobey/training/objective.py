@@ -23,7 +23,7 @@ from disobey.targets.losses import (
     soft_targets,
 )
 from disobey.targets.schedule import Schedule, Term
-from disobey.training.teaching import Ask, Table
+from disobey.training.teacher_table import Ask, Table
 
 Mix = tuple[Tensor, Tensor]  # mixup: share of the example itself (), and who the other one is (B,)
 

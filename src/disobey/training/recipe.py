@@ -13,7 +13,7 @@ from typing import Any, Literal
 from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.targets.schedule import Schedule
-from disobey.training.sequence_spec import PREFIX, SequenceSpec
+from disobey.training.specs import PREFIX, SequenceSpec
 
 
 @dataclass(frozen=True)

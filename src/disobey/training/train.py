@@ -30,11 +30,11 @@ from disobey.training.objective import Objective
 from disobey.training.observers import Observer
 from disobey.training.predict import log_probabilities, logits
 from disobey.training.recipe import Recipe, Run, encode
+from disobey.training.record_writer import write_record
 from disobey.training.seeds import seeded, stream_seed
-from disobey.training.stacked_loop import Slice, fit_stack
-from disobey.training.stacking import stack_key, stream
-from disobey.training.teaching import asker, table_for
-from disobey.training.write import write_record
+from disobey.training.stacked.grouping import stack_key, stream
+from disobey.training.stacked.loop import Slice, fit_stack
+from disobey.training.teacher_table import asker, table_for
 
 T = TypeVar("T")
 
@@ -60,7 +60,9 @@ def train(
                 clock, shelf = _Clock(), Shelf(store, pick_device(device))
                 _train(_prepared(run, shelf, observers), shelf, clock, folder)
             else:
-                from disobey.training.sequence_loop import train_sequence  # two seconds of imports: torch's compiler
+                from disobey.training.tasks.sequences.loop import (
+                    train_sequence,  # two seconds of imports: torch's compiler
+                )
 
                 train_sequence(run, store, folder, observers, pick_device(device))
     record = store.find(run.id, recipe)

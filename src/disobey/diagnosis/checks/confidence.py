@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from disobey.diagnosis.evidence import Evidence
-from disobey.diagnosis.intervals import estimates, share
-from disobey.diagnosis.temperature import fitted as fitted_to
+from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import estimates, share
+from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures import calibration
+from disobey.measures.inference.intervals import on_teacher, on_twin
 from disobey.measures.information import softness
-from disobey.measures.intervals import on_teacher, on_twin
 from disobey.records.results import Estimate, Finding
 
 IMPLAUSIBLE = 0.3  # confidence minus accuracy that no sound evaluation of a usable teacher shows

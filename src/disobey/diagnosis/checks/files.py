@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from disobey.diagnosis.evidence import Evidence
-from disobey.diagnosis.intervals import share
-from disobey.diagnosis.problems import nearest, printable
-from disobey.diagnosis.representations import layers
+from disobey.diagnosis.errors import nearest, printable
+from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import share
+from disobey.diagnosis.evidence.representations import layers
 from disobey.records.results import Finding
 
 MEANT = {  # names that mean an array, but are not near its own

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.evidence import Evidence
-from disobey.diagnosis.intervals import share
-from disobey.diagnosis.problems import printable
-from disobey.diagnosis.temperature import fitted as fitted_to
+from disobey.diagnosis.errors import printable
+from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import share
+from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures.deviation import confidence
 from disobey.records.results import Finding
 

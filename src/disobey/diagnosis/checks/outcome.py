@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from scipy.stats import binomtest, norm, ttest_ind
 
-from disobey.diagnosis.evidence import Evidence
-from disobey.diagnosis.intervals import estimates, mean_of, share
-from disobey.diagnosis.problems import printable
-from disobey.diagnosis.temperature import fitted as fitted_to
+from disobey.diagnosis.errors import printable
+from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import estimates, mean_of, share
+from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
-from disobey.measures.intervals import Measure, minus_twin, paired_difference
-from disobey.measures.statistics import correlation_coefficient
+from disobey.measures.inference.intervals import Measure, minus_twin, paired_difference
+from disobey.measures.inference.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 
 MANY = 100  # examples below which nothing seen is nothing said

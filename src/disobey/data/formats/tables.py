@@ -1,0 +1,170 @@
+"""One file with a row an example: CSV, TSV, JSON lines, parquet in the hub's schema. To `Columns`.
+
+Texts or numeric features from CSV, TSV and JSON lines; pictures, texts or features from parquet.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from disobey.data.formats.columns import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    MAX_BYTES,
+    TEXT_COLUMNS,
+    Columns,
+    Options,
+    choose_column,
+    refused,
+)
+from disobey.data.formats.images import decoded
+
+
+def read_csv(file: Path, options: Options) -> Columns:
+    """Comma-separated, or tab-separated where the name ends in .tsv.
+
+    With a header: columns by name. Without: the first or the last column is the label, whichever has fewer different
+    values, and the others together are the text.
+    """
+    where = str(file)
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as raw:
+            quoting = csv.QUOTE_NONE if file.suffix == ".tsv" else csv.QUOTE_MINIMAL
+            delimiter = "\t" if file.suffix == ".tsv" else ","
+            rows = [row for row in csv.reader(raw, delimiter=delimiter, quoting=quoting, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise refused(where, "rows of UTF-8 text", str(error), "saving it as UTF-8 CSV") from None
+    if not rows:
+        raise refused(where, "at least one row", "an empty file", "a complete file")
+    width = len(rows[0])
+    odd = next((number for number, row in enumerate(rows, 1) if len(row) != width), None)
+    if width < 2 or odd is not None:
+        came = f"{len(rows[(odd or 1) - 1])} in row {odd or 1}"
+        raise refused(where, f"{max(width, 2)} columns in every row", came, "quotes around text with delimiters in it")
+    named = {name.strip().lower() for name in rows[0]} & {*LABEL_COLUMNS, *TEXT_COLUMNS}
+    if named or options.label or options.input:
+        names = [name.strip() for name in rows[0]]
+        columns = dict(zip(names, map(list, zip(*rows[1:], strict=True)), strict=False))
+        if len(columns) < 2:
+            raise refused(where, "rows below the header", "none", "a complete file")
+        return _named(where, columns, options)
+    first, last = len({row[0] for row in rows}), len({row[-1] for row in rows})
+    if first == last:
+        raise refused(where, "a header, or a first or last column of labels", "neither", "a header line: text,label")
+    label = 0 if first < last else width - 1
+    texts = [" ".join(cell for place, cell in enumerate(row) if place != label) for row in rows]
+    return Columns(where, "text", texts, [row[label] for row in rows])
+
+
+def read_json_lines(file: Path, options: Options) -> Columns:
+    """An object a line, the same keys in each."""
+    where = str(file)
+    rows = []
+    try:
+        with open(file, encoding="utf-8-sig") as raw:
+            for number, line in enumerate(raw, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
+                        came = f"{line.strip()[:60]!r} in line {number}"
+                        raise refused(where, "an object with the same keys in every line", came, "one object a line")
+                    rows.append(row)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise refused(where, "JSON lines in UTF-8", f"{type(error).__name__}: {error}", "one object a line") from None
+    if not rows:
+        raise refused(where, "at least one row", "an empty file", "a complete file")
+    return _named(where, {key: [row[key] for row in rows] for key in rows[0]}, options)
+
+
+def _named(where: str, columns: dict[str, list], options: Options) -> Columns:
+    """Text or features: the named text column, else all columns but the label where they hold numbers only."""
+    lower = {name: name.lower() for name in columns}
+    by_lower = {value: key for key, value in lower.items()}
+    wanted = options.label if options.label in columns else by_lower.get(options.label.lower(), options.label)
+    known = [by_lower[name] for name in LABEL_COLUMNS if name in by_lower]
+    label = choose_column(where, list(columns), wanted, known or LABEL_COLUMNS, "label")
+    rest = [name for name in columns if name != label]
+    text = options.input or next((by_lower[name] for name in TEXT_COLUMNS if by_lower.get(name) in rest), "")
+    if not text:
+        features = _numbers([columns[name] for name in rest])
+        if features is not None:
+            return Columns(where, "features", features, columns[label])
+    text = choose_column(where, rest, text, TEXT_COLUMNS, "input")
+    return Columns(where, "text", columns[text], columns[label])
+
+
+def _numbers(columns: Sequence[Sequence]) -> np.ndarray | None:
+    """Numeric columns, or one column of equally long lists of numbers, as (N, D) float32; None for anything else."""
+    try:
+        array = np.array(columns, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if array.ndim == 3 and len(array) == 1:
+        return array[0].astype(np.float32)
+    return array.T.astype(np.float32) if array.ndim == 2 else None
+
+
+def read_parquet(file: Path, options: Options) -> Columns:
+    """The hub's schema: ``img`` or ``image`` as {bytes, path} or bytes, or a text column; whole-number labels whose
+    names stand in the schema's metadata. Other files: all columns but the label as features."""
+    where = str(file)
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise refused(where, "the package pyarrow for parquet", "none", "pip install 'disobey[parquet]'") from None
+    try:
+        with parquet.ParquetFile(file) as opened:
+            size = sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups))
+            if size > MAX_BYTES:
+                raise refused(where, f"at most {MAX_BYTES >> 30} GiB", f"{size >> 30} GiB", "a smaller file")
+            schema = opened.schema_arrow
+            label = choose_column(where, schema.names, options.label, LABEL_COLUMNS, "label")
+            known = (*IMAGE_COLUMNS, *TEXT_COLUMNS)
+            usual = [name for name in known if name in schema.names]
+            rest = [name for name in schema.names if name != label]
+            wanted = [options.input or usual[0]] if options.input or usual else rest
+            for name in wanted:
+                choose_column(where, rest, name, known, "input")
+            table = opened.read([*wanted, label])
+    except (pa.ArrowException, OSError) as error:
+        raise refused(where, "a parquet file", f"{type(error).__name__}: {error}", "a complete file") from None
+    labels = table[label].to_pylist()
+    classes = class_names(schema.metadata or {}, label)
+    column = table[wanted[0]]
+    if len(wanted) == 1 and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return Columns(where, "text", column.to_pylist(), labels, classes)
+    if len(wanted) == 1 and (pa.types.is_struct(column.type) or pa.types.is_binary(column.type)):
+        rows = column.to_pylist()
+        pictures = ((f"{where}, row {number}", picture_bytes(where, number, row)) for number, row in enumerate(rows))
+        return Columns(where, "image", decoded(pictures, len(rows), options.size), labels, classes)
+    features = _numbers([table[name].to_pylist() for name in wanted])
+    if features is None:
+        types = ", ".join(f"{name}: {table[name].type}" for name in wanted)
+        raise refused(where, "pictures, a text column or numbers", types, "#input=COLUMN,label=COLUMN")
+    return Columns(where, "features", features, labels, classes)
+
+
+def picture_bytes(where: str, row: int, value: object) -> bytes:
+    """The bytes of a picture as the hub stores it: {"bytes": ..., "path": ...}, or bytes alone."""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes) or not content:
+        raise refused(
+            where, "the bytes of a picture in every row", f"none in row {row}", "a file with embedded pictures"
+        )
+    return content
+
+
+def class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
+    """Names of the whole-number labels out of the hub's schema metadata; () where there are none."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        names = features[label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()

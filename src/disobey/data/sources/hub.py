@@ -1,0 +1,97 @@
+"""Hugging Face `datasets` by name or local path: images and texts. Needs the extra ``hub``.
+
+``hub:NAME``, ``hub:NAME:CONFIGURATION``, ``hub:FOLDER`` (a repository's files, or what ``save_to_disk`` left), each
+with `Options` behind ``#``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disobey.data.dataset import Dataset
+from disobey.data.formats.columns import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    Columns,
+    Options,
+    assemble,
+    choose_column,
+    refused,
+)
+from disobey.data.formats.images import decoded
+from disobey.data.formats.tables import picture_bytes
+
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+
+
+def from_hub(name: str) -> Dataset:
+    """The data set behind ``hub:...``. `ValueError` where it cannot be had or does not classify pictures or texts.
+
+    A test split without labels (-1 in every row, as in GLUE) is passed over: the labelled validation split then is the
+    test split, and validation is carved out of training.
+    """
+    place, options = Options.parse(name)
+    found = _splits(place.removeprefix("hub:"))
+    parts: dict[str, Columns] = {}
+    for key, names in SPLIT_NAMES.items():
+        chosen = next((found[split] for split in names if split in found), None)
+        if chosen is not None:
+            parts[key] = _columns(f"{place}, split {key}", chosen, options)
+    if "train" not in parts:
+        raise refused(
+            place, "a split 'train'", f"splits {', '.join(found)}", "another configuration: hub:NAME:CONFIGURATION"
+        )
+    if "test" in parts and np.all(np.asarray(parts["test"].labels) == -1):
+        del parts["test"]
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    return assemble(name, parts, options)
+
+
+def _splits(place: str) -> dict[str, Any]:
+    """Split name -> `datasets.Dataset`."""
+    try:
+        import datasets
+    except ImportError:
+        raise refused(f"hub:{place}", "the package datasets", "none", "pip install 'disobey[hub]'") from None
+    if not place.strip():
+        raise refused("hub:", "a name behind it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER")
+    path = Path(place).expanduser()
+    try:
+        if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+            loaded = datasets.load_from_disk(str(path))
+        else:
+            repository, _, configuration = (str(path), "", "") if path.exists() else place.partition(":")
+            loaded = datasets.load_dataset(repository, configuration or None)
+    except Exception as error:  # network, names, formats: the library has no common base for them
+        came = f"{type(error).__name__}: {error}"
+        attempt = "its exact name, a network, hub:NAME:CONFIGURATION or a local folder"
+        raise refused(f"hub:{place}", "a data set of the Hugging Face hub or a folder", came, attempt) from None
+    return {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _columns(where: str, data: Any, options: Options) -> Columns:
+    import datasets
+
+    label = choose_column(where, data.column_names, options.label, LABEL_COLUMNS, "label")
+    rest = [name for name in data.column_names if name != label]
+    column = choose_column(where, rest, options.input, (*IMAGE_COLUMNS, *TEXT_COLUMNS), "input")
+    feature = data.features[label]
+    classes = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else ()
+    labels = list(data[label])
+    if isinstance(data.features[column], datasets.Image):
+        raw = data.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        pictures = ((f"{where}, row {n}", _picture(where, n, row[column])) for n, row in enumerate(raw))
+        return Columns(where, "image", decoded(pictures, len(labels), options.size), labels, classes)
+    return Columns(where, "text", list(data[column]), labels, classes)
+
+
+def _picture(where: str, row: int, value: dict) -> bytes | Path:
+    """Embedded bytes, or the local file the row points to."""
+    if not value.get("bytes") and value.get("path") and Path(value["path"]).is_file():
+        return Path(value["path"])
+    return picture_bytes(where, row, value)

@@ -1,0 +1,1 @@
+"""What checks and tables are made from, computed once."""

@@ -1,0 +1,215 @@
+"""`Evidence`: a pair, read once. What every table, chart and check looks at.
+
+Small pairs are held whole, as `Predictions`. Of large ones a single pass keeps the per-example columns of all rows and
+the full distributions of a random sample of rows, on which the costlier measures (ranks, overlaps, class similarities,
+temperatures) and the checks are computed; every estimate says how many examples it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from disobey.diagnosis.evidence.streaming import (
+    HalfBuffers,
+    asking,
+    column_names,
+    columns_of_block,
+    empty_columns,
+    forward_and_reverse,
+)
+from disobey.diagnosis.evidence.top_k import read_top_k
+from disobey.diagnosis.input.matrices import Matrix, side_by_side, whole
+from disobey.diagnosis.input.pair import Pair
+from disobey.diagnosis.input.score_types import as_logits
+from disobey.measures.agreement import choices
+from disobey.measures.calibration import scores
+from disobey.measures.deviation import confidence
+from disobey.measures.inference.intervals import minus_teacher, minus_twin, on_teacher, on_twin
+from disobey.measures.information import softness
+from disobey.records.predictions import Predictions
+from disobey.records.results import Estimate
+
+WHOLE = 2**23  # numbers a model up to which everything is held in float64: 64 MiB
+SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float32
+# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one another
+# (with 2**18 two are no faster than one), and few enough for the cache that cores share.
+_BLOCK = 2**20
+
+Columns = tuple[NDArray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """n: examples in the data. sample: the first student (and first twin) on the rows ``rows`` of the data.
+
+    columns: for streamed pairs, the columns of all n examples by the function that a measure has for them.
+    tops: most likely class of teacher, student and twin, all n examples in the data's order (not for top-k pairs).
+    students, twins: log-probabilities on ``rows``, one a seed. sparse: the masses of `top_k`, for top-k pairs only.
+    """
+
+    pair: Pair
+    n: int
+    rows: NDArray
+    sample: Predictions
+    students: Mapping[str, NDArray]
+    twins: Mapping[str, NDArray]
+    columns: Mapping[Callable, Columns] = field(default_factory=dict)
+    tops: Mapping[str, NDArray] = field(default_factory=dict)
+    sparse: Mapping[str, NDArray] | None = None
+    temperature: float = 4.0
+    level: float = 0.95
+    seed: int = 0
+    cache: dict[Callable, Columns] = field(default_factory=dict)
+    fits: dict[tuple, Estimate] = field(default_factory=dict)
+    parts: dict[int, NDArray] = field(default_factory=dict)  # columns in random groups, by the column's identity
+
+    @property
+    def streamed(self) -> bool:
+        return bool(self.columns)
+
+    def of(self, columns: Callable[[Predictions], Columns]) -> Columns:
+        """A measure's columns: over all examples where the pass has them, else over the sample."""
+        if columns in self.columns:
+            return self.columns[columns]
+        if columns not in self.cache:
+            with np.errstate(invalid="ignore", divide="ignore"):  # probabilities of exactly 0: infinite, not wrong
+                parts = [columns(chunk) for chunk in self.sample.chunks(max(1, 2**19 // self.sample.n_classes))]
+            self.cache[columns] = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+        return self.cache[columns]
+
+    @property
+    def labels(self) -> NDArray | None:
+        """Of the sample."""
+        return self.sample.labels
+
+    @property
+    def finite(self) -> Predictions:
+        """The sample with probabilities of 0 lifted to e⁻¹⁰⁰: temperatures cannot be fitted through infinities."""
+        sides = {name: getattr(self.sample, name) for name in ("teacher", "student", "twin")}
+        lifted = {n: np.maximum(a, -100.0) for n, a in sides.items() if a is not None and np.isneginf(a).any()}
+        return replace(self.sample, **lifted) if lifted else self.sample
+
+    def seeds(self) -> list[Predictions]:
+        """One `Predictions` a student seed, with the twin of the same seed (or the only twin)."""
+        twins = list(self.twins.values())
+        out = []
+        for index, student in enumerate(self.students.values()):
+            twin = twins[index] if len(twins) == len(self.students) else (twins[0] if twins else None)
+            out.append(replace(self.sample, student=student, twin=twin))
+        return out
+
+
+def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: int = 0) -> Evidence:
+    """Reads the pair. Raises `ValueError` where rows cannot be used or a file ends early."""
+    if pair.topk is not None:
+        sample, rows, columns, sparse = read_top_k(pair, seed)
+        students = {"student": sample.student}
+        twins = {} if sample.twin is None else {"twin": sample.twin}
+        return Evidence(
+            pair, pair.shape[0], rows, sample, students, twins, columns, {}, sparse, temperature, level, seed
+        )
+    assert pair.teacher is not None
+    if pair.shape[0] * pair.shape[1] <= WHOLE:
+        logs = {name: _log_probs(matrix, pair.values[name], name) for name, matrix in _models(pair).items()}
+        tops = {name: np.argmax(array, axis=1) for name, array in logs.items()}
+        return _evidence(pair, np.arange(pair.shape[0]), logs, {}, tops, (temperature, level, seed))
+    rows, sampled, arrays = _stream(pair, seed)
+    tops = {name: arrays[f"{name}.top"] for name in _models(pair)}
+    return _evidence(pair, rows, sampled, _as_columns(pair, arrays), tops, (temperature, level, seed))
+
+
+def _models(pair: Pair) -> dict[str, Matrix]:
+    assert pair.teacher is not None
+    return {"teacher": pair.teacher, **pair.students, **pair.twins}
+
+
+def _log_probs(matrix: Matrix, values: str, name: str) -> NDArray:
+    block = whole(matrix)
+    return log_softmax(as_logits(block, values, matrix.where or name, np.arange(len(block))), axis=1)
+
+
+def _evidence(pair: Pair, rows: NDArray, logs: dict, columns: dict, tops: dict, settings: tuple) -> Evidence:
+    def part(column: NDArray | None) -> NDArray | None:
+        return None if column is None else column[rows]
+
+    students, twins = {k: logs[k] for k in pair.students}, {k: logs[k] for k in pair.twins}
+    sample = Predictions(
+        logs["teacher"], next(iter(students.values())), part(pair.labels),
+        rows if pair.ids is None else pair.ids[rows], pair.split, next(iter(twins.values()), None),
+        part(pair.mislabelled), part(pair.groups), pair.class_names,
+    )  # fmt: skip
+    named = {"teacher": tops["teacher"], "student": tops[next(iter(students))]}
+    if twins:
+        named["twin"] = tops[next(iter(twins))]
+    return Evidence(pair, pair.shape[0], rows, sample, students, twins, columns, named, None, *settings)
+
+
+def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[str, NDArray]]:
+    """(sampled rows, their log-probabilities by model, per-example columns of all rows)."""
+    n, classes = pair.shape
+    models = _models(pair)
+    rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(256, SAMPLE // classes)), replace=False))
+    kinds = {matrix.dtype for matrix in models.values()}
+    fast = kinds == {np.dtype(np.float16)} and "probabilities" not in pair.values.values()
+    per_block = max(1, min(n, (_BLOCK if fast else _BLOCK // 4) // classes))
+    buffers = {name: HalfBuffers(per_block, classes) for name in models} if fast else None
+    arrays = empty_columns(n, column_names([name for name in models if name != "teacher"], pair.labels is not None))
+    sampled = {name: np.empty((len(rows), classes), np.float32) for name in models}
+    where = {name: matrix.where or name for name, matrix in models.items()}
+
+    def work(start: int, parts: tuple[NDArray, ...]) -> None:
+        blocks, stop = dict(zip(models, parts, strict=True)), start + len(parts[0])
+        labels = None if pair.labels is None else pair.labels[start:stop]
+        for name, column in columns_of_block(blocks, pair.values, where, start, labels, buffers).items():
+            arrays[name][start:stop] = column
+        first, last = np.searchsorted(rows, [start, stop])
+        for name, block in blocks.items() if last > first else ():
+            sampled[name][first:last] = block[rows[first:last] - start]
+
+    read = side_by_side(list(models.values()), per_block, work)
+    if read != n:
+        raise ValueError(f"{pair.name}: expected {n:,} rows, came {read:,}; try: write the file again")
+    for name, logits in sampled.items():
+        for first in range(0, len(rows), per_block):
+            part = slice(first, first + per_block)
+            logits[part] = log_softmax(as_logits(logits[part], pair.values[name], where[name], rows[part]), axis=1)
+    return rows, sampled, arrays
+
+
+def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Columns]:
+    """The pass's columns under the functions that measures know them by."""
+    n = pair.shape[0]
+    student, twin = next(iter(pair.students)), next(iter(pair.twins), None)
+    nan = np.full(n, np.nan, np.float32) if pair.labels is None else np.empty(0)
+    right = {m: arrays.get(f"{m}.right", nan) for m in ("teacher", student, twin) if m}
+    flags = np.zeros(n, bool) if pair.labels is None else right["teacher"]
+    mislabelled = np.zeros(n, bool) if pair.mislabelled is None else pair.mislabelled
+
+    def of(name: str) -> dict[Callable, Columns]:
+        x = arrays["teacher.x"]
+        out: dict[Callable, Columns] = {
+            confidence: (x, arrays[f"{name}.y"], flags, mislabelled),
+            choices: (x, arrays[f"{name}.agree"], right["teacher"].astype(np.float32), right[name].astype(np.float32)),
+            forward_and_reverse: (arrays[f"{name}.kl"], arrays[f"{name}.reverse_kl"]),
+        }
+        return out | ({scores: scored(name)} if pair.labels is not None else {})
+
+    def scored(name: str) -> Columns:
+        return tuple(arrays[f"{name}.{c}"] for c in ("nll", "brier", "confidence", "right"))
+
+    own = of(student)
+    out = dict(own)
+    out[softness(1.0)] = (arrays["teacher.entropy"], arrays["teacher.rest"])
+    if pair.labels is not None:
+        out[on_teacher(asking(scores)).columns] = scored("teacher")
+        out[minus_teacher(asking(scores)).columns] = (*scored(student), *scored("teacher"))
+    if twin:
+        for function, columns in of(twin).items():
+            out[on_twin(asking(function)).columns] = columns
+            out[minus_twin(asking(function)).columns] = (*own[function], *columns)
+    return out

@@ -1,0 +1,1 @@
+"""From anybody's files and arrays to a `Pair`."""

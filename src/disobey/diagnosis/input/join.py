@@ -1,0 +1,187 @@
+"""A pair from files: all of it in one, a file a model, a file an array, a twin from elsewhere; rows are joined by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disobey.diagnosis.errors import nearest, printable, problem, row_list
+from disobey.diagnosis.input.aliases import SIDED, canonical, listed
+from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
+from disobey.diagnosis.input.pair import Pair, TopK, pair_from
+from disobey.diagnosis.input.readers.folder import read_arrays
+from disobey.diagnosis.input.score_types import Values, detected
+from disobey.diagnosis.input.validation import column, listed_scores, same_rule, scores, unique
+
+
+def read_pair(
+    *paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test"
+) -> Pair:  # fmt: skip
+    """A pair from a file or folder, or from several (teacher.npy student.npy labels.npy) that hold a part each.
+
+    labels: a file of their own for them. Raises `ValueError` naming file, array, row, expectation and remedy.
+    """
+    arrays: dict[str, Matrix] = {}
+    for path in map(Path, paths):
+        for name, matrix in read_arrays(path).items():
+            if name in arrays:
+                hint = "--teacher and --student join two files by id" if name == "ids" else "keep one of them"
+                raise problem(path, "arrays that no other file has", f"{printable(name)!r} again", hint)
+            arrays[name] = matrix
+    if labels is not None:
+        if "labels" in canonical(arrays):
+            raise problem(labels, "labels in one place", "labels in the pair as well", "leave one of them out")
+        arrays["labels"] = _labels_in(Path(labels))
+    where = " and ".join(map(str, paths))
+    return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split)
+
+
+def read_two(
+    teacher: Path | str, student: Path | str, labels: Path | str | None = None, *, values: str = "auto",
+    split: str = "test",
+) -> Pair:  # fmt: skip
+    """A pair from a teacher's and a student's file; rows are joined by id where both have ids.
+
+    Either file may hold the labels. Rows that only one side has are left out, and `facts` says how many.
+    """
+    sides = [_side(Path(teacher), "teacher"), _side(Path(student), "student")]
+    rows: list[NDArray | None] = [None, None]
+    facts: dict[str, Any] = {}
+    if all("ids" in side for side in sides):
+        ids = [whole(side["ids"]) for side in sides]
+        for side, own in zip((teacher, student), ids, strict=True):
+            unique(own, str(side))
+        if len(ids[0]) != len(ids[1]) or not np.array_equal(ids[0], ids[1]):
+            rows, facts = _joined(ids, teacher, student)
+    arrays: dict[str, Matrix] = {}
+    if labels is None:
+        _same_labels([_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
+                     f"{teacher} and {student}")  # fmt: skip
+    for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
+        arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
+    if labels is not None:
+        arrays["labels"] = _labels_in(Path(labels))
+        if facts:
+            _needs_order(labels, "labels", "put them into the teacher's or the student's file")
+    name = f"{Path(teacher).stem}-{Path(student).stem}"
+    pair = pair_from(arrays, name=name, where=f"{teacher} and {student}", values=values, split=split)
+    return replace(pair, facts={**pair.facts, **facts})
+
+
+def _same_labels(columns: list[Matrix], where: str) -> None:
+    """Two files that hold labels of the same rows hold the same ones; else their rows are in different orders."""
+    if len(columns) < 2 or columns[0].shape != columns[1].shape:
+        return  # other shapes are refused with their numbers
+    first, second = map(whole, columns)
+    differ = np.flatnonzero(np.atleast_1d(first != second))
+    if len(differ):
+        hint = (
+            "save both in one order (a loader that shuffles?), give ids to join rows by, or leave one file's labels out"
+        )
+        raise problem(where, "the same labels in both files", f"others in {row_list(differ)}", hint)
+
+
+def _needs_order(path: Path | str, what: str, hint: str) -> None:
+    """Rows that were joined by id are in neither file's order any more: what has no ids cannot follow."""
+    raise problem(path, f"{what} with ids, because rows were joined by id", "none", hint)
+
+
+def _labels_in(path: Path) -> Matrix:
+    """The array ``labels`` of a file, or its only one."""
+    arrays = canonical(read_arrays(path))
+    if "labels" not in arrays and len(arrays) != 1:
+        raise problem(path, "an array 'labels', or one array only", listed(arrays), nearest("labels", arrays))
+    return arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
+
+
+def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
+    """The pair with the twin from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
+    arrays = canonical(read_arrays(Path(path)))
+    if pair.topk is not None:
+        return _with_listed_twin(pair, pair.topk, arrays, str(path))
+    fitting = [name for name in ("twin", "student", "logits") if name in arrays]
+    fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
+    if not fitting:
+        raise problem(path, "an array 'twin'", listed(arrays), nearest("twin", arrays))
+    matrix = arrays[fitting[0]]
+    scores(matrix, "twin")
+    if "ids" not in arrays and "joined" in pair.facts:
+        _needs_order(path, "a twin", "save ids beside it")
+    if "ids" in arrays and pair.ids is not None:
+        ids = whole(arrays["ids"])
+        unique(ids, str(path))
+        if not np.array_equal(ids, pair.ids):
+            order = np.argsort(ids, kind="stable")
+            place = np.minimum(np.searchsorted(ids, pair.ids, sorter=order), len(ids) - 1)
+            if not np.array_equal(ids[order][place], pair.ids):
+                raise problem(path, "the pair's ids", "others", "save the twin on the same examples")
+            matrix = ArrayMatrix(whole(matrix)[order[place]], matrix.where)
+    if matrix.shape != pair.shape:
+        raise problem(path, f"a twin of shape {pair.shape}", f"{matrix.shape}", "save it on the same examples")
+    if "labels" in arrays and pair.labels is not None and ("ids" not in arrays or pair.ids is None):
+        _same_labels([ArrayMatrix(pair.labels), arrays["labels"]], f"{path} and the pair")
+    return replace(pair, twins={"twin": matrix}, values={**pair.values, "twin": detected(matrix, values)})
+
+
+def _with_listed_twin(pair: Pair, topk: TopK, arrays: Mapping[str, Matrix], where: str) -> Pair:
+    name = next((n for n in ("topk_twin", "topk_student") if n in arrays), None)
+    if name is None:
+        raise problem(
+            where, "an array 'topk_twin' for a pair of top-k lists", listed(arrays), nearest("topk_twin", arrays)
+        )
+    listed_scores(arrays[name], "topk_twin", topk.ids)
+    if "topk_ids" in arrays and not np.array_equal(whole(arrays["topk_ids"]), whole(topk.ids)):
+        raise problem(
+            where, "the pair's topk_ids", "others", "save the twin's log-probabilities at the teacher's tokens"
+        )
+    side = name.removeprefix("topk_")
+    columns = {"topk_twin_top": f"topk_{side}_top", "label_twin": f"label_{side}"}
+    more = {key: column(arrays[own], own, pair.shape[0]) for key, own in columns.items() if own in arrays}
+    own = {} if topk.student_top is None else {"topk_student_top": topk.student_top}
+    same_rule({**more, **own}, arrays[name], where)
+    topk = replace(topk, twin=arrays[name], twin_top=more.get("topk_twin_top"), label_twin=more.get("label_twin"))
+    values: dict[str, Values] = {**pair.values, "twin": "log-probabilities"}
+    return replace(pair, twins={"twin": arrays[name]}, topk=topk, values=values)
+
+
+def _side(path: Path, role: str) -> dict[str, Matrix]:
+    arrays = canonical(read_arrays(path))
+    if role not in arrays:
+        fitting = [
+            n for n in ("logits", "log_probs", "probabilities", "probs", "predictions", path.stem) if n in arrays
+        ]
+        fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
+        if len(fitting) != 1:
+            raise problem(path, f"an array {role!r} (or 'logits')", listed(arrays), nearest(role, arrays))
+        arrays[role] = arrays.pop(fitting[0])
+    for name in [n for n in arrays if n.startswith("features_") and not n.startswith(SIDED)]:
+        arrays[f"features_{role}_{name.removeprefix('features_')}"] = arrays.pop(name)
+    if "features" in arrays:
+        arrays[f"features_{role}"] = arrays.pop("features")
+    other = "student" if role == "teacher" else "teacher"
+    return {name: matrix for name, matrix in arrays.items() if name != other and not name.startswith(f"{other}/")}
+
+
+def _joined(ids: list[NDArray], teacher: Path | str, student: Path | str) -> tuple[list, dict[str, Any]]:
+    if ids[0].dtype.kind in "US" or ids[1].dtype.kind in "US":
+        ids = [own.astype(str) for own in ids]
+    common, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
+    if len(common) == 0:
+        came = f"none in common ({printable(ids[0][0], 40)!r} … against {printable(ids[1][0], 40)!r} …)"
+        raise problem(f"{teacher} and {student}", "ids that both files share", came, "check that ids mean the same")
+    order = np.argsort(second)
+    facts = {
+        "joined": len(common),
+        "teacher_only": len(ids[0]) - len(common),
+        "student_only": len(ids[1]) - len(common),
+    }
+    return [first[order], second[order]], facts
+
+
+def _taken(matrix: Matrix, rows: NDArray | None) -> Matrix:
+    return matrix if rows is None else ArrayMatrix(whole(matrix)[rows], matrix.where)

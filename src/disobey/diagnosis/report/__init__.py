@@ -1,0 +1,1 @@
+"""From findings to a `Result`: tables, charts, verdict, methods."""

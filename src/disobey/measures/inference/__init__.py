@@ -1,0 +1,1 @@
+"""Intervals and comparisons: what a number may claim, over examples or over runs."""

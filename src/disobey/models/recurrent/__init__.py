@@ -1,0 +1,1 @@
+"""Recurrent layers and their solvers; `disobey.nn` is their public face."""

@@ -1,0 +1,152 @@
+"""Does a teacher denoise the gradient, and for the reason that is given?
+
+After Nagarajan et al. 2023 (arXiv 2301.12923), section on denoising gradients. Ours: a planted model with closed forms
+that are checked against simulation over a grid, b = 0 as the control in which the mechanism must fail, and for real
+networks the gradient of a large fresh sample as the truth, the same-sample teacher beside a cross-fitted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from disobey.records.results import Block, Chart, Result, Text
+from disobey.records.runs import RunRecord
+from disobey.studies.denoising import charts as figures
+from disobey.studies.denoising import theory
+from disobey.studies.denoising.claims import network_claims, summary
+from disobey.studies.denoising.evidence import Case, Looks
+from disobey.studies.denoising.gradients import Trio, read
+from disobey.studies.denoising.theory import Grid
+from disobey.studies.kit import pictures
+from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.theory.class_similarity import SimilarClasses
+from disobey.training.recipe import Recipe, Run
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Checks closed forms of gradient denoising by simulation, then measures it in networks.
+
+    Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a large
+    fresh sample, at the same weights and temperature. Claims are judged at the student's initialization; minibatch SNR is
+    read there as well, since a whole sample's gradient is off by its teacher's bias more than by noise.
+    """
+
+    name: ClassVar[str] = "denoising"
+    question: ClassVar[str] = "Does a teacher denoise the gradient, and does that need similar classes?"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small-sample": {"setup": Setup(train=200, steps=300, batch=50)},
+        "digits": {"setup": Setup(data="digits-8x8", train=300, steps=300, batch=50), "models": ("mlp:64x1",)},
+    }
+
+    setup: Setup = Setup(train=500, steps=300, batch=50)
+    models: tuple[str, ...] = ("mlp:32x1", "cnn:8")
+    """networks of teacher and student"""
+    noise: tuple[float, ...] = (0.0, 0.2)
+    """shares of wrong training labels"""
+    temperatures: tuple[float, ...] = (1.0, 4.0)
+    """of signals and truth, rising"""
+    moments: tuple[float, ...] = (0.03, 0.2)
+    """ages of student and teacher that are looked at besides start and end, as shares of training"""
+    folds: int = 2
+    """parts of the cross-fitted teacher"""
+    fresh: int = 2000
+    """examples of the large sample, at most"""
+    grid: Grid = Grid()
+
+    def __post_init__(self):
+        if self.folds < 2:
+            raise ValueError(f"expected folds >= 2 for a cross-fitted teacher; came {self.folds}")
+        if not self.moments or not all(0 < share < 1 for share in self.moments):
+            raise ValueError(f"expected moments as shares of training in (0, 1); came {self.moments}")
+        if not self.temperatures:
+            raise ValueError("expected at least one temperature")
+
+    @classmethod
+    def smoke(cls) -> Self:
+        setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
+        grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
+        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        total = self.setup.optim.steps
+        return tuple(sorted({0, *(max(round(total * share), 1) for share in self.moments)}))
+
+    def cases(self) -> list[Case]:
+        return [Case(model, noise) for model in self.models for noise in self.noise]
+
+    def teacher(self, case: Case) -> Recipe:
+        data = replace(self.setup.spec, noise=case.noise)
+        model = self.setup.model(case.model)
+        return Recipe(data, model, self.setup.optim, keep=self.steps, name=f"teacher {case.model}")
+
+    def trio(self, case: Case, seed: int) -> Trio:
+        """A student on labels (its own luck), the teacher of the same sample, and teachers of parts of it."""
+        base = self.teacher(case)
+        student = replace(base, replica=1, name=f"student {case.model}")
+        parts = [replace(base.data, fold=(i, self.folds)) for i in range(self.folds)]
+        folds = tuple(Run(replace(base, data=part, name=f"part {case.model}"), seed) for part in parts)
+        return Trio(Run(student, seed), Run(base, seed), folds)
+
+    def plan(self) -> list[Run]:
+        trios = [self.trio(case, seed) for seed in self.setup.seeds for case in self.cases()]
+        return [run for trio in trios for run in (trio.teacher, *trio.folds, trio.student)]
+
+    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
+        looks = self.looks(records)
+        measured = theory.simulations(self.grid)
+        claims = [*theory.agreement(measured), *theory.without_similarity(measured)]
+        claims += [claim for case in looks.cases for claim in network_claims(case, looks)]
+        blocks: list[Block] = [*claims, theory.grid_chart(measured), self._ageing()]
+        blocks += [figures.along_training(looks), figures.against_age(looks)]
+        blocks += [figures.similarity(looks, case, self.setup.dataset.classes) for case in looks.cases[-1:]]
+        blocks += [figures.signals_table(looks), figures.flips_table(looks), figures.layers_table(looks)]
+        blocks += [theory.grid_table(measured), self._methods(looks.seeds)]
+        smoke = self == type(self).smoke()
+        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+
+    def looks(self, records: Mapping[Run, RunRecord]) -> Looks:
+        """Every reading of the complete seeds."""
+        cases, steps = tuple(self.cases()), self.steps
+        recipes = [run.recipe for case in cases for run in _runs(self.trio(case, self.setup.seeds[0]))]
+        seeds = complete_seeds(self.setup.seeds, recipes, records)
+        readings = {
+            (case, seed): read(
+                self.trio(case, seed), records, steps, self.temperatures, own_step=steps[1], fresh=self.fresh
+            )
+            for case in cases
+            for seed in seeds
+        }
+        return Looks(cases, seeds, steps, self.setup.optim.steps, self.temperatures, readings)
+
+    def _ageing(self) -> Chart:
+        small = self.grid.examples < 1000
+        model = SimilarClasses(180, 10, 90, 0.6, 0.2) if small else SimilarClasses(720, 10, 360, 0.6, 0.2)
+        return theory.ageing(model, self.setup.seeds, (1, 10) if small else (1, 5, 25, 100, 400))
+
+    def _methods(self, seeds: tuple[int, ...]) -> Text:
+        optim = self.setup.optim
+        return Text(
+            "Methods",
+            f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), {self.grid.draws} "
+            f"simulations each. Networks: {self.setup.data}, samples of {pictures.count_word(self.setup.train)} training examples, {optim.steps:,} steps of "
+            f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers "
+            "of the cross-fitted one are equal networks; the latter are asked about the part that they did not see. All "
+            f"signals are read along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "
+            "end, from kept checkpoints, in evaluation mode, on the student's whole sample. Truth: mean gradient of "
+            f"cross-entropy with the true labels on at most {self.fresh:,} examples outside the sample, at the same weights "
+            f"and τ. Zeroed: the one-hot residual shrunk by the confusion of the student itself at step {self.steps[1]}, or of "
+            "the cross-fitted teacher, scaled to 1 for the most and 0 for the least confused class, the mean over classes "
+            "taken out. Gradients are vector–Jacobian products of `torch.func`, all signals at once. Intervals are Student t "
+            f"over {len(seeds)} paired seeds (95 %). No correction for the number of claims; rules were fixed before the "
+            "runs. To first order the distillation gradient is one power iteration of the input second moment, the same "
+            "operator as in the study eigenspace: only class similarity separates the two. Cite: Nagarajan et al., NeurIPS "
+            "2023 (arXiv 2301.12923).",
+        )
+
+
+def _runs(trio: Trio) -> tuple[Run, ...]:
+    return trio.student, trio.teacher, *trio.folds

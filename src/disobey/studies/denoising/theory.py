@@ -1,0 +1,183 @@
+"""The planted part of the study `denoising`: closed forms against simulation, and what ageing does to a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disobey.measures.inference.comparisons import equivalent
+from disobey.measures.inference.intervals import mean_over_runs
+from disobey.records.results import Axis, Cell, Chart, Claim, Rule, Table, Verdict
+from disobey.studies.kit import pictures
+from disobey.studies.kit import verdicts as rules
+from disobey.theory.class_similarity import SimilarClasses, flip_rate, predicted_ratios
+from disobey.theory.class_similarity_simulation import simulate_snr, simulate_softmax_teacher
+
+OURS = "construction and formulas derived here (docs/theory.md)"
+PUBLISHED = "arXiv 2301.12923, section on denoising gradients"
+MARGIN = 0.05  # relative, of the SNR ratios
+FLIP_MARGIN = 0.02  # absolute, of the flip rate
+ARMS = {"distilled": "distillation", "cross_fitted": "cross-fitted distillation", "zeroed": "zeroed one-hot"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Models of similar classes over which theory meets simulation; N a multiple of C (C − 1)."""
+
+    similarities: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
+    """weights of the secondary class in simulated examples"""
+    noises: tuple[float, ...] = (0.2, 0.4)
+    """standard deviations of their noise"""
+    features: tuple[int, ...] = (180, 540)
+    """numbers of their dimensions"""
+    examples: int = 1800
+    """of a simulation; a multiple of classes * (classes - 1)"""
+    classes: int = 6
+    """of a simulation"""
+    draws: int = 24
+    """simulations of every model"""
+
+    def models(self) -> list[SimilarClasses]:
+        return [
+            SimilarClasses(self.examples, self.classes, features, similarity, noise)
+            for similarity in self.similarities
+            for noise in self.noises
+            for features in self.features
+        ]
+
+
+def simulations(grid: Grid) -> dict[SimilarClasses, dict[str, NDArray]]:
+    """Measured ratios and flip rates of every model, one a draw."""
+    found = {}
+    for model in grid.models():
+        drawn = [simulate_snr(model, seed) for seed in range(grid.draws)]
+        found[model] = {name: np.array([getattr(d, name) for d in drawn]) for name in (*ARMS, "flip_rate")}
+    return found
+
+
+def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> list[Claim]:
+    """D1: is theory right to within the margin in every cell of the grid?"""
+    claims = []
+    for arm, words in (*ARMS.items(), ("flip_rate", "sign flips")):
+        flips = arm == "flip_rate"
+        margin = FLIP_MARGIN if flips else MARGIN
+        tests = []
+        for model, values in measured.items():
+            expected = flip_rate(model) if flips else getattr(predicted_ratios(model), arm)
+            error = values[arm] - expected if flips else values[arm] / expected - 1
+            tests.append((model, equivalent(error, margin, name=f"error of the closed form, {words}")))
+        worst = max(tests, key=lambda pair: abs(pair[1].estimate.value))
+        outside = [t for _, t in tests if t.estimate.known and (t.estimate.low > margin or t.estimate.high < -margin)]
+        verdict: Verdict = "supported" if all(t.equivalent for _, t in tests) else "inconclusive"
+        verdict = "refuted" if outside else verdict
+        unit = f"±{margin:g}" if flips else f"±{margin:.0%}"
+        claims.append(
+            Claim(
+                f"The closed form predicts the simulation: {words}.",
+                OURS,
+                verdict,
+                (worst[1].estimate,),
+                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % interval "
+                f"lies outside {unit}; else inconclusive. The evidence is the worst cell.",
+                "D1",
+                f"{len(tests)} models of similar classes; worst: b={worst[0].similarity:g}, σ={worst[0].noise:g}, "
+                f"D={worst[0].features}",
+            )
+        )
+    return claims
+
+
+def without_similarity(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> list[Claim]:
+    """D2: the negative control of the mechanism, and its positive counterpart."""
+    claims = []
+    for similarity in sorted({model.similarity for model in measured}):
+        cells = [values["distilled"] for model, values in measured.items() if model.similarity == similarity]
+        logs = np.log(np.stack(cells)).mean(0)
+        setting = f"b={similarity:g}, mean over {len(cells)} models"
+        if similarity == 0:
+            words = "Without class similarity distillation's gradient is noisier than the labels' own."
+            estimate = mean_over_runs(-logs, "log SNR, one-hot − distillation")
+        elif similarity == max(model.similarity for model in measured):
+            words = "With strongly similar classes distillation denoises the gradient."
+            estimate = mean_over_runs(logs, "log SNR, distillation − one-hot")
+        else:
+            continue
+        claims.append(rules.above_zero("D2", words, estimate, PUBLISHED, setting))
+    return claims
+
+
+def grid_chart(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Chart:
+    """Predicted against measured ratios."""
+    data: dict[str, list[Cell]] = {"predicted": [], "measured": [], "arm": [], "model": []}
+    for model, values in measured.items():
+        expected = predicted_ratios(model)
+        for arm, words in ARMS.items():
+            data["predicted"].append(round(getattr(expected, arm), 4))
+            data["measured"].append(round(float(values[arm].mean()), 4))
+            data["arm"].append(words)
+            data["model"].append(f"b={model.similarity:g}, σ={model.noise:g}, D={model.features}")
+    return Chart(
+        "theory",
+        "Closed form against simulation: SNR over that of the one-hot gradient",
+        "scatter",
+        {key: tuple(column) for key, column in data.items()},
+        Axis("predicted", "predicted SNR ratio"),
+        Axis("measured", "simulated SNR ratio"),
+        alt="Points on the diagonal are predicted right; above 1 the gradient is cleaner than the one-hot one.",
+        caption="Mean over draws.",
+        color=Axis("arm", "", "nominal"),
+        rules=(Rule(1.0, 0.0, "theory = simulation"),),
+        tooltip=("model", "arm", "predicted", "measured"),
+    )
+
+
+def grid_table(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for model, values in measured.items():
+        expected = predicted_ratios(model)
+        cells: list[Cell] = []
+        for arm in (*ARMS, "flip_rate"):
+            cells += [getattr(expected, arm), mean_over_runs(values[arm], arm)]
+        rows.append((f"b={model.similarity:g}, σ={model.noise:g}, D={model.features}", *cells))
+    columns = ["model"]
+    for words in ("KD", "cross-fit", "zeroed", "flips"):
+        columns += [words, "simulated"]
+    first = next(iter(measured))
+    caption = (
+        f"C={first.classes}, N={first.examples:,}, a=1; theory, and beside it what was simulated: SNR over the one-hot "
+        "gradient's, and the share of sign flips. Intervals over simulations."
+    )
+    return Table("Theory and simulation", tuple(columns), tuple(rows), caption)
+
+
+def ageing(model: SimilarClasses, seeds: Sequence[int], steps: Sequence[int]) -> Chart:
+    """SNR of the distillation gradient as its softmax teacher memorizes the sample."""
+    ages = [simulate_softmax_teacher(model, seed, steps=steps) for seed in seeds]
+    rows = []
+    for index, step in enumerate(sorted(set(steps))):
+        looks = [age[index] for age in ages]
+        series = {
+            "one-hot": [look.one_hot for look in looks],
+            "the teacher's weights": [look.teacher_weights for look in looks],
+            "KD τ=1": [look.distilled[0] for look in looks],
+            "KD τ=4": [look.distilled[1] for look in looks],
+        }
+        fitted = float(np.mean([look.accuracy for look in looks]))
+        rows += [
+            (step, name, "", mean_over_runs(values, f"{name}, accuracy {fitted:.2f}"))
+            for name, values in series.items()
+        ]
+    chart = pictures.estimates_chart(
+        rows,
+        "ageing",
+        "A softmax teacher that memorizes stops denoising; temperature restores part of it (simulated)",
+        Axis("x", "teacher's steps", "log"),
+        Axis("y", "SNR of the gradient at the student's zero weights"),
+        "One-hot is flat; distillation starts above it and falls as the teacher trains, less at temperature 4.",
+        kind="line",
+        color="gradient",
+    )
+    return chart

@@ -1,0 +1,197 @@
+"""Does distillation exaggerate the bias of gradient descent towards top eigendirections?
+
+After Nagarajan et al. 2023 (arXiv 2301.12923), Theorem 4.1 and its figures of weights in eigenspace. Ours: negative
+controls that must fail, the exact map of when the bias pays, and for networks a twin with the student's initialization,
+batches and *temperature*, read on axes that do not see the scale of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from disobey.data.load import load
+from disobey.records.results import Block, Result, Text
+from disobey.records.runs import RunRecord
+from disobey.studies.eigenspace import charts as figures
+from disobey.studies.eigenspace import theory
+from disobey.studies.eigenspace.claims import age_claims, bias_claims, depth_claims, summary
+from disobey.studies.eigenspace.evidence import Moved, Net, Paths
+from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
+from disobey.studies.kit import pictures
+from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.targets.schedule import Phase, Schedule, Term, distill
+from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+
+
+@dataclass(frozen=True)
+class Eigenspace:
+    """Checks Theorem 4.1 exactly, maps when it pays, and looks for the bias in networks, layer by layer.
+
+    Every student has a one-hot twin of the same initialization, batches and temperature. Bias: log of (top band / lower
+    band) of the student's movement over the twin's, in nats; the lower band of the claims is the lowest.
+    """
+
+    name: ClassVar[str] = "eigenspace"
+    question: ClassVar[str] = "Does distillation exaggerate the bias towards top eigendirections, and does that pay?"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "adam": {"setup": Setup(train=1000, steps=300, batch=64, lr=2e-3, optimizer="adam", decay="constant")},
+    }
+
+    setup: Setup = Setup(train=1000, steps=200, batch=64, lr=0.05, optimizer="sgd", decay="constant")
+    models: tuple[str, ...] = ("linear-from-zero", "random-features:128", "mlp:32x2", "cnn:8")
+    """networks, besides the linear ones of one and of several layers"""
+    depths: tuple[int, ...] = (2, 3, 4)
+    """numbers of layers of deep linear networks"""
+    temperatures: tuple[float, ...] = (1.0, 4.0)
+    """of student and twin; claims are judged at the first"""
+    noise: tuple[float, ...] = (0.0, 0.2)
+    """shares of wrong training labels"""
+    ages: tuple[float, ...] = (0.1, 0.3)
+    """early-stopped teachers, as shares of their training, at the first temperature"""
+    momentum: float = 0.0
+    """of sgd; the theory has none"""
+    cases: int = 20_000
+    """random cases of the theorem"""
+
+    def __post_init__(self):
+        if not all(0 < share < 1 for share in self.ages):
+            raise ValueError(f"expected ages as shares of the teacher's training in (0, 1); came {self.ages}")
+        if not self.temperatures:
+            raise ValueError("expected at least one temperature")
+
+    @classmethod
+    def smoke(cls) -> Self:
+        setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
+        return cls(setup, models=("linear-from-zero", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
+
+    @property
+    def main(self) -> float:
+        return self.temperatures[0]
+
+    @property
+    def optim(self) -> OptimSpec:
+        return replace(self.setup.optim, momentum=self.momentum)
+
+    def optim_at(self, temperature: float) -> OptimSpec:
+        """The rate divided by the temperature: gradients τ (q − p) then start equally long, and deep linear twins, whose
+        logits have to grow τ times as large, do not diverge."""
+        return replace(self.optim, lr=self.optim.lr / temperature)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every network, linear ones of rising depth first."""
+        deep = tuple(f"deep-linear:32x{depth}" for depth in self.depths)
+        return tuple(dict.fromkeys(("linear", *deep, *self.models))) if self.depths else self.models
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Kept moments, on a log scale, with the teachers' ages among them."""
+        total = self.optim.steps
+        return tuple(sorted({max(round(total * 0.03), 1), *self.teacher_ages}))
+
+    @property
+    def teacher_ages(self) -> tuple[int, ...]:
+        """Steps after which the early-stopped teachers are taken."""
+        return tuple(max(round(self.optim.steps * share), 1) for share in self.ages)
+
+    def nets(self) -> list[Net]:
+        found = []
+        for noise in self.noise:
+            for name in self.names:
+                found += [Net(name, noise, temperature) for temperature in self.temperatures]
+                found += [Net(name, noise, self.main, age) for age in self.teacher_ages]
+        return found
+
+    def teacher(self, net: Net) -> Recipe:
+        data = replace(self.setup.spec, noise=net.noise)
+        return Recipe(data, self.setup.model(net.model), self.optim, keep=self.steps, name=f"teacher {net.model}")
+
+    def student(self, net: Net) -> Recipe:
+        base, targets = self.teacher(net), distill(net.temperature)
+        name = f"student {net.model} τ={net.temperature:g}"
+        optim = self.optim_at(net.temperature)
+        return replace(
+            base, optim=optim, targets=targets, teacher=base, teaching=Teaching(net.age), replica=1, name=name
+        )
+
+    def twin(self, net: Net) -> Recipe:
+        """Labels at the student's temperature: the same scale of logits, the same initialization and batches."""
+        targets = Schedule((Phase((Term(temperature=net.temperature),)),))
+        optim = self.optim_at(net.temperature)
+        return replace(
+            self.teacher(net), optim=optim, targets=targets, replica=1, name=f"twin {net.model} τ={net.temperature:g}"
+        )
+
+    def plan(self) -> list[Run]:
+        recipes = dict.fromkeys(
+            r for net in self.nets() for r in (self.teacher(net), self.student(net), self.twin(net))
+        )
+        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+
+    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
+        recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
+        seeds = complete_seeds(self.setup.seeds, recipes, records)
+        moved = self.moved(records, seeds)
+        earliest = min(self.teacher_ages, default=None)
+        theorem, shares = theory.theorem(self.cases)
+        pays, maps, best = theory.pays()
+        claims = [theorem, pays, *bias_claims(moved), *depth_claims(moved, self.noise, self.depths)]
+        claims += age_claims(moved, earliest)
+        blocks: list[Block] = [*claims, theory.simulated(), *maps, theory.transience(), theory.switching()]
+        blocks += [figures.bias_chart(moved), figures.trajectories(moved, self.noise[-1], earliest)]
+        blocks.append(figures.layers_chart(moved))
+        blocks.append(figures.depth_chart(moved, self.noise, self.depths, self.teacher_ages))
+        blocks += [shares, best, figures.nets_table(moved), figures.controls_table(moved), self._methods(seeds)]
+        smoke = self == type(self).smoke()
+        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+
+    def moved(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Moved:
+        """Paths of every student and every twin, in the basis of the twin."""
+        known: dict[tuple, Basis] = {}
+        within: dict[tuple, Mapping[str, Basis]] = {}
+        students: dict[tuple[Net, int], Paths] = {}
+        twins: dict[tuple[Net, int], Paths] = {}
+        for seed in seeds:
+            for net in self.nets():
+                twin, student = Run(self.twin(net), seed), Run(self.student(net), seed)
+                alone = replace(net, age=None)
+                dataset = load(twin.recipe.data, seed)
+                # One basis a network and noise: the twin's at the first temperature, so temperatures compare as well.
+                reference = replace(alone, temperature=self.main)
+                if (reference, seed) not in within:
+                    run = Run(self.twin(reference), seed)
+                    within[reference, seed] = bases(run, records[run], dataset, known)
+                basis = within[reference, seed]
+                if (alone, seed) not in twins:
+                    twins[alone, seed] = paths(twin, records[twin], dataset, basis, self.steps)
+                students[net, seed] = paths(student, records[student], dataset, basis, self.steps)
+        gains = {net: np.array([self._gain(net, records, seed) for seed in seeds]) for net in self.nets()}
+        moments = (*self.steps, self.optim.steps)
+        return Moved(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
+
+    def _gain(self, net: Net, records: Mapping[Run, RunRecord], seed: int) -> float:
+        student, twin = records[Run(self.student(net), seed)], records[Run(self.twin(net), seed)]
+        return student.summary["test_accuracy"] - twin.summary["test_accuracy"]
+
+    def _methods(self, seeds: tuple[int, ...]) -> Text:
+        optim = self.optim
+        bands = ", ".join(f"{share:.0%}" for share in SHARES)
+        return Text(
+            "Methods",
+            f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
+            f"{pictures.count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
+            f"(rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
+            "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
+            "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "
+            "layer on random features start at zero, as the theory does. Weights are read from checkpoints at steps "
+            f"{', '.join(map(str, self.steps))} and at the end. A "
+            "layer's movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
+            f"for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to {bands}; "
+            "the top band is the first, claims use the last. Bias: log of (top / lower) of the student over the twin's, at "
+            f"equal steps. Intervals are Student t over {len(seeds)} paired seeds (95 %). No correction for the number of "
+            "claims; rules were fixed before the runs. Cite: Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923).",
+        )

@@ -1,0 +1,1 @@
+"""Many small runs of one shape, trained as one batched program."""

@@ -1,0 +1,207 @@
+"""`fit` for many equal small networks at once: the same steps, looks, kept weights and failures, slice by slice.
+
+What a slice gives does not depend on the others, on their number or on its place (see `models.stack`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from disobey.data.augment import Views
+from disobey.models.stack import Stack, padded, stack_of
+from disobey.training.batches import Order
+from disobey.training.loop import LOOKS, Diverged, Fit, diverged
+from disobey.training.objective import Objective
+from disobey.training.observers import Observer
+from disobey.training.optim import learning_rates, optimizer
+from disobey.training.predict import CHUNK
+from disobey.training.recipe import Run
+from disobey.training.stacked.objective import Rows, StackedObjective
+
+
+@dataclass(eq=False)
+class Slice:
+    """One run of a stack. stream: what tells its batches; slices of one stream see the same ``x`` at every step."""
+
+    run: Run
+    model: nn.Module
+    inputs: Views
+    order: Order
+    objective: Objective
+    stream: Hashable
+    classes: int
+    observers: Sequence[Observer] = ()
+
+
+def fit_stack(slices: Sequence[Slice], *, validation: tuple[Tensor, Tensor] | None = None) -> list[Fit | Diverged]:
+    """Trains the slices' models in place; one answer each, in their order. Their recipes share the optimizer.
+
+    validation: inputs and labels (N, ...), (N,), the same for all; needed where a recipe chooses by validation.
+    """
+    places = sorted(range(len(slices)), key=lambda k: str(slices[k].stream))
+    answers = _Stack([slices[k] for k in places], validation).fit()
+    back: list[Fit | Diverged | None] = [None] * len(slices)
+    for place, answer in zip(places, answers, strict=True):
+        back[place] = answer
+    return back  # type: ignore[return-value]
+
+
+class _Stack:
+    """The slices, sorted by stream, in training."""
+
+    def __init__(self, slices: Sequence[Slice], validation: tuple[Tensor, Tensor] | None):
+        optims = {one.run.recipe.optim for one in slices}
+        assert len(optims) == 1, "a stack has one optimizer"
+        self.slices, self.optim = list(slices), optims.pop()
+        one = slices[0]
+        shape = one.inputs.take(one.order.rows.new_zeros(1)).shape[1:]
+        self.net = stack_of([one.model for one in slices], shape, one.classes)
+        self.device = slices[0].order.rows.device
+        self.feed = _Feed(self.slices, self.net)
+        self.steps = len(slices[0].order)
+        self.objective = StackedObjective([one.objective for one in slices], self.optim.batch, self.net.wide[-1])
+        self.checks: list[dict[int, float]] = [{} for _ in slices]
+        self.kept: list[dict[int, dict[str, Tensor]]] = [{} for _ in slices]
+        self.best: list[tuple[float, int, dict[str, Tensor]]] = [(-math.inf, 0, {}) for _ in slices]
+        self.every = [_looks(one.run, self.steps) for one in slices]
+        self.validation = None
+        if any(self.every):
+            assert validation is not None
+            inputs, labels = validation
+            rows = self.net.inputs(1, padded(len(inputs)))[0]  # whole lines: bits free of the slice's place
+            rows[: len(inputs), : self.net.sizes[0]] = inputs.flatten(1)
+            self.validation = rows, labels
+
+    def fit(self) -> list[Fit | Diverged]:
+        net, optim = self.net, self.optim
+        rates, opt = learning_rates(optim), optimizer(optim, net.parameters())
+        for k, one in enumerate(self.slices):
+            _share(one.model, net.views(k))
+            one.model.train()
+        losses = torch.zeros(self.steps, net.size, device=self.device)
+        self._keep(0)
+        for step in range(self.steps):
+            x, at = self.feed(step)
+            units = net.run(x, self.feed.spans)
+            losses[step], gradient = self.objective(at, units[-1])
+            net.backward(x, self.feed.spans, units, gradient)
+            if optim.clip is not None:
+                _clip(net, optim.clip)
+            for group in opt.param_groups:
+                group["lr"] = rates[step]
+            opt.step()
+            self._look(step + 1, losses)
+        losses = losses.T.contiguous()
+        return [self._answer(k, losses[k]) for k in range(net.size)]
+
+    def _look(self, done: int, losses: Tensor) -> None:
+        self._keep(done)
+        looking = [k for k, every in enumerate(self.every) if every and (done % every == 0 or done == self.steps)]
+        if looking:
+            found = self._accuracies()
+            for k in looking:
+                self.checks[k][done] = found[k]
+                if self.slices[k].run.recipe.choose == "validation" and found[k] > self.best[k][0]:
+                    self.best[k] = (found[k], done, self.net.state(k))
+        for k, one in enumerate(self.slices):
+            for observer in one.observers:
+                if done % observer.every == 0 or done == self.steps:
+                    observer.look(done, one.model, losses[:, k])
+
+    def _keep(self, done: int) -> None:
+        for k, one in enumerate(self.slices):
+            if done in one.run.recipe.keep:
+                self.kept[k][done] = self.net.state(k)
+
+    def _accuracies(self) -> list[float]:
+        assert self.validation is not None
+        rows, labels = self.validation
+        told = torch.cat([self.net.answers(part).argmax(1) for part in rows.split(CHUNK)], 1)[:, : len(labels)]
+        return (told == labels).double().mean(1).tolist()
+
+    def _answer(self, k: int, losses: Tensor) -> Fit | Diverged:
+        """The model gets memory and weights of its own, the chosen ones."""
+        model, (_, step, weights) = self.slices[k].model, self.best[k]
+        _share(model, self.net.state(k))
+        failure = diverged(losses)
+        if failure is not None:
+            return failure
+        if weights:
+            _share(model, weights)
+        return Fit(losses.cpu(), self.checks[k], self.kept[k], step if weights else self.steps)
+
+
+class _Feed:
+    """Batches for all streams: ``feed(step)`` gives x (U, B, D padded) and the rows behind it."""
+
+    def __init__(self, slices: Sequence[Slice], net: Stack):
+        firsts: dict[Hashable, int] = {}
+        for k, one in enumerate(slices):
+            firsts.setdefault(one.stream, k)
+        starts = list(firsts.values())
+        ends = [*starts[1:], len(slices)]
+        self.spans = list(zip(starts, ends, strict=True))
+        self.leaders = [slices[k] for k in starts]
+        batch = self.leaders[0].run.recipe.optim.batch
+        self.x = net.inputs(len(starts), batch)
+        self.features = net.sizes[0]
+        device = self.leaders[0].order.rows.device
+        counts = torch.tensor([end - start for start, end in self.spans], device=device)
+        self.of = torch.arange(len(starts), device=device).repeat_interleave(counts)
+        self.rows = torch.stack([one.order.rows for one in self.leaders], 1)  # (steps, U, B)
+        views = [one.order.views for one in self.leaders]
+        self.views = None if views[0] is None else torch.stack([v for v in views if v is not None], 1)
+        self.table = None if self.views is not None else _joined(self.leaders, self.x.shape[-1])
+
+    def __call__(self, step: int) -> tuple[Tensor, Rows]:
+        rows = self.rows[step]
+        views = None if self.views is None else self.views[step]
+        if self.table is not None:
+            lines, starts = self.table
+            torch.index_select(lines, 0, (rows + starts).view(-1), out=self.x.view(-1, self.x.shape[-1]))
+        else:
+            for u, one in enumerate(self.leaders):
+                batch = one.inputs.take(rows[u], None if views is None else views[u])
+                self.x[u, :, : self.features] = batch.flatten(1)
+        return self.x, Rows(step, rows, views, self.of)
+
+
+def _joined(leaders: Sequence[Slice], wide: int) -> tuple[Tensor, Tensor]:
+    """All streams' inputs under one another (M, D padded), each data set once, and where each stream's begin (U, 1)."""
+    starts: dict[int, int] = {}
+    parts, have = [], 0
+    for one in leaders:
+        if id(one.inputs) in starts:
+            continue
+        starts[id(one.inputs)] = have
+        n = len(one.inputs)
+        lines = one.inputs.take(torch.arange(n, device=one.order.rows.device)).flatten(1)
+        parts.append(nn.functional.pad(lines, (0, wide - lines.shape[1])))
+        have += n
+    places = [[starts[id(one.inputs)]] for one in leaders]
+    return torch.cat(parts), torch.tensor(places, device=leaders[0].order.rows.device)
+
+
+def _looks(run: Run, steps: int) -> int:
+    """Steps between two looks at the validation split, 0 for none: as in `fit`."""
+    return run.recipe.check or (max(steps // LOOKS, 1) if run.recipe.choose == "validation" else 0)
+
+
+def _share(model: nn.Module, values: dict[str, Tensor]) -> None:
+    """The model's parameters become these tensors, without a copy: whoever looks at it sees the stack's weights."""
+    for name, parameter in model.named_parameters():
+        parameter.data = values[name]
+
+
+def _clip(net: Stack, largest: float) -> None:
+    """`torch.nn.utils.clip_grad_norm_`, slice by slice."""
+    gradients = [gradient for kind in net.gradients() for gradient in kind]
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    factor = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))

@@ -1,0 +1,1 @@
+"""Kinds of learning: one folder each, behind one protocol."""

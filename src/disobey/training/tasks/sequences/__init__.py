@@ -1,0 +1,1 @@
+"""Learning from token sequences, whose loss is a mean over positions."""

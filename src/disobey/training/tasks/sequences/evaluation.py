@@ -1,0 +1,120 @@
+"""What a trained sequence model can do: accuracies by length and by sweeps at test, on random and on constant words.
+
+All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L lengths.
+    eval_lengths (L,)    eval_budgets (K,): sweeps, 0 = the exact solver
+    eval_last, eval_answers, eval_whole (K, L): share of words whose last answer, of answers that, of words whose every
+        answer is right
+    eval_powers (K, powers): share of the group's elements g (but the identity) whose power g^k is right, by k
+For layers with a vector fixed point, at the longest training length:
+    eval_sweeps (tolerances,): sweeps that the worst word needed for the tolerances 1e-1, 1e-2, 1e-3 (128: not met)
+    eval_residuals (32,): relative change in sweep 1, 2, ..., mean over words
+    eval_radius (words,): predicted rate, the largest spectral radius of (I-Λ)(I-Q) over time
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from disobey.data.sources.sequences import IGNORED, Sequences
+from disobey.models.recurrent.fixed_point import FixedPointRNN
+from disobey.models.recurrent.sequence import SequenceModel
+from disobey.models.recurrent.solvers import Exact, Iterate, Solve, Sweep, Walk, relative_change
+from disobey.training.recipe import Recipe
+from disobey.training.specs import task_of
+from disobey.training.tasks.sequences.model import FIXED_POINTS, solver_of
+from disobey.training.tasks.sequences.words import evaluation_words, powers_of
+
+TOLERANCES = (1e-1, 1e-2, 1e-3)
+MOST = 128  # sweeps before a tolerance counts as not met
+SWEEPS = 32  # whose residuals are written down
+FEW = 2  # words whose spectral radius is computed: it costs O(T D³)
+
+
+@torch.no_grad()
+def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
+    """All ``eval_*`` arrays of a trained model, which is left with the solver of its training."""
+    spec, task = recipe.sequence, task_of(recipe.data.name)
+    assert spec is not None
+    iterates = recipe.model.name in FIXED_POINTS
+    budgets = (spec.sweeps, *spec.budgets) if iterates else (0,)
+    solvers = [solver_of(spec), *(Iterate(n, 0.0) if n else Exact() for n in spec.budgets)] if iterates else [None]
+    asked = [evaluation_words(task, spec.count, n) for n in spec.lengths]
+    constant = powers_of(task, spec.powers) if spec.powers else None
+    scores, powers = [], []
+    for solver in solvers:
+        _use(model, solver)
+        scores.append([_score(model, words) for words in asked])
+        if constant is not None:
+            powers.append((_guesses(model, constant) == constant.targets).mean(axis=0))
+    table = np.array(scores)  # (K, L, 3)
+    arrays = {
+        "eval_lengths": np.array(spec.lengths),
+        "eval_budgets": np.array(budgets),
+        "eval_last": table[..., 0],
+        "eval_answers": table[..., 1],
+        "eval_whole": table[..., 2],
+    }
+    if constant is not None:
+        arrays["eval_powers"] = np.array(powers)
+    if recipe.model.name == "fixed_point":
+        arrays |= _convergence(model, evaluation_words(task, 64, spec.longest))
+    if iterates:
+        _use(model, solver_of(spec))
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _use(model: SequenceModel, solver: Exact | Iterate | None) -> None:
+    if solver is not None:
+        for layer in model.layers:
+            layer.solver = solver  # type: ignore[assignment]
+
+
+def _guesses(model: SequenceModel, words: Sequences) -> NDArray:
+    device = next(model.parameters()).device
+    return model(torch.as_tensor(words.inputs, device=device)).argmax(-1).cpu().numpy()
+
+
+def _score(model: SequenceModel, words: Sequences) -> tuple[float, float, float]:
+    asked = words.targets != IGNORED
+    right = _guesses(model, words) == words.targets
+    return float(right[:, -1].mean()), float(right[asked].mean()), float((right | ~asked).all(axis=1).mean())
+
+
+def _convergence(model: SequenceModel, words: Sequences) -> dict[str, NDArray]:
+    """How the first layer's iteration goes on these words."""
+    layer = model.layers[0]
+    assert isinstance(layer, FixedPointRNN)
+    x = model.norms[0](model.embedding(torch.as_tensor(words.inputs, device=model.head.weight.device)))
+    needed = []
+    for tolerance in TOLERANCES:
+        layer.solver = Iterate(MOST, tolerance)
+        layer(x)
+        assert layer.last_solve is not None
+        needed.append(layer.last_solve.iterations if bool(layer.last_solve.converged.all()) else MOST)
+    residuals: list[float] = []
+    layer.solver = _Recording(residuals)  # type: ignore[assignment]
+    layer(x)
+    radius = layer.contraction_rate(x[:FEW])
+    return {
+        "eval_sweeps": np.array(needed),
+        "eval_residuals": np.array(residuals),
+        "eval_radius": radius.double().cpu().numpy(),
+    }
+
+
+class _Recording:
+    """A solver of `SWEEPS` sweeps that writes down the mean residual of each."""
+
+    def __init__(self, into: list[float]):
+        self.into = into
+
+    def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+        states, residual = start, torch.zeros(len(start))
+        for _ in range(SWEEPS):
+            last, states = states, sweep(states)
+            residual = relative_change(states, last)
+            self.into.append(float(residual.mean()))
+        return states, Solve(SWEEPS, residual, torch.isfinite(residual))

@@ -1,0 +1,234 @@
+"""Runs on sequences: the same store and engine, words from seeds, pools, teachers and refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from disobey.data.dataset import DataSpec
+from disobey.data.sources.sequences import group, prefix_products
+from disobey.models.build import ModelSpec
+from disobey.models.recurrent.solvers import Exact, Iterate
+from disobey.records.store import Store
+from disobey.targets.schedule import Term, distill, labels
+from disobey.training.execution.engine import run_all
+from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.specs import SequenceSpec, StateTeaching
+from disobey.training.tasks.sequences.evaluation import evaluation
+from disobey.training.tasks.sequences.loop import fit_words, word_loss
+from disobey.training.tasks.sequences.model import check_sequence, layer_options, sequence_net, solver_of
+from disobey.training.tasks.sequences.words import Stream, evaluation_words, powers_of, tracks_state, words_of
+
+SPEC = SequenceSpec(inner=8, rank=1, longest=4, lengths=(4, 6), count=16, powers=6)
+FED = replace(SPEC, states=StateTeaching(feed=0.5))
+OPTIM = OptimSpec("adamw", lr=3e-3, steps=5, batch=8, clip=1.0)
+
+
+def recipe(layer="fixed_point", task="S3", spec=SPEC, **changes):
+    return Recipe(DataSpec(f"sequence:{task}"), ModelSpec(layer, width=8), OPTIM, sequence=spec, **changes)
+
+
+def test_a_recipe_on_sequences_survives_json_and_old_keys_stay():
+    r = recipe(spec=replace(SPEC, sweeps=4, budgets=(1, 2)))
+    assert Recipe.from_json(r.to_json()) == r
+    assert Recipe().key() == "44136fa355b3678a1146"
+    assert recipe().key() != recipe(spec=replace(SPEC, scale=2.0)).key()
+
+
+def test_task_and_options_come_together():
+    with pytest.raises(ValueError, match="sequence options"):
+        Recipe(DataSpec("sequence:S3"))
+    with pytest.raises(ValueError, match="sequence options"):
+        Recipe(sequence=SPEC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shortest": 5}, "shortest"),
+        ({"sweeps": -1}, "at least 0"),
+        ({"lengths": ()}, "at least one length"),
+        ({"sweeps": 4, "gradient": "ift"}, "tol above 0"),
+    ],
+)
+def test_specs_refuse_nonsense(changes, said):
+    with pytest.raises(ValueError, match=said):
+        replace(SPEC, **changes)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (recipe(layer="cnn"), "expected a layer"),
+        (recipe(task="Q8"), "expected a task"),
+        (recipe(keep=(1,)), "expected the last weights"),
+        (recipe(teaching=Teaching(members=2)), "one finished teacher"),
+        (recipe(spec=replace(SPEC, start="teacher")), "no teacher"),
+        (recipe(teacher=Recipe(), targets=distill()), "trained on sequences too"),
+        (recipe(task="copying", spec=replace(SPEC, words=5)), "pool of words"),
+        (recipe(task="brackets"), "expected"),
+        (recipe(spec=replace(SPEC, rank=9)), "expected a rank"),
+        (recipe(spec=replace(SPEC, states=StateTeaching())), "no teacher"),
+        (recipe("lstm", spec=FED, teacher=recipe()), "to be fed"),
+        (recipe(spec=replace(SPEC, states=StateTeaching()), teacher=recipe("transformer")), "vector of state"),
+        (recipe("transformer", spec=replace(SPEC, probe=True)), "vector of state"),
+        (recipe(task="copying", spec=replace(SPEC, probe=True)), "ask at every position"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_training(bad, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        run_all([Run(bad)], Store(tmp_path), workers=0)
+
+
+def test_runs_resume_repeat_and_are_read_back(tmp_path):
+    runs = [Run(recipe(), 0), Run(recipe("lstm"), 0)]
+    first = run_all(runs, Store(tmp_path / "a"), workers=0)
+    assert not first.failed
+    assert run_all(runs, Store(tmp_path / "a"), workers=0).reused == set(runs)
+    again = run_all(runs, Store(tmp_path / "b"), workers=0)
+    for run in runs:
+        a, b = first.records[run], again.records[run]
+        assert a.summary == b.summary
+        assert all(np.array_equal(a.history[name], b.history[name]) for name in a.history)
+    record = first.records[runs[0]]
+    assert record.history["loss"].shape == (5,)
+    assert record.history["eval_last"].shape == (1, 2)
+    assert record.history["eval_powers"].shape == (1, 6)
+    assert set(record.summary) == {"last_token_accuracy_at_4", "last_token_accuracy_at_6", "parameters", "final_loss"}
+
+
+def test_an_untrained_run_is_a_record_too(tmp_path):
+    run = Run(replace(recipe(spec=replace(SPEC, probe=True)), optim=replace(OPTIM, stop=0)), 0)
+    record = run_all([run], Store(tmp_path), workers=0).records[run]
+    assert record.history["loss"].shape == (0,)
+    assert "final_loss" not in record.summary
+    trained, fresh = record.history["eval_probe"]
+    assert trained.shape == (6,)
+    assert np.array_equal(trained, fresh)
+
+
+def test_a_diverging_run_is_a_recorded_failure(tmp_path):
+    wild = replace(recipe("lstm"), optim=replace(OPTIM, lr=1e38, clip=None, steps=8))
+    outcome = run_all([Run(wild)], Store(tmp_path), workers=0)
+    assert "no finite number" in outcome.failed[Run(wild)].message
+
+
+def test_arms_share_words_and_replicas_share_pools_only():
+    one, two = Stream(Run(recipe("lstm"), 3)), Stream(Run(recipe("fixed_point"), 3))
+    assert all(np.array_equal(one(k).inputs, two(k).inputs) for k in range(5))
+    assert not np.array_equal(one(0).inputs[:, :2], Stream(Run(recipe("lstm"), 4))(0).inputs[:, :2])
+    pooled = replace(SPEC, words=3)
+    a, b = (Stream(Run(recipe("lstm", spec=pooled, replica=i), 3)) for i in (0, 1))
+    assert a.pool is not None
+    assert b.pool is not None
+    assert np.array_equal(a.pool.inputs, b.pool.inputs)
+    assert not np.array_equal(a.rows, b.rows)
+
+
+def test_words_of_a_pool_are_its_prefixes_and_correctly_labelled():
+    stream = Stream(Run(recipe(spec=replace(SPEC, words=3)), 0))
+    assert stream.pool is not None
+    whole = {tuple(word) for word in stream.pool.inputs}
+    for step in range(5):
+        words = stream(step)
+        length = words.inputs.shape[1]
+        assert {tuple(word) for word in words.inputs} <= {word[:length] for word in whole}
+        assert np.array_equal(words.targets, prefix_products(words.inputs, group("S3")))
+
+
+def test_tasks_by_name():
+    assert [tracks_state(t) for t in ("S3", "parity", "copying", "brackets")] == [True, True, False, False]
+    assert powers_of("copying", 5) is None
+    assert np.array_equal(words_of("S3", 4, 6, 1).inputs, words_of("S3", 4, 6, 1).inputs)
+    assert np.array_equal(
+        evaluation_words("parity", 4, 6).targets, evaluation_words("parity", 4, 6).inputs.cumsum(1) % 2
+    )
+
+
+def test_solvers_follow_the_spec():
+    assert solver_of(SPEC) == Exact()
+    assert solver_of(replace(SPEC, sweeps=3)) == Iterate(3, 0.0, "unroll", 3)
+    assert solver_of(replace(SPEC, sweeps=9, tol=0.1, gradient="one_step")).gradient == "one_step"  # type: ignore[union-attr]
+    assert layer_options("lstm", SPEC) == {}
+    assert layer_options("fixed_point", replace(SPEC, normalize=False))["normalize_state"] is False
+    assert layer_options("fixed_point_mamba", replace(SPEC, state_dependent=False))["reads"] == ()
+
+
+def test_evaluation_is_right_for_a_model_that_is():
+    """A planted truth: a table lookup in place of the network tracks the group without an error."""
+    r = recipe("lstm")
+
+    class Knows(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(1, 1)
+
+        def forward(self, tokens):
+            answers = torch.as_tensor(prefix_products(tokens.numpy(), group("S3")))
+            if self.training:  # wrong from the fourth answer on
+                answers[:, 3:] = (answers[:, 3:] + 1) % 6
+            return torch.nn.functional.one_hot(answers, 6).float()
+
+    found = evaluation(Knows().eval(), r)  # type: ignore[arg-type]
+    assert (found["eval_last"] == 1).all()
+    assert (found["eval_whole"] == 1).all()
+    assert (found["eval_powers"] == 1).all()
+    found = evaluation(Knows().train(), r)  # type: ignore[arg-type]
+    assert (found["eval_last"] == 0).all()
+    assert (found["eval_whole"] == 0).all()
+    assert np.allclose(found["eval_answers"], [[3 / 4, 3 / 6]])
+    assert np.allclose(found["eval_powers"], [[1, 1, 1, 0, 0, 0]])
+
+
+def test_budgets_at_test_are_those_of_the_solver():
+    r = recipe(spec=replace(SPEC, budgets=(1, 64)))
+    model = sequence_net(r, 0)
+    found = evaluation(model, r)
+    assert found["eval_budgets"].tolist() == [0, 1, 64]
+    assert np.array_equal(
+        found["eval_last"][0], found["eval_last"][2]
+    )  # 64 sweeps have converged to the exact solution
+    assert model.layers[0].solver == Exact()
+    assert (np.diff(found["eval_sweeps"]) >= 0).all()
+    assert found["eval_residuals"][-1] < 1e-3 < found["eval_residuals"][0]
+    assert (found["eval_radius"] < 1).all()
+
+
+def test_the_objective_is_the_schedules():
+    logits, wanted = torch.randn(7, 6), torch.randn(7, 6)
+    right = torch.arange(7) % 6
+    generator = torch.Generator()
+
+    def loss(schedule):
+        return float(word_loss(schedule.at(0.0), logits, right, lambda: wanted, generator))
+
+    assert loss(labels()) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, right)), rel=1e-5)
+    mixed = loss(distill(2.0, weight=0.25))
+    assert mixed == pytest.approx(0.25 * loss(distill(2.0)) + 0.75 * loss(labels()), rel=1e-5)
+    best = float(torch.nn.functional.cross_entropy(logits, wanted.argmax(-1)))
+    assert loss(distill(1.0, control="argmax")) == pytest.approx(best, rel=1e-5)
+    with pytest.raises(ValueError, match="without a control"):
+        word_loss((Term(control="spare_student"),), logits, right, lambda: wanted, generator)
+
+
+def test_a_student_listens_to_its_teacher_and_starts_from_its_weights(tmp_path):
+    teacher = recipe()
+    idle = replace(OPTIM, lr=0.0)
+    student = replace(recipe(), optim=idle, teacher=teacher, targets=distill(), replica=1)
+    warm = replace(student, sequence=replace(SPEC, start="teacher"))
+    outcome = run_all([Run(student), Run(warm)], Store(tmp_path), workers=0)
+    assert not outcome.failed, [f.message for f in outcome.failed.values()]
+    records = outcome.records
+    assert np.allclose(records[Run(warm)].history["loss"], 0, atol=1e-5)  # it is its teacher, and does not move
+    assert (records[Run(student)].history["loss"] > 1e-3).all()
+    assert np.array_equal(records[Run(warm)].history["eval_last"], records[Run(teacher)].history["eval_last"])
+
+
+def test_training_learns():
+    r = replace(recipe("lstm", "parity"), optim=replace(OPTIM, lr=1e-2, steps=120, batch=32))
+    model = sequence_net(r, 0)
+    check_sequence(Run(r))
+    losses = fit_words(model, Run(r))
+    assert losses[-10:].mean() < 0.2 < losses[:5].mean()
+    assert evaluation(model.eval(), r)["eval_answers"][0, 0] > 0.9
