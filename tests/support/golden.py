@@ -33,7 +33,7 @@ PAIRS = {
     "undistilled": lambda: pairs.no_distillation(4),
     "tempered": lambda: pairs.tempered_teacher(5),
 }
-LOOSE = ("settings", "smoke")  # how a result was asked for, not what it says
+LOOSE = ("settings", "smoke", "id")  # how a result was asked for and what programs call its parts, not what it says
 
 
 def result_of(name: str, store: Path) -> Result:
@@ -85,10 +85,14 @@ def differences(before: str, after: str, *, only_numbers: bool) -> list[str]:
         return [
             f"{sum(gone.values())} numbers gone, {sum(come.values())} new: {list(gone)[:5]} → {list(come)[:5]}"
         ] * bool(gone or come)
-    for key in LOOSE:
-        old.pop(key, None)
-        new.pop(key, None)
-    return list(_paths(old, new, ""))[:10]
+    return list(_paths(_strict(old), _strict(new), ""))[:10]
+
+
+def _strict(value: Any) -> Any:
+    """Without the fields of `LOOSE`, at every depth."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items() if key not in LOOSE}
+    return [_strict(item) for item in value] if isinstance(value, list) else value
 
 
 def _paths(old: Any, new: Any, path: str) -> Iterator[str]:
