@@ -12,12 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+for _name in (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+):  # sums in another order differ in the last bit
+    os.environ.setdefault(_name, "1")
 
 from disobey.diagnosis.diagnose import diagnose
 from disobey.records.results import Result
@@ -113,7 +121,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="studies, diagnose-NAME, or diagnose for all six; all where not given")
     parser.add_argument("--store", type=Path, help="reuse and keep the runs here")
     parser.add_argument("--numbers", action="store_true", help="words and order may differ")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     failed = 0
     with tempfile.TemporaryDirectory() as fresh:
         for name in names(options.names):
