@@ -12,20 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-for _name in (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-):  # sums in another order differ in the last bit
-    os.environ.setdefault(_name, "1")
 
 from disobey.diagnosis.diagnose import diagnose
 from disobey.records.results import Result
