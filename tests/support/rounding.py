@@ -14,7 +14,7 @@ from disobey.training.optim import learning_rates
 from disobey.training.recipe import OptimSpec
 
 EPS = torch.finfo(torch.float32).eps
-UNITS = 16  # that a step may depart; measured: at most 3.5 with AVX-512, AVX2 and SSE, and a wrong target is thousands
+UNITS = 16  # that a step may depart; measured: at most 3.6 with AVX-512, AVX2 and SSE, and a wrong target is thousands
 
 
 class Trace:
