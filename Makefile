@@ -31,7 +31,7 @@ test-portable: $(VENV)/.installed-dev  ## the same tests with the rounding of tw
 	$(AVX2) $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not browser"
 
 test-browser-load: $(VENV)/.installed-dev  ## the browser tests 50 times beside two busy processes: an hour on two cores
-	$(BIN)/python -m tests.support.under_load --rounds 50 --busy 2 tests/reports/test_browser.py
+	$(BIN)/python -m tests.support.under_load --rounds 50 --busy 2 -m browser tests/reports
 
 check: test  ## format, lint, types, tests with doctests, import rule, smoke studies
 	$(BIN)/ruff format --check src tests benchmarks

@@ -1,6 +1,6 @@
 """Tests over and over beside busy processes: what waits for a time and not for a state fails here.
 
-python -m tests.support.under_load --rounds 50 --busy 2 tests/reports/test_browser.py
+python -m tests.support.under_load --rounds 50 --busy 2 -m browser tests/reports
 """
 
 import argparse
@@ -25,7 +25,11 @@ class Rounds:
         metafunc.parametrize("_round", range(self.rounds), indirect=True)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: item.callspec.params["_round"])  # type: ignore[attr-defined]
+        items.sort(key=_round_of)
+
+
+def _round_of(item: pytest.Item) -> int:
+    return item.callspec.params["_round"] if isinstance(item, pytest.Function) else 0
 
 
 def busy() -> None:
