@@ -6,6 +6,7 @@ python -m tests.support.under_load --rounds 50 --busy 2 -m browser tests/reports
 import argparse
 import multiprocessing
 import sys
+from typing import cast
 
 import pytest
 
@@ -29,7 +30,7 @@ class Rounds:
 
 
 def _round_of(item: pytest.Item) -> int:
-    return item.callspec.params["_round"] if isinstance(item, pytest.Function) else 0
+    return cast(int, item.callspec.params["_round"]) if isinstance(item, pytest.Function) else 0
 
 
 def busy() -> None:
