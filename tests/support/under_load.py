@@ -5,6 +5,7 @@ python -m tests.support.under_load --rounds 50 --busy 2 -m browser tests/reports
 
 import argparse
 import multiprocessing
+import os
 import sys
 from typing import cast
 
@@ -33,8 +34,8 @@ def _round_of(item: pytest.Item) -> int:
     return cast(int, item.callspec.params["_round"]) if isinstance(item, pytest.Function) else 0
 
 
-def busy() -> None:
-    while True:
+def busy(parent: int) -> None:
+    while os.getppid() == parent:
         pass
 
 
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--busy", type=int, default=2, help="processes that do nothing but take time (2)")
     options, arguments = parser.parse_known_args()
-    beside = [multiprocessing.Process(target=busy, daemon=True) for _ in range(options.busy)]
+    beside = [multiprocessing.Process(target=busy, args=(os.getpid(),), daemon=True) for _ in range(options.busy)]
     for process in beside:
         process.start()
     try:
