@@ -8,11 +8,11 @@ later steps build. Here nothing builds up: every step of the reference starts fr
 from collections.abc import Callable, Sequence
 
 import torch
-from disobey.training.stacked_loop import Slice
 from torch import Tensor, nn
 
 from disobey.training.optim import learning_rates
 from disobey.training.recipe import OptimSpec
+from disobey.training.stacked.loop import Slice
 
 EPS = torch.finfo(torch.float32).eps
 UNITS = 16  # that a step may depart; measured: at most 3.6 with AVX-512, AVX2 and SSE, and a wrong target is thousands
