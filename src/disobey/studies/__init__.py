@@ -18,7 +18,7 @@ class _Studies(Mapping[str, type[Study]]):
         "denoising": ("denoising.study", "Denoising"),
         "teacher-free": ("teacher_free", "TeacherFree"),
         "data-size": ("data_size.study", "DataSize"),
-        "state-tracking": ("state_tracking", "StateTracking"),
+        "state-tracking": ("state_tracking.study", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
         "state-distillation": ("state_distillation", "StateDistillation"),

@@ -68,21 +68,27 @@ class Eigenspace:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
         models = ("linear-from-zero", "cnn:2")
         return cls(setup, models, depths=(2,), noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
 
     @property
     def main(self) -> float:
+        """The temperature at which claims are judged."""
         return self.temperatures[0]
 
     @property
     def optim(self) -> OptimSpec:
+        """The setup's optimizer with this study's momentum."""
         return replace(self.setup.optim, momentum=self.momentum)
 
     def optim_at(self, temperature: float) -> OptimSpec:
-        """The rate divided by the temperature: gradients τ (q − p) then start equally long, and deep linear twins, whose
-        logits have to grow τ times as large, do not diverge."""
+        """The rate divided by the temperature.
+
+        Gradients τ (q − p) then start equally long, and deep linear twins, whose logits have to grow τ times as large,
+        do not diverge.
+        """
         return replace(self.optim, lr=self.optim.lr / temperature)
 
     @property
@@ -103,6 +109,7 @@ class Eigenspace:
         return tuple(max(round(self.optim.steps * share), 1) for share in self.ages)
 
     def nets(self) -> list[Net]:
+        """Every comparison."""
         found = []
         for noise in self.noise:
             for name in self.names:
@@ -111,10 +118,12 @@ class Eigenspace:
         return found
 
     def teacher(self, net: Net) -> Recipe:
+        """The teacher of a comparison."""
         data = replace(self.setup.spec, noise=net.noise)
         return Recipe(data, self.setup.model(net.model), self.optim, keep=self.steps, name=f"teacher {net.model}")
 
     def student(self, net: Net) -> Recipe:
+        """The student of a comparison."""
         base, targets = self.teacher(net), distill(net.temperature)
         name = f"student {net.model} τ={net.temperature:g}"
         optim = self.optim_at(net.temperature)
@@ -131,12 +140,14 @@ class Eigenspace:
         )
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         recipes = dict.fromkeys(
             r for net in self.nets() for r in (self.teacher(net), self.student(net), self.twin(net))
         )
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
         walked = self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
         earliest = min(self.teacher_ages, default=None)
@@ -194,15 +205,16 @@ class Eigenspace:
         optim = self.optim
         bands = ", ".join(f"{share:.0%}" for share in SHARES)
         return (
-            f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
-            f"{count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with "
-            f"{optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); "
-            "twin: τ² times cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the "
-            "same network with another initialization. With a standard random initialization the student must also unlearn "
-            "its initial function, which the theory does not model; so one linear network and the layer on random features "
-            "start at zero, as the theory does. Weights are taken from checkpoints at steps "
-            f"{', '.join(map(str, self.steps))} and at the end. A layer's movement since initialization is projected on the "
-            "eigenvectors of the covariance of its inputs (patches for convolutions; the twin's inputs at its end for later "
-            f"layers). Bands hold the input variance up to {bands}; the top band is the first, claims use the last. Bias: log "
-            "of (top / lower) of the student over the twin's, at equal steps."
+            "Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: "
+            f"{self.setup.data}, {count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of "
+            f"{optim.batch} with {optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). "
+            "Student: τ²·KL(teacher‖student); twin: τ² times cross-entropy of the labels at the same τ; same "
+            "initialization and batches. The teacher is the same network with another initialization. With a standard "
+            "random initialization the student must also unlearn its initial function, which the theory does not "
+            "model; so one linear network and the layer on random features start at zero, as the theory does. Weights "
+            f"are taken from checkpoints at steps {', '.join(map(str, self.steps))} and at the end. A layer's "
+            "movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
+            "for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to "
+            f"{bands}; the top band is the first, claims use the last. Bias: log of (top / lower) of the student over "
+            "the twin's, at equal steps."
         )
