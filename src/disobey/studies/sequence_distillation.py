@@ -20,6 +20,7 @@ from disobey.measures.inference.intervals import mean_over_runs, paired_differen
 from disobey.records.results import Block, Cell, Chart, Claim, Result, Table, Text
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.sequences import (
     TEST_SWEEPS,
     Readings,
@@ -67,6 +68,7 @@ class SequenceDistillation:
     """sweeps of the cheap student"""
     margin: float = 0.02
     """accuracies closer than this count as equal"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not self.parts or not self.pools or min(self.pools) < 1:
@@ -81,7 +83,7 @@ class SequenceDistillation:
     @classmethod
     def smoke(cls) -> Self:
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=8)
-        return cls(setup, pools=(5,))
+        return cls(setup, pools=(5,), is_smoke=True)
 
     # which runs
 
@@ -170,8 +172,7 @@ class SequenceDistillation:
             blocks.append(self._teacher_table(r))
         blocks.append(self._methods(r))
         whole: tuple[Block, ...] = (*claims, *blocks)
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, whole, _summary(claims), smoke, {"group": self.group})
+        return Result(self.name, self.question, whole, _summary(claims), self.is_smoke, settings_of(self))
 
     def _word_claims(self, r: Readings) -> list[Claim]:
         near, claims = self.setup.longest, []

@@ -17,6 +17,7 @@ from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result,
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import pictures
 from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.sequences import BASELINES, Readings, SequenceSetup, accuracy_table
 from disobey.training.recipe import Recipe, Run
 
@@ -45,6 +46,7 @@ class SequenceTasks:
     setup: SequenceSetup = SequenceSetup(far=24, lengths=(8, 12, 16, 24, 40))
     tasks: tuple[str, ...] = ("parity", "copying", "arithmetic", "brackets")
     """out of parity, copying, arithmetic, brackets"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         unknown = sorted(set(self.tasks) - set(CHANCE))
@@ -56,7 +58,7 @@ class SequenceTasks:
     @classmethod
     def smoke(cls) -> Self:
         setup = SequenceSetup((0, 1), steps=4, batch=4, longest=6, far=8, lengths=(6, 8), inner=8, count=8)
-        return cls(setup, tasks=("copying", "brackets"))
+        return cls(setup, tasks=("copying", "brackets"), is_smoke=True)
 
     def arms(self, task: str) -> dict[str, Recipe]:
         """Every arm of a task by name; the Mamba-like layers have half of the width, as their state is a matrix."""
@@ -89,10 +91,9 @@ class SequenceTasks:
             for task in self.tasks
         ]  # fmt: skip
         blocks: tuple[Block, ...] = (*claims, self._chart(r), *tables, self._methods(r))
-        smoke = self == type(self).smoke()
         gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in claims if c.name == "Q1")
         summary = f"Scaled accuracy of the fixed point minus one sweep at the training lengths: {gains}."
-        return Result(self.name, self.question, blocks, summary, smoke, {"tasks": self.tasks})
+        return Result(self.name, self.question, blocks, summary, self.is_smoke, settings_of(self))
 
     def scaled(self, task: str, recipe: Recipe, length: int, r: Readings) -> np.ndarray:
         """Share of right answers, 0 at chance and 1 where all are right, (seeds,)."""

@@ -27,6 +27,7 @@ from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, R
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import pictures
 from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.sequences import (
     Readings,
     SequenceSetup,
@@ -78,6 +79,7 @@ class StateDistillation:
     """of the states' loss (share of the teacher's variance left unexplained) beside the labels' cross-entropy"""
     feed: float = 0.5
     """share of training in which the fed student's mixer reads the teacher's states"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not self.parts:
@@ -87,7 +89,7 @@ class StateDistillation:
     @classmethod
     def smoke(cls) -> Self:
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=16)
-        return cls(setup)
+        return cls(setup, is_smoke=True)
 
     # which runs
 
@@ -152,8 +154,7 @@ class StateDistillation:
             claims += [claim for kind in KINDS for claim in self._random_claims(kind, r)]
             blocks += [self._probe_chart(r), self._probe_table(r)]
         whole: tuple[Block, ...] = (*claims, *blocks, self._methods(r))
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, whole, counted(claims), smoke, {"group": self.group})
+        return Result(self.name, self.question, whole, counted(claims), self.is_smoke, settings_of(self))
 
     def _state_claims(self, r: Readings) -> list[Claim]:
         arms, near, far = self.state_arms(), self.setup.longest, self.setup.far

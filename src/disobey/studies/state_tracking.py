@@ -18,6 +18,7 @@ from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result,
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import pictures
 from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.sequences import (
     BASELINES,
     TEST_SWEEPS,
@@ -82,6 +83,7 @@ class StateTracking:
     """the group on which rank, mixer, scale, state dependence and gradient are varied; empty: none"""
     patience: int = 3
     """groups of 12 elements or more get so many times the steps"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not self.groups:
@@ -96,7 +98,7 @@ class StateTracking:
     @classmethod
     def smoke(cls) -> Self:
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=8)
-        return cls(setup, groups=("parity", "S3"), sweeps=(1, 4))
+        return cls(setup, groups=("parity", "S3"), sweeps=(1, 4), is_smoke=True)
 
     def ladder(self, group: str) -> dict[int, Recipe]:
         """By sweeps in training, in rising order; 0 (the exact solver) last. Sixteen and more stop where they converge."""
@@ -134,8 +136,7 @@ class StateTracking:
             *(self._table(group, readings) for group in self.groups),
             self._methods(readings),
         ]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"groups": self.groups})
+        return Result(self.name, self.question, tuple(blocks), _summary(claims), self.is_smoke, settings_of(self))
 
     def _claims(self, group: str, r: Readings) -> list[Claim]:
         arms, near, far = self.arms(group), self.setup.longest, self.setup.far

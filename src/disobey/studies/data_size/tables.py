@@ -152,7 +152,7 @@ def methods(grid: Grid) -> Text:
     study = grid.study
     optim = study.base.optim
     sizes = ", ".join(f"{n:,}" for n in study.grid)
-    teacher = pictures.model_word(study.base.model())
+    teacher = pictures.model_word(study.model())
     accuracy = mean_over_runs(grid.teacher_accuracy, "accuracy")
     return Text(
         "Methods",

@@ -20,6 +20,7 @@ from disobey.studies.denoising.evidence import Case, Looks
 from disobey.studies.denoising.gradients import Trio, read
 from disobey.studies.denoising.theory import Grid
 from disobey.studies.kit import pictures
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.theory.class_similarity import SimilarClasses
 from disobey.training.recipe import Recipe, Run
@@ -55,6 +56,7 @@ class Denoising:
     fresh: int = 2000
     """examples of the large sample, at most"""
     grid: Grid = Grid()
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if self.folds < 2:
@@ -68,7 +70,7 @@ class Denoising:
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
         grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
-        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid)
+        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -105,8 +107,7 @@ class Denoising:
         blocks += [figures.similarity(looks, case, self.setup.dataset.classes) for case in looks.cases[-1:]]
         blocks += [figures.signals_table(looks), figures.flips_table(looks), figures.layers_table(looks)]
         blocks += [theory.grid_table(measured), self._methods(looks.seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+        return Result(self.name, self.question, tuple(blocks), summary(claims), self.is_smoke, settings_of(self))
 
     def looks(self, records: Mapping[Run, RunRecord]) -> Looks:
         """Every reading of the complete seeds."""

@@ -22,6 +22,7 @@ from disobey.studies.eigenspace.claims import age_claims, bias_claims, depth_cla
 from disobey.studies.eigenspace.evidence import Moved, Net, Paths
 from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
 from disobey.studies.kit import pictures
+from disobey.studies.kit.options import settings_of, smoke_mark
 from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.targets.schedule import Phase, Schedule, Term, distill
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
@@ -56,6 +57,7 @@ class Eigenspace:
     """of sgd; the theory has none"""
     cases: int = 20_000
     """random cases of the theorem"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not all(0 < share < 1 for share in self.ages):
@@ -66,7 +68,15 @@ class Eigenspace:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
-        return cls(setup, models=("linear-from-zero", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
+        return cls(
+            setup,
+            models=("linear-from-zero", "cnn:2"),
+            depths=(2,),
+            noise=(0.2,),
+            ages=(0.3,),
+            cases=500,
+            is_smoke=True,
+        )
 
     @property
     def main(self) -> float:
@@ -146,8 +156,7 @@ class Eigenspace:
         blocks.append(figures.layers_chart(moved))
         blocks.append(figures.depth_chart(moved, self.noise, self.depths, self.teacher_ages))
         blocks += [shares, best, figures.nets_table(moved), figures.controls_table(moved), self._methods(seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+        return Result(self.name, self.question, tuple(blocks), summary(claims), self.is_smoke, settings_of(self))
 
     def moved(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Moved:
         """Paths of every student and every twin, in the basis of the twin."""
