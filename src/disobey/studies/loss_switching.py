@@ -16,9 +16,8 @@ from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Skip, Source, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence
-from disobey.studies.kit.options import smoke_mark
 from disobey.studies.kit.setup import Distillation, Setup
-from disobey.studies.kit.study import conclude
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
 from disobey.targets.schedule import distill, labels, switch

@@ -21,8 +21,9 @@ from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, R
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import pictures
 from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.options import settings_of, smoke_mark
+from disobey.studies.kit.options import settings_of
 from disobey.studies.kit.setup import Distillation, Setup, complete_seeds
+from disobey.studies.kit.study import smoke_mark
 from disobey.targets.schedule import Schedule, distill, labels, smooth
 from disobey.targets.teacher_free import spare
 from disobey.training.recipe import Recipe, Run

@@ -6,7 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, get_type_hints
@@ -51,11 +51,6 @@ class Option:
         if self.value in (None, "", (), "default"):
             return self.chosen or "none"
         return " ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
-
-
-def smoke_mark() -> Any:
-    """The field ``is_smoke`` of a study: set by ``smoke()`` alone, no option, and kept by `dataclasses.replace`."""
-    return field(default=False, metadata={"option": False}, kw_only=True)
 
 
 def options(study: Any) -> tuple[Option, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any, ClassVar, Protocol, Self
 
 from disobey.records.results import Block, Result, Text
@@ -11,6 +12,11 @@ from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
 from disobey.studies.kit.options import settings_of
 from disobey.training.recipe import Run
+
+
+def smoke_mark() -> Any:
+    """The field ``is_smoke`` of a study: set by ``smoke()`` alone, no option, and kept by `dataclasses.replace`."""
+    return field(default=False, metadata={"option": False}, kw_only=True)
 
 
 class Study(Protocol):
