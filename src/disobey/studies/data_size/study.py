@@ -21,8 +21,9 @@ from disobey.records.runs import RunRecord
 from disobey.studies.data_size import charts, claims, closed_form, tables
 from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
+from disobey.studies.kit.design import complete_seeds
 from disobey.studies.kit.options import settings_of
-from disobey.studies.kit.setup import Setup, by_data, complete_seeds
+from disobey.studies.kit.setup import Setup, by_data
 from disobey.studies.kit.study import smoke_mark
 from disobey.targets.arms import ARMS
 from disobey.training.presets import Defaults, spec_text
