@@ -12,7 +12,7 @@ class _Studies(Mapping[str, type[Study]]):
     """Studies by name, imported one by one: some bring torch, and help about the others does without."""
 
     homes: Mapping[str, tuple[str, str]] = {
-        "deviation": ("deviation", "Deviation"),
+        "deviation": ("deviation.study", "Deviation"),
         "loss-switching": ("loss_switching", "LossSwitching"),
         "eigenspace": ("eigenspace.study", "Eigenspace"),
         "denoising": ("denoising.study", "Denoising"),

@@ -20,6 +20,7 @@ from disobey.studies.denoising.gradients import PairedRuns, read
 from disobey.studies.denoising.theory import Grid
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.theory.class_similarity import SimilarClasses
@@ -46,8 +47,8 @@ class Denoising:
     setup: Setup = Setup(train=500, steps=300, batch=50)
     models: tuple[str, ...] = ("mlp:32x1", "cnn:8")
     """networks of teacher and student"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of signals and truth, rising"""
     moments: tuple[float, ...] = (0.03, 0.2)
@@ -72,7 +73,7 @@ class Denoising:
         """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
         grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
-        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
+        return cls(setup, models=("mlp:8x1",), label_noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -82,7 +83,7 @@ class Denoising:
 
     def cases(self) -> list[Case]:
         """Every network on every label noise."""
-        return [Case(model, noise) for model in self.models for noise in self.noise]
+        return [Case(model, noise) for model in self.models for noise in self.label_noise]
 
     def teacher(self, case: Case) -> Recipe:
         """The teacher of a case."""

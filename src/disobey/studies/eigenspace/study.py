@@ -23,6 +23,7 @@ from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
 from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.schedule import Phase, Schedule, Term, distill
@@ -50,8 +51,8 @@ class Eigenspace:
     """numbers of layers of deep linear networks"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of student and twin; claims are judged at the first"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     ages: tuple[float, ...] = (0.1, 0.3)
     """early-stopped teachers, as shares of their training, at the first temperature"""
     momentum: float = 0.0
@@ -71,7 +72,7 @@ class Eigenspace:
         """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
         models = ("linear-from-zero", "cnn:2")
-        return cls(setup, models, depths=(2,), noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
+        return cls(setup, models, depths=(2,), label_noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
 
     @property
     def main(self) -> float:
@@ -111,7 +112,7 @@ class Eigenspace:
     def nets(self) -> list[Net]:
         """Every comparison."""
         found = []
-        for noise in self.noise:
+        for noise in self.label_noise:
             for name in self.names:
                 found += [Net(name, noise, temperature) for temperature in self.temperatures]
                 found += [Net(name, noise, self.main, age) for age in self.teacher_ages]
@@ -153,16 +154,16 @@ class Eigenspace:
         earliest = min(self.teacher_ages, default=None)
         theorem, shares = theory.theorem(self.cases)
         pays, maps, best = theory.pays()
-        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.noise, self.depths, earliest)
+        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.label_noise, self.depths, earliest)
         blocks = [
             theory.simulated(),
             *maps,
             theory.transience(),
             theory.switching(),
             charts.bias_chart(walked),
-            charts.trajectories(walked, self.noise[-1], earliest),
+            charts.trajectories(walked, self.label_noise[-1], earliest),
             charts.layers_chart(walked),
-            charts.depth_chart(walked, self.noise, self.depths, self.teacher_ages),
+            charts.depth_chart(walked, self.label_noise, self.depths, self.teacher_ages),
             shares,
             best,
             charts.nets_table(walked),
