@@ -103,7 +103,7 @@ def students(case: Case, steps: int) -> list[Run]:
         for name in NAMES[: case.arms]:
             targets = ARMS[name].schedule(4.0)
             data = DataSpec(case.data, train=(400, 1000)[cell % 2])
-            asks = teacher if targets.listens else None
+            asks = teacher if targets.uses_teacher else None
             runs.append(Run(Recipe(data, case.model, optim, targets, asks, replica=1), cell))
     return runs
 

@@ -18,25 +18,21 @@ from disobey.studies.data_size.cells import (
     OVERLAP,
     SAME_N,
     Cell,
-    Regime,
-    equal_size,
     noisy,
     parsed,
     teacher_of,
-    teacher_sizes,
-    wide,
-    widths,
 )
 from disobey.studies.data_size.charts import charts
 from disobey.studies.data_size.claims import judge, sign_flips, summary
-from disobey.studies.data_size.closed_form import Closed
-from disobey.studies.data_size.evidence import Fidelity, Grid, Reading
+from disobey.studies.data_size.closed_form import ClosedFormResults
+from disobey.studies.data_size.evidence import CellResult, CellResults, Fidelity
 from disobey.studies.data_size.study import EVERYTHING, DataSize
 from disobey.studies.data_size.tables import methods, tables
 from disobey.studies.kit.setup import Setup
 from disobey.targets.arms import ARMS
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run
+from tests.support.refusals import refuses
 
 SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5), early=0.0), arms=EVERYTHING, budgets=BUDGETS)
 
@@ -75,8 +71,8 @@ def test_defaults_leave_out_what_they_did_not_run_and_say_so(smoke):
 
 def test_sizes_are_nested_and_start_at_two_a_class():
     study = DataSize()
-    assert study.grid == (20, 47, 112, 265, 626, 1480, 3500)
-    assert study.small == (20, 47, 112, 265)
+    assert study.design.sizes == (20, 47, 112, 265, 626, 1480, 3500)
+    assert study.design.small == (20, 47, 112, 265)
     few, more = (set(load(study.recipe(Cell("A0", n)).data, 3).train.ids) for n in (20, 47))
     assert few < more
     counts = np.bincount(load(study.recipe(Cell("A0", 20)).data, 3).train.labels)
@@ -105,7 +101,7 @@ def test_regimes_are_what_they_say():
     assert study.recipe(Cell("A1", 47, regime=teacher_of(78))).teacher.data.train == 78
     assert study.recipe(Cell("A1", 47, regime=noisy(0.2))).teacher.data.noise == 0
     assert study.recipe(Cell("A1", 47, regime=CROP_FIXED)).teaching.views == "fixed"
-    same = study.recipe(Cell("A1", 47, regime=equal_size(study)))
+    same = study.recipe(Cell("A1", 47, regime=study.design.equal_size))
     assert same.teacher.model == same.model
     assert study.recipe(Cell("A18a", 47)).teacher.optim.stop == 0
     assert study.recipe(Cell("A18b", 47)).teaching.head == "random"
@@ -122,24 +118,25 @@ def test_labels_of_a_regime_that_changes_the_teacher_alone_are_the_main_ones():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "id", "named"),
     [
-        ({"arms": ("A0", "A1", "A99")}, "A99"),
-        ({"arms": ("A0", "A1", "A7:3")}, "A7:3"),
-        ({"arms": ("A0", "A1", "A3:x")}, "A3:x"),
-        ({"arms": ("A1",)}, "A0"),
-        ({"budgets": ("epochs",)}, "steps"),
-        ({"sizes": (50, 20)}, "rising"),
-        ({"points": 2}, "points"),
+        ({"arms": ("A0", "A1", "A99")}, "unknown-arm", "A99"),
+        ({"arms": ("A0", "A1", "A7:3")}, "unknown-arm", "A7:3"),
+        ({"arms": ("A0", "A1", "A3:x")}, "unknown-arm", "A3:x"),
+        ({"arms": ("A1",)}, "arms-missing", "A0"),
+        ({"budgets": ("epochs",)}, "budget-missing", "steps"),
+        ({"sizes": (50, 20)}, "sizes-not-rising", "50, 20"),
+        ({"points": 2}, "option-too-small", "points"),
+        ({"setup": Setup(augment="crop", early=0.0), "regimes": ("augment",)}, "augmented-twice", "crop"),
     ],
 )
-def test_bad_options_are_refused(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_options_are_refused(change, id, named):
+    with refuses(id, named):
         DataSize(**change)
 
 
 def test_sizes_beyond_the_data_are_refused():
-    with pytest.raises(ValueError, match="up to 3,500"):
+    with refuses("size-beyond-data", "3,500", "4,000"):
         DataSize(sizes=(20, 200, 4000)).plan()
 
 
@@ -149,7 +146,7 @@ EVERY_REGIME = replace(SMALL, regimes=("fresh", "same-n", "teacher-sizes", "qual
 
 
 def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
-    """A grid whose accuracies are labels' plus ``gain(cell)``, with a shift per seed that all arms share."""
+    """Results whose accuracies are labels' plus ``gain(cell)``, with a shift per seed that all arms share."""
     rng = np.random.default_rng(0)
     seeds = len(study.setup.seeds)
     shift = rng.normal(0, 0.01, seeds)
@@ -157,28 +154,27 @@ def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
     def labels(n):
         return 0.95 - 0.9 * n**-0.3
 
-    readings = {}
-    for cell in study.cells():
+    cells = {}
+    for cell in study.design.cells():
         accuracy = labels(cell.size) + shift + gain(cell) + noise * rng.normal(size=seeds)
-        readings[cell] = Reading(accuracy, accuracy, 1.0 - accuracy, np.ones(seeds))
-    grid = Grid(study, study.setup.seeds, readings, {})
-    sizes = np.array(study.grid)
+        cells[cell] = CellResult(accuracy, accuracy, 1.0 - accuracy, np.ones(seeds))
+    sizes = np.array(study.design.sizes)
     gap = (0.5 * sizes**-0.5) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes)))) if kl is None else kl(sizes, seeds)
     still = np.zeros_like(gap)
-    grid.__dict__.update(
-        {"fidelity": Fidelity(study.grid, still, gap, 1 - still, 1 - gap), "teacher_accuracy": shift + 0.9}
-    )
-    return grid
+    fidelity = Fidelity(still, gap, 1 - still, 1 - gap)
+    return CellResults(study.design, study.setup.seeds, cells, shift + 0.9, fidelity, (None,) * len(sizes))
 
 
-def closed_with(grid, kernel, probe):
+def closed_with(results, kernel, probe):
     """Kernel and probe gains as shares of the network's."""
-    sizes = grid.study.small
-    labels, teacher = (grid.accuracy(arm, sizes=sizes) for arm in ("A0", "A1"))
+    sizes = results.design.small
+    labels, teacher = (results.accuracy(arm, sizes=sizes) for arm in ("A0", "A1"))
     tables = {("laplace", "labels"): labels, ("laplace", "teacher"): labels + kernel * (teacher - labels)}
     probes = {"labels": labels, "teacher": labels + probe * (teacher - labels)}
     theory = Estimate("largest relative deviation", 0.01, 0.0, 0.03, 0.95, 200, "runs")
-    return Closed(sizes, (True,) * len(sizes), theory, tables, probes, {"labels": labels, "teacher": teacher})
+    return ClosedFormResults(
+        sizes, (True,) * len(sizes), theory, tables, probes, {"labels": labels, "teacher": teacher}
+    )
 
 
 def falling(cell):
@@ -196,7 +192,7 @@ def as_published(cell):
     if regime.teacher_train:  # overtaken at the teacher's own size
         return 0.03 * np.log(regime.teacher_train / cell.size)
     if cell.budget == "convergence":
-        return 0.03 * np.log(grid_total() / cell.size) - 0.001
+        return 0.03 * np.log(EVERY_REGIME.design.total / cell.size) - 0.001
     if word in ("A1", "A2b"):
         low = cell.arm in ("A1:0.5", "A1:1")
         return 0.2 * gain if low else gain
@@ -207,19 +203,15 @@ def as_published(cell):
     return -0.02
 
 
-def grid_total():
-    return EVERY_REGIME.total
-
-
-def verdicts(grid, closed):
-    claims, missing = judge(grid, closed)
+def verdicts(results, closed):
+    claims, missing = judge(results, closed)
     assert not missing
     return {claim.name: claim.verdict for claim in claims}
 
 
 def test_a_planted_confirmation_is_confirmed():
-    grid = planted(as_published)
-    found = verdicts(grid, closed_with(grid, kernel=0.2, probe=0.95))
+    results = planted(as_published)
+    found = verdicts(results, closed_with(results, kernel=0.2, probe=0.95))
     assert {name for name, verdict in found.items() if verdict == "supported"} == {
         "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12", "C13",
     }  # fmt: skip
@@ -232,7 +224,7 @@ def smoothing_in_disguise(cell):
         return 0.0
     if cell.arm == "A1:1":
         return 0.08
-    return 0.01 + 0.004 * np.log(cell.size) if cell.regime != equal_size(EVERY_REGIME) else 0.0
+    return 0.01 + 0.004 * np.log(cell.size) if cell.regime != EVERY_REGIME.design.equal_size else 0.0
 
 
 def test_a_planted_refutation_is_refuted():
@@ -240,8 +232,8 @@ def test_a_planted_refutation_is_refuted():
         rng = np.random.default_rng(1)
         return (0.5 * sizes**-1.0) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes))))
 
-    grid = planted(smoothing_in_disguise, kl=steep)
-    found = verdicts(grid, closed_with(grid, kernel=1.0, probe=1.0))
+    results = planted(smoothing_in_disguise, kl=steep)
+    found = verdicts(results, closed_with(results, kernel=1.0, probe=1.0))
     assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
         "C1", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12",
     }  # fmt: skip
@@ -251,50 +243,49 @@ def test_variance_alone_supports_c11():
     def only_noise(cell):
         return 0.05 if cell.arm == "A1" and cell.regime.noise else 0.0
 
-    grid = planted(only_noise, noise=0.0005)
-    found = verdicts(grid, closed_with(planted(as_published), kernel=0.2, probe=0.9))
+    results = planted(only_noise, noise=0.0005)
+    found = verdicts(results, closed_with(planted(as_published), kernel=0.2, probe=0.9))
     assert found["C11"] == "supported"
 
 
 def test_no_gain_leaves_shares_undefined_and_nothing_supported_by_luck():
-    grid = planted(lambda cell: 0.0, noise=0.02)
-    found = verdicts(grid, closed_with(grid, kernel=0.5, probe=0.5))
+    results = planted(lambda cell: 0.0, noise=0.02)
+    found = verdicts(results, closed_with(results, kernel=0.5, probe=0.5))
     assert all(found[name] == "inconclusive" for name in ("C3", "C4", "C5", "C12"))
     assert "supported" not in {found[name] for name in ("C1", "C2", "C6", "C7", "C8")}
 
 
-def test_figures_and_tables_hold_what_was_planted(monkeypatch):
-    monkeypatch.setattr(Grid, "over_seeds_and_examples", lambda self, n: None)  # no records to pair
-    grid = planted(as_published)
-    closed = closed_with(grid, 0.2, 0.95)
-    drawn = {chart.name: chart for chart in charts(grid, closed)}
+def test_figures_and_tables_hold_what_was_planted():
+    results = planted(as_published)
+    closed = closed_with(results, 0.2, 0.95)
+    drawn = {chart.name: chart for chart in charts(results, closed)}
     shares = dict(zip(drawn["explained"].data["x"], drawn["explained"].data["y"], strict=True))
     assert shares["A12 class mean + confidence"] == pytest.approx(0.3, abs=0.05)
     assert any("n^−0.5" in name for name in drawn["fidelity"].data["curve"])
-    claims, _ = judge(grid, closed)
-    assert {c.title for c in tables(grid)} >= {"Every arm", "Other conditions", "Tests"}
-    assert "equal epochs" in methods(grid).body
-    assert "With little data" in summary(grid, claims)
-    rows = sign_flips(grid)
+    claims, _ = judge(results, closed)
+    assert {c.title for c in tables(results)} >= {"Every arm", "Other conditions", "Tests"}
+    assert "equal epochs" in methods(results).body
+    assert "With little data" in summary(results, claims)
+    rows = sign_flips(results)
     assert {claim for claim, *_ in rows} == {"C1, C2", "C3", "C4", "C5", "C6", "C7", "C10", "C11", "C13"}
     assert min(p for *_, p, _ in rows) == pytest.approx(2 / 2**6)
 
 
 def test_every_regime_has_a_twin():
-    grid = planted(as_published)
-    for cell in grid.readings:
+    results = planted(as_published)
+    for cell in results.cells:
         if cell.arm != "A0":
-            assert Cell("A0", cell.size, cell.budget, cell.regime.of_labels) in grid.readings, cell
+            assert Cell("A0", cell.size, cell.budget, cell.regime.of_labels) in results.cells, cell
 
 
 def test_text_and_own_networks_keep_their_kinds_defaults():
     words = DataSize(Setup(data="languages", early=0.0))
     assert words.base.model().name == "text-bag"
     own = DataSize(Setup(teacher="cnn:16", early=0.0))
-    assert own.student_word == "small"
+    assert own.design.student == "small"
     assert own.recipe(Cell("A0", 20)).model.name == "cnn"
-    assert isinstance(wide(widths(own)[0]), Regime)
-    assert len(teacher_sizes(own)) == 2
+    assert own.design.widths == ("large",)
+    assert own.design.teacher_sizes == (own.design.total // 16, own.design.total // 4)
     assert isinstance(Run(own.recipe(Cell("A1", 20)), 0).teachers()[0], Run)
 
 
@@ -309,7 +300,7 @@ def test_the_published_curve_stands_beside_ours_on_cifar100(monkeypatch):
     monkeypatch.setattr(Setup, "dataset", load(DataSpec("digits-8x8"), 0))  # only its sizes are asked
     setup = Setup(data="hub:uoft-cs/cifar100#fine_label", train=20_000, seeds=(0, 1, 2), early=0.0)
     here = DataSize(setup, "self", ("A0", "A1"), (200, 2_000, 20_000), temperature=100.0)
-    drawn = charts(planted(as_published, study=here), Closed((), ()))[0].data
+    drawn = charts(planted(as_published, study=here), ClosedFormResults((), ()))[0].data
     published = [(x, y) for x, y, who in zip(drawn["x"], drawn["y"], drawn["curve"], strict=True) if "2510" in who]
     assert (0.12, 3.06) in published
     assert len(published) == 4

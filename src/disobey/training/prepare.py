@@ -113,7 +113,7 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
     recipe, dataset, inputs, order = run.recipe, shared.dataset(run), shared.views(run), shared.order(run)
     table = teacher = about = None
     records: list[RunRecord] = []
-    if recipe.targets.listens:
+    if recipe.targets.uses_teacher:
         records = [teacher_record(shared.store, one) for one in run.teachers()]
         models = [
             shared.get(("teacher", one, recipe.teaching), partial(_teacher, run, one, record, shared))

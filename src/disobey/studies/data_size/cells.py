@@ -1,15 +1,15 @@
-"""The cells of the data-size study: which arm, how many examples, which budget, and how a regime departs from the main one."""
+"""The design of the data-size study and its cells: which arm, how many examples, which budget, under which regime."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from disobey.data.dataset import Kind
+from disobey.errors import refusal
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import Schedule
-
-if TYPE_CHECKING:
-    from disobey.studies.data_size.study import DataSize
+from disobey.training.recipe import OptimSpec
 
 Budget: TypeAlias = Literal["steps", "convergence", "epochs"]
 BUDGETS: tuple[Budget, ...] = ("steps", "convergence", "epochs")
@@ -18,7 +18,7 @@ BUDGET_WORDS: dict[Budget, str] = {
     "convergence": "to convergence, chosen on validation",
     "epochs": "equal epochs",
 }
-Name: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
+RegimeName: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
 SHORT = {
     "A4": "smoothing, same entropy",
     "A5": "smoothing, each entropy",
@@ -28,12 +28,12 @@ SHORT = {
     "A11": "shuffled in the class",
     "A12": "class mean + confidence",
 }
-AGE = 0.1  # share of its training after which the early teacher of the regime quality is taken
+EARLY_SHARE = 0.1  # of its training, after which the early teacher of the regime quality is taken
 MEMBERS = 3  # of its ensemble
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedArm:
     """An arm as it was asked for. word: its one spelling, so that A1:20 at temperature 20 is A1."""
 
     word: str
@@ -54,34 +54,31 @@ class Parsed:
         return f"{self.name} {SHORT[self.name]}" if self.value is None and self.name in SHORT else self.text
 
     def schedule(self) -> Schedule:
+        """The arm as a training objective."""
         if self.name == "A1":
             return ARMS["A1"].schedule(self.value or self.temperature)
         return ARMS[self.name].schedule(self.temperature, self.value)
 
 
-def parsed(word: str, temperature: float) -> Parsed:
+def parsed(word: str, temperature: float) -> ParsedArm:
     """``A7``, ``A1:TEMPERATURE`` or ``ARM:AMOUNT``. Raises `ValueError` for what no arm takes.
 
     >>> parsed("A1:20", 20.0).word, parsed("A16:3", 20.0).text
     ('A1', 'A16 top k kept, 3')
     """
     name, colon, after = word.partition(":")
-    takes = "a temperature" if name == "A1" else "an amount" if name in ARMS and ARMS[name].amounts else ""
+    takes_value = name == "A1" or (name in ARMS and bool(ARMS[name].amounts))
     try:
         value = float(after) if colon else None
     except ValueError:
         value = -1.0
-    if name not in ARMS or (colon and not takes) or (value is not None and value <= 0):
-        raise ValueError(
-            f"expected an arm out of {', '.join(ARMS)}, with A1:TEMPERATURE or ARM:AMOUNT for {_amounts()}; came {word!r}"
-        )
+    if name not in ARMS or (colon and not takes_value) or (value is not None and value <= 0):
+        with_amounts = ", ".join(name for name, arm in ARMS.items() if arm.amounts)
+        expected = f"an arm out of {', '.join(ARMS)}, with A1:TEMPERATURE or ARM:AMOUNT for {with_amounts}"
+        raise refusal("unknown-arm", expected, repr(word))
     if value is not None and value == (temperature if name == "A1" else ARMS[name].amounts[0]):
         value = None
-    return Parsed(name if value is None else f"{name}:{value:g}", name, value, temperature)
-
-
-def _amounts() -> str:
-    return ", ".join(name for name, arm in ARMS.items() if arm.amounts)
+    return ParsedArm(name if value is None else f"{name}:{value:g}", name, value, temperature)
 
 
 @dataclass(frozen=True)
@@ -114,39 +111,25 @@ class Regime:
 OVERLAP = Regime()
 FRESH = Regime("fresh examples", fresh=True)
 SAME_N = Regime("teacher of the same n", teacher_train=0)
-EARLY = Regime(f"teacher after {AGE:.0%} of its training", age=AGE)
+EARLY = Regime(f"teacher after {EARLY_SHARE:.0%} of its training", age=EARLY_SHARE)
 ENSEMBLE = Regime(f"ensemble of {MEMBERS}", members=MEMBERS)
 CROP = Regime("crops, asked about every view", augment="crop")
 CROP_FIXED = Regime("crops, fixed targets", augment="crop", views="fixed")
 
 
 def teacher_of(examples: int) -> Regime:
+    """The teacher has this many examples."""
     return Regime(f"teacher of {examples:,}", teacher_train=examples)
 
 
 def noisy(share: float) -> Regime:
+    """This share of the student's labels is wrong."""
     return Regime(f"{share:.0%} wrong labels", noise=share)
 
 
-def equal_size(study: DataSize) -> Regime:
-    """The teacher has the student's architecture and width."""
-    return Regime("teacher of the student's size", teacher=study.student_word)
-
-
 def wide(word: str) -> Regime:
+    """The student is this model."""
     return Regime(f"student {word}", student=word)
-
-
-def teacher_sizes(study: DataSize) -> tuple[int, ...]:
-    """Of the teachers beside the main one, ascending: a sixteenth and a quarter of N."""
-    smallest = len(study.setup.dataset.classes)
-    return tuple(max(study.total // part, smallest) for part in (16, 4))
-
-
-def widths(study: DataSize) -> tuple[str, ...]:
-    if study.widths:
-        return study.widths
-    return ("mlp:25x1", "mlp:400x1") if study.student_word.startswith("mlp:") else ("large",)
 
 
 @dataclass(frozen=True)
@@ -159,30 +142,96 @@ class Cell:
     regime: Regime = OVERLAP
 
 
-def regimes(study: DataSize, name: Name) -> list[Cell]:
-    """The cells of one regime. Labels (A0) have no teacher: where only it differs they are those of the main design."""
-    grid = study.grid
-    if name == "fresh":
-        return _cells(("A0", "A1", "A13"), [n for n in grid if 2 * n <= study.total], FRESH)
-    if name == "same-n":
-        return _cells(("A1",), grid, SAME_N)
-    if name == "teacher-sizes":
-        ladder = [teacher_of(m) for m in teacher_sizes(study)]
-        main = [Cell(arm, n, "convergence") for n in grid for arm in ("A0", "A1")]
-        return main + [
-            Cell("A1", n, budget, regime) for regime in ladder for budget in ("steps", "convergence") for n in grid
-        ]
-    if name == "quality":
-        return [cell for regime in (EARLY, ENSEMBLE, equal_size(study)) for cell in _cells(("A1",), grid, regime)]
-    if name == "noise":
-        return [cell for share in study.noises for cell in _cells(("A0", "A1"), grid, noisy(share))]
-    if name == "augment":
-        if study.setup.dataset.kind != "image":
-            return []
-        return _cells(("A0", "A1"), grid, CROP) + _cells(("A1",), grid, CROP_FIXED)
-    others = [cell for word in widths(study) for cell in _cells(("A0", "A1"), grid, wide(word))]
-    return others + _cells(("A1",), grid, equal_size(study))
+@dataclass(frozen=True)
+class Design:
+    """What the study compares, as a value: all that its claims, tables and charts know of the options.
 
+    Attributes:
+        data: name of the data set; ``kind`` of its inputs, with so many ``classes`` and ``tests``, its test examples.
+        total: N, all training examples.
+        sizes: the numbers n of a student's examples, ascending.
+        arms: each once, in its one spelling.
+        temperature: of every soft arm.
+        budgets: how long the cells of the main design are trained.
+        regimes: beyond the main design.
+        teacher: its model in a word.
+        student: the students' model in a word.
+        widths: the models of other students, in the regime ``widths``.
+        noises: shares of wrong labels, in the regime ``noise``.
+        optim: the budget of equal steps.
+        patience: how many times longer the budget ``convergence`` is.
+        epochs: of the budget ``epochs``.
+        kernels: largest n of students in closed form.
+    """
 
-def _cells(arms: tuple[str, ...], sizes: list[int] | tuple[int, ...], regime: Regime) -> list[Cell]:
-    return [Cell(arm, n, "steps", regime) for n in sizes for arm in arms]
+    data: str
+    kind: Kind
+    classes: int
+    tests: int
+    total: int
+    sizes: tuple[int, ...]
+    arms: tuple[str, ...]
+    temperature: float
+    budgets: tuple[Budget, ...]
+    regimes: tuple[RegimeName, ...]
+    teacher: str
+    student: str
+    widths: tuple[str, ...]
+    noises: tuple[float, ...]
+    optim: OptimSpec
+    patience: float
+    epochs: float
+    kernels: int
+
+    @property
+    def small(self) -> tuple[int, ...]:
+        """The sizes that claims about little data are judged at: up to a tenth of all, at least two."""
+        return tuple(n for n in self.sizes if n <= self.total / 10) or self.sizes[:2]
+
+    @property
+    def equal_size(self) -> Regime:
+        """The teacher has the student's architecture and width."""
+        return Regime("teacher of the student's size", teacher=self.student)
+
+    @property
+    def teacher_sizes(self) -> tuple[int, ...]:
+        """Of the teachers beside the main one, ascending: a sixteenth and a quarter of N."""
+        return tuple(max(self.total // part, self.classes) for part in (16, 4))
+
+    def arm(self, word: str) -> ParsedArm:
+        """An arm of this design from its word."""
+        return parsed(word, self.temperature)
+
+    def cells(self) -> list[Cell]:
+        """Every cell of the main design and of the regimes, each once."""
+        cells = [Cell(arm, n, budget) for budget in self.budgets for n in self.sizes for arm in self.arms]
+        for name in self.regimes:
+            cells += self._regime(name)
+        return list(dict.fromkeys(cells))
+
+    def _regime(self, name: RegimeName) -> list[Cell]:
+        """The cells of one regime. Labels (A0) have no teacher: where only it differs they are those of the main design."""
+
+        def cells(regime: Regime, *arms: str, budget: Budget = "steps") -> list[Cell]:
+            sizes = [n for n in self.sizes if not regime.fresh or 2 * n <= self.total]
+            return [Cell(arm, n, budget, regime) for n in sizes for arm in arms]
+
+        match name:
+            case "fresh":
+                return cells(FRESH, "A0", "A1", "A13")
+            case "same-n":
+                return cells(SAME_N, "A1")
+            case "teacher-sizes":
+                of_other_teachers: list[Cell] = []
+                for regime in map(teacher_of, self.teacher_sizes):
+                    of_other_teachers += cells(regime, "A1") + cells(regime, "A1", budget="convergence")
+                return cells(OVERLAP, "A0", "A1", budget="convergence") + of_other_teachers
+            case "quality":
+                return [cell for regime in (EARLY, ENSEMBLE, self.equal_size) for cell in cells(regime, "A1")]
+            case "noise":
+                return [cell for share in self.noises for cell in cells(noisy(share), "A0", "A1")]
+            case "augment":
+                return cells(CROP, "A0", "A1") + cells(CROP_FIXED, "A1") if self.kind == "image" else []
+            case "widths":
+                others = [cell for word in self.widths for cell in cells(wide(word), "A0", "A1")]
+                return others + cells(self.equal_size, "A1")

@@ -10,11 +10,11 @@ from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Axis, Chart, Estimate, Rule
-from disobey.studies.data_size.cells import BUDGET_WORDS, OVERLAP, Budget, Regime, parsed
-from disobey.studies.data_size.closed_form import Closed
-from disobey.studies.data_size.evidence import Grid
+from disobey.studies.data_size.cells import BUDGET_WORDS, OVERLAP, Budget, Regime
+from disobey.studies.data_size.closed_form import ClosedFormResults
+from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.published import CIFAR100
-from disobey.studies.data_size.shares import arm_words, budgets_of, gain_is_sure, gains_on_scales, shares_of_gain
+from disobey.studies.data_size.shares import budgets_of, gain_is_sure, gains_on_scales, shares_of_gain
 from disobey.studies.kit import pictures
 
 SHOWN = ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12")  # of many arms, those that a figure can hold
@@ -22,23 +22,23 @@ ZERO = Rule(0, 0, "labels")
 N_AXIS = Axis("x", "training examples n", "log")
 
 
-def charts(grid: Grid, closed: Closed) -> list[Chart]:
-    found = [_equivalence(grid), _accuracies(grid), _scales(grid), _explained(grid), _fidelity(grid)]
-    found += [*_regimes(grid), *_closed(grid, closed)]
+def charts(results: CellResults, closed: ClosedFormResults) -> list[Chart]:
+    found = [_equivalence(results), _accuracies(results), _scales(results), _explained(results), _fidelity(results)]
+    found += [*_regimes(results), *_closed(results, closed)]
     return found
 
 
-def _short(grid: Grid, word: str) -> str:
-    return parsed(word, grid.study.temperature).short
+def _short(results: CellResults, word: str) -> str:
+    return results.design.arm(word).short
 
 
-def _equivalence(grid: Grid) -> Chart:
+def _equivalence(results: CellResults) -> Chart:
     """How many times the labels: the answer to "how much data would labels need?"."""
-    curve = label_equivalence(grid.study.grid, grid.accuracy("A0"), grid.accuracy("A1"))
+    curve = label_equivalence(results.design.sizes, results.accuracy("A0"), results.accuracy("A1"))
     rows = []
-    for n, factor, censored in zip(grid.study.grid, curve.factor, curve.censored, strict=True):
-        rows.append((float(f"{n / grid.study.total:.2g}"), grid.study.setup.data, factor, censored))
-    if "cifar100" in grid.study.setup.data.lower():
+    for n, factor, censored in zip(results.design.sizes, curve.factor, curve.censored, strict=True):
+        rows.append((float(f"{n / results.design.total:.2g}"), results.design.data, factor, censored))
+    if "cifar100" in results.design.data.lower():
         nan = float("nan")
         for point in CIFAR100.points:
             if point.equivalence is not None:
@@ -62,7 +62,7 @@ def _equivalence(grid: Grid) -> Chart:
         Axis("x", "κ: examples of the student / all N", "log"),
         Axis("y", "labels needed / examples used", "log"),
         "Above 1 a student with a teacher does as well as one with that many times as many labelled examples.",
-        f"95 % intervals over {len(grid.seeds)} runs. Where no number of labels within N reaches the student, the factor is "
+        f"95 % intervals over {len(results.seeds)} runs. Where no number of labels within N reaches the student, the factor is "
         "at least N/n and its band is open (drawn to the point).",
         color=Axis("curve", "", "nominal"),
         low="low",
@@ -77,13 +77,13 @@ def _finite(bound: float) -> float:
     return bound if np.isfinite(bound) and bound > 0 else float("nan")
 
 
-def _accuracies(grid: Grid) -> Chart:
-    arms = [arm for arm in arm_words(grid) if arm in SHOWN]
+def _accuracies(results: CellResults) -> Chart:
+    arms = [arm for arm in results.design.arms if arm in SHOWN]
     rows = []
-    for budget in budgets_of(grid):
+    for budget in budgets_of(results):
         for arm in arms:
-            for n, column in zip(grid.study.grid, grid.accuracy(arm, budget).T, strict=True):
-                rows.append((n, _short(grid, arm), BUDGET_WORDS[budget], mean_over_runs(column, "accuracy")))
+            for n, column in zip(results.design.sizes, results.accuracy(arm, budget).T, strict=True):
+                rows.append((n, _short(results, arm), BUDGET_WORDS[budget], mean_over_runs(column, "accuracy")))
     return pictures.estimates_chart(
         rows,
         "accuracy",
@@ -96,13 +96,13 @@ def _accuracies(grid: Grid) -> Chart:
     )
 
 
-def _scales(grid: Grid) -> Chart:
+def _scales(results: CellResults) -> Chart:
     """Each scale as a share of its own largest mean gain: whether a gain is 'amplified' depends on the scale."""
     rows = []
-    for budget in budgets_of(grid):
-        for scale, gains in gains_on_scales(grid, budget).items():
+    for budget in budgets_of(results):
+        for scale, gains in gains_on_scales(results, budget).items():
             largest = float(np.abs(gains.mean(axis=0)).max()) or 1.0
-            for n, column in zip(grid.study.grid, (gains / largest).T, strict=True):
+            for n, column in zip(results.design.sizes, (gains / largest).T, strict=True):
                 rows.append((n, scale, BUDGET_WORDS[budget], mean_over_runs(column, scale)))
     chart = pictures.estimates_chart(
         rows,
@@ -121,19 +121,21 @@ def _with_zero(chart: Chart) -> Chart:
     return replace(chart, rules=(ZERO,))
 
 
-def _explained(grid: Grid) -> Chart:
+def _explained(results: CellResults) -> Chart:
     """φ of every arm at small n, but of the wrong teachers (A18): they are far below labels and would hide the rest."""
-    arms = [arm for arm in arm_words(grid) if arm not in ("A0", "A1") and not arm.startswith("A18")]
-    sure = gain_is_sure(grid)
+    arms = [arm for arm in results.design.arms if arm not in ("A0", "A1") and not arm.startswith("A18")]
+    sure = gain_is_sure(results)
     if sure:
-        shares = shares_of_gain(grid, arms)
-        rows = [(_short(grid, arm), "share of the gain", "", share) for arm, share in shares.items()]
+        shares = shares_of_gain(results, arms)
+        rows = [(_short(results, arm), "share of the gain", "", share) for arm, share in shares.items()]
         title, axis = (
             "What explains the gain: each arm's share of it, small n",
             "φ = (arm − labels) / (distillation − labels)",
         )
     else:
-        rows = [(_short(grid, arm), "gain", "", mean_over_runs(grid.small_gain(arm), arm)) for arm in ["A1", *arms]]
+        rows = [
+            (_short(results, arm), "gain", "", mean_over_runs(results.small_gain(arm), arm)) for arm in ["A1", *arms]
+        ]
         title, axis = "Each arm's gain over labels, small n (no sure gain to share)", "accuracy − labels'"
     chart = pictures.estimates_chart(
         rows,
@@ -148,19 +150,19 @@ def _explained(grid: Grid) -> Chart:
     return replace(chart, rules=(ZERO, Rule(0, 1, "distillation"))) if sure else _with_zero(chart)
 
 
-def _fidelity(grid: Grid) -> Chart:
-    law = fidelity_law(grid.study.grid, grid.fidelity.gap)
+def _fidelity(results: CellResults) -> Chart:
+    law = fidelity_law(results.design.sizes, results.fidelity.gap)
     rows = [
         (n, "measured", "", mean_over_runs(column, "gap"))
-        for n, column in zip(grid.study.grid, grid.fidelity.gap.T, strict=True)
+        for n, column in zip(results.design.sizes, results.fidelity.gap.T, strict=True)
     ]
     nan = float("nan")
     if law.preferred != "none":
         line = f"fitted: n^−{law.exponent.value:.2f}" if law.preferred == "power law" else "fitted, with an offset"
-        fitted = law.at(np.array(grid.study.grid))
+        fitted = law.at(np.array(results.design.sizes))
         rows += [
-            (n, line, "", Estimate("fit", float(y), nan, nan, 0.95, len(grid.seeds), "runs"))
-            for n, y in zip(grid.study.grid, fitted, strict=True)
+            (n, line, "", Estimate("fit", float(y), nan, nan, 0.95, len(results.seeds), "runs"))
+            for n, y in zip(results.design.sizes, fitted, strict=True)
         ]
     positive = all(row[3].value > 0 and not row[3].low <= 0 for row in rows)
     return pictures.estimates_chart(
@@ -175,9 +177,9 @@ def _fidelity(grid: Grid) -> Chart:
     )
 
 
-def _regimes(grid: Grid) -> list[Chart]:
+def _regimes(results: CellResults) -> list[Chart]:
     """The gain of distillation by regime."""
-    distilled = [cell for cell in grid.readings if cell.arm == "A1" and cell.regime != OVERLAP]
+    distilled = [cell for cell in results.cells if cell.arm == "A1" and cell.regime != OVERLAP]
     kinds: dict[tuple[Regime, Budget], None] = dict.fromkeys((c.regime, c.budget) for c in distilled)
     if not kinds:
         return []
@@ -187,8 +189,8 @@ def _regimes(grid: Grid) -> list[Chart]:
     rows = []
     for (group, budget), regimes in panels.items():
         for regime in regimes:
-            sizes = grid.sizes("A1", budget, regime)
-            for n, column in zip(sizes, grid.gain("A1", budget, regime).T, strict=True):
+            sizes = results.sizes("A1", budget, regime)
+            for n, column in zip(sizes, results.gain("A1", budget, regime).T, strict=True):
                 name = "main design" if regime == OVERLAP else regime.name
                 rows.append((n, name, f"{group}, {BUDGET_WORDS[budget]}", mean_over_runs(column, "gain")))
     chart = pictures.estimates_chart(
@@ -215,7 +217,7 @@ def _group(regime: Regime) -> str:
     return "data of the teacher" if regime.fresh or regime.teacher_train is not None else "teachers"
 
 
-def _closed(grid: Grid, closed: Closed) -> list[Chart]:
+def _closed(results: CellResults, closed: ClosedFormResults) -> list[Chart]:
     """Students in closed form beside the network's."""
     if not closed.accuracies:
         return []
@@ -224,7 +226,7 @@ def _closed(grid: Grid, closed: Closed) -> list[Chart]:
         for n, column in zip(closed.sizes, table.T, strict=True):
             rows.append((n, target, f"{kernel} kernel", mean_over_runs(column, "accuracy")))
     for arm, target in (("A0", "labels"), ("A1", "teacher")):
-        for n, column in zip(closed.sizes, grid.accuracy(arm, sizes=closed.sizes).T, strict=True):
+        for n, column in zip(closed.sizes, results.accuracy(arm, sizes=closed.sizes).T, strict=True):
             rows.append((n, target, "network", mean_over_runs(column, "accuracy")))
     for target, table in closed.probes.items():
         for n, column in zip(closed.sizes, table.T, strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,22 +22,20 @@ from disobey.measures.probes import logistic_probe
 from disobey.models.features import features
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
-from disobey.studies.data_size.cells import Cell
+from disobey.studies.data_size.cells import Cell, Design
+from disobey.studies.data_size.evidence import Records, RunOf
 from disobey.theory import kernel_students
 from disobey.theory.sample_size import check_closed_form
 from disobey.training.predict import CHUNK
 from disobey.training.recipe import Run
 from disobey.training.train import trained
 
-if TYPE_CHECKING:
-    from disobey.studies.data_size.study import DataSize
-
 TARGETS = ("labels", "teacher")
 KERNELS = ("laplace", "linear")
 
 
 @dataclass(frozen=True, eq=False)
-class Closed:
+class ClosedFormResults:
     """accuracies: (kernel, target) to (S, K'); probes: target to (S, K'), over the K' ``sizes`` that were done; ``small`` of
     them are small. networks: the student's own accuracies there. linear_theory: largest relative deviation of
     simulated linear students from the closed form, with its Monte-Carlo error."""
@@ -72,20 +69,18 @@ class Closed:
         return table[:, list(self.small)].mean(axis=1)
 
 
-def students(study: DataSize, seeds: tuple[int, ...], records: Mapping[Run, RunRecord]) -> Closed:
+def students(design: Design, seeds: tuple[int, ...], records: Records, run_of: RunOf) -> ClosedFormResults:
     """Everything in closed form for this study's finished runs; grows as the cube of the largest n."""
-    theory = linear_theory() if "noise" in study.regimes else None
-    sizes = tuple(n for n in study.grid if n <= study.kernels)
-    small = tuple(n in study.small for n in sizes)
+    theory = linear_theory() if "noise" in design.regimes else None
+    sizes = tuple(n for n in design.sizes if n <= design.kernels)
+    small = tuple(n in design.small for n in sizes)
     if not sizes:
-        return Closed(sizes, small, theory)
+        return ClosedFormResults(sizes, small, theory)
     accuracies = {(kernel, target): np.empty((len(seeds), len(sizes))) for kernel in KERNELS for target in TARGETS}
     probes, networks = ({target: np.empty((len(seeds), len(sizes))) for target in TARGETS} for _ in range(2))
     for i, seed in enumerate(seeds):
         for k, n in enumerate(sizes):
-            runs = {
-                target: Run(study.recipe(Cell(arm, n)), seed) for target, arm in zip(TARGETS, ("A0", "A1"), strict=True)
-            }
+            runs = {target: run_of(Cell(arm, n), seed) for target, arm in zip(TARGETS, ("A0", "A1"), strict=True)}
             dataset = load(runs["labels"].recipe.data, seed)
             teacher = records[runs["teacher"].teachers()[0]]
             logits = kernel_students.centred_logits(
@@ -104,7 +99,7 @@ def students(study: DataSize, seeds: tuple[int, ...], records: Mapping[Run, RunR
             for target, run in runs.items():
                 networks[target][i, k] = records[run].summary["test_accuracy"]
                 probes[target][i, k] = _probed(run, records[run], dataset)
-    return Closed(sizes, small, theory, accuracies, probes, networks)
+    return ClosedFormResults(sizes, small, theory, accuracies, probes, networks)
 
 
 @cache

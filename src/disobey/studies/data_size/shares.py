@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.measures.sample_efficiency import scales, shares_explained
 from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.data_size.cells import BUDGET_WORDS, Budget, parsed
-from disobey.studies.data_size.evidence import Grid
+from disobey.studies.data_size.cells import BUDGET_WORDS, Budget
+from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.kit.verdicts import side
 
 SOURCE = "arXiv 2510.15516"
@@ -27,14 +27,14 @@ def need(here: bool, option: str) -> None:
         raise Skipped(f"not run; add {option}")
 
 
-def setting_of(grid: Grid, more: str = "") -> str:
-    study = grid.study
-    place = f"{study.setup.data}, N = {study.total:,}, {study.student_word} students, τ={study.temperature:g}"
+def setting_of(results: CellResults, more: str = "") -> str:
+    design = results.design
+    place = f"{design.data}, N = {design.total:,}, {design.student} students, τ={design.temperature:g}"
     return f"{place}, {more}" if more else place
 
 
-def small_words(grid: Grid) -> str:
-    return "n = " + ", ".join(f"{n:,}" for n in grid.study.small)
+def small_words(results: CellResults) -> str:
+    return "n = " + ", ".join(f"{n:,}" for n in results.design.small)
 
 
 def claim_of(
@@ -49,68 +49,63 @@ def claim_of(
     return Claim(text, SOURCE, verdict, tuple(evidence), rule, name, setting, note)
 
 
-def gains_on_scales(grid: Grid, budget: Budget) -> dict[str, NDArray]:
+def gains_on_scales(results: CellResults, budget: Budget) -> dict[str, NDArray]:
     """The gain of distillation on four scales, (S, K) each."""
     return scales(
-        grid.accuracy("A0", budget),
-        grid.accuracy("A1", budget),
-        grid.nll("A0", budget),
-        grid.nll("A1", budget),
-        n_test=grid.n_test,
+        results.accuracy("A0", budget),
+        results.accuracy("A1", budget),
+        results.nll("A0", budget),
+        results.nll("A1", budget),
+        n_test=results.design.tests,
     )
 
 
-def gain_is_sure(grid: Grid) -> bool:
+def gain_is_sure(results: CellResults) -> bool:
     """Whether distillation's gain at small n is surely above 0, so that there is something to share."""
-    return side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
+    return side(mean_over_runs(results.small_gain("A1"), "gain")) > 0
 
 
-def shares_of_gain(grid: Grid, arms: Sequence[str]) -> dict[str, Estimate]:
+def shares_of_gain(results: CellResults, arms: Sequence[str]) -> dict[str, Estimate]:
     """φ by arm: its share of distillation's gain at small n; undefined where that gain is not surely above 0."""
-    values = {arm: grid.small_accuracy(arm) for arm in arms}
-    found = shares_explained(values, grid.small_accuracy("A0"), grid.small_accuracy("A1"))
-    sure = gain_is_sure(grid)
+    values = {arm: results.small_accuracy(arm) for arm in arms}
+    found = shares_explained(values, results.small_accuracy("A0"), results.small_accuracy("A1"))
+    sure = gain_is_sure(results)
     nan = float("nan")
     return {
-        arm: named(e, f"φ({text_of(grid, arm)})")
+        arm: named(e, f"φ({text_of(results, arm)})")
         if sure
-        else Estimate(f"φ({text_of(grid, arm)})", nan, nan, nan, e.level, e.n, "runs")
+        else Estimate(f"φ({text_of(results, arm)})", nan, nan, nan, e.level, e.n, "runs")
         for arm, e in found.items()
     }
 
 
-def best_amount(grid: Grid, family: str) -> str:
+def best_amount(results: CellResults, family: str) -> str:
     """The amount of an arm that is best on validation at small n; the smaller one among equals; none: not run."""
-    found = [word for word in arm_words(grid) if word.split(":")[0] == family]
-    return max(found, key=lambda word: grid.small_accuracy(word, validation=True).mean(), default="")
+    found = [word for word in results.design.arms if word.split(":")[0] == family]
+    return max(found, key=lambda word: results.small_accuracy(word, validation=True).mean(), default="")
 
 
-def arm_words(grid: Grid) -> list[str]:
-    """The arms of the study, each once in its one spelling."""
-    return list(dict.fromkeys(parsed(word, grid.study.temperature).word for word in grid.study.arms))
+def budgets_of(results: CellResults) -> list[Budget]:
+    return [budget for budget in BUDGET_WORDS if results.has("A0", "A1", budget=budget)]
 
 
-def budgets_of(grid: Grid) -> list[Budget]:
-    return [budget for budget in BUDGET_WORDS if grid.has("A0", "A1", budget=budget)]
-
-
-def smoothings(grid: Grid) -> list[str]:
+def smoothings(results: CellResults) -> list[str]:
     """The arms of label smoothing that were run, each at its amount best on validation."""
-    return [arm for arm in (best_amount(grid, family) for family in SMOOTHING) if arm]
+    return [arm for arm in (best_amount(results, family) for family in SMOOTHING) if arm]
 
 
-def best_smoothing(grid: Grid) -> str:
+def best_smoothing(results: CellResults) -> str:
     """The one of them that is best on validation at small n; none: not run."""
-    return max(smoothings(grid), key=lambda arm: grid.small_accuracy(arm, validation=True).mean(), default="")
+    return max(smoothings(results), key=lambda arm: results.small_accuracy(arm, validation=True).mean(), default="")
 
 
-def temperature_of(grid: Grid, word: str) -> float:
-    value = parsed(word, grid.study.temperature).value
-    return grid.study.temperature if value is None else value
+def temperature_of(results: CellResults, word: str) -> float:
+    value = results.design.arm(word).value
+    return results.design.temperature if value is None else value
 
 
-def text_of(grid: Grid, word: str) -> str:
-    return parsed(word, grid.study.temperature).text
+def text_of(results: CellResults, word: str) -> str:
+    return results.design.arm(word).text
 
 
 def named(estimate: Estimate, name: str) -> Estimate:

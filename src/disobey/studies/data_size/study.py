@@ -14,15 +14,13 @@ from typing import Any, ClassVar, Self, get_args
 import numpy as np
 
 from disobey.data.dataset import Kind
+from disobey.errors import refusal
 from disobey.models.build import ModelSpec
 from disobey.records.results import Block, Result
 from disobey.records.runs import RunRecord
-from disobey.studies.data_size import charts as data_size_pictures
-from disobey.studies.data_size import claims as data_size_claims
-from disobey.studies.data_size import closed_form as data_size_closed
-from disobey.studies.data_size import tables as data_size_tables
-from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Name, parsed, regimes
-from disobey.studies.data_size.evidence import Grid
+from disobey.studies.data_size import charts, claims, closed_form, tables
+from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Design, RegimeName, parsed
+from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.kit.setup import Setup, complete_seeds
 from disobey.targets.arms import ARMS
 from disobey.training.presets import Defaults, spec_text
@@ -38,7 +36,7 @@ EVERYTHING = tuple(
         *((f"A1:{t:g}" for t in TEMPERATURES) if name == "A1" else ()),
     )
 )
-REGIMES: tuple[Name, ...] = get_args(Name)
+REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
 # Small nets that train in a second: this study has thousands of runs. Chosen on validation (docs/LOG.md).
 OWN: dict[Kind, Defaults] = {
     "image": Defaults(
@@ -109,7 +107,7 @@ class DataSize:
     """how many times longer the budget convergence trains"""
     epochs: float = 20.0
     """of the budget epochs"""
-    regimes: tuple[Name, ...] = ()
+    regimes: tuple[RegimeName, ...] = ()
     """beyond the main design: see docs/studies.md; each lets more claims be judged"""
     noises: tuple[float, ...] = (0.2,)
     """shares of wrong labels of the regime noise (the teacher's labels are right)"""
@@ -122,20 +120,19 @@ class DataSize:
         for word in self.arms:
             parsed(word, self.temperature)
         if not {"A0", "A1"} <= set(self.arms):
-            raise ValueError(f"expected the arms A0 (labels) and A1 (distillation) among arms; came {self.arms}")
+            raise refusal("arms-missing", "the arms A0 (labels) and A1 (distillation) among arms", self.arms)
         if "steps" not in self.budgets:
-            raise ValueError(
-                f"expected 'steps', the budget that claims are judged at, among budgets; came {self.budgets}"
+            raise refusal(
+                "budget-missing", "'steps', the budget that claims are judged at, among budgets", self.budgets
             )
         if list(self.sizes) != sorted(set(self.sizes)) or min(self.sizes, default=1) < 1:
-            raise ValueError(f"expected sizes in rising order, each once; came {self.sizes}")
+            raise refusal("sizes-not-rising", "sizes in rising order, each once", self.sizes)
         if self.points < 3 or self.first < 1 or self.epochs <= 0 or self.patience < 1:
-            raise ValueError(
-                f"expected points >= 3, first >= 1, epochs > 0, patience >= 1; came {self.points}, {self.first}, "
-                f"{self.epochs:g}, {self.patience:g}"
-            )
+            got = f"{self.points}, {self.first}, {self.epochs:g}, {self.patience:g}"
+            raise refusal("option-too-small", "points >= 3, first >= 1, epochs > 0, patience >= 1", got)
         if self.setup.augment != "none" and "augment" in self.regimes:
-            raise ValueError("the regime augment compares with plain images: expected --augment none beside it")
+            expected = "plain images beside the regime augment, which compares with them"
+            raise refusal("augmented-twice", expected, f"--augment {self.setup.augment}", "--augment none")
 
     @classmethod
     def smoke(cls) -> Self:
@@ -168,37 +165,42 @@ class DataSize:
         )
 
     @cached_property
-    def student_word(self) -> str:
-        own = OWN.get(self.setup.dataset.kind)
-        return self.student or ("small" if own is None or self.setup.teacher else spec_text(own.small))
+    def design(self) -> Design:
+        """What is compared, with every choice made that was left open. Raises `ValueError` for sizes beyond the data."""
+        dataset, own = self.setup.dataset, OWN.get(self.setup.dataset.kind)
+        total = self.setup.train or len(dataset.train)
+        student = self.student or ("small" if own is None or self.setup.teacher else spec_text(own.small))
+        other_students = ("mlp:25x1", "mlp:400x1") if student.startswith("mlp:") else ("large",)
+        return Design(
+            data=self.setup.data,
+            kind=dataset.kind,
+            classes=len(dataset.classes),
+            tests=len(dataset.test),
+            total=total,
+            sizes=self._sizes(total, len(dataset.classes)),
+            arms=tuple(dict.fromkeys(parsed(word, self.temperature).word for word in self.arms)),
+            temperature=self.temperature,
+            budgets=self.budgets,
+            regimes=self.regimes,
+            teacher=spec_text(self.base.model()),
+            student=student,
+            widths=self.widths or other_students,
+            noises=self.noises,
+            optim=self.base.optim,
+            patience=self.patience,
+            epochs=self.epochs,
+            kernels=self.kernels,
+        )
 
-    @cached_property
-    def total(self) -> int:
-        """N: all training examples."""
-        return self.setup.train or len(self.setup.dataset.train)
-
-    @cached_property
-    def grid(self) -> tuple[int, ...]:
-        """The sizes n, ascending."""
+    def _sizes(self, total: int, classes: int) -> tuple[int, ...]:
         if self.sizes:
-            if self.sizes[-1] > self.total:
-                raise ValueError(f"expected sizes up to {self.total:,}, all training examples; came {self.sizes[-1]:,}")
+            if self.sizes[-1] > total:
+                raise refusal(
+                    "size-beyond-data", f"sizes up to {total:,}, all training examples", f"{self.sizes[-1]:,}"
+                )
             return self.sizes
-        smallest = min(self.first * len(self.setup.dataset.classes), self.total // 4)
-        return tuple(dict.fromkeys(round(n) for n in np.geomspace(smallest, self.total, self.points)))
-
-    @cached_property
-    def small(self) -> tuple[int, ...]:
-        """The sizes that claims about little data are judged at: up to a tenth of all, at least two."""
-        return tuple(n for n in self.grid if n <= self.total / 10) or self.grid[:2]
-
-    def cells(self) -> list[Cell]:
-        """Every cell of the main design and of the regimes, each once."""
-        arms = dict.fromkeys(parsed(word, self.temperature).word for word in self.arms)
-        found = [Cell(arm, n, budget) for budget in self.budgets for n in self.grid for arm in arms]
-        for name in self.regimes:
-            found += regimes(self, name)
-        return list(dict.fromkeys(found))
+        smallest = min(self.first * classes, total // 4)
+        return tuple(dict.fromkeys(round(n) for n in np.geomspace(smallest, total, self.points)))
 
     def optim(self, budget: Budget, size: int) -> OptimSpec:
         base = self.base.optim
@@ -240,7 +242,7 @@ class DataSize:
         )
         return Recipe(
             data,
-            self.base.model(regime.student or self.student_word),
+            self.base.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
             teacher=self.teacher(cell) if schedule.listens else None,
@@ -254,20 +256,23 @@ class DataSize:
         """As a field of the data: no number stands for all, so that such runs are shared with other studies."""
         return size if size < len(self.setup.dataset.train) else None
 
+    def run(self, cell: Cell, seed: int) -> Run:
+        """The run of a cell's student."""
+        return Run(self.recipe(cell), seed)
+
     def plan(self) -> list[Run]:
         """Seed by seed, arms of one cell together: they share their examples and their batches."""
-        recipes = dict.fromkeys(map(self.recipe, self.cells()))
+        recipes = dict.fromkeys(map(self.recipe, self.design.cells()))
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
     def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        cells = self.cells()
-        seeds = complete_seeds(self.setup.seeds, list(dict.fromkeys(map(self.recipe, cells))), records)
-        grid = Grid.read(self, cells, seeds, records)
-        closed = data_size_closed.students(self, seeds, records)
-        claims, skipped = data_size_claims.judge(grid, closed)
-        blocks: list[Block] = [*claims, *data_size_pictures.charts(grid, closed)]
-        blocks += data_size_tables.tables(grid)
-        blocks += [*skipped, data_size_tables.methods(grid)]
+        recipes = list(dict.fromkeys(map(self.recipe, self.design.cells())))
+        seeds = complete_seeds(self.setup.seeds, recipes, records)
+        results = CellResults.read(self.design, seeds, records, self.run)
+        closed = closed_form.students(self.design, seeds, records, self.run)
+        judged, skipped = claims.judge(results, closed)
+        blocks: list[Block] = [*judged, *charts.charts(results, closed), *tables.tables(results)]
+        blocks += [*skipped, tables.methods(results)]
         smoke = self == type(self).smoke()
-        settings = {"data": self.setup.data, "examples": self.total, "temperature": self.temperature}
-        return Result(self.name, self.question, tuple(blocks), data_size_claims.summary(grid, claims), smoke, settings)
+        settings = {"data": self.setup.data, "examples": self.design.total, "temperature": self.temperature}
+        return Result(self.name, self.question, tuple(blocks), claims.summary(results, judged), smoke, settings)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
-from disobey.models.build import is_file, resolve
+from disobey.models.build import resolve
+from disobey.models.spec import HUGGING_FACE, is_file
 from disobey.records.runs import SPLITS
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
@@ -57,7 +58,7 @@ def check(run: Run, facts: Facts) -> None:
         facts.sizes[place] = Sizes.of(load(data, run.seed))
     if not facts.is_new((model, *place)):
         return
-    if model.name.startswith("hf:") or is_file(model.name):
+    if model.name.startswith(HUGGING_FACE) or is_file(model.name):
         resolve(model)
     else:
         facts.networks[(model, *place)] = NetworkFacts.of(facts.sizes[place].network(model))
