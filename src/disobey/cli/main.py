@@ -19,6 +19,7 @@ commands:
   diagnose PAIR         somebody's teacher and student, from saved predictions
   train RECIPE.json     one run, to repeat one from a report
   report RESULT.json    redraw a report from its result
+  store                 what a folder of runs holds, whether it is intact, what could go
 
 `disobey COMMAND --help` tells more (`disobey run STUDY --help` the study's options).
 Exit status: 0 done; 1 a run failed (or diagnose --strict has a warning); 2 unusable input or options.
@@ -55,12 +56,19 @@ def _diagnose(argv: list[str]) -> int:
     return main(argv)
 
 
+def _store(argv: list[str]) -> int:
+    from disobey.cli.store import main
+
+    return main(argv)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "run": _run,
     "diagnose": _diagnose,
     "train": _train,
     "report": _report,
+    "store": _store,
 }
 
 

@@ -1,0 +1,220 @@
+"""The one decoder of everything that is read back: run.json, recipes and result.json, by the types of their fields.
+
+A file may have been damaged, cut off, or written by somebody who means harm: what does not fit its type is a `Refusal`
+that names the place, never another error, and nothing is read without a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from disobey.errors import Refusal, refusal
+
+DEEPEST = 100  # levels of objects and lists in each other: a recipe with a teacher of a teacher needs eight
+LARGEST = 1 << 28  # bytes of a JSON file: the largest result of a study so far has 3 MiB
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How strictly `decode` reads.
+
+    unknown: whether fields that a class lacks are refused or left out (a newer version's).
+    open_floats: None is an unknown number and "inf" an infinite one; else floats are finite, and 4 is read as 4.0.
+    ranges: lowest and highest value (None: no bound) by ``Class.field``; of a tuple's field, for every item.
+    id: what the refusal is called.
+    """
+
+    unknown: Literal["refuse", "drop"] = "refuse"
+    open_floats: bool = False
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    id: str = "bad-recipe"
+
+
+def read_bounded(path: Path, limit: int = LARGEST) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes; a pipe or a device is refused, not waited for.
+
+    Raises `OSError` where nothing can be opened.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise refusal("not-a-file", "a regular file", "a folder, a pipe or a device", where=path)
+        if status.st_size > limit:
+            raise refusal("file-too-large", f"at most {limit:,} bytes", f"{status.st_size:,}", where=path)
+        return file.read(limit + 1)[:limit]
+
+
+def parse(text: str | bytes, what: str, *, id: str = "not-json", where: object = "") -> Any:
+    """JSON's value. Raises `Refusal` for everything that is none, NaN and numbers and nestings without end included."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise refusal(id, what, f"brackets in brackets, more than {DEEPEST} deep", where=where) from None
+    except (ValueError, MemoryError) as error:  # also bytes that are no UTF-8 and integers of 5,000 digits
+        raise refusal(id, what, error, where=where) from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"the number {name}")
+
+
+def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> Any:
+    """``value`` (of `json.loads`) as the type ``hint``: dataclasses, tuples, mappings, unions, literals and scalars.
+
+    Raises `Refusal` (id ``rules.id``) with the place of the first thing that does not fit.
+    """
+    if depth > DEEPEST:
+        raise refusal(rules.id, f"at most {DEEPEST} levels", "more", where=where[:80])
+    if hint in _SCALARS:
+        return _scalar(value, hint, where, rules)
+    if hint is Any:
+        return _plain(value, where, rules, depth)
+    if is_dataclass(hint):
+        return _instance(value, hint, where, rules, depth)
+    origin, args = _parts(hint)
+    if origin is Literal:
+        if not isinstance(value, (str, int)) or value not in args:
+            raise refusal(rules.id, f"one of {list(args)}", _seen(value), where=where)
+        return value
+    if origin is tuple:
+        return _tuple(value, args, where, rules, depth)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(value, args, where, rules, depth)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise refusal(rules.id, "an object", _seen(value), where=where)
+        return {name: decode(item, args[1], f"{where}.{name}", rules, depth + 1) for name, item in value.items()}
+    raise AssertionError(f"{where}: no decoder for {hint}")
+
+
+_SCALARS = (str, int, float, bool, type(None))
+_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(hint), typing.get_args(hint)
+
+
+@cache
+def hints(kind: type) -> dict[str, Any]:
+    """The types of a class's fields, looked up once: reading them takes longer than all the rest."""
+    known = typing.get_type_hints(kind)
+    return {f.name: known[f.name] for f in fields(kind)}
+
+
+def _scalar(value: Any, hint: type, where: str, rules: Rules) -> Any:
+    if hint is float:
+        if type(value) is float or type(value) is int:
+            if rules.open_floats:
+                return value
+            with_point = _float(value)
+            if math.isfinite(with_point):
+                return with_point
+        elif rules.open_floats and (value is None or value in ("inf", "-inf")):
+            return math.nan if value is None else float(value)
+    elif type(value) is hint:
+        return value
+    raise refusal(rules.id, _NAMES[hint], _seen(value), where=where)
+
+
+def _seen(value: Any) -> str:
+    """What a message quotes of a value: never a whole nest of them."""
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, (list, tuple)) else repr(value)[:200]
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _plain(value: Any, where: str, rules: Rules, depth: int) -> Any:
+    """Any JSON, with tuples for lists."""
+    if depth > DEEPEST:
+        raise refusal(rules.id, f"at most {DEEPEST} levels", "more", where=where[:80])
+    if isinstance(value, list):
+        return tuple(_plain(item, where, rules, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return {name: _plain(item, where, rules, depth + 1) for name, item in value.items()}
+    return value
+
+
+def _instance(value: Any, kind: type, where: str, rules: Rules, depth: int) -> Any:
+    if not isinstance(value, dict):
+        raise refusal(rules.id, "an object with fields", _seen(value), where=where)
+    known = hints(kind)
+    unknown = sorted(value.keys() - known.keys())
+    if unknown and rules.unknown == "refuse":
+        raise refusal(rules.id, f"fields out of {sorted(known)}", str(unknown), where=where)
+    given = {}
+    for name, item in value.items():
+        if name in known:
+            place = f"{where}.{name}"
+            given[name] = decode(item, known[name], place, rules, depth + 1)
+            bounds = rules.ranges.get(f"{kind.__name__}.{name}")
+            if bounds is not None:
+                _bounded(given[name], bounds, place, rules)
+    try:
+        return kind(**given)
+    except Refusal:
+        raise
+    except (TypeError, ValueError, AssertionError) as error:  # a field without default is missing, or two contradict
+        raise refusal(rules.id, f"the fields of {kind.__name__}", error, where=where) from None
+
+
+def _bounded(value: Any, bounds: tuple[float | None, float | None], where: str, rules: Rules) -> None:
+    low, high = bounds
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is None or (isinstance(number, float) and math.isnan(number)):
+            continue
+        if (low is not None and number < low) or (high is not None and number > high):
+            said = f"from {low:,}" if high is None else f"up to {high:,}" if low is None else f"in {low:,} .. {high:,}"
+            raise refusal(rules.id, f"a number {said}", _seen(number), where=where)
+
+
+def _tuple(value: Any, args: tuple[Any, ...], where: str, rules: Rules, depth: int) -> tuple:
+    if not isinstance(value, list):
+        raise refusal(rules.id, "a list", _seen(value), where=where)
+    if args[-1] is Ellipsis:
+        return tuple(decode(item, args[0], where, rules, depth + 1) for item in value)
+    if len(value) != len(args):
+        raise refusal(rules.id, f"{len(args)} values", f"{len(value)}", where=where)
+    return tuple(decode(item, kind, where, rules, depth + 1) for item, kind in zip(value, args, strict=True))
+
+
+def _one_of(value: Any, args: tuple[Any, ...], where: str, rules: Rules, depth: int) -> Any:
+    """A union: scalars by their type, objects by their ``type`` where several are possible."""
+    if type(value) in args and type(value) in _SCALARS:
+        return _scalar(value, type(value), where, rules)
+    rest = [kind for kind in args if kind not in _SCALARS]
+    if isinstance(value, dict):
+        classes = [kind for kind in rest if is_dataclass(kind)]
+        if len(classes) > 1 or "type" in value:
+            classes = [kind for kind in classes if getattr(kind, "__name__", "") == value.get("type")]
+        if classes:
+            return decode(value, classes[0], where, rules, depth)
+    elif isinstance(value, list):
+        for kind in rest:
+            if _parts(kind)[0] is tuple:
+                return decode(value, kind, where, rules, depth)
+    elif float in args:
+        return _scalar(value, float, where, rules)
+    elif literals := [kind for kind in rest if _parts(kind)[0] is Literal]:
+        return decode(value, literals[0], where, rules, depth)
+    names = " or ".join(_NAMES.get(kind, getattr(kind, "__name__", str(kind))) for kind in args)
+    raise refusal(rules.id, names, _seen(value), where=where)
