@@ -21,6 +21,7 @@ from typing import Any, Literal
 from disobey.errors import Refusal, refusal
 
 DEEPEST = 100  # levels of objects and lists in each other: a recipe with a teacher of a teacher needs eight
+WIDEST = 1 << 64  # of whole numbers
 LARGEST = 1 << 28  # bytes of a JSON file: the largest result of a study so far has 3 MiB
 
 
@@ -117,14 +118,12 @@ def hints(kind: type) -> dict[str, Any]:
 def _scalar(value: Any, hint: type, where: str, rules: Rules) -> Any:
     if hint is float:
         if type(value) is float or type(value) is int:
-            if rules.open_floats:
-                return value
             with_point = _float(value)
             if math.isfinite(with_point):
-                return with_point
+                return value if rules.open_floats else with_point
         elif rules.open_floats and (value is None or value in ("inf", "-inf")):
             return math.nan if value is None else float(value)
-    elif type(value) is hint:
+    elif type(value) is hint and (hint is not int or -WIDEST <= value <= WIDEST):
         return value
     raise refusal(rules.id, _NAMES[hint], _seen(value), where=where)
 
@@ -151,6 +150,8 @@ def _plain(value: Any, where: str, rules: Rules, depth: int) -> Any:
         return tuple(_plain(item, where, rules, depth + 1) for item in value)
     if isinstance(value, dict):
         return {name: _plain(item, where, rules, depth + 1) for name, item in value.items()}
+    if type(value) in (int, float):
+        return _scalar(value, type(value), where, rules)
     return value
 
 
