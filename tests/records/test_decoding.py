@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from disobey.errors import Refusal
-from disobey.records.decoding import Rules, decode, parse, read_bounded
+from disobey.records.decoding import Rules, decode, parse_json, read_bounded
 from disobey.records.results import Result
 from tests.support.mutants import bytes_mutants, json_mutants
 from tests.support.refusals import refuses
@@ -82,7 +82,7 @@ def test_nests_without_end_are_refused():
 )
 def test_what_is_no_json(text):
     with refuses("not-json"):
-        parse(text, "JSON")
+        parse_json(text, "JSON")
 
 
 def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):

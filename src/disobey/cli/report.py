@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from disobey.errors import Refusal, refusal
-from disobey.records.decoding import parse, read_bounded
+from disobey.records.decoding import parse_json, read_bounded
 from disobey.records.results import Result
 
 
@@ -58,7 +58,7 @@ def _provenance(path: Path) -> dict[str, Any] | None:
         text = read_bounded(path)
     except FileNotFoundError:
         return None
-    value = parse(text, "a provenance.json", where=path)
+    value = parse_json(text, "a provenance.json", where=path)
     if not isinstance(value, dict):
         raise refusal("not-json", "an object", "something else", "removing it", where=path)
     return value

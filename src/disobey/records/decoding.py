@@ -56,7 +56,7 @@ def read_bounded(path: Path, limit: int = LARGEST) -> bytes:
         return file.read(limit + 1)[:limit]
 
 
-def parse(text: str | bytes, what: str, *, id: str = "not-json", where: object = "") -> Any:
+def parse_json(text: str | bytes, what: str, *, id: str = "not-json", where: object = "") -> Any:
     """JSON's value. Raises `Refusal` for everything that is none, NaN and numbers and nestings without end included."""
     try:
         return json.loads(text, parse_constant=_no_constant)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from disobey.errors import Refusal
 from disobey.records import manifest
-from disobey.records.decoding import parse, read_bounded
+from disobey.records.decoding import parse_json, read_bounded
 from disobey.records.locks import Busy
 from disobey.records.manifest import Damaged
 from disobey.records.runs import RunRecord
@@ -112,7 +112,7 @@ def reports(store: Store) -> dict[str, frozenset[str] | None]:
         if not folder.is_dir():
             continue
         try:
-            about = parse(read_bounded(folder / "provenance.json", 1 << 26), "JSON")
+            about = parse_json(read_bounded(folder / "provenance.json", 1 << 26), "JSON")
             names = about["runs"] if isinstance(about, dict) else None
             whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
             found[folder.name] = frozenset(names) if whole else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from disobey.errors import Refusal, refusal
-from disobey.records.decoding import Rules, decode, parse, read_bounded
+from disobey.records.decoding import Rules, decode, parse_json, read_bounded
 
 INFO = "run.json"
 LARGEST_INFO = 1 << 26  # bytes of a run.json
@@ -103,7 +103,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     """
     path = folder / INFO
     try:
-        info = parse(read_bounded(path, LARGEST_INFO), "JSON")
+        info = parse_json(read_bounded(path, LARGEST_INFO), "JSON")
         if not isinstance(info, dict):
             raise refusal("", "an object", type(info).__name__)
         for name in ("recipe", "seed"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from disobey.errors import refusal
-from disobey.records.decoding import Rules, decode, parse, read_bounded
+from disobey.records.decoding import Rules, decode, parse_json, read_bounded
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
@@ -201,7 +201,7 @@ class Result:
     @classmethod
     def from_json(cls, text: str) -> Result:
         """Reads `to_json`'s text; a newer version's fields are left out. Raises `Refusal` where it is something else."""
-        value = parse(text, "a result.json that disobey wrote", id=_RULES.id)
+        value = parse_json(text, "a result.json that disobey wrote", id=_RULES.id)
         if not isinstance(value, dict) or value.get("type") != cls.__name__:
             raise refusal(
                 _RULES.id, "a result.json that disobey wrote", "something else", "the study or diagnosis again"

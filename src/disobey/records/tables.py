@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import Refusal
-from disobey.records.decoding import parse, read_bounded
+from disobey.records.decoding import parse_json, read_bounded
 from disobey.records.files import atomic, write_text
 from disobey.records.manifest import digest
 
@@ -50,7 +50,7 @@ def read_table(path: Path, of: Mapping[str, str] | None = None) -> NDArray | Non
 def read_note(path: Path) -> dict[str, Any] | None:
     """An array's note, or None where there is none that can be read."""
     try:
-        about = parse(read_bounded(note_of(path), 1 << 20), "JSON")
+        about = parse_json(read_bounded(note_of(path), 1 << 20), "JSON")
     except (OSError, Refusal):
         return None
     whole = isinstance(about, dict) and {"bytes", "sha256", "of"} <= about.keys() and isinstance(about["of"], dict)

@@ -6,6 +6,7 @@ with `Options` behind ``#``.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,18 @@ def _splits(place: str) -> dict[str, Any]:
             loaded = datasets.load_from_disk(str(path))
         else:
             repository, _, configuration = (str(path), "", "") if path.exists() else place.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
+            loaded = datasets.load_dataset(repository, configuration or None, **_no_code(datasets))
     except Exception as error:  # network, names, formats: the library has no common base for them
         came = f"{type(error).__name__}: {error}"
         attempt = "its exact name, a network, hub:NAME:CONFIGURATION or a local folder"
         raise refused(f"hub:{place}", "a data set of the Hugging Face hub or a folder", came, attempt) from None
     return {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _no_code(datasets: Any) -> dict[str, bool]:
+    """Versions before 4 run a repository's script where somebody answers "y"; later ones know no scripts."""
+    known = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in known else {}
 
 
 def _columns(where: str, data: Any, options: Options) -> Columns:

@@ -7,6 +7,7 @@ teacher's `TOP` most likely tokens are kept. Tokenizers and label maps are compa
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +120,9 @@ def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
         raise problem(data, "the package datasets", "an environment without", 'pip install "disobey[hub]"') from error
     base, _, configuration = name.partition(":")
     try:
-        found: Any = datasets.load_dataset(base, configuration or None, split=split)
+        known = inspect.signature(datasets.load_dataset).parameters  # before version 4 it ran scripts when told "y"
+        no_code: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
+        found: Any = datasets.load_dataset(base, configuration or None, split=split, **no_code)
         found = found.select(range(min(limit, len(found))))
         features = found.features
         names = next((tuple(f.names) for k, f in features.items() if k in LABELS and hasattr(f, "names")), None)
