@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal
-from disobey.records.decoding import Rules, decode, parse_json, read_bounded
+from disobey.records.decoding import Rules, decode, parse_json
 from disobey.records.results import Result
 from tests.support.mutants import bytes_mutants, json_mutants
 from tests.support.refusals import refuses
@@ -87,17 +88,17 @@ def test_what_is_no_json(text):
 
 def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
     (tmp_path / "a.json").write_text("{}")
-    assert read_bounded(tmp_path / "a.json") == b"{}"
+    assert read_bounded(tmp_path / "a.json", 2) == b"{}"
     with refuses("file-too-large"):
         read_bounded(tmp_path / "a.json", 1)
     for place in ("/dev/zero", tmp_path):
         with refuses("not-a-file") if place != tmp_path else pytest.raises((Refusal, IsADirectoryError)):
-            read_bounded(place)
+            read_bounded(place, 9)
     import os
 
     os.mkfifo(tmp_path / "pipe")
     with refuses("not-a-file"):
-        read_bounded(tmp_path / "pipe")
+        read_bounded(tmp_path / "pipe", 9)
 
 
 def survives(text):

@@ -9,8 +9,10 @@ from typing import Any
 
 import tyro
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal, refusal
-from disobey.records.decoding import parse_json, read_bounded
+from disobey.records.decoding import parse_json
+from disobey.records.manifest import LARGEST_INFO
 from disobey.records.results import Result
 
 
@@ -55,7 +57,7 @@ def _written(result: Result, path: Path, folder: Path) -> Path:
 def _provenance(path: Path) -> dict[str, Any] | None:
     """How the result came about, where that was written down."""
     try:
-        text = read_bounded(path)
+        text = read_bounded(path, LARGEST_INFO)
     except FileNotFoundError:
         return None
     value = parse_json(text, "a provenance.json", where=path)

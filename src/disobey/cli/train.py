@@ -7,11 +7,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from disobey.bounds import read_bounded
 from disobey.cli.options import Common, parse
 from disobey.cli.progress import progress_bar
 from disobey.errors import refusal
 from disobey.models.build import is_file
-from disobey.records.decoding import parse_json, read_bounded
+from disobey.records.decoding import parse_json
 from disobey.records.manifest import LARGEST_INFO
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all

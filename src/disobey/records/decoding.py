@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from disobey.errors import Refusal, refusal
 
 DEEPEST = 100  # levels of objects and lists in each other: a recipe with a teacher of a teacher needs eight
 WIDEST = 1 << 64  # of whole numbers
-LARGEST = 1 << 28  # bytes of a JSON file: the largest result of a study so far has 3 MiB
+LARGEST_RESULT = 1 << 28  # bytes of a JSON file: the largest result of a study so far has 3 MiB
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,6 @@ class Rules:
     open_floats: bool = False
     ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     id: str = "bad-recipe"
-
-
-def read_bounded(path: Path, limit: int = LARGEST) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes; a pipe or a device is refused, not waited for.
-
-    Raises `OSError` where nothing can be opened.
-    """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with open(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise refusal("not-a-file", "a regular file", "a folder, a pipe or a device", where=path)
-        if status.st_size > limit:
-            raise refusal("file-too-large", f"at most {limit:,} bytes", f"{status.st_size:,}", where=path)
-        return file.read(limit + 1)[:limit]
 
 
 def parse_json(text: str | bytes, what: str, *, id: str = "not-json", where: object = "") -> Any:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal
 from disobey.records import manifest
-from disobey.records.decoding import parse_json, read_bounded
+from disobey.records.decoding import parse_json
 from disobey.records.locks import Busy
 from disobey.records.manifest import Damaged
 from disobey.records.runs import RunRecord

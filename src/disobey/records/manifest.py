@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal, refusal
-from disobey.records.decoding import Rules, decode, parse_json, read_bounded
+from disobey.records.decoding import Rules, decode, parse_json
 
 INFO = "run.json"
 LARGEST_INFO = 1 << 26  # bytes of a run.json

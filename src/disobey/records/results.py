@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from disobey.bounds import read_bounded
 from disobey.errors import refusal
-from disobey.records.decoding import Rules, decode, parse_json, read_bounded
+from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
@@ -220,7 +221,7 @@ class Result:
     def read(cls, path: Path) -> Result:
         """Reads a file. Raises `Refusal` where it is no result, `OSError` where it cannot be read."""
         try:
-            text = read_bounded(path).decode("utf-8")
+            text = read_bounded(path, LARGEST_RESULT).decode("utf-8")
         except UnicodeDecodeError as error:
             raise refusal(_RULES.id, "a result.json that disobey wrote", error) from None
         return cls.from_json(text)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal
-from disobey.records.decoding import parse_json, read_bounded
+from disobey.records.decoding import parse_json
 from disobey.records.files import atomic, write_text
 from disobey.records.manifest import digest
 

@@ -9,9 +9,11 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from disobey.bounds import BUDGET, LINE, OBJECT, Tally, text_file
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -33,10 +35,15 @@ def read_csv(file: Path, options: Options) -> Columns:
     """
     where = str(file)
     try:
-        with open(file, newline="", encoding="utf-8-sig") as raw:
+        tally = Tally(where)
+        with open(text_file(file), newline="", encoding="utf-8-sig") as raw:
             quoting = csv.QUOTE_NONE if file.suffix == ".tsv" else csv.QUOTE_MINIMAL
             delimiter = "\t" if file.suffix == ".tsv" else ","
-            rows = [row for row in csv.reader(raw, delimiter=delimiter, quoting=quoting, strict=True) if row]
+            rows = []
+            for row in csv.reader(raw, delimiter=delimiter, quoting=quoting, strict=True):
+                tally.add(OBJECT * (1 + len(row)) + sum(map(len, row)))
+                if row:
+                    rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise refused(where, "rows of UTF-8 text", str(error), "saving it as UTF-8 CSV") from None
     if not rows:
@@ -64,11 +71,14 @@ def read_csv(file: Path, options: Options) -> Columns:
 def read_json_lines(file: Path, options: Options) -> Columns:
     """An object a line, the same keys in each."""
     where = str(file)
-    rows = []
+    rows, tally = [], Tally(where)
     try:
-        with open(file, encoding="utf-8-sig") as raw:
-            for number, line in enumerate(raw, 1):
+        with open(text_file(file), encoding="utf-8-sig") as raw:
+            for number, line in enumerate(iter(lambda: raw.readline(LINE + 1), ""), 1):
+                if len(line) > LINE:
+                    raise refused(where, f"lines of at most {LINE:,} characters", f"more in line {number}", "npz")
                 if line.strip():
+                    tally.add(decoded_size(line))
                     row = json.loads(line)
                     if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
                         came = f"{line.strip()[:60]!r} in line {number}"
@@ -79,6 +89,11 @@ def read_json_lines(file: Path, options: Options) -> Columns:
     if not rows:
         raise refused(where, "at least one row", "an empty file", "a complete file")
     return _named(where, {key: [row[key] for row in rows] for key in rows[0]}, options)
+
+
+def decoded_size(line: str) -> int:
+    """About how many bytes a line of JSON takes as Python's objects: numbers, texts, lists and mappings counted."""
+    return 4 * len(line) + OBJECT * (line.count(",") + 2 * line.count("[") + 4 * line.count("{"))
 
 
 def _named(where: str, columns: dict[str, list], options: Options) -> Columns:
@@ -131,7 +146,7 @@ def read_parquet(file: Path, options: Options) -> Columns:
             wanted = [options.input or usual[0]] if options.input or usual else rest
             for name in wanted:
                 choose_column(where, rest, name, known, "input")
-            table = opened.read([*wanted, label])
+            table = bounded_table(opened, [*wanted, label], where)
     except (pa.ArrowException, OSError) as error:
         raise refused(where, "a parquet file", f"{type(error).__name__}: {error}", "a complete file") from None
     labels = table[label].to_pylist()
@@ -148,6 +163,34 @@ def read_parquet(file: Path, options: Options) -> Columns:
         types = ", ".join(f"{name}: {table[name].type}" for name in wanted)
         raise refused(where, "pictures, a text column or numbers", types, "#input=COLUMN,label=COLUMN")
     return Columns(where, "features", features, labels, classes)
+
+
+def bounded_table(opened: Any, names: Sequence[str], where: object, rows: int | None = None) -> Any:
+    """Columns of an open parquet file as a table, a few rows at a time, within the budget.
+
+    Run lengths and dictionaries let a small file stand for any amount of data: rows are counted as the Python objects
+    that they will be, and no more are decoded at once than a quarter of the budget could hold if each were as large
+    as all that is stored. rows: the first ones only.
+    """
+    import pyarrow as pa
+
+    about = opened.metadata
+    tally = Tally(where)
+    wanted = about.num_rows if rows is None else min(rows, about.num_rows)
+    tally.add(OBJECT * wanted * len(names))
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    largest = max((g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns)), default=1)
+    values = max((g.column(c).num_values for g in groups for c in range(g.num_columns)), default=1)
+    tally.add(OBJECT * max(values - about.num_rows, 0))  # lists: as many numbers in one row as the group has
+    at_once = max(1, min(65_536, (BUDGET // 4) // max(largest, 1)))
+    batches, have = [], 0
+    for batch in opened.iter_batches(at_once, columns=list(names)):
+        tally.add(batch.nbytes)
+        batches.append(batch)
+        have += batch.num_rows
+        if have >= wanted:
+            break
+    return pa.Table.from_batches(batches, opened.schema_arrow.empty_table().select(list(names)).schema).slice(0, wanted)
 
 
 def picture_bytes(where: str, row: int, value: object) -> bytes:

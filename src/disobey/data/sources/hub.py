@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from disobey.bounds import mendable
 from disobey.data.dataset import Dataset
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
@@ -36,6 +37,11 @@ def from_hub(name: str) -> Dataset:
     test split, and validation is carved out of training.
     """
     place, options = Options.parse(name)
+    with mendable(place):
+        return _from_hub(name, place, options)
+
+
+def _from_hub(name: str, place: str, options: Options) -> Dataset:
     found = _splits(place.removeprefix("hub:"))
     parts: dict[str, Columns] = {}
     for key, names in SPLIT_NAMES.items():
