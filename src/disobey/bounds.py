@@ -9,9 +9,10 @@ from __future__ import annotations
 import lzma
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from disobey.errors import Refusal, refusal
 
@@ -60,8 +61,9 @@ def text_file(path: Path, limit: int = TEXT_FILE) -> Path:
 class Tally:
     """Counts what a reader holds in memory. Raises `Refusal` beyond the budget."""
 
-    def __init__(self, where: object, budget: int = BUDGET):
-        self.where, self.left, self.budget = where, budget, budget
+    def __init__(self, where: object, budget: int | None = None):
+        self.where, self.budget = where, BUDGET if budget is None else budget
+        self.left = self.budget
 
     def add(self, size: int) -> None:
         """``size`` more bytes, decoded."""
@@ -79,6 +81,34 @@ def too_large(where: object, size: int, budget: int = BUDGET) -> Refusal:
         "fewer rows, or smaller types",
         where=where,
     )
+
+
+def bounded_table(opened: Any, names: Sequence[str], where: object, rows: int | None = None) -> Any:
+    """Columns of an open parquet file as a table, a few rows at a time, within the budget.
+
+    Run lengths and dictionaries let a small file stand for any amount of data: rows are counted as the Python objects
+    that they will be, and no more are decoded at once than a quarter of the budget could hold if each were as large
+    as all that is stored. rows: the first ones only.
+    """
+    import pyarrow as pa
+
+    about = opened.metadata
+    tally = Tally(where)
+    wanted = about.num_rows if rows is None else min(rows, about.num_rows)
+    tally.add(OBJECT * wanted * len(names))
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    largest = max((g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns)), default=1)
+    values = max((g.column(c).num_values for g in groups for c in range(g.num_columns)), default=1)
+    tally.add(OBJECT * max(values - about.num_rows, 0))  # lists: as many numbers in one row as the group has
+    at_once = max(1, min(65_536, (BUDGET // 4) // max(largest, 1)))
+    batches, have = [], 0
+    for batch in opened.iter_batches(at_once, columns=list(names)):
+        tally.add(batch.nbytes)
+        batches.append(batch)
+        have += batch.num_rows
+        if have >= wanted:
+            break
+    return pa.Table.from_batches(batches, opened.schema_arrow.empty_table().select(list(names)).schema).slice(0, wanted)
 
 
 @contextmanager

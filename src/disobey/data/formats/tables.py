@@ -9,11 +9,10 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from disobey.bounds import BUDGET, LINE, OBJECT, Tally, text_file
+from disobey.bounds import LINE, OBJECT, Tally, bounded_table, text_file
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -163,34 +162,6 @@ def read_parquet(file: Path, options: Options) -> Columns:
         types = ", ".join(f"{name}: {table[name].type}" for name in wanted)
         raise refused(where, "pictures, a text column or numbers", types, "#input=COLUMN,label=COLUMN")
     return Columns(where, "features", features, labels, classes)
-
-
-def bounded_table(opened: Any, names: Sequence[str], where: object, rows: int | None = None) -> Any:
-    """Columns of an open parquet file as a table, a few rows at a time, within the budget.
-
-    Run lengths and dictionaries let a small file stand for any amount of data: rows are counted as the Python objects
-    that they will be, and no more are decoded at once than a quarter of the budget could hold if each were as large
-    as all that is stored. rows: the first ones only.
-    """
-    import pyarrow as pa
-
-    about = opened.metadata
-    tally = Tally(where)
-    wanted = about.num_rows if rows is None else min(rows, about.num_rows)
-    tally.add(OBJECT * wanted * len(names))
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
-    largest = max((g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns)), default=1)
-    values = max((g.column(c).num_values for g in groups for c in range(g.num_columns)), default=1)
-    tally.add(OBJECT * max(values - about.num_rows, 0))  # lists: as many numbers in one row as the group has
-    at_once = max(1, min(65_536, (BUDGET // 4) // max(largest, 1)))
-    batches, have = [], 0
-    for batch in opened.iter_batches(at_once, columns=list(names)):
-        tally.add(batch.nbytes)
-        batches.append(batch)
-        have += batch.num_rows
-        if have >= wanted:
-            break
-    return pa.Table.from_batches(batches, opened.schema_arrow.empty_table().select(list(names)).schema).slice(0, wanted)
 
 
 def picture_bytes(where: str, row: int, value: object) -> bytes:
