@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from disobey.errors import refusal
 from disobey.training.execution.workers import THREADS, Answer, Job, prepare_worker, work
@@ -44,11 +45,13 @@ class Ray:
                     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
                 except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
                     raise _unreachable(address, error) from error
-        _mute()
+        if self._own:
+            _mute()
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
         self.size = max(gpus or int(resources.get("CPU", 1)), 1)
-        self._options = {
+        self._flying: dict[int, Any] = {}
+        self._options: dict[str, Any] = {
             "num_cpus": 1,
             "num_gpus": 1 if gpus else 0,
             "max_retries": 0,  # the engine tries again, and counts
@@ -58,7 +61,8 @@ class Ray:
 
     def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
         """Sends a run or a stack to the cluster."""
-        return self._task.remote(root, jobs, device).future()
+        self._flying[slot] = self._task.remote(root, jobs, device)
+        return self._flying[slot].future()
 
     def died(self, error: BaseException) -> bool:
         """Whether a worker or its node ended, rather than a task that raised."""
@@ -66,7 +70,11 @@ class Ray:
         return isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError)
 
     def replace(self, slot: int) -> None:
-        """Nothing: the cluster starts workers by itself."""
+        """Ends what this slot was doing, where it still is; the cluster starts workers by itself."""
+        task = self._flying.pop(slot, None)
+        if task is not None:
+            with contextlib.suppress(Exception):  # gone already
+                self._ray.cancel(task, force=True)
 
     def check(self, root: Path) -> None:
         """A task on every node looks for a file of the store. Raises `Refusal` where a node does not see it."""
@@ -158,8 +166,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _mute() -> None:
-    """What Ray prints of nodes that died is told by the engine, in one line."""
-    with contextlib.suppress(Exception):  # its own affair: where this name is gone, it is merely louder
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher  # type: ignore[import]
+    """What Ray prints of nodes that died (their last hundred lines of log) is told by the engine, in one line."""
+    with contextlib.suppress(ImportError):
+        import ray._private.worker as worker  # its own affair: where this name is gone, it is merely louder
 
-        dispatcher.remove_handler("ray_print_logs")
+        if hasattr(worker, "print_to_stdstream"):
+            worker.print_to_stdstream = lambda *args, **kwargs: None  # type: ignore[assignment]
