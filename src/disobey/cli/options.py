@@ -20,6 +20,8 @@ class Common:
     """worker processes: a number, auto (one a core), 0 (none: in this process) or ray"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where networks live"""
+    stall_timeout: float = 0.0
+    """minutes without a sign of life after which a run is ended as failed; 0: never"""
     quiet: bool = False
     """no progress and no summary"""
 

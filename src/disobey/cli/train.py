@@ -42,7 +42,8 @@ def main(argv: list[str]) -> int:
         _refuse_code(run)
     store = Store(common.out)
     with progress_bar(common.quiet) as progress:
-        outcome = run_all([run], store, workers=common.crew, device=common.device, progress=progress)
+        outcome = run_all([run], store, workers=common.crew, device=common.device, progress=progress,
+                          stall=60 * common.stall_timeout)  # fmt: skip
     for failure in outcome.failed.values():
         print(f"disobey: run failed: {failure.run.id}: {failure.message}", file=sys.stderr)
     if outcome.failed:

@@ -87,6 +87,11 @@ class RunRecord:
         """The safetensors file with the state dictionary. Raises `Damaged` where it is not as it was written."""
         return self._file(f"weights/{'last' if step is None else step}.safetensors")
 
+    def weights_hash(self, step: int | None = None) -> str:
+        """SHA-256 of those weights, as the manifest has it; "" of a record without one."""
+        about = self.info.get("files", {}).get(f"weights/{'last' if step is None else step}.safetensors", {})
+        return str(about.get("sha256", ""))
+
     def _file(self, name: str) -> Path:
         return manifest.verified(self.path, self.info, name)
 

@@ -58,13 +58,17 @@ def test_the_next_call_tries_failed_runs_again(tmp_path, monkeypatch):
     assert not list((tmp_path / "failures").iterdir())
 
 
-def test_an_edited_record_is_refused(tmp_path):
+def test_an_edited_record_is_moved_aside_and_trained_again(tmp_path):
     store = Store(tmp_path)
     record = run_all([Run(TEACHER)], store, workers=0).records[Run(TEACHER)]
     path = record.path / "run.json"
     path.write_text(path.read_text().replace('"width": 8', '"width": 9'))
-    with pytest.raises(ValueError, match="edited or damaged"):
-        run_all([Run(TEACHER)], store, workers=0)
+    said = []
+    again = run_all([Run(TEACHER)], store, workers=0, say=said.append)
+    assert not again.reused
+    assert again.records[Run(TEACHER)].summary == record.summary
+    assert len(said) == 1
+    assert str(tmp_path / "damaged" / Run(TEACHER).id) in said[0]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -105,15 +109,18 @@ def test_progress_ends_at_one(tmp_path):
     assert (seen[-1].done, seen[-1].total) == (2, 2)
 
 
-def test_a_killed_worker_is_one_failed_run(tmp_path):
-    """The worker dies inside a run: that run fails with its reason, the other worker's run is untouched."""
+def test_a_run_that_kills_its_worker_fails_in_the_end(tmp_path):
+    """The worker dies inside a run, three times: that run fails with its reason, the other worker's run is untouched."""
     factory = tmp_path / "deadly.py"
     factory.write_text("import os, signal\ndef make(shape, classes):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
     deadly = replace(TEACHER, model=ModelSpec(f"{factory}:make"))
     store = Store(tmp_path / "store")
-    outcome = run_all([Run(deadly), Run(TEACHER)], store, workers=2)
+    said = []
+    outcome = run_all([Run(deadly), Run(TEACHER)], store, workers=2, say=said.append)
     assert set(outcome.records) == {Run(TEACHER)}
-    assert "worker process ended" in outcome.failed[Run(deadly)].message
+    assert "worker process ended 3 times" in outcome.failed[Run(deadly)].message
+    assert outcome.retried == {Run(deadly): 3}
+    assert [line.split(";")[1] for line in said] == [" put back, try 2 of 3", " put back, try 3 of 3"]
     assert store.sweep() <= 1
     assert not list((store.root / "tmp").iterdir())
 
