@@ -7,6 +7,7 @@ A record that is not what was written counts as not finished; `set_aside` moves 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -145,7 +146,7 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def sweep(self) -> int:
-        """Removes what killed processes left under ``tmp``; how many things. Nothing where there are no locks."""
+        """Removes what killed processes left: things under ``tmp``, and how many; files of locks. Nothing where there are no locks."""
         removed = 0
         if not locks_work(self.root / "locks"):
             return removed  # nothing tells the dead from the living
@@ -159,6 +160,9 @@ class Store:
                     removed += 1
             except Busy:
                 continue
+        for leftover in (self.root / "locks").glob("*.lock"):
+            with contextlib.suppress(Busy), held(leftover, wait=False):
+                pass  # whoever lets go of a lock removes its file
         return removed
 
     def note_failure(self, run_id: str, failure: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ import pytest
 from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.records.store import Store
+from disobey.studies.deviation import Deviation
+from disobey.studies.kit.setup import Setup
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import OptimSpec, Recipe, Run
@@ -125,15 +127,19 @@ def test_a_run_that_kills_its_worker_fails_in_the_end(tmp_path):
     assert not list((store.root / "tmp").iterdir())
 
 
+STUDY_OBJECT = Deviation(
+    Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=60),
+    students=("self",),
+    temperatures=(1.0, 4.0),
+    noise=(0.2,),
+)
+
 STUDY = """
 import sys
-from disobey.studies.deviation import Deviation
-from disobey.studies.kit.setup import Setup
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
+from tests.training.execution.test_engine import STUDY_OBJECT as study
 from pathlib import Path
-study = Deviation(Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=60), students=("self",),
-                  temperatures=(1.0, 4.0), noise=(0.2,))
 root = Path(sys.argv[1])
 outcome = run_all(study.plan(), Store(root), workers=int(sys.argv[2]))
 assert not outcome.failed, [f.message + f.trace for f in outcome.failed.values()]
