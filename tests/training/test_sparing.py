@@ -18,8 +18,10 @@ from disobey.targets.teacher_free import class_confusion, relative_strength, spa
 from disobey.training.batches import order_of
 from disobey.training.execution.engine import run_all
 from disobey.training.optim import learning_rates
-from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.train import built
+from disobey.training.recipe import Recipe, Run
+from disobey.training.restore import built
+from disobey.training.specs import OptimSpec
+from tests.support.refusals import refuses
 
 BASE = Recipe(
     DataSpec("digits-8x8", train=200, noise=0.1), ModelSpec("mlp", width=16), OptimSpec(lr=0.01, steps=20, batch=32)
@@ -74,7 +76,7 @@ def test_a_teachers_confusion_needs_the_teacher_and_changes_the_student(store):
     twin = replace(recipe, targets=labels(), teacher=None)
     records = run_all([Run(recipe), Run(twin)], store, workers=0).records
     assert not np.allclose(records[Run(recipe)].log_probs("test"), records[Run(twin)].log_probs("test"))
-    with pytest.raises(ValueError, match="ask a teacher"):
+    with refuses("no-teacher"):
         replace(BASE, targets=spare("teacher"))
 
 

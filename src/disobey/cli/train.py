@@ -16,7 +16,8 @@ from disobey.records.decoding import parse_json
 from disobey.records.manifest import LARGEST_INFO
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import Recipe, Run, closure, decode
+from disobey.training.recipe import Recipe, Run, closure
+from disobey.training.serialize import decode
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from disobey.data.dataset import Kind
 from disobey.models.build import ModelSpec
-from disobey.training.recipe import OptimSpec
+from disobey.training.specs import OptimSpec
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import distill, labels, match, switch
 from disobey.targets.teacher_free import spare
-from disobey.training import train as training
 from disobey.training.execution.engine import run_all
+from disobey.training.execution.preflight import check
 from disobey.training.execution.queue import Grouping, Queue
-from disobey.training.loop import Diverged, Fit, fit
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.loop import Diverged, Fit
+from disobey.training.prepare import SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
+from disobey.training.stacked import train as stacked_train
 from disobey.training.stacked.grouping import stack_key, stream
 from disobey.training.stacked.loop import fit_stack
-from disobey.training.train import Shelf, train, train_stack
+from disobey.training.stacked.train import train_stack
+from disobey.training.tasks.classification import fit_sequentially
+from disobey.training.train import train
 
 DATA = DataSpec("digits-8x8", train=150)
 OPTIM = OptimSpec(lr=0.01, steps=40, batch=32)
@@ -61,32 +67,35 @@ def store(tmp_path_factory):
     return store
 
 
-def prepared(store, runs, dtype=torch.float32):
+def slices_of(store, runs, dtype=torch.float32):
     """The slices that `train` would make; for float64, every number of them."""
-    shelf = Shelf(store, torch.device("cpu"))
-    slices = [training._prepared(run, shelf, ()) for run in runs]
+    shared = SharedInputs(store, torch.device("cpu"))
+    slices = [prepared(run, shared) for run in runs]
     if dtype == torch.float64:
-        done = set()
+        doubled = SharedInputs(store, torch.device("cpu"))  # what slices share they share in float64 too
         for one in slices:
             one.model.double()
-            if id(one.inputs) not in done:
-                done.add(id(one.inputs))
-                one.inputs._lines = one.inputs._lines.double()
-            table = one.objective.table
-            if table is not None and id(table) not in done:
-                done.add(id(table))
-                object.__setattr__(table, "logits", table.logits.double())
+            inputs, table = one.inputs, one.objective.table
+            one.inputs = doubled.get(inputs, lambda inputs=inputs: Views("none", inputs.take(rows(inputs)).double()))
+            if table is not None:
+                one.objective.table = doubled.get(
+                    table, lambda table=table: replace(table, logits=table.logits.double())
+                )
     return slices
 
 
+def rows(inputs):
+    return torch.arange(len(inputs))
+
+
 def validation(one, dtype=torch.float32):
-    inputs, labels = training._validation(one.dataset, Shelf(Store(Path("unused")), torch.device("cpu")))
+    inputs, labels = SharedInputs(Store(Path("unused")), torch.device("cpu")).validation(one.run)
     return inputs.to(dtype), labels
 
 
 def alone(one, dtype=torch.float32):
     """The sequential loop."""
-    return fit(one.model, one.run, one.inputs, one.order, one.objective, validation=validation(one, dtype))
+    return fit_sequentially(one, validation(one, dtype))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +114,7 @@ def test_float64_equals_the_sequential_loop(store, optim):
     runs = [Run(student(name, optim=optim, keep=(0, 7, 40)), seed) for name in names for seed in (0, 1)]
     small = replace(DATA, train=30)
     runs += [Run(student("labels", optim=optim, data=small, choose="validation", check=3)), Run(student("labels", optim=optim, data=replace(DATA, noise=0.3)))]  # fmt: skip
-    slices, others = prepared(store, runs, torch.float64), prepared(store, runs, torch.float64)
+    slices, others = slices_of(store, runs, torch.float64), slices_of(store, runs, torch.float64)
     stacked = fit_stack(slices, validation=validation(slices[0], torch.float64))
     for one, other, ours in zip(slices, others, stacked, strict=True):
         slow = alone(other, torch.float64)
@@ -123,7 +132,7 @@ def test_float32_equals_the_sequential_loop_to_rounding(store, name):
     runs = [Run(student(name), seed) for seed in (0, 1, 2)]
     run_all(runs, store, workers=0)
     for run in runs:
-        (other,) = prepared(store, [run])
+        (other,) = slices_of(store, [run])
         alone(other)
         weights = load_file(store.find(run.id).weights())
         for key, value in other.model.state_dict().items():
@@ -190,10 +199,10 @@ def test_a_slices_bits_are_free_of_number_and_place(store, name):
         for seed in (0, 1, 2)
     ]
     run_all([Run(TEACHER, 2)], store, workers=0)
-    whole = prepared(store, runs)
+    whole = slices_of(store, runs)
     fits = fit_stack(whole)
     for places in ([0], [8], [5, 2, 7], [1, 3, 0, 8, 6]):
-        part = prepared(store, [runs[k] for k in places])
+        part = slices_of(store, [runs[k] for k in places])
         for place, one, ours in zip(places, part, fit_stack(part), strict=True):
             reference = fits[place]
             assert isinstance(ours, Fit)
@@ -212,7 +221,7 @@ def test_other_networks_through_functional_stacks(store):
         for name in ("labels", "kd", "alone")
         for seed in (0, 1)
     ]
-    slices, others = prepared(store, runs, torch.float64), prepared(store, runs, torch.float64)
+    slices, others = slices_of(store, runs, torch.float64), slices_of(store, runs, torch.float64)
     stacked = fit_stack(slices, validation=validation(slices[0], torch.float64))
     for one, other, ours in zip(slices, others, stacked, strict=True):
         slow = alone(other, torch.float64)
@@ -232,7 +241,7 @@ def test_one_diverged_slice_is_one_failed_run(tmp_path):
     assert set(outcome.failed) == {Run(wild)}
     assert "no finite number from step" in outcome.failed[Run(wild)].message
     assert "Diverged" in outcome.failed[Run(wild)].trace
-    slices = prepared(store, runs)
+    slices = slices_of(store, runs)
     assert [isinstance(one, Diverged) for one in fit_stack(slices)] == [False, True, False]
     quiet = run_all([runs[0], runs[2]], Store(tmp_path / "quiet"), workers=0)
     for run in (runs[0], runs[2]):
@@ -242,12 +251,12 @@ def test_one_diverged_slice_is_one_failed_run(tmp_path):
 def test_what_breaks_one_run_is_that_runs(tmp_path, monkeypatch):
     """A failure while a run is prepared or written leaves the others of its stack alone."""
     store, runs = Store(tmp_path), [Run(student("labels"), seed) for seed in range(3)]
-    write, prepare = training.write_record, training._prepared
+    write, prepare = stacked_train.write, stacked_train.prepared
 
-    def full(folder, run, *args, **kwargs):
-        if run.seed == 1:
+    def full(folder, trained):
+        if trained.run.seed == 1:
             raise OSError("no space left")
-        write(folder, run, *args, **kwargs)
+        write(folder, trained)
 
     def broken(run, *args):
         if run.seed == 2:
@@ -255,8 +264,8 @@ def test_what_breaks_one_run_is_that_runs(tmp_path, monkeypatch):
         return prepare(run, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_record", full)
-        patch.setattr(training, "_prepared", broken)
+        patch.setattr(stacked_train, "write", full)
+        patch.setattr(stacked_train, "prepared", broken)
         outcome = run_all(runs, store, workers=0)
     assert set(outcome.records) == {runs[0]}
     assert "no space left" in outcome.failed[runs[1]].message
@@ -276,7 +285,7 @@ def test_what_breaks_a_stack_fails_its_runs_only(tmp_path, monkeypatch):
         return fit_stack(slices, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "fit_stack", broken)
+        patch.setattr(stacked_train, "fit_stack", broken)
         outcome = run_all([*runs, Run(other)], store, workers=0)
     assert set(outcome.failed) == set(runs)
     assert all("the stack fell over" in failure.trace for failure in outcome.failed.values())
@@ -320,7 +329,12 @@ def test_records_look_like_any_other(store):
     ],
 )
 def test_who_is_stacked(change, stacked):
-    assert (stack_key(Run(replace(STUDENT, **change))) is not None) == stacked
+    assert (key(Run(replace(STUDENT, **change))) is not None) == stacked
+
+
+def key(run):
+    """The run's group, after its data and model were checked."""
+    return stack_key(run, check([run]).network(run))
 
 
 def test_augmented_views_and_their_tables(store):
@@ -334,7 +348,7 @@ def test_augmented_views_and_their_tables(store):
     ]
     run_all(runs, store, workers=0)
     for run in runs:
-        (other,) = prepared(store, [run])
+        (other,) = slices_of(store, [run])
         alone(other)
         weights = load_file(store.find(run.id).weights())
         for key, value in other.model.state_dict().items():
@@ -342,7 +356,7 @@ def test_augmented_views_and_their_tables(store):
 
 
 def queue(runs, have=(), most=4):
-    return Queue(runs, have, Grouping(stack_key, stream, lambda run: most))
+    return Queue(runs, have, Grouping(key, stream, lambda run: most))
 
 
 def test_groups_are_cells_first_shared_between_workers():

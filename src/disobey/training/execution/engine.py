@@ -24,7 +24,8 @@ from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.reuse import check_data, look, set_aside
 from disobey.training.execution.vitals import Vitals
 from disobey.training.execution.workers import Answer, Pool, heartbeat
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 POLL = 0.5  # seconds between two looks at the heartbeats
 PATIENCE = 1.0  # seconds before asking again for a run that another process has
@@ -152,12 +153,14 @@ def _planned(
     vitals: Vitals,
 ) -> _State:
     """What is to be done. Refuses what cannot run."""
-    from disobey.training.execution.preflight import check  # these bring torch, which options and help do without
-    from disobey.training.stacked.grouping import device_type, stack_key, stream, together
+    from disobey.training.devices import device_type  # these bring torch, which options and help do without
+    from disobey.training.execution.preflight import check
+    from disobey.training.stacked.grouping import max_slices, stack_key, stream
 
-    check(missing)
-    kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
+    facts, kind = check(missing), device_type(device)
+    grouping = Grouping(
+        lambda run: stack_key(run, facts.network(run), kind), stream, lambda run: max_slices(facts.network(run), kind)
+    )
     return _State(store, Queue(missing, (run.id for run in records), grouping), say, vitals, records)
 
 

@@ -11,7 +11,8 @@ from disobey.records import housekeeping
 from disobey.records.manifest import Damaged
 from disobey.records.runs import RunRecord
 from disobey.records.store import Busy, Store
-from disobey.training.recipe import Run, encode
+from disobey.training.recipe import Run
+from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)
