@@ -34,7 +34,7 @@ class Outer:
 
 
 SAMPLE = sample(points=3, many=4)
-RULES = Rules(ranges={"Inner.lr": (0, 1), "Inner.steps": (1, None)})
+RULES = Rules(id="bad-recipe", ranges={"Inner.lr": (0, 1), "Inner.steps": (1, None)})
 
 
 def test_what_fits_is_read():

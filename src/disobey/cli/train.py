@@ -88,7 +88,22 @@ def read_run(path: Path, seed: int | None) -> Run:
         raise refusal("bad-recipe", "a seed: a whole number from 0", _seen(found), where=f"{path}: seed")
     if seed is not None and not 0 <= seed < 2**63:
         raise refusal("bad-seed", "a whole number from 0", seed, where="--seed")
-    return Run(decode(value, Recipe), found if seed is None else seed)
+    recipe = decode(value, Recipe)
+    _refuse_crowds(recipe)
+    return Run(recipe, found if seed is None else seed)
+
+
+MOST_RUNS = 10_000
+
+
+def _refuse_crowds(recipe: Recipe) -> None:
+    """A few lines can ask for teachers of teachers without number: each with a thousand members or folds."""
+    runs, one = 1, recipe
+    while one.teacher is not None:
+        runs *= max(one.teaching.members, one.teaching.folds, 1)
+        if runs > MOST_RUNS:
+            raise refusal("too-many-runs", f"a recipe of at most {MOST_RUNS:,} runs", "more", "fewer members or folds")
+        one = one.teacher
 
 
 def _seen(value: object) -> str:

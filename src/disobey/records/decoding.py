@@ -29,13 +29,18 @@ class Rules:
     unknown: whether fields that a class lacks are refused or left out (a newer version's).
     open_floats: None is an unknown number and "inf" an infinite one; else floats are finite, and 4 is read as 4.0.
     ranges: lowest and highest value (None: no bound) by ``Class.field``; of a tuple's field, for every item.
-    id: what the refusal is called.
+    id: what every refusal is called; its own kind where not given: wrong-type, unknown-field, unknown-choice,
+        out-of-range, too-deep, incomplete.
     """
 
     unknown: Literal["refuse", "drop"] = "refuse"
     open_floats: bool = False
     ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
-    id: str = "bad-recipe"
+    id: str = ""
+
+    def refused(self, kind: str, expected: str, got: object, where: str) -> Refusal:
+        """The refusal of one field."""
+        return refusal(self.id or kind, expected, got, where=where)
 
 
 def parse_json(text: str | bytes, what: str, *, id: str = "not-json", where: object = "") -> Any:
@@ -58,7 +63,7 @@ def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> A
     Raises `Refusal` (id ``rules.id``) with the place of the first thing that does not fit.
     """
     if depth > DEEPEST:
-        raise refusal(rules.id, f"at most {DEEPEST} levels", "more", where=where[:80])
+        raise rules.refused("too-deep", f"at most {DEEPEST} levels", "more", where[:80])
     if hint in _SCALARS:
         return _scalar(value, hint, where, rules)
     if hint is Any:
@@ -68,7 +73,7 @@ def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> A
     origin, args = _parts(hint)
     if origin is Literal:
         if not isinstance(value, (str, int)) or value not in args:
-            raise refusal(rules.id, f"one of {list(args)}", _seen(value), where=where)
+            raise rules.refused("unknown-choice", f"one of {list(args)}", _seen(value), where)
         return value
     if origin is tuple:
         return _tuple(value, args, where, rules, depth)
@@ -76,7 +81,7 @@ def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> A
         return _one_of(value, args, where, rules, depth)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):
-            raise refusal(rules.id, "an object", _seen(value), where=where)
+            raise rules.refused("wrong-type", "an object", _seen(value), where)
         return {name: decode(item, args[1], f"{where}.{name}", rules, depth + 1) for name, item in value.items()}
     raise AssertionError(f"{where}: no decoder for {hint}")
 
@@ -107,7 +112,7 @@ def _scalar(value: Any, hint: type, where: str, rules: Rules) -> Any:
             return math.nan if value is None else float(value)
     elif type(value) is hint and (hint is not int or -WIDEST <= value <= WIDEST):
         return value
-    raise refusal(rules.id, _NAMES[hint], _seen(value), where=where)
+    raise rules.refused("wrong-type", _NAMES[hint], _seen(value), where)
 
 
 def _seen(value: Any) -> str:
@@ -127,7 +132,7 @@ def _float(value: int | float) -> float:
 def _plain(value: Any, where: str, rules: Rules, depth: int) -> Any:
     """Any JSON, with tuples for lists."""
     if depth > DEEPEST:
-        raise refusal(rules.id, f"at most {DEEPEST} levels", "more", where=where[:80])
+        raise rules.refused("too-deep", f"at most {DEEPEST} levels", "more", where[:80])
     if isinstance(value, list):
         return tuple(_plain(item, where, rules, depth + 1) for item in value)
     if isinstance(value, dict):
@@ -139,11 +144,11 @@ def _plain(value: Any, where: str, rules: Rules, depth: int) -> Any:
 
 def _instance(value: Any, kind: type, where: str, rules: Rules, depth: int) -> Any:
     if not isinstance(value, dict):
-        raise refusal(rules.id, "an object with fields", _seen(value), where=where)
+        raise rules.refused("wrong-type", "an object with fields", _seen(value), where)
     known = hints(kind)
     unknown = sorted(value.keys() - known.keys())
     if unknown and rules.unknown == "refuse":
-        raise refusal(rules.id, f"fields out of {sorted(known)}", str(unknown), where=where)
+        raise rules.refused("unknown-field", f"fields out of {sorted(known)}", f"unknown {unknown}", where)
     given = {}
     for name, item in value.items():
         if name in known:
@@ -157,7 +162,7 @@ def _instance(value: Any, kind: type, where: str, rules: Rules, depth: int) -> A
     except Refusal:
         raise
     except (TypeError, ValueError, AssertionError) as error:  # a field without default is missing, or two contradict
-        raise refusal(rules.id, f"the fields of {kind.__name__}", error, where=where) from None
+        raise rules.refused("incomplete", f"the fields of {kind.__name__}", error, where) from None
 
 
 def _bounded(value: Any, bounds: tuple[float | None, float | None], where: str, rules: Rules) -> None:
@@ -167,16 +172,16 @@ def _bounded(value: Any, bounds: tuple[float | None, float | None], where: str, 
             continue
         if (low is not None and number < low) or (high is not None and number > high):
             said = f"from {low:,}" if high is None else f"up to {high:,}" if low is None else f"in {low:,} .. {high:,}"
-            raise refusal(rules.id, f"a number {said}", _seen(number), where=where)
+            raise rules.refused("out-of-range", f"a number {said}", _seen(number), where)
 
 
 def _tuple(value: Any, args: tuple[Any, ...], where: str, rules: Rules, depth: int) -> tuple:
     if not isinstance(value, list):
-        raise refusal(rules.id, "a list", _seen(value), where=where)
+        raise rules.refused("wrong-type", "a list", _seen(value), where)
     if args[-1] is Ellipsis:
         return tuple(decode(item, args[0], where, rules, depth + 1) for item in value)
     if len(value) != len(args):
-        raise refusal(rules.id, f"{len(args)} values", f"{len(value)}", where=where)
+        raise rules.refused("wrong-type", f"{len(args)} values", f"{len(value)}", where)
     return tuple(decode(item, kind, where, rules, depth + 1) for item, kind in zip(value, args, strict=True))
 
 
@@ -200,4 +205,4 @@ def _one_of(value: Any, args: tuple[Any, ...], where: str, rules: Rules, depth: 
     elif literals := [kind for kind in rest if _parts(kind)[0] is Literal]:
         return decode(value, literals[0], where, rules, depth)
     names = " or ".join(_NAMES.get(kind, getattr(kind, "__name__", str(kind))) for kind in args)
-    raise refusal(rules.id, names, _seen(value), where=where)
+    raise rules.refused("wrong-type", names, _seen(value), where)

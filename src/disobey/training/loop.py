@@ -91,6 +91,7 @@ def fit(
     losses = torch.zeros(steps, device=parameters[0].device)
     memory = _Memory(run.recipe, steps, score)
     memory(0, model)
+    patrol = Patrol()
     model.train()
     for step in range(steps):
         losses[step] = backward(step, model, batches(step))
@@ -102,6 +103,8 @@ def fit(
         for parameter in learned:  # what zero_grad does, without its bookkeeping
             parameter.grad = None
         done = step + 1
+        if patrol(done, losses):
+            break
         memory(done, model)
         for observer in observers:
             if done % observer.every == 0 or done == steps:
@@ -144,6 +147,27 @@ class _Memory:
 def evaluation_interval(recipe: Recipe, steps: int) -> int:
     """Steps between two evaluations on the validation split; 0 for none."""
     return recipe.check or (max(steps // EVALUATIONS, 1) if recipe.choose == "validation" else 0)
+
+
+PATROL = 50  # steps between two looks at the losses
+
+
+class Patrol:
+    """Notices within `PATROL` steps (twice as many on a GPU) that all losses have stopped being numbers.
+
+    ``patrol(done, losses)``: losses (steps,), or (steps, K) of a stack. On a GPU the answer about the last look is read,
+    which is ready by now: nothing waits.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Tensor | None = None
+
+    def __call__(self, done: int, losses: Tensor) -> bool:
+        if done % PATROL:
+            return False
+        now = torch.isfinite(losses[done - 1]).any()
+        asked, self._asked = (now, None) if losses.device.type == "cpu" else (self._asked, now)
+        return asked is not None and not bool(asked)
 
 
 def diverged(losses: Tensor) -> Diverged | None:

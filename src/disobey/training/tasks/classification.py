@@ -28,6 +28,7 @@ from disobey.training.recipe import Run
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import Sizes, built
 from disobey.training.seeds import seeded
+from disobey.training.soundness import check_predictions
 from disobey.training.stacked.grouping import stack_key
 from disobey.training.stacked.loop import fit_stack
 
@@ -105,6 +106,7 @@ def finished(one: Prepared, result: Fit, shared: SharedInputs, clock: Clock) -> 
         other = on_device(built(run.recipe, dataset, run.seed), dataset.kind, device)
         other.load_state_dict(weights)
         answers |= {f"{split}@{step}": array for split, array in predictions(other, dataset, device).items()}
+    check_predictions(answers)
     cost = clock.cost() | {"examples": len(one.order) * run.recipe.optim.batch, "device": device.type}
     return Trained(run, dataset, shared.fingerprint(run), one.model, result, answers, cost)
 
