@@ -42,7 +42,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
         if status.st_size > limit:
             raise refusal("file-too-large", f"at most {limit:,} bytes", f"{status.st_size:,}", where=path)
         with open(handle, "rb", closefd=False) as file:
-            return file.read(limit + 1)[:limit]
+            return file.read(status.st_size)  # not the limit: room for what is asked is taken at once
     finally:
         os.close(handle)
 

@@ -100,7 +100,7 @@ def _carried_out(
         with progress_bar(options.quiet) as progress:
             outcome = run_all(
                 runs, store, workers=options.crew, device=options.device, progress=progress, verify=turn > 0,
-                stall=60 * options.stall_timeout,
+                stall=60 * options.stall_timeout, checkpoint=60 * options.checkpoint_minutes,
             )  # fmt: skip
         try:
             return outcome, study.analyze(outcome.records)

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     store = Store(common.out)
     with progress_bar(common.quiet) as progress:
         outcome = run_all([run], store, workers=common.crew, device=common.device, progress=progress,
-                          stall=60 * common.stall_timeout)  # fmt: skip
+                          stall=60 * common.stall_timeout, checkpoint=60 * common.checkpoint_minutes)  # fmt: skip
     for failure in outcome.failed.values():
         print(f"disobey: run failed: {failure.run.id}: {failure.message}", file=sys.stderr)
     if outcome.failed:

@@ -71,7 +71,7 @@ def survey(store: Store, *, hashes: bool = False) -> Survey:
             Item(path, _size(path) + _size(note_of(path)), _table_damage(path) if hashes else "") for path in tables
         ),
         aside=tuple(Item(path, _size(path)) for path in _children(store.root / "damaged")),
-        leftovers=tuple(Item(path, _size(path)) for path in _children(store.root / "tmp")),
+        leftovers=tuple(Item(path, _size(path)) for name in ("tmp", "resume") for path in _children(store.root / name)),
         damaged=damaged,
         unverified=frozenset(unverified),
     )

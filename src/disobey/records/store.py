@@ -73,6 +73,10 @@ class Store:
         """Where a finished run lies. Raises `Refusal` for an id that could be another path."""
         return self.root / "runs" / checked_id(run_id)
 
+    def resume_file(self, run_id: str) -> Path:
+        """Where a long run leaves what it needs to go on after it was killed."""
+        return self.root / "resume" / f"{checked_id(run_id)}.pt"
+
     def find(self, run_id: str, recipe: Mapping[str, Any] | None = None) -> RunRecord | None:
         """The finished run, or None where there is none or it is damaged, incomplete or another run's.
 

@@ -23,7 +23,7 @@ from disobey.training.execution.pools import pool
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.reuse import check_data, look, set_aside
 from disobey.training.execution.vitals import Vitals
-from disobey.training.execution.workers import Answer, Pool, heartbeat
+from disobey.training.execution.workers import EVERY, Answer, Pool, heartbeat
 from disobey.training.recipe import Run, closure
 from disobey.training.serialize import encode
 
@@ -92,6 +92,7 @@ def run_all(
     say: Callable[[str], None] = tell,
     verify: bool = False,
     stall: float = 0.0,
+    checkpoint: float = EVERY,
 ) -> Outcome:
     """Trains what is missing of ``runs`` and their teachers.
 
@@ -104,6 +105,7 @@ def run_all(
         progress: told now and then how far it is.
         say: told in a line what a person should know: a damaged record, a silent run, a dead worker.
         verify: whether every file of the records that are there is compared with what was written, before it is read.
+        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
         stall: seconds without a sign of life after which a run is ended as failed; 0: never.
 
     Raises:
@@ -129,7 +131,7 @@ def run_all(
     try:
         crew.check(store.root)
         while state.queue or state.flying:
-            _launch(state, crew, device)
+            _launch(state, crew, device, checkpoint)
             _collect(state, crew)
             if progress is not None:
                 progress(_progress(state, whole, len(ordered), len(found.records)))
@@ -177,7 +179,7 @@ def _tidy(store: Store) -> None:
         time.sleep(0.05)
 
 
-def _launch(state: _State, crew: Pool, device: str) -> None:
+def _launch(state: _State, crew: Pool, device: str, checkpoint: float) -> None:
     """Fills free slots with runs whose teachers are there: one, or as many as are trained together."""
     for slot in range(crew.size):
         if slot in state.flying:
@@ -189,7 +191,7 @@ def _launch(state: _State, crew: Pool, device: str) -> None:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
         state.vitals.began(slot, runs)
-        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device)
+        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device, checkpoint)
 
 
 def _collect(state: _State, crew: Pool) -> None:

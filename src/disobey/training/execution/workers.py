@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
+EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, which brings torch)
 Job = tuple[str, int, str]  # a recipe as JSON, a seed, the name, which is no part of the recipe's JSON
 
 
@@ -39,14 +40,16 @@ class Answer:
 class Pool(Protocol):
     size: int
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]: ...
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]: ...
     def replace(self, slot: int) -> None: ...
     def died(self, error: BaseException) -> bool: ...
     def check(self, root: Path) -> None: ...
     def close(self) -> None: ...
 
 
-def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
+def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
     """One run, or several as a stack, in whatever process this is: an answer each, in their order.
 
     Never raises for a failed run: the failure is the answer.
@@ -64,7 +67,7 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
         if len(runs) > 1:
             found = train_stack(runs, store, device=device, observers=lambda run: [beat])
             return [Answer("done") if not isinstance(one, Exception) else _failed(one) for one in found]
-        train(runs[0], store, device=device, wait=False, observers=[beat])
+        train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=checkpoint)
         return [Answer("done")]
     except Exception as error:
         return [_failed(error)] * len(runs)
@@ -131,9 +134,11 @@ class Inline:
         self.threads = torch.get_num_threads()
         prepare_worker()
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
         future: Future[list[Answer]] = Future()
-        future.set_result(work(root, jobs, device))
+        future.set_result(work(root, jobs, device, checkpoint))
         return future
 
     def replace(self, slot: int) -> None:
@@ -161,14 +166,16 @@ class Local:
         self.size = size
         self._executors: list[Any] = [None] * size
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
         if self._executors[slot] is None:
             from loky import ProcessPoolExecutor
 
             self._executors[slot] = ProcessPoolExecutor(
                 max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
-        return self._executors[slot].submit(work, root, jobs, device)
+        return self._executors[slot].submit(work, root, jobs, device, checkpoint)
 
     def replace(self, slot: int) -> None:
         """Forgets a dead worker; the next run in this slot gets a new one."""
