@@ -37,6 +37,7 @@ _FIELDS: Mapping[str, Any] = {
     "files": Mapping[str, Mapping[str, Any]],
     "seal": str,
 }
+_ABOUT = {"bytes": int, "sha256": str}  # of every file
 _verified: dict[str, tuple[int, int, int]] = {}  # what this process has hashed, as it was then
 
 
@@ -116,7 +117,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         if ("seal" in info) != ("files" in info) or ("seal" in info and info["seal"] != seal_of(info)):
             raise refusal("", "a run.json that fits its seal", "other bytes")
         for name, about in info.get("files", {}).items():
-            if not FILES.fullmatch(name) or ".." in name or set(about) != {"bytes", "sha256"}:
+            if not FILES.fullmatch(name) or ".." in name or {k: type(v) for k, v in about.items()} != _ABOUT:
                 raise refusal("", "a manifest of the record's own files", repr(name)[:80])
     except FileNotFoundError:
         raise Damaged(str(folder), "a folder without run.json") from None
