@@ -126,7 +126,7 @@ BAD = [
     (["rum"], "did you mean 'run'", True),
     (["run"], "expected a study", True),
     (["run", "deviaton"], "did you mean 'deviation'", True),
-    (["run", "deviation", "--data", "mnist5k"], "did you mean 'mnist-5k'", True),
+    (["run", "deviation", "--data", "mnist5k"], "try 'mnist-5k'", True),
     (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
     (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
     (["run", "deviation", "--preset", "papers"], "expected a preset", True),
