@@ -149,7 +149,7 @@ BAD = [
     (["run", "deviation", "--seeds", "1", "1"], "(1, 1)", True),
     (["run", "deviation", "--early", "1"], "--early", True),
     (["run", "deviation", "--smoke", "--preset", "text"], "--smoke or a preset", True),
-    (["run", "deviation", "--data", "mnist5k"], "did you mean 'mnist-5k'", True),
+    (["run", "deviation", "--data", "mnist5k"], "try 'mnist-5k'", True),
     (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
     (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
     (["run", "deviation", "--preset", "papers"], "expected a preset", True),
