@@ -137,9 +137,11 @@ def gradients(name: str, chosen: list[int]) -> None:
             found[label].append((cosine, float(got.norm() / wanted.norm()), sweeps))
     for label, rows in found.items():
         cosines, norms, sweeps = zip(*rows, strict=True)
-        print(f"  {label:14s} cosine {statistics.median(cosines):.3f} ({min(cosines):.3f} to {max(cosines):.3f})"
-              f"  norm ratio {statistics.median(norms):.3f} ({min(norms):.3f} to {max(norms):.3f})"
-              f"  sweeps {min(sweeps)} to {max(sweeps)}")  # fmt: skip
+        print(
+            f"  {label:14s} cosine {statistics.median(cosines):.3f} ({min(cosines):.3f} to {max(cosines):.3f})"
+            f"  norm ratio {statistics.median(norms):.3f} ({min(norms):.3f} to {max(norms):.3f})"
+            f"  sweeps {min(sweeps)} to {max(sweeps)}"
+        )
 
 
 def gradient(model: SequenceModel, words: Sequences, solver: Exact | Iterate) -> tuple[torch.Tensor, int]:

@@ -124,8 +124,10 @@ def scaling(shape: tuple[int, int, int], rounds: int) -> None:
         one, two = times[name, 1], times[name, 2]
         ratios = sorted(a / b for a, b in zip(one, two, strict=True))
         low, middle, high = (ratios[int(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
-        print(f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  2 threads {statistics.median(two) * 1e3:6.2f} ms"
-              f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})")  # fmt: skip
+        print(
+            f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  2 threads {statistics.median(two) * 1e3:6.2f} ms"
+            f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})"
+        )
 
 
 def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable]) -> None:
@@ -204,8 +206,11 @@ def compare_cuda(shape: tuple[int, int, int], rounds: int) -> None:
             times[name, clock].append(queued(call, n) * (8 / 3 if name == "floor" else 1))
     for (name, clock), column in times.items():
         ratios = sorted(spent / base for spent, base in zip(column, times["kernel", clock], strict=True))
-        print(f"  {name:26s} {clock:8s} median {statistics.median(column) * 1e6:9.1f} us  ratio"
-              f" {statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)  # fmt: skip
+        print(
+            f"  {name:26s} {clock:8s} median {statistics.median(column) * 1e6:9.1f} us  ratio"
+            f" {statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            flush=True,
+        )
 
 
 def captured(run: Callable[[], object]) -> Callable[[], object]:

@@ -295,8 +295,11 @@ def torchdistill(case: Case, what: str) -> Block:
             return transform(Image.fromarray(x[i].squeeze())), int(y[i])
 
     torch.set_num_threads(1)
-    ends = {f"{who}_module_{key}": value for who in ("student", "teacher")
-            for key, value in (("path", "."), ("io", "output"))}  # fmt: skip
+    ends = {
+        f"{who}_module_{key}": value
+        for who in ("student", "teacher")
+        for key, value in (("path", "."), ("io", "output"))
+    }
     loss = {"key": "KDLoss", "kwargs": ends | {"temperature": TEMPERATURE, "alpha": 1 - WEIGHT}}
     sgd = {"lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY}
     config = {
@@ -308,10 +311,11 @@ def torchdistill(case: Case, what: str) -> Block:
         },
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
         "student": {"forward_proc": "forward_batch_only", "requires_grad": True},
-        "optimizer": {"key": "Adam", "kwargs": {"lr": LR / 25}} if case.optimizer == "adam"
+        "optimizer": {"key": "Adam", "kwargs": {"lr": LR / 25}}
+        if case.optimizer == "adam"
         else {"key": "SGD", "kwargs": sgd},
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"kd": {"criterion": loss, "weight": 1.0}}}},
-    }  # fmt: skip
+    }
     student = network(case)
     teacher = network(case, teacher_width(case.model, case.side, case.factor)).eval()
     box = get_distillation_box(teacher, student, {"train": Images()}, config, torch.device("cpu"), None, False, 1)
@@ -399,8 +403,9 @@ def environment(folder: Path) -> tuple[str | None, str]:
             mine = [p for p in sys.path if p.endswith("site-packages")]
             target = next(folder.glob("lib/python*/site-packages")) / "beside.pth"
             target.write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in mine))
-        if subprocess.run([python, "-c", "import importlib.metadata as m; m.version('torchdistill')"],
-                          capture_output=True).returncode:  # fmt: skip
+        if subprocess.run(
+            [python, "-c", "import importlib.metadata as m; m.version('torchdistill')"], capture_output=True
+        ).returncode:
             install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "torchdistill", "torchvision"]
             subprocess.run(install, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -444,18 +449,22 @@ def report(case: Case, factors: list[float], times: dict[str, list[tuple[float, 
     step = {label: 1e3 * statistics.median(cpu for cpu, _ in spent) / steps for label, spent in times.items()}
     kd, floor = times["kd"], times["floor"]
     print(f"\n## {case.model} {case.side}x{case.side}x{case.shape[0]}, {case.augment}, {case.optimizer}")
-    print(f"CPU ms a step: kd {step['kd']:.2f}, labels {step['labels']:.2f}, floor {step['floor']:.2f}; "
-          f"kd/floor {ratio(kd, floor)}, labels/floor {ratio(times['labels'], floor)}, "
-          f"kd/labels {ratio(kd, times['labels'])}")  # fmt: skip
+    print(
+        f"CPU ms a step: kd {step['kd']:.2f}, labels {step['labels']:.2f}, floor {step['floor']:.2f}; "
+        f"kd/floor {ratio(kd, floor)}, labels/floor {ratio(times['labels'], floor)}, "
+        f"kd/labels {ratio(kd, times['labels'])}"
+    )
     for factor in factors:
         width = teacher_width(case.model, case.side, factor)
         true = operations(case.model, case.side, width) / operations(case.model, case.side, None)
         first = [(a + b, c + d) for (a, c), (b, d) in zip(kd, times[f"table x{factor:g}"], strict=True)]
         for label in (label for label in times if label.endswith(f" x{factor:g}") and not label.startswith("table")):
             peer = times[label]
-            print(f"| {case.model} | {case.side} | {case.augment} | x{true:.1f} (width {width}) | {label.split()[0]} | "
-                  f"{ratio(peer, kd)} | {ratio(peer, kd, 1)} | {ratio(peer, first)} | {step[label]:.2f} |",
-                  flush=True)  # fmt: skip
+            print(
+                f"| {case.model} | {case.side} | {case.augment} | x{true:.1f} (width {width}) | {label.split()[0]} | "
+                f"{ratio(peer, kd)} | {ratio(peer, kd, 1)} | {ratio(peer, first)} | {step[label]:.2f} |",
+                flush=True,
+            )
 
 
 HEADER = """
@@ -501,8 +510,13 @@ def main() -> None:
     parser.add_argument("--teachers", nargs="*", type=float, default=[2.0, 4.0], help="operations over the student's")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0, help="of the steps in a block")
-    parser.add_argument("--torchdistill", nargs="?", type=Path, metavar="FOLDER",
-                        const=Path(tempfile.gettempdir()) / "disobey-torchdistill")  # fmt: skip
+    parser.add_argument(
+        "--torchdistill",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        const=Path(tempfile.gettempdir()) / "disobey-torchdistill",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of --study")
     parser.add_argument("--study", nargs=argparse.REMAINDER, help="last; what follows is for `disobey run`")
     parser.add_argument("--serve", choices=list(MAKERS), help=argparse.SUPPRESS)

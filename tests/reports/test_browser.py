@@ -338,9 +338,19 @@ def hostile():
     h = HOSTILE
     data = {h: (1.0, 2.0), "y": (1.0, 2.0), "c": (h, h + "2"), "image": (h, "https://example.org/i.png")}
     chart = Chart(
-        h, h, "scatter", data, Axis(h, h), Axis("y", h), alt=h, caption=h,
-        color=Axis("c", h, "nominal"), facet=Axis("c", h, "nominal"), rules=(Rule(1, 0, h),), tooltip=("image",),
-    )  # fmt: skip
+        h,
+        h,
+        "scatter",
+        data,
+        Axis(h, h),
+        Axis("y", h),
+        alt=h,
+        caption=h,
+        color=Axis("c", h, "nominal"),
+        facet=Axis("c", h, "nominal"),
+        rules=(Rule(1, 0, h),),
+        tooltip=("image",),
+    )
     bars = Chart(h, h, "bar", {"x": (h, "b"), "y": (1.0, 2.0)}, Axis("x", h, "nominal"), Axis("y", h), alt=h)
     blocks = (
         Finding(h, "warning", h, (), h),

@@ -27,8 +27,12 @@ from disobey.measures import agreement, deviation
 from disobey.records.files import atomic
 from disobey.records.results import Axis, Chart, Estimate, Finding, Result, Table
 
-MEASURES = (agreement.MEASURES["agreement"], deviation.MEASURES["ols_slope"], agreement.MEASURES["kl"],
-            agreement.MEASURES["student_accuracy"])  # fmt: skip
+MEASURES = (
+    agreement.MEASURES["agreement"],
+    deviation.MEASURES["ols_slope"],
+    agreement.MEASURES["kl"],
+    agreement.MEASURES["student_accuracy"],
+)
 
 
 @dataclass
@@ -58,8 +62,12 @@ class Trajectory:
             return False
         scores = as_array(predict(), "student").astype(np.float32)
         if scores.shape != np.shape(self.teacher):
-            raise problem("student", f"the teacher's shape {np.shape(self.teacher)}", f"{scores.shape}",
-                          "the same held-out examples, in a loader that does not shuffle or drop the last batch")  # fmt: skip
+            raise problem(
+                "student",
+                f"the teacher's shape {np.shape(self.teacher)}",
+                f"{scores.shape}",
+                "the same held-out examples, in a loader that does not shuffle or drop the last batch",
+            )
         self.steps.append(step)
         self.students.append(scores)
         return True
@@ -108,8 +116,19 @@ class Trajectory:
 def _chart(name: str, found: dict[int, Estimate]) -> Chart:
     about = next(m.about for m in MEASURES if m.name == name)
     data = {
-        "step": tuple(found), name: tuple(e.value for e in found.values()),
-        "low": tuple(e.low for e in found.values()), "high": tuple(e.high for e in found.values()),
-    }  # fmt: skip
-    return Chart(f"trajectory-{name}", about[:1].upper() + about[1:], "line", data, Axis("step", "training step"),
-                 Axis(name, name), f"Line of {name} against the training step, with its interval.", low="low", high="high")  # fmt: skip
+        "step": tuple(found),
+        name: tuple(e.value for e in found.values()),
+        "low": tuple(e.low for e in found.values()),
+        "high": tuple(e.high for e in found.values()),
+    }
+    return Chart(
+        f"trajectory-{name}",
+        about[:1].upper() + about[1:],
+        "line",
+        data,
+        Axis("step", "training step"),
+        Axis(name, name),
+        f"Line of {name} against the training step, with its interval.",
+        low="low",
+        high="high",
+    )
