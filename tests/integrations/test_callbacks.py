@@ -82,7 +82,7 @@ def test_lightning(tmp_path):
     )
     watched, alone = run([watch]), run([])
     for a, b in zip(watched.net.parameters(), alone.net.parameters(), strict=True):
-        assert torch.equal(a, b)  # looking changes nothing
+        assert torch.equal(a, b)  # recording changes nothing
     assert watch.trajectory.steps == [0, 6, 12, 18, 20]
     _checked(watch.trajectory, tmp_path / "t.npz", 20)
 
@@ -130,12 +130,12 @@ def test_trajectory_by_hand_and_its_refusals(tmp_path):
     rng = np.random.default_rng(0)
     teacher = rng.normal(size=(40, 3))
     watch = Trajectory(teacher, every=10)
-    looked = [watch.look(step, lambda step=step: teacher * (1 + step) / 10) for step in range(25)]
-    assert [i for i, done in enumerate(looked) if done] == [0, 10, 20]
+    recorded = [watch.record(step, lambda step=step: teacher * (1 + step) / 10) for step in range(25)]
+    assert [i for i, done in enumerate(recorded) if done] == [0, 10, 20]
     assert watch.result().summary.startswith("After 20 steps")
     with pytest.raises(ValueError, match="teacher's shape"):
-        watch.look(30, lambda: teacher[:9])
-    with pytest.raises(ValueError, match="at least one look"):
+        watch.record(30, lambda: teacher[:9])
+    with pytest.raises(ValueError, match="at least one recorded step"):
         Trajectory(teacher).result()
     with pytest.raises(ValueError, match="every"):
         Trajectory(teacher, every=0)
