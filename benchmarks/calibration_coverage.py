@@ -92,6 +92,7 @@ def cell(results: NDArray, truth: float, n: int) -> str:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--classes", type=int, nargs="*", default=[2, 4, 10])

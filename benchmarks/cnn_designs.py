@@ -34,6 +34,7 @@ BATCH, RATE = 128, 1e-2
 
 
 def network(kernel: int, stride: int, second: int, width: int) -> nn.Module:
+    """A strided network with these kernels, this stride and width."""
     body = nn.Sequential(
         conv_block(1, width, kernel=kernel, stride=stride),
         conv_block(width, 2 * width, kernel=second),
@@ -45,6 +46,7 @@ def network(kernel: int, stride: int, second: int, width: int) -> nn.Module:
 
 
 def scaled(images: np.ndarray) -> Tensor:
+    """Images (N, 28, 28) of bytes as standardized tensors in channels_last memory."""
     x = (torch.tensor(images.reshape(-1, 1, 28, 28)).float() / 255 - 0.1307) / 0.3081
     return x.contiguous(memory_format=torch.channels_last)
 
@@ -71,12 +73,14 @@ def trained(model: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int) -> fl
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Share of images that the model gets right."""
     model.eval()
     answers = torch.cat([model(part).argmax(1) for part in x.split(256)])
     return float((answers == y).double().mean())
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)

@@ -31,6 +31,7 @@ TESTS = 1000
 
 
 def labels_accuracy(n: NDArray) -> NDArray:
+    """Mean accuracy of training on n labels."""
     return 0.97 - 1.9 * n**-0.5
 
 
@@ -40,6 +41,7 @@ def log_factor(n: NDArray, peak: float, drop: float = 0.0) -> NDArray:
 
 
 def student_accuracy(n: NDArray, peak: float, drop: float = 0.0) -> NDArray:
+    """Mean accuracy of a student that is worth ``exp(log_factor)`` times the labels."""
     return labels_accuracy(n * np.exp(log_factor(n, peak, drop)))
 
 
@@ -61,6 +63,7 @@ def observed(
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
+    """Whether the interval holds the truth."""
     return estimate.low <= truth <= estimate.high
 
 
@@ -74,6 +77,7 @@ def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArra
 
 
 def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of equivalence factors at every size."""
     print(
         "| n | S | planted | bias of log | sd of log | held (missed above) | seeds resampled: percentile | centred, widened |"
     )
@@ -100,6 +104,7 @@ def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def largest(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints bias and coverage of the largest factor."""
     print(
         "| planted largest | S | bias of log (plain maximum's) | sd (plain's) | held (missed above, below) | ", end=""
     )
@@ -139,6 +144,7 @@ def no_gain(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def estimates(title: str, seeds: int, replicates: int, cases: dict[str, tuple[float, Callable[[], Estimate]]]) -> None:
+    """Prints bias and coverage of one kind of estimate for each planted truth."""
     print(f"| {title} | S | planted | bias | sd | held | no interval |\n|" + "---|" * 7)
     for name, (truth, draw) in cases.items():
         found = [draw() for _ in range(replicates)]
@@ -153,6 +159,7 @@ def estimates(title: str, seeds: int, replicates: int, cases: dict[str, tuple[fl
 
 
 def share(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of shares of the gain."""
     base, best = labels_accuracy(SIZES), student_accuracy(SIZES, 1.1)
 
     def draw(phi: float) -> Callable[[], Estimate]:
@@ -167,6 +174,7 @@ def share(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def slope(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of the slope on log size."""
     base, best = labels_accuracy(SIZES), student_accuracy(SIZES, 1.1)
     x = np.log(SIZES) - np.log(SIZES).mean()
 
@@ -182,6 +190,8 @@ def slope(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def crossing(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of the size at which labels overtake."""
+
     def draw(drop: float) -> tuple[float, Callable[[], Estimate]]:
         truth = np.log(150) + 1.6 * np.sqrt(2 * np.log(1.1 / drop))
 
@@ -211,6 +221,7 @@ def agreement_gaps(rng: np.random.Generator, seeds: int, b: float, d: float) -> 
 
 
 def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of exponents with and without an offset."""
     print("| gap | offset d | b | S | bias of b | held | b beside an offset: bias (median), held | d held | ", end="")
     print("offset preferred, by AICc | C9 supported, refuted | cells ≤ 0 |\n|" + "---|" * 11)
     for name, draw in (("KL", kl_gaps), ("agreement", agreement_gaps)):
@@ -268,6 +279,7 @@ def paired_predictions(rng: np.random.Generator, seeds: int, examples: int) -> l
 
 
 def two_way(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of intervals over runs and examples."""
     gap = minus_twin(agreement.MEASURES["student_accuracy"])
     held, alone, widths = [], [], []
     for replicate in range(replicates // 4):
@@ -289,6 +301,7 @@ PARTS = {f.__name__: f for f in (factor, largest, no_gain, exponent, share, slop
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 10])

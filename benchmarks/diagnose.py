@@ -74,6 +74,7 @@ print(json.dumps(dict(command=NOW, peak=PEAK)))
 
 
 def timed(code: str, path: Path, cold: bool) -> dict:
+    """Runs a piece of code in a process of its own: seconds and peak memory."""
     for name, text in (("START", START), ("NOW", NOW), ("PEAK", PEAK)):
         code = code.replace(name, text)
     if cold:
@@ -123,6 +124,7 @@ def repeat(path: Path, part: NDArray, rows: int) -> None:
 
 
 def write_tokens(folder: Path, tokens: int, k: int = 64) -> Path:
+    """A folder with top-k lists of this many tokens."""
     path = folder / "tokens"
     path.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -156,6 +158,7 @@ def compare(name: str, path: Path, repeat: int, cold: bool) -> None:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=1_000)

@@ -115,6 +115,7 @@ def covered(
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first replicate")

@@ -26,6 +26,7 @@ from disobey.training.recipe import Run
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--students", type=int, default=6)
     parser.add_argument("--data", default="mnist-5k")

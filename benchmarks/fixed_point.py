@@ -25,12 +25,14 @@ from disobey.models.recurrent.solvers import Exact, Iterate
 
 
 def spent(layer: FixedPointRNN, x: torch.Tensor) -> float:
+    """CPU-seconds of one forward and backward pass."""
     start = time.process_time()
     layer(x)[0].square().mean().backward()
     return time.process_time() - start
 
 
 def crossover(rounds: int) -> None:
+    """Prints the cost of iterating over that of the exact walk."""
     print("iteration / exact, forward + backward, batch 16, one thread (above 1: exact is faster)")
     solvers = {f"{n} sweeps": Iterate(n, 0.0) for n in (2, 4, 8, 16)} | {"tol 1e-3": Iterate(64, 1e-3)}
     print(f"{'D':>5} {'rank':>5} {'T':>5} {'exact ms':>9} " + " ".join(f"{name:>10}" for name in solvers) + "  used")
@@ -72,6 +74,7 @@ def trained(name: str, seed: int) -> SequenceModel:
 
 
 def accuracy(model: SequenceModel, name: str, length: int) -> float:
+    """Share of 512 words of one length whose last answer is right."""
     words = word_problem(name, 512, length, seed=10**9 + length)
     with torch.no_grad():
         guesses = model(torch.as_tensor(words.inputs)).argmax(-1).numpy()
@@ -79,6 +82,7 @@ def accuracy(model: SequenceModel, name: str, length: int) -> float:
 
 
 def seeds(name: str, chosen: list[int]) -> None:
+    """Prints the accuracy of the recipe for every seed and length."""
     for seed in chosen:
         start = time.process_time()
         model = trained(name, seed)
@@ -157,6 +161,7 @@ def gradient(model: SequenceModel, words: Sequences, solver: Exact | Iterate) ->
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--lengths", action="store_true")

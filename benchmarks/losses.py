@@ -31,6 +31,7 @@ TEMPERATURE = 4.0
 
 
 def candidates(batch: int, classes: int) -> dict[str, Callable[[], object]]:
+    """Ways to compute a distillation step, by name."""
     leaf = torch.randn(batch, classes, requires_grad=True)
     teacher = 3 * torch.randn(batch, classes)
     labels = teacher.argmax(-1)
@@ -89,6 +90,7 @@ def measure(batch: int, classes: int, rounds: int) -> dict[str, tuple[float, flo
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds

@@ -60,6 +60,7 @@ RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def seconds(run: Callable[[], object]) -> float:
+    """Seconds of one call: CPU time on one thread, wall time on several."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     start = clock()
     run()
@@ -75,10 +76,12 @@ def keep_memory() -> None:
 
 
 def trial(rival: Callable, decay: Tensor, inputs: Tensor, grad: Tensor) -> Callable[[], object]:
+    """One forward and backward pass of a scan."""
     return lambda: torch.autograd.grad(rival(decay, inputs), (decay, inputs), grad)
 
 
 def spin() -> None:
+    """Keeps a core busy."""
     while True:
         pass
 
@@ -131,6 +134,7 @@ def scaling(shape: tuple[int, int, int], rounds: int) -> None:
 
 
 def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable]) -> None:
+    """Prints every scan's time over the kernel's, on the CPU."""
     generator = torch.Generator().manual_seed(0)
     decay = torch.rand(shape, generator=generator).requires_grad_()
     inputs = torch.randn(shape, generator=generator).requires_grad_()
@@ -191,6 +195,7 @@ def cuda_trials(shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
 
 
 def compare_cuda(shape: tuple[int, int, int], rounds: int) -> None:
+    """Prints every scan's time over the kernel's, on the GPU."""
     calls: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
     for name, run in cuda_trials(shape).items():
         try:
@@ -238,6 +243,7 @@ def queued(run: Callable[[], object], calls: int) -> float:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

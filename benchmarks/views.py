@@ -20,6 +20,7 @@ from disobey.data.augment import PAD, Views
 
 
 def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) -> dict:
+    """Ways to take crops and flips, by name."""
     _, channels, height, width = images.shape
     tall, wide, offsets = height + 2 * PAD, width + 2 * PAD, 2 * PAD + 1
     ours = Views("crop-flip", images)
@@ -53,6 +54,7 @@ def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) ->
 
 
 def main() -> None:
+    """Prints the tables."""
     torch.set_num_threads(1)
     for n, channels, side in ((3500, 1, 28), (15000, 3, 32)):
         images = torch.randn(n, channels, side, side)

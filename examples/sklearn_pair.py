@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 
 def main(path: str = "sklearn-pair.npz") -> None:
+    """Fits teacher, student and twin, and saves their predictions."""
     x, y = load_digits(return_X_y=True)
     x = x / 16
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.5, random_state=0, stratify=y)
