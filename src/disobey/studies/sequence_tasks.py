@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, Self
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Chart, Result
-from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import Source, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
@@ -145,7 +145,7 @@ class SequenceTasks:
             for name, recipe in self.arms(task).items()
             for n in self.setup.lengths
         ]
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             "tasks",
             "Scaled accuracy by length",

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Block, Chart, Estimate, Result, Table
-from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Source, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
@@ -274,7 +274,7 @@ class StateDistillation:
             for kind, name, curve in self.probe_curves(e)
             for t in _shown(curve.shape[1])
         ]
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             "probes",
             "The product of the word so far, read off the states by a linear probe",

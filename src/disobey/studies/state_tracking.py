@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Chart, Estimate, Result, Table
-from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Source, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.evidence import rank_association
@@ -242,7 +242,7 @@ class StateTracking:
             for label, group, recipe, budget in arms
             for n in self.setup.lengths
         ]
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             name,
             title,
@@ -289,7 +289,7 @@ class StateTracking:
             if name in self.arms(group)
             for k, values in _windows(e.history(self.arms(group)[name], "eval_powers")[:, 0])
         ]
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             "constant-words",
             "Constant words: is the k-th power of g right?",
@@ -309,7 +309,7 @@ class StateTracking:
             for name, recipe in self.arms(group).items()
             if e.knows(recipe, "eval_sweeps")
         ]
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             "iterations",
             f"Sweeps until every word of {self.setup.longest} tokens changes by less than 1%",
@@ -331,7 +331,7 @@ class StateTracking:
                 predicted = np.maximum(seen[:, 0] * radius**k, 1e-8)
                 rows.append((float(k + 1), "observed", group, mean_over_runs(seen[:, k], "residual")))
                 rows.append((float(k + 1), "first × radius^k", group, mean_over_runs(predicted, "residual")))
-        return pictures.estimates_chart(
+        return estimates_chart(
             rows,
             "residuals",
             "Residual by sweep, and what the spectral radius predicts",

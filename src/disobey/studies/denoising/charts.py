@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Signal
-from disobey.studies.kit import pictures
 from disobey.studies.kit.tables import table
 
 
@@ -32,7 +32,7 @@ def along_training(evidence: GradientEvidence) -> Chart:
         for name, signal in signals.items()
         for moment in (*evidence.steps, None)
     ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "along-training",
         f"Alignment with the large sample's gradient along the student's training, τ={hot:g}",
@@ -58,7 +58,7 @@ def against_age(evidence: GradientEvidence) -> Chart:
         for t in evidence.temperatures
         for age in (*evidence.steps[1:], None)
     ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "teacher-age",
         "Gain in alignment over one-hot at the student's start, against the teacher's age",

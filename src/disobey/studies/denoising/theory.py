@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.comparisons import equivalent
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Claim, Rule, Table, Verdict
-from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.tables import Column, table
 from disobey.studies.kit.verdicts import ABOVE_ZERO
@@ -195,7 +195,7 @@ def ageing(model: SimilarClasses, seeds: Sequence[int], steps: Sequence[int]) ->
             (step, name, "", mean_over_runs(values, f"{name}, accuracy {fitted:.2f}"))
             for name, values in series.items()
         ]
-    chart = pictures.estimates_chart(
+    chart = estimates_chart(
         rows,
         "ageing",
         "A softmax teacher that memorizes stops denoising; temperature restores part of it (simulated)",

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.eigenspace import top_bias
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies.eigenspace.claims import by_depth
 from disobey.studies.eigenspace.evidence import Net, WeightPaths
 from disobey.studies.eigenspace.layer_paths import WHOLE
-from disobey.studies.kit import pictures
 from disobey.studies.kit.tables import table
 
 BIAS = Axis("y", "bias, lowest band (nats)")
@@ -27,7 +27,7 @@ def bias_chart(paths: WeightPaths) -> Chart:
         for net in paths.nets
         if net.age is None
     ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "bias",
         "Top bias of the first layer over a twin of the same temperature",
@@ -85,7 +85,7 @@ def layers_chart(paths: WeightPaths) -> Chart:
                 word = WHOLE if layer == WHOLE else f"layer {number}"
                 rows.append((word, f"{net.noise:.0%} noise", net.model, mean_over_runs(paths.end(net, layer), layer)))
     rows.sort(key=lambda row: (row[0] == WHOLE, row[0]))
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "layers",
         f"Layer by layer, τ={paths.main:g}",
@@ -107,7 +107,7 @@ def depth_chart(paths: WeightPaths, noises: Sequence[float], depths: Sequence[in
             rows += [
                 (d, who, f"{noise:.0%} noise", mean_over_runs(v, "bias")) for d, v in zip(numbers, values, strict=True)
             ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "depth",
         "Does it compound? Bias of the whole linear map by depth and by the teacher's age",

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import group as find_group
 from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.models.build import ModelSpec
 from disobey.records.results import Axis, Chart, Estimate, Table
-from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.tables import table
@@ -267,7 +267,7 @@ def last_answers_chart(
         for n in (setup.longest, setup.far)
     ]
     axes = Axis("x", x, "nominal"), Axis("y", "last answer right")
-    return pictures.estimates_chart(rows, name, title, *axes, alt, kind="interval", color=color)
+    return estimates_chart(rows, name, title, *axes, alt, kind="interval", color=color)
 
 
 def accuracy_table(
