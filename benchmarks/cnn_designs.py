@@ -4,9 +4,9 @@
 
 Trains on 4,000 of the embedded MNIST digits (training and validation splits), batch 128, Adam with a cosine from 1e-2
 after a tenth of warmup. Measures on every second image of MNIST's own test set, which is no part of the embedded
-digits' splits: FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Designs take turns within a seed; steps are
-set so that all take about the same time (times ``--scale``). Reported: mean over seeds of the CPU-seconds of training and
-of both accuracies, and the worst seed.
+digits' splits: FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Designs take turns within a
+seed; steps are set so that all take about the same time (times ``--scale``). Reported: mean over seeds of the
+CPU-seconds of training and of both accuracies, and the worst seed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py [--replicates 1000] [--sizes 200 500 2000] [--cases mean ...]
 
-Prints a Markdown table: the share of replicates whose nominal 95 % interval holds the truth, by kind of interval, and
-in brackets how often the truth lay above. The standard error of a share near .95 over 1,000 replicates is .007.
+Prints a Markdown table: the share of replicates whose nominal 95% interval holds the truth, by kind of interval, and
+in brackets how often the truth lay above. The standard error of a share near 0.95 over 1,000 replicates is 0.007.
 docs/measures.md has the last full table.
 """
 

@@ -2,10 +2,10 @@
 
     python benchmarks/coverage_over_runs.py [--replicates 1000] [--seeds 5 10] [--parts factor largest ...]
 
-Planted: labels' accuracy .97 − 1.9·n^−1/2 at seven sizes from 20 to 3,500, a student that is worth F(n) times as many
+Planted: labels' accuracy 0.97 − 1.9·n^−1/2 at seven sizes from 20 to 3,500, a student that is worth F(n) times as many
 labels, luck of the subset that the arms of a seed share (and that goes on to the next size), a little of their own, and
 1,000 test examples drawn anew for every model. Prints a Markdown table for each part. Standard error of a share near
-.95 over 1,000 replicates: .007. docs/measures.md has the last tables.
+0.95 over 1,000 replicates: 0.007. docs/measures.md has the last tables.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def holds(estimate: Estimate, truth: float) -> bool:
 
 
 def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArray, resamples: int = 400) -> NDArray:
-    """The rival: log factors (B, K) of resampled seeds, straight lines through the rising mean, grid ends as they are."""
+    """The alternative: log factors (B, K) of resampled seeds, linear between the rising means, grid ends unchanged."""
     weights = resample_counts(len(labels), resamples, rng) / len(labels)
     curves, wanted = np.maximum.accumulate(weights @ labels, axis=1), weights @ student
     x = np.log(SIZES)
@@ -79,7 +79,8 @@ def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArra
 def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     """Prints the coverage of equivalence factors at every size."""
     print(
-        "| n | S | planted | bias of log | sd of log | held (missed above) | seeds resampled: percentile | centred, widened |"
+        "| n | S | planted | bias of log | sd of log | held (missed above) "
+        "| seeds resampled: percentile | centred, widened |"
     )
     print("|" + "---|" * 8)
     peak = 1.1
@@ -98,7 +99,8 @@ def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     held, rival, value = np.mean(sides, axis=0), np.mean(rivals, axis=0), np.array(logs)
     for k, n in enumerate(SIZES):
         print(
-            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} | {value[:, k].std():.2f} | "
+            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} | "
+            f"{value[:, k].std():.2f} | "
             f"{held[0, k]:.3f} ({held[1, k]:.3f}) | {rival[0, k]:.3f} | {rival[1, k]:.3f} |"
         )
 
@@ -238,7 +240,8 @@ def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
                     f"{np.mean([holds(law.offset, d) for law in bent]):.3f} | "
                     f"{np.mean([law.preferred == 'offset' for law in laws]):.2f}, "
                     f"{np.mean([law.aicc[1] < law.aicc[0] for law in laws]):.2f} | "
-                    f"{np.mean([v == 'supported' for v in verdicts]):.2f}, {np.mean([v == 'refuted' for v in verdicts]):.2f} | "
+                    f"{np.mean([v == 'supported' for v in verdicts]):.2f}, "
+                    f"{np.mean([v == 'refuted' for v in verdicts]):.2f} | "
                     f"{np.mean([law.not_positive for law in laws]) / seeds / len(SIZES):.4f} |",
                     flush=True,
                 )

@@ -7,8 +7,8 @@
 The crossover table interleaves both solvers in one process on one thread: time of forward + backward of a
 FixedPointRNN (batch 16), iteration over exact, so that above 1 the exact walk is faster. `--lengths` times one
 sequence of 64 to 4,096 positions, in microseconds a position. `--seeds` trains one tracker a seed by the recipe of
-`disobey.models.recurrent.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with autograd
-through the exact walk on these trained weights. All times are CPU times of the process.
+`disobey.models.recurrent.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with
+autograd through the exact walk on these trained weights. All times are CPU times of the process.
 """
 
 import argparse

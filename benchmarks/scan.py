@@ -2,20 +2,22 @@
 
     python benchmarks/scan.py [--rounds 15] [--threads 1 2]
     python benchmarks/scan.py --scaling [--rounds 101]      (on a busy machine: nice -n -20, as root)
-    python benchmarks/scan.py --device cuda                 (also flash-linear-attention and accelerated-scan, if installed)
+    python benchmarks/scan.py --device cuda            (also flash-linear-attention and accelerated-scan, if installed)
 
-All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the
-compiled kernel. On one thread the clock is the process's CPU time, so that a busy machine does not
-count; on more it is the wall clock. Freed memory is kept by the process (mallopt, as in the training
-workers): otherwise every rival pays page faults for its outputs. The floor is what the memory must carry (3 arrays forward, 5 backward) at the
-bandwidth of an out-of-place addition measured in the same rounds.
+All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the compiled
+kernel. On one thread the clock is the process's CPU time, so that a busy machine does not count; on more it is the
+wall clock. Freed memory is kept by the process (mallopt, as in the training workers): otherwise every rival pays page
+faults for its outputs. The floor is what the memory must carry (3 arrays forward, 5 backward) at the bandwidth of an
+out-of-place addition measured in the same rounds.
 
-`--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at one that fits
-into the caches. While one thread is timed another process spins on the second core without touching memory,
-so that neither a neighbour's memory traffic nor its absence (on an idle machine) makes one thread look slow or fast.
+`--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at
+one that fits into the caches. While one thread is timed another process spins on the second core without touching
+memory, so that neither a neighbour's memory traffic nor its absence (on an idle machine) makes one thread look slow
+or fast.
 
-`--device cuda` gives two times. *launched*: many calls are queued and waited for once, so what launching costs the host is
-in it, as it is in training. *device*: the same call replayed from a CUDA graph, kernels only. Rivals keep their own form: flash-linear-attention's HGRN takes logarithms of decays in (0, 1), accelerated-scan (B, D, T).
+`--device cuda` gives two times. *launched*: many calls are queued and waited for once, so what launching costs the
+host is in it, as it is in training. *device*: the same call replayed from a CUDA graph, kernels only. Rivals keep
+their own form: flash-linear-attention's HGRN takes logarithms of decays in (0, 1), accelerated-scan (B, D, T).
 """
 
 import argparse
@@ -128,7 +130,8 @@ def scaling(shape: tuple[int, int, int], rounds: int) -> None:
         ratios = sorted(a / b for a, b in zip(one, two, strict=True))
         low, middle, high = (ratios[int(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
         print(
-            f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  2 threads {statistics.median(two) * 1e3:6.2f} ms"
+            f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  "
+            f"2 threads {statistics.median(two) * 1e3:6.2f} ms"
             f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})"
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS))
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
 warnings.filterwarnings("ignore")  # of optional packages that autodoc imports
 
 from generate import docstrings, gallery, reference  # noqa: E402

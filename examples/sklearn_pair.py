@@ -4,7 +4,8 @@
 
 Logistic regression cannot take soft labels, so the student is fitted on every class of every example, weighted by the
 teacher's probability of it. The twin is the same regression on labels. Three in ten training labels are redrawn at
-random: something that a teacher can average out. Teacher and student see the training half, everything is judged on the other.
+random: something that a teacher can average out. Teacher and student see the training half, everything is judged on
+the other.
 """
 
 from __future__ import annotations

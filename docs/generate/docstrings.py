@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_LITERAL = re.compile(r"(``.+?``)")
+_LITERAL = re.compile(r"(``.+?``)", re.S)  # may run over a line's end
 _GLUED = re.compile(r"(`[^`\s][^`]*`)(?=\w)")
 
 
-def plain(line: str) -> str:
-    r"""One line with absolute values, products and glued names escaped.
+def plain(lines: str) -> str:
+    r"""Lines of prose with absolute values, products and glued names escaped.
 
     >>> print(plain("|x| * `Objective`s, ``a | b``"))
     \|x\| \* `Objective`\ s, ``a | b``
     """
-    parts = _LITERAL.split(line)
+    parts = _LITERAL.split(lines)
     for i in range(0, len(parts), 2):
         text = parts[i].replace("|", r"\|")
-        text = re.sub(r"(?<!\S)\*(?=\s)", r"\\*", text)
+        text = re.sub(r"(?<![\w*\\])\*(?![\w*])", r"\\*", text)
         parts[i] = _GLUED.sub(r"\1\\ ", text)
     return "".join(parts)
 
@@ -49,8 +49,12 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     del app, name, obj, options
     text = laid_out(lines) if what == "module" else list(lines)
     doctest = False
+    prose: list[int] = []
     for n, line in enumerate(text):
         doctest = line.lstrip().startswith(">>>") or (doctest and bool(line.strip()))
-        literal = what == "module" and line.startswith("    ")
-        text[n] = line if doctest or literal else plain(line)
+        if not doctest and not (what == "module" and line.startswith("    ")):
+            prose.append(n)
+    changed = plain("\n".join(text[n] for n in prose)).split("\n") if prose else []
+    for n, line in zip(prose, changed, strict=True):
+        text[n] = line
     lines[:] = text

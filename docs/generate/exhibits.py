@@ -38,8 +38,13 @@ def make(exhibit: Exhibit, folder: Path, out: Path) -> None:
         subprocess.run([sys.executable, str(ROOT / exhibit.before)], cwd=out, check=True)
     words = exhibit.command.split()[1:]
     code = "import sys; from disobey.cli.main import entry; sys.argv[0] = 'disobey'; entry()"
+    place = out / exhibit.name if words[0] == "diagnose" else out
     told = subprocess.run(
-        [sys.executable, "-c", code, *words, "--out", str(out)], cwd=out, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words, "--out", str(place)],
+        cwd=out,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     report = Path(told.stdout.rsplit("report: ", 1)[1].split("\n", 1)[0].strip())
     keep(exhibit, report if report.is_absolute() else out / report, folder / exhibit.name)
@@ -53,6 +58,8 @@ def keep(exhibit: Exhibit, report: Path, folder: Path) -> None:
     about = json.loads((report.parent / "provenance.json").read_text("utf-8")) | {"command": exhibit.command}
     (folder / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     picture(report, folder / "report.png")
+    if exhibit == EXHIBITS[0]:  # the picture of the index and of the README: its first screen
+        picture(report, folder.parents[1] / "images" / "report.png", (1280, 1130))
 
 
 def picture(report: Path, path: Path, size: tuple[int, int] = SIZE) -> None:
