@@ -36,6 +36,7 @@ suppress_warnings = [
 myst_enable_extensions = ["colon_fence", "attrs_inline", "deflist"]
 myst_heading_anchors = 3
 
+highlight_language = "text"
 default_role = "py:obj"
 add_module_names = False
 python_use_unqualified_type_names = True

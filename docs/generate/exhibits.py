@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = (1280, 1500)  # of the picture, in pixels
+SIZE = (1280, 1150)  # of the picture, in pixels
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from disobey.records.results import Claim, Finding, Result
+from disobey.reports.cells import prose
 from disobey.reports.page import write
 from generate.exhibits import EXHIBITS
 
@@ -20,9 +21,9 @@ SHOWN = """## {name}
 
 *{question}*
 
-{summary}
+{summary} {counts}
 
-[![Report of {name}: {question}]({name}/report.png)]({name}/report.png){{.report}}
+![Report of {name}: {question}]({name}/report.png)
 
 <a class="reference external" href="{name}/report.html">Open the report</a>, or repeat it: `{command}`
 """
@@ -40,7 +41,13 @@ def index(folder: Path) -> str:
         result = _result(folder / name)
         about = json.loads((folder / name / "provenance.json").read_text(encoding="utf-8"))
         parts.append(
-            SHOWN.format(name=name, question=result.question, summary=_counts(result), command=about["command"])
+            SHOWN.format(
+                name=name,
+                question=result.question,
+                summary=prose(result.summary),
+                counts=_counts(result),
+                command=about["command"],
+            )
         )
     return "\n".join(parts)
 
@@ -58,4 +65,4 @@ def _result(folder: Path) -> Result:
 
 def _counts(result: Result) -> str:
     words = Counter([claim.verdict for claim in result.of(Claim)] + [f.status for f in result.of(Finding)])
-    return ", ".join(f"{n} {word}" for word, n in words.most_common()) + "."
+    return "(" + ", ".join(f"{n} {word}" for word, n in words.most_common()) + ")"
