@@ -63,6 +63,7 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
         return (1 if self.side == 28 else 3, self.side, self.side)
 
 
@@ -79,6 +80,7 @@ def images(case: Case):
 
 
 def network(case: Case, width: int | None = None):
+    """The model of a case, or one of another width."""
     import torch
 
     from disobey.models.build import ModelSpec, build
@@ -111,6 +113,7 @@ def teacher_width(model: str, side: int, factor: float) -> int:
 
 
 def peer_optimizer(case: Case, parameters):
+    """The optimizer of a case, as the peers build it."""
     import torch
 
     if case.optimizer == "adam":
@@ -208,6 +211,7 @@ def ours(case: Case, what: str) -> Block:
 
 
 def forever(loader) -> Iterator:
+    """A loader's batches, again and again."""
     while True:
         yield from loader
 
@@ -369,6 +373,8 @@ def serve(contender: str) -> None:
 
 
 class Server:
+    """A contender in a process of its own, asked line by line."""
+
     def __init__(self, contender: str, python: str = sys.executable):
         command = [python, __file__, "--serve", contender]
         self.process = subprocess.Popen(
@@ -389,6 +395,7 @@ class Server:
         return cpu, wall
 
     def close(self) -> None:
+        """Ends the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
@@ -446,6 +453,7 @@ def ratio(over: list, under: list, clock: int = 0) -> str:
 
 
 def report(case: Case, factors: list[float], times: dict[str, list[tuple[float, float]]], steps: int) -> None:
+    """Prints the table of one case."""
     step = {label: 1e3 * statistics.median(cpu for cpu, _ in spent) / steps for label, spent in times.items()}
     kd, floor = times["kd"], times["floor"]
     print(f"\n## {case.model} {case.side}x{case.side}x{case.shape[0]}, {case.augment}, {case.optimizer}")
@@ -502,6 +510,7 @@ def study(arguments: list[str], repeats: int) -> None:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--sides", nargs="+", type=int, choices=(28, 32), default=[28, 32])

@@ -7,11 +7,11 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from types import ModuleType
 from typing import Any
 
 from disobey.studies import STUDIES
+from disobey.studies.kit.options import options
 from generate.experiments import Experiment
 
 HEAD = """# Studies
@@ -47,7 +47,7 @@ def _page(study: Any, experiments: list[Experiment], shown: bool) -> str:
     if shown:
         parts.append(f"A finished report of this study is in the [gallery](../gallery/index.md#{study.name}).")
     table = ["| option | default | meaning |", "|---|---|---|"]
-    table += [f"| `{flag}` | {_cell(default)} | {_cell(words)} |" for flag, default, words in options(study)]
+    table += [f"| `{o.flag}` | {_cell(o.default())} | {_cell(o.words)} |" for o in options(study())]
     parts += ["## Options", "\n".join(table)]
     if study.presets:
         names = ", ".join(f"`{name}`" for name in study.presets)
@@ -60,32 +60,6 @@ def _page(study: Any, experiments: list[Experiment], shown: bool) -> str:
         lines = [f"- {e.date}: [{e.title}](../experiments/{e.name}.md). {e.answer}" for e in experiments]
         parts += ["## Experiments", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def options(study: Any) -> Iterator[tuple[str, str, str]]:
-    """(option, resolved default, what it means) of every option of a study."""
-    try:
-        kit = importlib.import_module("disobey.studies.kit.options")
-    except ModuleNotFoundError:
-        yield from _fields(study())
-        return
-    for option in kit.options(study()):
-        yield option.flag, option.default(), option.words
-
-
-def _fields(instance: Any) -> Iterator[tuple[str, str, str]]:
-    kind = type(instance)
-    words = dict(re.findall(r'^    (\w+): [^\n]*\n    """(.+?)"""', inspect.getsource(kind), re.M | re.S))
-    for field in fields(kind):
-        if not field.metadata.get("option", True):
-            continue
-        value = getattr(instance, field.name)
-        if is_dataclass(value):
-            yield from _fields(value)
-            continue
-        default = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        meaning = " ".join(words.get(field.name, "").split())
-        yield f"--{field.name.replace('_', '-')}", default or "by the kind of data", meaning
 
 
 def claims(study: Any) -> Iterator[Any]:

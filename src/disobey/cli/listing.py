@@ -1,4 +1,4 @@
-"""`disobey list`: studies, data sets and models, one line each."""
+"""`disobey list`: studies, data sets and models, a line each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class ListOptions:
     """Options of `disobey list`."""
 
     what: Literal["all", "studies", "data", "models"] = "all"
-    """which list"""
+    """which of the lists"""
     json: bool = False
-    """as JSON, for programs"""
+    """print JSON, for programs"""
 
 
 def main(argv: list[str]) -> int:
-    """Prints the lists; gives the exit status."""
+    """Prints the lists that were asked for; the exit status."""
     options = tyro.cli(
         ListOptions,
         args=argv,
@@ -35,11 +35,11 @@ def main(argv: list[str]) -> int:
         "studies": {name: study.question for name, study in STUDIES.items()},
         "data": {name: description(name) for name in DATASETS}
         | {
-            "PATH": "npz, npy, idx, parquet, csv, JSON lines, or a folder of image folders",
-            "hub:NAME": "Hugging Face data sets",
+            "PATH": "npz, npy, idx, parquet, CSV, JSON lines, or a folder with a folder of images for each class",
+            "hub:NAME": "data sets of the Hugging Face Hub",
         },
         "models": {name: architecture.line for name, architecture in MODELS.items()}
-        | {"hf:NAME": "transformers, by name or folder", "FILE.py:FACTORY": "your own model"},
+        | {"hf:NAME": "models of transformers, by name or folder", "FILE.py:FACTORY": "your own model"},
     }
     chosen = lists if options.what == "all" else {options.what: lists[options.what]}
     if options.json:

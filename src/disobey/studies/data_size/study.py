@@ -21,7 +21,10 @@ from disobey.records.runs import RunRecord
 from disobey.studies.data_size import charts, claims, closed_form, tables
 from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.design import complete_seeds
+from disobey.studies.kit.options import settings_of
+from disobey.studies.kit.setup import Setup, by_data
+from disobey.studies.kit.study import smoke_mark
 from disobey.targets.arms import ARMS
 from disobey.training.presets import Defaults, spec_text
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
@@ -60,41 +63,42 @@ class DataSize:
     question: ClassVar[str] = "How much data is a teacher worth, and which part of what it says is worth it?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {
-            "setup": Setup(seeds=tuple(range(10)), early=0.0),
+            "setup": Setup(seeds=tuple(range(10))),
             "arms": EVERYTHING,
             "budgets": BUDGETS,
             "regimes": REGIMES,
             "noises": (0.1, 0.2, 0.4),
         },
-        "text": {"setup": Setup(data="languages", early=0.0)},
+        "text": {"setup": Setup(data="languages")},
         # From where anything is learned at all (docs/data.md): with fewer pairs every arm stays at chance.
-        "modular": {"setup": Setup(data="modular-addition", early=0.0), "sizes": (372, 434, 496, 558, 620, 673)},
+        "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
         # T, data and the sizes' range as published; the budget is the one that most CIFAR-100 tables use. A GPU's work.
         "paper-cifar100": {
             "setup": Setup(
                 data="hub:uoft-cs/cifar100#fine_label",
-                teacher="resnet20",
                 augment="crop-flip",
                 steps=78_000,
                 batch=128,
                 lr=0.1,
                 optimizer="sgd",
                 weight_decay=5e-4,
-                early=0.0,
             ),
+            "teacher": "resnet20",
             "student": "self",
             "temperature": 100.0,
             "first": 12,
         },
     }
 
-    setup: Setup = Setup(early=0.0)
+    setup: Setup = Setup()
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
     student: str = ""
-    """model of the students: self, small, large, NAME or NAME:WIDTH; chosen by the kind of data where not given"""
+    """model of the students: self, small, large, NAME or NAME:WIDTH"""
     arms: tuple[str, ...] = MAIN
     """arms of docs/targets.md; A1:4 is distillation at temperature 4, A3:0.1 smoothing by .1, A16:3 the top 3"""
     sizes: tuple[int, ...] = ()
-    """numbers of examples; where not given, a log grid"""
+    """numbers of examples; a log grid where not given"""
     points: int = 7
     """sizes of the log grid, from `first` a class to all"""
     first: int = 2
@@ -112,9 +116,10 @@ class DataSize:
     noises: tuple[float, ...] = (0.2,)
     """shares of wrong labels of the regime noise (the teacher's labels are right)"""
     widths: tuple[str, ...] = ()
-    """other students of the regime widths; chosen by the kind of data where not given"""
+    """other students of the regime widths"""
     kernels: int = 700
     """largest n for kernel and linear students in closed form, whose cost grows as its cube; 0: none"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         for word in self.arms:
@@ -136,10 +141,11 @@ class DataSize:
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16x1", seeds=(0, 1), steps=15, batch=16, early=0.0)
+        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=15, batch=16)
         arms = ("A0", "A1", "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
         return cls(
             setup,
+            "mlp:16x1",
             "mlp:8x1",
             arms,
             (20, 100, 500),
@@ -147,29 +153,41 @@ class DataSize:
             regimes=REGIMES,
             widths=("mlp:4x1",),
             kernels=50,
+            is_smoke=True,
         )
 
     @cached_property
     def base(self) -> Setup:
         """The setup with this study's own small nets for images where none are named."""
         own = OWN.get(self.setup.dataset.kind)
-        if own is None or self.setup.teacher:
+        if own is None or self.teacher:
             return self.setup
         optim = own.optim
         return replace(
             self.setup,
-            teacher=spec_text(own.teacher),
             steps=self.setup.steps or optim.steps,
             batch=self.setup.batch or optim.batch,
             lr=self.setup.lr or optim.lr,
         )
+
+    def model(self, word: str = "self") -> ModelSpec:
+        """A model in a word; ``self`` is the teacher's."""
+        own = OWN.get(self.setup.dataset.kind)
+        return self.setup.model(word, self.teacher or ("" if own is None else spec_text(own.teacher)))
+
+    def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data, in words."""
+        design = self.design
+        words = {"teacher": design.teacher, "student": spec_text(self.model(design.student)),
+                 "sizes": " ".join(map(str, design.sizes)), "widths": " ".join(design.widths)}  # fmt: skip
+        return {**self.base.chosen(), **{name: by_data(word, self.setup.data) for name, word in words.items()}}
 
     @cached_property
     def design(self) -> Design:
         """What is compared, with every choice made that was left open. Raises `ValueError` for sizes beyond the data."""
         dataset, own = self.setup.dataset, OWN.get(self.setup.dataset.kind)
         total = self.setup.train or len(dataset.train)
-        student = self.student or ("small" if own is None or self.setup.teacher else spec_text(own.small))
+        student = self.student or ("small" if own is None or self.teacher else spec_text(own.small))
         other_students = ("mlp:25x1", "mlp:400x1") if student.startswith("mlp:") else ("large",)
         return Design(
             data=self.setup.data,
@@ -182,7 +200,7 @@ class DataSize:
             temperature=self.temperature,
             budgets=self.budgets,
             regimes=self.regimes,
-            teacher=spec_text(self.base.model()),
+            teacher=spec_text(self.model()),
             student=student,
             widths=self.widths or other_students,
             noises=self.noises,
@@ -210,7 +228,7 @@ class DataSize:
             return replace(base, steps=max(round(self.epochs * size / base.batch), 1))
         return base
 
-    def teacher(self, cell: Cell) -> Recipe:
+    def teacher_recipe(self, cell: Cell) -> Recipe:
         """The teacher of a cell: of all N examples, unless its regime or arm says otherwise."""
         regime, optim = cell.regime, self.base.optim
         own_n = cell.size if regime.teacher_train == 0 else regime.teacher_train
@@ -224,7 +242,7 @@ class DataSize:
             fold=(0, 2) if regime.fresh else None,
             augment=regime.augment or self.base.augment,
         )
-        model = self.base.model(regime.teacher)
+        model = self.model(regime.teacher)
         return Recipe(data, model, optim, name=f"teacher {spec_text(model)}")
 
     def recipe(self, cell: Cell) -> Recipe:
@@ -242,10 +260,10 @@ class DataSize:
         )
         return Recipe(
             data,
-            self.base.model(regime.student or self.design.student),
+            self.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
-            teacher=self.teacher(cell) if schedule.listens else None,
+            teacher=self.teacher_recipe(cell) if schedule.listens else None,
             teaching=teaching if schedule.listens else Teaching(),
             replica=1,
             choose="validation" if cell.budget == "convergence" else "last",
@@ -273,6 +291,5 @@ class DataSize:
         judged, skipped = claims.judge(results, closed)
         blocks: list[Block] = [*judged, *charts.charts(results, closed), *tables.tables(results)]
         blocks += [*skipped, tables.methods(results)]
-        smoke = self == type(self).smoke()
-        settings = {"data": self.setup.data, "examples": self.design.total, "temperature": self.temperature}
-        return Result(self.name, self.question, tuple(blocks), claims.summary(results, judged), smoke, settings)
+        said, settings = claims.summary(results, judged), settings_of(self)
+        return Result(self.name, self.question, tuple(blocks), said, self.is_smoke, settings)
