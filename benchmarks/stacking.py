@@ -48,6 +48,8 @@ NAMES = ("A0", "A1", "A4", "A9a", "A3", "A7", "A11", "A12")
 
 @dataclass(frozen=True)
 class Case:
+    """What is trained: data, model, batch size, and how many students share what."""
+
     data: str
     model: ModelSpec
     batch: int
@@ -56,12 +58,14 @@ class Case:
 
     @property
     def name(self) -> str:
+        """The case in words."""
         kind = "" if self.model.name == "mlp" else f"{self.model.name} "
         size = f"{self.model.width}x{self.model.depth}" if self.model.width else ""
         return f"{self.data} {kind}{size}, batch {self.batch}"
 
 
 def mlp(width: int, depth: int) -> ModelSpec:
+    """A multilayer perceptron of this width and depth."""
     return ModelSpec("mlp", width=width, depth=depth)
 
 
@@ -127,6 +131,7 @@ def _least(call: Callable[[], object], times: int) -> float:
 
 
 def compare(case: Case, steps: int, repeats: int, store: Store, device: torch.device) -> str:
+    """A line of the table: sequential over stacked time of one case."""
     runs = students(case, steps)
     run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
 
@@ -199,6 +204,7 @@ def one_by_one(runs: list[Run], store: Store, device: torch.device) -> None:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--repeats", type=int, default=5)
