@@ -23,6 +23,8 @@ def options(kind: type, default: object = None) -> list[tuple[str, str, str]]:
     rows = []
     instance = kind() if default is None else default
     for field in fields(kind):  # type: ignore[arg-type]
+        if not field.metadata.get("option", True):
+            continue
         value = getattr(instance, field.name)
         if is_dataclass(value):
             rows += options(type(value), value)

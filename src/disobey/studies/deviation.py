@@ -7,38 +7,92 @@ least squares; intervals over paired seeds; verdicts by rules that were fixed be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.records.predictions import Predictions
-from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result, Table, Text
-from disobey.records.runs import RunRecord, pair
+from disobey.records.results import Axis, Chart, Estimate, Result, Table, Text
 from disobey.studies.kit import pictures
-from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.evidence import Evidence, measured
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
+from disobey.studies.kit.design import Arm, Design, Group, Records, factors
+from disobey.studies.kit.evidence import CONTROL, Evidence, rank_association
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
+from disobey.studies.kit.tables import table
+from disobey.studies.kit.verdicts import ABOVE_ZERO, BELOW_ZERO, above, beyond_control
 from disobey.targets.schedule import distill
-from disobey.training.recipe import Recipe, Run
+from disobey.training.recipe import Run
 
-SOURCE = "arXiv 2301.12923"
+PAPER = Source(
+    "arXiv 2301.12923",
+    "Nagarajan et al., On student-teacher deviations in distillation: does it pay to disobey?, NeurIPS 2023 "
+    "(arXiv 2301.12923)",
+)
 SPLITS = ("train", "test")
+ACCURACY = "student_accuracy"
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One student: how much label noise, which model, which age of teacher, which temperature."""
+def beside_control(measure: str, split: str, student: str, minus: str) -> Callable[[Evidence, Arm], Sequence[Estimate]]:
+    """A measure of the student, and of student minus control, under these names."""
+    return lambda e, arm: [
+        e.mean(arm, measure, split=split, name=student),
+        e.mean(arm, measure, split=split, minus=CONTROL, name=minus),
+    ]
 
-    noise: float
-    student: str
-    early: bool
-    temperature: float
 
-    @property
-    def text(self) -> str:
-        teacher = "early-stopped" if self.early else "final"
-        return f"{self.noise:.0%} noise, {self.student} student, {teacher} teacher, τ={self.temperature:g}"
+CLAIMS: tuple[ClaimSpec[Evidence, Arm], ...] = (
+    *(
+        ClaimSpec(
+            f"C1 {split}",
+            f"The student is less confident than its teacher where the teacher is least confident ({split}).",
+            PAPER,
+            beyond_control(BELOW_ZERO),
+            beside_control(
+                "low_deviation",
+                split,
+                f"mean deviation in the teacher's lowest quartile, {split} (nats)",
+                f"the same, student minus twin, {split} (nats)",
+            ),
+        )
+        for split in SPLITS
+    ),
+    *(
+        ClaimSpec(
+            f"C2 {split}",
+            f"The student exaggerates its teacher's confidence: a slope above 1 in logit space ({split}).",
+            PAPER,
+            beyond_control(above(1.0, "slope's interval")),
+            beside_control("ols_slope", split, f"least-squares slope, {split}", f"slope, student minus twin, {split}"),
+        )
+        for split in SPLITS
+    ),
+    ClaimSpec(
+        "C3",
+        "Distillation makes the student more accurate than its twin.",
+        PAPER,
+        ABOVE_ZERO,
+        lambda e, arm: [e.mean(arm, ACCURACY, minus=CONTROL, name="test accuracy, student minus twin")],
+    ),
+)
+
+
+def association(e: Evidence, settings: Group) -> Sequence[Estimate] | Skip:
+    """Over settings within each seed: do the settings that deviate more gain more?"""
+    if len(settings.arms) < 3:
+        return Skip("needs three settings")
+    slopes, gains = (
+        [e.per_seed(arm, name, minus=CONTROL) for arm in settings.arms] for name in ("ols_slope", ACCURACY)
+    )
+    return [rank_association(slopes, gains, f"rank correlation over {len(settings.arms)} settings")]
+
+
+ASSOCIATION = ClaimSpec(
+    "C4",
+    "Settings in which the student exaggerates more are those in which it gains more.",
+    PAPER,
+    ABOVE_ZERO,
+    association,
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +138,7 @@ class Deviation:
     """shares of wrong training labels"""
     weight: float = 1.0
     """of distillation; the rest is cross-entropy on the labels"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if self.temperature not in self.temperatures:
@@ -94,148 +149,81 @@ class Deviation:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=30)
-        return cls(setup, students=("self",), temperatures=(1.0, 4.0), noise=(0.2,))
+        return cls(setup, students=("self",), temperatures=(1.0, 4.0), noise=(0.2,), is_smoke=True)
 
-    def settings(self) -> list[Setting]:
-        found = []
+    def design(self) -> Design:
+        arms = []
         for noise in self.noise:
             for student in self.students:
-                found += [Setting(noise, student, False, temperature) for temperature in self.temperatures]
+                arms += [self.arm(noise, student, False, temperature) for temperature in self.temperatures]
             if self.setup.early:
-                found.append(Setting(noise, self.students[0], True, self.temperature))
-        return found
+                arms.append(self.arm(noise, self.students[0], True, self.temperature))
+        return Design(tuple(arms), self.setup.seeds)
 
-    def recipes(self, setting: Setting) -> tuple[Recipe, Recipe, Recipe]:
-        """Teacher, student and twin."""
-        targets = distill(setting.temperature, weight=self.weight)
-        name = f"student {setting.student} τ={setting.temperature:g}" + (" early teacher" if setting.early else "")
-        return (
-            self.setup.teacher_recipe(setting.noise),
-            self.setup.student_recipe(setting.student, targets, setting.noise, early=setting.early, name=name),
-            self.setup.twin_recipe(setting.student, setting.noise),
+    def arm(self, noise: float, student: str, early: bool, temperature: float) -> Arm:
+        teacher = "early-stopped" if early else "final"
+        return self.setup.arm(
+            f"{noise:.0%} noise, {student} student, {teacher} teacher, τ={temperature:g}",
+            student,
+            distill(temperature, weight=self.weight),
+            noise,
+            early=early,
+            name=f"student {student} τ={temperature:g}" + (" early teacher" if early else ""),
+            factors=factors(noise=noise, student=student, early=early, temperature=temperature),
         )
 
     def plan(self) -> list[Run]:
-        recipes = dict.fromkeys(recipe for setting in self.settings() for recipe in self.recipes(setting))
-        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+        return self.design().runs()
 
-    def pairs(
-        self, setting: Setting, split: str, records: Mapping[Run, RunRecord], seeds: Iterable[int]
-    ) -> list[Predictions]:
-        """Teacher, student and twin on the same examples, one `Predictions` a seed."""
-        teacher, student, twin = self.recipes(setting)
-        step = self.setup.early_step if setting.early else None
-        classes = self.setup.dataset.classes
-        return [
-            pair(
-                records[Run(teacher, seed)],
-                records[Run(student, seed)],
-                split,
-                twin=records[Run(twin, seed)],
-                step=step,
-                class_names=classes,
-            )
-            for seed in seeds
+    def analyze(self, records: Records) -> Result:
+        design = self.design()
+        evidence = Evidence.read(design, records, splits=SPLITS)
+        arms, main = design.arms, design.where(student=self.students[0], early=False, temperature=self.temperature)
+        verdicts = judge(CLAIMS, evidence, main) + judge((ASSOCIATION,), evidence, [settings_of(arms)])
+        seed, classes = evidence.seeds[0], self.setup.dataset.classes
+        blocks = [
+            *(self.logit_plot(arm, split, evidence) for arm in main for split in ("test", "train")),
+            slope_chart(arms, evidence),
+            gain_chart(arms, evidence),
+            gain_table(arms, evidence),
+            *(deviation_table(arms, evidence, split) for split in SPLITS),
+            calibration_table(arms, evidence),
+            kind_table(main, evidence),
+            self.teacher_table(evidence),
+            *(
+                pictures.most_disobeyed(
+                    evidence.predictions(arm, class_names=classes),
+                    self.setup.dataset,
+                    f"Most disobeyed test examples: {arm.label}, seed {seed}",
+                )
+                for arm in main
+            ),
         ]
+        summary = f"{verdicts.summary()} Accuracy of the student minus its twin: {gains(verdicts)}."
+        methods = self.methods(evidence)
+        return conclude(self, evidence.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        settings = self.settings()
-        recipes = list(dict.fromkeys(recipe for setting in settings for recipe in self.recipes(setting)))
-        seeds = complete_seeds(self.setup.seeds, recipes, records)
-        evidence = {
-            (setting, split): measured(self.pairs(setting, split, records, seeds))
-            for setting in settings
-            for split in SPLITS
-        }
-        main = [
-            s for s in settings if (s.student, s.early, s.temperature) == (self.students[0], False, self.temperature)
-        ]
-        claims = [claim for setting in main for claim in self._claims(setting, evidence)]
-        if len(settings) > 2:
-            claims.append(_association(settings, evidence))
-        blocks: list[Block] = [*claims, *self._charts(main, evidence, records, seeds)]
-        blocks += [_gains(settings, evidence), *(_deviations(settings, evidence, split) for split in SPLITS)]
-        blocks += [_calibration(settings, evidence), _kinds(main, evidence), self._teachers(records, seeds)]
-        blocks += [self._gallery(setting, records, seeds) for setting in main]
-        blocks.append(self._methods(seeds, records))
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"data": self.setup.data})
+    def logit_plot(self, arm: Arm, split: str, evidence: Evidence) -> Chart:
+        first = evidence.predictions(arm, split=split, class_names=self.setup.dataset.classes)
+        title = f"Log-odds of the teacher's class, {split}: {arm.label}, seed {evidence.seeds[0]}"
+        return pictures.logit_logit(first, f"logits-{split}-noise{arm['noise']:g}", title)
 
-    def _claims(self, setting: Setting, evidence: Mapping) -> list[Claim]:
-        found = []
-        for split in SPLITS:
-            e: Evidence = evidence[setting, split]
-            found.append(
-                rules.below_zero_and_twin(
-                    f"C1 {split}",
-                    f"The student is less confident than its teacher where the teacher is least confident ({split}).",
-                    e.estimate("low_deviation", f"mean deviation in the teacher's lowest quartile, {split} (nats)"),
-                    e.difference("low_deviation", f"the same, student minus twin, {split} (nats)"),
-                    SOURCE,
-                    setting.text,
-                )
-            )
-        for split in SPLITS:
-            e = evidence[setting, split]
-            found.append(
-                rules.above_one_and_twin(
-                    f"C2 {split}",
-                    f"The student exaggerates its teacher's confidence: a slope above 1 in logit space ({split}).",
-                    e.estimate("ols_slope", f"least-squares slope, {split}"),
-                    e.difference("ols_slope", f"slope, student minus twin, {split}"),
-                    SOURCE,
-                    setting.text,
-                )
-            )
-        gain = evidence[setting, "test"].difference("student_accuracy", "test accuracy, student minus twin")
-        found.append(
-            rules.above_zero(
-                "C3", "Distillation makes the student more accurate than its twin.", gain, SOURCE, setting.text
-            )
+    def teacher_table(self, evidence: Evidence) -> Table:
+        def number(key: str) -> Callable[[float], Estimate]:
+            return lambda noise: evidence.summaries(self.setup.teacher_recipe(noise), key)
+
+        columns = (
+            ("label noise", "{:.0%}".format),
+            ("training labels repeated", number("fitted")),
+            ("train accuracy (true labels)", number("train_accuracy")),
+            ("test accuracy", number("test_accuracy")),
         )
-        return found
+        caption = "An interpolating teacher repeats all of its labels."
+        return table("Teachers at the end of training", self.noise, columns, caption)
 
-    def _charts(self, main: list[Setting], evidence: Mapping, records: Mapping, seeds: tuple[int, ...]) -> list[Chart]:
-        charts = []
-        for setting in main:
-            for split in ("test", "train"):
-                first = self.pairs(setting, split, records, seeds[:1])[0]
-                title = f"Log-odds of the teacher's class, {split}: {setting.text}, seed {seeds[0]}"
-                charts.append(pictures.logit_logit(first, f"logits-{split}-noise{setting.noise:g}", title))
-        charts.append(_slopes(self.settings(), evidence))
-        charts.append(_gain_chart(self.settings(), evidence))
-        return charts
-
-    def _teachers(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Table:
-        rows = []
-        for noise in self.noise:
-            teachers = [records[Run(self.setup.teacher_recipe(noise), seed)] for seed in seeds]
-            rows.append(
-                (
-                    f"{noise:.0%}",
-                    *(
-                        mean_over_runs([t.summary[key] for t in teachers], key)
-                        for key in ("fitted", "train_accuracy", "test_accuracy")
-                    ),
-                )
-            )
-        columns = ("label noise", "training labels repeated", "train accuracy (true labels)", "test accuracy")
-        return Table(
-            "Teachers at the end of training",
-            columns,
-            tuple(rows),
-            "An interpolating teacher repeats all of its labels.",
-        )
-
-    def _gallery(self, setting: Setting, records: Mapping, seeds: tuple[int, ...]):
-        first = self.pairs(setting, "test", records, seeds[:1])[0]
-        return pictures.most_disobeyed(
-            first, self.setup.dataset, f"Most disobeyed test examples: {setting.text}, seed {seeds[0]}"
-        )
-
-    def _methods(self, seeds: tuple[int, ...], records: Mapping[Run, RunRecord]) -> Text:
+    def methods(self, evidence: Evidence) -> Text:
         setup, optim = self.setup, self.setup.optim
-        source = next(iter(records.values())).info["data"]["source"]
+        source = next(iter(evidence.records.values())).info["data"]["source"]
         sizes = {name: len(setup.dataset.split(name)) for name in ("train", "validation", "test")}
         objective = f"{self.weight:g} of T²·KL(teacher‖student)" + (
             "" if self.weight == 1 else f" and {1 - self.weight:g} of cross-entropy on the labels"
@@ -251,61 +239,38 @@ class Deviation:
             f"{setup.early:.0%} of the teacher's steps. The last weights are used; nothing was chosen on the test split.\n\n"
             "x and y are the log-odds of the teacher's most likely class under teacher and student (z_c minus the "
             "log-sum-exp of the other logits, nats). Lowest quartile: the quarter of the split's examples with the smallest "
-            f"x. Intervals are Student t over {len(seeds)} paired seeds (95 %); differences are paired by seed. No "
-            "correction for the number of claims was made; each rule was fixed before the runs. Cite: Nagarajan et al., "
-            "On student-teacher deviations in distillation: does it pay to disobey?, NeurIPS 2023 (arXiv 2301.12923).",
+            f"x. Intervals are Student t over {len(evidence.seeds)} paired seeds (95 %); differences are paired by seed. No "
+            "correction for the number of claims was made; each rule was fixed before the runs. Cite: "
+            f"{PAPER.cite}.",
         )
 
 
-def _summary(claims: list[Claim]) -> str:
-    counts = {
-        verdict: sum(c.verdict == verdict for c in claims) for verdict in ("supported", "refuted", "inconclusive")
-    }
-    parts = [f"{n} {verdict}" for verdict, n in counts.items() if n]
-    gains = [c for c in claims if c.name == "C3"]
-    pays = "; ".join(f"{c.setting.split(',')[0]}: {c.evidence[0].value:+.2%} {c.verdict}" for c in gains)
-    return f"Of {len(claims)} claims, {', '.join(parts)}. Accuracy of the student minus its twin: {pays}."
+def settings_of(arms: tuple[Arm, ...]) -> Group:
+    label = f"slope minus twin's and accuracy minus twin's on test, over {len(arms)} settings within each seed"
+    return Group(label, arms)
 
 
-def _association(settings: list[Setting], evidence: Mapping) -> Claim:
-    """C4 over settings within each seed: do the settings that deviate more gain more?"""
-    slopes = [evidence[s, "test"].differences("ols_slope") for s in settings]
-    gains = [evidence[s, "test"].differences("student_accuracy") for s in settings]
-    estimate = rules.rank_association(slopes, gains, f"rank correlation over {len(settings)} settings")
-    return rules.above_zero(
-        "C4",
-        "Settings in which the student exaggerates more are those in which it gains more.",
-        estimate,
-        SOURCE,
-        f"slope minus twin's and accuracy minus twin's on test, over {len(settings)} settings within each seed",
+def gains(verdicts: Verdicts) -> str:
+    return verdicts.gains("C3", lambda setting: setting.split(",")[0])
+
+
+def gain_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    columns = (
+        ("setting", lambda arm: arm.label),
+        ("student", e.means(ACCURACY)),
+        ("twin", e.means(ACCURACY, twin=True)),
+        ("student − twin", e.means(ACCURACY, minus=CONTROL)),
+        ("agreement with teacher", e.means("agreement")),
+        ("twin's agreement", e.means("agreement", twin=True)),
+        ("NLL, student − twin", e.means("nll", minus=CONTROL)),
+        ("where teacher and student disagree: student right", e.means("student_right_where_they_differ")),
+        ("teacher right", e.means("teacher_right_where_they_differ")),
     )
+    return table("Does it pay? (test)", arms, columns,
+                 "Mean over seeds with intervals over runs; paired differences.")  # fmt: skip
 
 
-def _gains(settings: list[Setting], evidence: Mapping) -> Table:
-    columns = ("setting", "student", "twin", "student − twin", "agreement with teacher", "twin's agreement",
-               "NLL, student − twin", "where teacher and student disagree: student right", "teacher right")  # fmt: skip
-    rows = []
-    for setting in settings:
-        e: Evidence = evidence[setting, "test"]
-        rows.append(
-            (
-                setting.text,
-                e.estimate("student_accuracy"),
-                e.twin("student_accuracy"),
-                e.difference("student_accuracy"),
-                e.estimate("agreement"),
-                e.twin("agreement"),
-                e.difference("nll"),
-                e.estimate("student_right_where_they_differ"),
-                e.estimate("teacher_right_where_they_differ"),
-            )
-        )
-    return Table(
-        "Does it pay? (test)", columns, tuple(rows), "Mean over seeds with intervals over runs; paired differences."
-    )
-
-
-def _deviations(settings: list[Setting], evidence: Mapping, split: str) -> Table:
+def deviation_table(arms: Sequence[Arm], e: Evidence, split: str) -> Table:
     measures = {
         "ols_slope": "slope (OLS)",
         "tls_slope": "slope (TLS)",
@@ -317,60 +282,69 @@ def _deviations(settings: list[Setting], evidence: Mapping, split: str) -> Table
         "high_below": "highest quartile: share below",
         "ols_slope.top5": "slope over top 5 classes",
     }
-    columns = ("setting", "model", *measures.values())
-    rows = []
-    for setting in settings:
-        e: Evidence = evidence[setting, split]
-        for model, take in (("student", e.estimate), ("twin", e.twin), ("student − twin", e.difference)):
-            rows.append((setting.text, model, *(take(name) for name in measures)))
+    takes = {"student": {}, "twin": {"twin": True}, "student − twin": {"minus": CONTROL}}
+    rows = [(arm, model) for arm in arms for model in takes]
+
+    def column(measure: str) -> Callable[[tuple[Arm, str]], Estimate]:
+        return lambda row: e.means(measure, split=split, **takes[row[1]])(row[0])
+
+    columns = (
+        ("setting", lambda row: row[0].label),
+        ("model", lambda row: row[1]),
+        *((heading, column(measure)) for measure, heading in measures.items()),
+    )
     caption = (
         f"{split.capitalize()} split; read the difference to the twin. A slope belongs to its temperature and budget."
     )
-    return Table(f"Deviation from the teacher ({split})", columns, tuple(rows), caption)
+    return table(f"Deviation from the teacher ({split})", rows, columns, caption)
 
 
-def _calibration(settings: list[Setting], evidence: Mapping) -> Table:
-    names = {"nll": "NLL", "brier": "Brier", "ece": "ECE (15 bins)", "ece_debiased": "ECE, debiased"}
-    rows = []
-    for setting in settings:
-        e: Evidence = evidence[setting, "test"]
-        rows.append((setting.text, *(v for name in names for v in (e.estimate(name), e.difference(name)))))
-    columns = ("setting", *(c for text in names.values() for c in (f"{text}, student", "student − twin")))
-    return Table("Calibration (test)", columns, tuple(rows), "Natural log; lower is better.")
+def calibration_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    measures = {"nll": "NLL", "brier": "Brier", "ece": "ECE (15 bins)", "ece_debiased": "ECE, debiased"}
+    columns = [("setting", lambda arm: arm.label)]
+    for measure, heading in measures.items():
+        columns += [(f"{heading}, student", e.means(measure)), ("student − twin", e.means(measure, minus=CONTROL))]
+    return table("Calibration (test)", arms, columns, "Natural log; lower is better.")
 
 
-def _kinds(main: list[Setting], evidence: Mapping) -> Table:
-    rows = []
-    for setting in main:
-        for split in SPLITS:
-            e: Evidence = evidence[setting, split]
-            for subset in ("teacher_right", "teacher_wrong", "mislabelled"):
-                names = [f"ols_slope.{subset}", f"mean_deviation.{subset}", f"low_deviation.{subset}"]
-                if not all(e.known(name) for name in names):
-                    continue
-                cells = tuple(c for name in names for c in (e.estimate(name), e.difference(name)))
-                rows.append((setting.text, split, subset.replace("_", " "), *cells))
-    columns = ("setting", "split", "examples", "slope (OLS)", "student − twin", "mean y−x", "student − twin",
-               "lowest quartile: mean y−x", "student − twin")  # fmt: skip
-    return Table(
+def kind_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    measures = {"ols_slope": "slope (OLS)", "mean_deviation": "mean y−x", "low_deviation": "lowest quartile: mean y−x"}
+    kinds = ("teacher_right", "teacher_wrong", "mislabelled")
+    rows = [
+        (arm, split, kind)
+        for arm in arms
+        for split in SPLITS
+        for kind in kinds
+        if all(e.known(arm, f"{measure}.{kind}", split=split) for measure in measures)
+    ]
+
+    def column(measure: str, **minus: Any) -> Callable[[tuple[Arm, str, str]], Estimate]:
+        return lambda row: e.mean(row[0], f"{measure}.{row[2]}", split=row[1], **minus)
+
+    columns: list[tuple[str, Callable]] = [
+        ("setting", lambda row: row[0].label),
+        ("split", lambda row: row[1]),
+        ("examples", lambda row: row[2].replace("_", " ")),
+    ]
+    for measure, heading in measures.items():
+        columns += [(heading, column(measure)), ("student − twin", column(measure, minus=CONTROL))]
+    return table(
         "Deviation by kind of example",
+        rows,
         columns,
-        tuple(rows),
         "Right and wrong as the teacher's best class compares with the true label; mislabelled: training saw another label. "
         "Rows are left out where a seed has no such example.",
     )
 
 
-def _slopes(settings: list[Setting], evidence: Mapping) -> Chart:
-    rows: list[tuple[float, str, str, Estimate]] = []
-    for s in settings:
-        if s.early:
-            continue
-        for split in SPLITS:
-            e: Evidence = evidence[s, split]
-            facet = f"{s.noise:.0%} noise, {split}"
-            rows.append((s.temperature, f"{s.student} student", facet, e.estimate("ols_slope")))
-            rows.append((s.temperature, f"{s.student} twin", facet, e.twin("ols_slope")))
+def slope_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
+    rows = []
+    for arm in arms:
+        for split in SPLITS if not arm["early"] else ():
+            facet = f"{arm['noise']:.0%} noise, {split}"
+            for model, who in (("student", arm), ("twin", arm.twin())):
+                slope = e.mean(who, "ols_slope", split=split)
+                rows.append((arm["temperature"], f"{arm['student']} {model}", facet, slope))
     return pictures.estimates_chart(
         rows,
         "slope-temperature",
@@ -383,13 +357,12 @@ def _slopes(settings: list[Setting], evidence: Mapping) -> Chart:
     )
 
 
-def _gain_chart(settings: list[Setting], evidence: Mapping) -> Chart:
+def gain_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
     rows = []
-    for s in settings:
-        label = f"{s.student}, τ={s.temperature:g}" + (", early teacher" if s.early else "")
-        rows.append(
-            (label, "student − twin", f"{s.noise:.0%} noise", evidence[s, "test"].difference("student_accuracy"))
-        )
+    for arm in arms:
+        label = f"{arm['student']}, τ={arm['temperature']:g}" + (", early teacher" if arm["early"] else "")
+        gain = e.mean(arm, ACCURACY, minus=CONTROL)
+        rows.append((label, "student − twin", f"{arm['noise']:.0%} noise", gain))
     return pictures.estimates_chart(
         rows,
         "gain",

@@ -7,39 +7,67 @@ interval of its own, "undefined" where there is no gain to share, and the grid o
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from disobey.measures.inference.comparisons import ratio_over_runs
-from disobey.measures.inference.intervals import paired_difference
-from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
-from disobey.records.runs import RunRecord, pair
+from disobey.records.results import Axis, Chart, Result, Table
 from disobey.studies.kit import pictures
-from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.evidence import Evidence, measured
-from disobey.studies.kit.setup import Setup, complete_seeds
-from disobey.targets.schedule import Schedule, distill, labels, switch
-from disobey.training.recipe import Recipe, Run
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, judge
+from disobey.studies.kit.design import Arm, Design, Records, factors
+from disobey.studies.kit.evidence import Evidence
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
+from disobey.studies.kit.tables import table
+from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
+from disobey.targets.schedule import distill, labels, switch
+from disobey.training.recipe import Run
 
-SOURCE = "arXiv 2301.12923"
-Direction = Literal["labels first", "teacher first"]
-DIRECTIONS: tuple[Direction, ...] = ("labels first", "teacher first")
+PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
+ACCURACY = "student_accuracy"
+ORDERS = ("labels first", "teacher first")
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One student: noise, teacher age, who speaks first, until which share of training, over which window."""
+class Condition:
+    """The schedules of one noise and one teacher, by the part they play."""
 
-    noise: float
-    early: bool
-    first: Direction
-    at: float
-    over: float
+    label: str
+    name: str
+    arms: tuple[Arm, ...]
+    one_hot: Arm
+    kd: Arm
+    late: Arm | None  # labels, then the teacher from half of training on
+    then_labels: Arm | None  # the teacher, then labels
+
+
+CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
+    ClaimSpec(
+        "S0",
+        "There is a gain to recover: distillation beats one-hot.",
+        PAPER,
+        ABOVE_ZERO,
+        lambda e, c: [e.mean(c.kd, ACCURACY, minus=c.one_hot, name="accuracy, distillation − one-hot")],
+    ),
+    ClaimSpec(
+        "S1",
+        "Switching from labels to the teacher at half of training recovers most of distillation's gain.",
+        PAPER,
+        most_of(0.5),
+        lambda e, c: [e.share(c.late, ACCURACY, of=c.kd, over=c.one_hot)] if c.late else Skip("needs --shares 0.5"),
+    ),
+    ClaimSpec(
+        "S2",
+        "Labels after the teacher (switch at half) beat distillation to the end.",
+        PAPER,
+        ABOVE_ZERO,
+        lambda e, c: (
+            [e.mean(c.then_labels, ACCURACY, minus=c.kd, name="accuracy, teacher then labels − distillation")]
+            if c.then_labels
+            else Skip("needs --shares 0.5")
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +98,7 @@ class LossSwitching:
     """the teacher at the end of its training, or stopped early"""
     student: str = "self"
     """model of the student: self, small, large, NAME or NAME:WIDTH"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not all(0 <= share <= 1 for share in self.shares):
@@ -80,214 +109,153 @@ class LossSwitching:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=30)
-        return cls(setup, shares=(0.0, 0.5, 1.0), noise=(0.2,))
+        return cls(setup, shares=(0.0, 0.5, 1.0), noise=(0.2,), is_smoke=True)
 
-    def schedule(self, cell: Arm) -> Schedule:
+    def arm(self, noise: float, teacher: str, first: str, over: float, at: float) -> Arm:
+        """The ends of the axis do not depend on the window: there it is 0."""
+        over, early = over if 0 < at < 1 else 0.0, teacher == "early"
         kd, one_hot = distill(self.temperature), labels()
-        first, then = (one_hot, kd) if cell.first == "labels first" else (kd, one_hot)
-        return switch(first, then, at=cell.at, over=cell.over)
+        objectives = (one_hot, kd) if first == "labels first" else (kd, one_hot)
+        name = f"{first} until {at:.0%}" + (f" over {over:.0%}" if over else "")
+        return self.setup.arm(
+            name,
+            self.student,
+            switch(*objectives, at=at, over=over),
+            noise,
+            early=early,
+            control=False,
+            name=name,
+            factors=factors(noise=noise, teacher=teacher, first=first, at=at, over=over),
+        )
 
-    def recipe(self, cell: Arm) -> Recipe:
-        name = f"{cell.first} until {cell.at:.0%}" + (f" over {cell.over:.0%}" if cell.over else "")
-        targets = self.schedule(cell)
-        return self.setup.student_recipe(self.student, targets, cell.noise, early=cell.early, name=name)
-
-    def cells(self) -> list[Arm]:
-        """All cells; ends of the axes do not depend on the window and stand once."""
-        found = [
-            Arm(noise, teacher == "early", first, at, over if 0 < at < 1 else 0.0)
+    def design(self) -> Design:
+        arms = [
+            self.arm(noise, teacher, first, over, at)
             for noise in self.noise
             for teacher in self.teachers
-            for first in DIRECTIONS
+            for first in ORDERS
             for over in self.over
             for at in sorted({0.0, 1.0, *self.shares})
         ]
-        return list(dict.fromkeys(found))
+        return Design(tuple(dict.fromkeys(arms)), self.setup.seeds)
+
+    def conditions(self, design: Design) -> list[Condition]:
+        return [
+            Condition(
+                f"{noise:.0%} noise, {'early-stopped' if teacher == 'early' else 'final'} teacher, τ={self.temperature:g}",
+                f"{noise:.0%} noise, {teacher} teacher",
+                design.where(noise=noise, teacher=teacher),
+                one_hot=design.one(noise=noise, teacher=teacher, first="labels first", at=1.0),
+                kd=design.one(noise=noise, teacher=teacher, first="labels first", at=0.0),
+                late=design.maybe(noise=noise, teacher=teacher, first="labels first", at=0.5, over=0.0),
+                then_labels=design.maybe(noise=noise, teacher=teacher, first="teacher first", at=0.5, over=0.0),
+            )
+            for noise in self.noise
+            for teacher in self.teachers
+        ]
 
     def plan(self) -> list[Run]:
-        recipes = dict.fromkeys(
-            r for cell in self.cells() for r in (self.setup.teacher_recipe(cell.noise), self.recipe(cell))
-        )
-        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+        return self.design().runs()
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        cells = self.cells()
-        teachers = [self.setup.teacher_recipe(noise) for noise in self.noise]
-        seeds = complete_seeds(self.setup.seeds, [*teachers, *(self.recipe(c) for c in cells)], records)
-        evidence = {cell: self._evidence(cell, records, seeds) for cell in cells}
-        groups = [(noise, teacher == "early") for noise in self.noise for teacher in self.teachers]
-        claims = [claim for noise, early in groups for claim in self._claims(noise, early, evidence)]
-        blocks: list[Block] = [
-            *claims,
-            self._chart(cells, evidence, "student_accuracy", "accuracy", "Test accuracy by moment of the switch"),
-            self._chart(
-                cells, evidence, "low_deviation", "deviation", "Deviation in the teacher's lowest quartile, test"
+    def analyze(self, records: Records) -> Result:
+        design = self.design()
+        evidence, conditions = Evidence.read(design, records), self.conditions(design)
+        verdicts = judge(CLAIMS, evidence, conditions)
+        blocks = [
+            line_chart(conditions, evidence, ACCURACY, "accuracy", "Test accuracy by moment of the switch"),
+            line_chart(
+                conditions, evidence, "low_deviation", "deviation", "Deviation in the teacher's lowest quartile, test"
             ),
-            self._table(cells, evidence),
+            schedule_table(conditions, evidence),
+            *([winners(conditions, evidence)] if len(conditions) > 1 else []),
         ]
-        if len(groups) > 1:
-            blocks.append(self._winners(groups, evidence))
-        blocks.append(self._methods(seeds))
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"data": self.setup.data})
+        gains = verdicts.gains("S0", lambda setting: setting.split(", τ")[0])
+        summary = f"{verdicts.summary()} Gain of distillation over one-hot training: {gains}."
+        return conclude(self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
 
-    def _evidence(self, cell: Arm, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Evidence:
-        teacher, step = self.setup.teacher_recipe(cell.noise), self.setup.early_step if cell.early else None
-        return measured(
-            [
-                pair(records[Run(teacher, seed)], records[Run(self.recipe(cell), seed)], "test", step=step)
-                for seed in seeds
-            ]
-        )
-
-    def _ends(self, noise: float, early: bool, evidence: Mapping[Arm, Evidence]) -> tuple[NDArray, NDArray]:
-        """Accuracies of plain one-hot training and of plain distillation, one a seed."""
-        one_hot = evidence[Arm(noise, early, "labels first", 1.0, 0.0)].student["student_accuracy"]
-        kd = evidence[Arm(noise, early, "labels first", 0.0, 0.0)].student["student_accuracy"]
-        return one_hot, kd
-
-    def recovered(self, arm: Arm, evidence: Mapping[Arm, Evidence]) -> Estimate:
-        """Share of the gain of distillation over one-hot that this schedule has; NaN where there is no sure gain."""
-        one_hot, kd = self._ends(arm.noise, arm.early, evidence)
-        name = "share of the gain recovered"
-        gain = paired_difference(kd, one_hot)
-        if rules.side(gain) <= 0:  # a share of a loss, or of nothing, means nothing
-            return Estimate(name, math.nan, math.nan, math.nan, gain.level, gain.n, "runs")
-        return ratio_over_runs(evidence[arm].student["student_accuracy"] - one_hot, kd - one_hot, name=name)
-
-    def _claims(self, noise: float, early: bool, evidence: Mapping[Arm, Evidence]) -> list[Claim]:
-        one_hot, kd = self._ends(noise, early, evidence)
-        setting = f"{noise:.0%} noise, {'early-stopped' if early else 'final'} teacher, τ={self.temperature:g}"
-        gain = paired_difference(kd, one_hot, "accuracy, distillation − one-hot")
-        claims = [
-            rules.above_zero("S0", "There is a gain to recover: distillation beats one-hot.", gain, SOURCE, setting)
-        ]
-        late = Arm(noise, early, "labels first", 0.5, 0.0)
-        if late in evidence:
-            claims.append(
-                rules.most_recovered(
-                    "S1",
-                    "Switching from labels to the teacher at half of training recovers most of distillation's gain.",
-                    self.recovered(late, evidence),
-                    SOURCE,
-                    setting,
-                )
-            )
-        then_labels = Arm(noise, early, "teacher first", 0.5, 0.0)
-        if then_labels in evidence:
-            after = evidence[then_labels].student["student_accuracy"]
-            claims.append(
-                rules.above_zero(
-                    "S2",
-                    "Labels after the teacher (switch at half) beat distillation to the end.",
-                    paired_difference(after, kd, "accuracy, teacher then labels − distillation"),
-                    SOURCE,
-                    setting,
-                )
-            )
-        return claims
-
-    def _chart(self, cells, evidence: Mapping[Arm, Evidence], measure: str, name: str, title: str) -> Chart:
-        rows = []
-        for cell in cells:
-            color = cell.first + (f", over {cell.over:.0%}" if cell.over else "")
-            facet = f"{cell.noise:.0%} noise, {'early' if cell.early else 'final'} teacher"
-            rows.append((cell.at, color, facet, evidence[cell].estimate(measure)))
-        return pictures.estimates_chart(
-            rows,
-            name,
-            title,
-            Axis("x", "share of training before the switch"),
-            Axis("y", title.split(",")[0]),
-            f"{title}: labels first runs from distillation (0) to one-hot (1), teacher first the other way round; "
-            "bands are 95 % intervals over runs.",
-            kind="line",
-            color="schedule",
-        )
-
-    def _table(self, cells: list[Arm], evidence: Mapping[Arm, Evidence]) -> Table:
-        columns = ("noise", "teacher", "first", "until", "window", "test accuracy", "minus one-hot", "minus distillation",
-                   "share of the gain recovered", "agreement", "slope (OLS)", "lowest quartile: mean y−x")  # fmt: skip
-        rows: list[tuple[Cell, ...]] = []
-        for cell in cells:
-            e = evidence[cell]
-            one_hot, kd = self._ends(cell.noise, cell.early, evidence)
-            accuracy = e.student["student_accuracy"]
-            share = self.recovered(cell, evidence)
-            rows.append(
-                (
-                    f"{cell.noise:.0%}",
-                    "early" if cell.early else "final",
-                    cell.first,
-                    f"{cell.at:.0%}",
-                    f"{cell.over:.0%}" if cell.over else "abrupt",
-                    e.estimate("student_accuracy"),
-                    paired_difference(accuracy, one_hot),
-                    paired_difference(accuracy, kd),
-                    share if share.known else "undefined: no sure gain to share",
-                    e.estimate("agreement"),
-                    e.estimate("ols_slope"),
-                    e.estimate("low_deviation"),
-                )
-            )
-        return Table(
-            "Every schedule",
-            columns,
-            tuple(rows),
-            "Mean over seeds with intervals over runs; differences paired by seed; the share is a ratio of paired means "
-            "with Fieller's interval.",
-        )
-
-    def _winners(self, groups: list[tuple[float, bool]], evidence: Mapping[Arm, Evidence]) -> Chart:
-        """Where each schedule wins: accuracy over distillation to the end, by condition."""
-        rows = []
-        for noise, early in groups:
-            _, kd = self._ends(noise, early, evidence)
-            for arm, e in evidence.items():
-                is_plain_kd = (arm.first, arm.at) in (("labels first", 0.0), ("teacher first", 1.0))
-                is_repeated = (arm.first, arm.at) == ("teacher first", 0.0)  # one-hot stands under "labels first"
-                if (arm.noise, arm.early, arm.over) != (noise, early, 0.0) or is_plain_kd or is_repeated:
-                    continue
-                name = "one-hot" if arm.at == 1 else f"{arm.first} until {arm.at:.0%}"
-                rows.append((name, noise, early, float(np.mean(e.student["student_accuracy"] - kd))))
-        data = {
-            "schedule": tuple(r[0] for r in rows),
-            "condition": tuple(f"{r[1]:.0%} noise, {'early' if r[2] else 'final'} teacher" for r in rows),
-            "gain": tuple(r[3] for r in rows),
-        }
-        return Chart(
-            "winners",
-            "Where each schedule wins: test accuracy minus distillation to the end",
-            "heatmap",
-            data,
-            Axis("condition", "condition", "nominal"),
-            Axis("schedule", "schedule", "nominal"),
-            alt="Accuracy of each schedule minus plain distillation's, by noise and age of the teacher.",
-            caption="Mean over seeds; the table has the intervals.",
-            color=Axis("gain", "accuracy − distillation"),
-        )
-
-    def _methods(self, seeds: tuple[int, ...]) -> Text:
+    def methods(self) -> str:
         optim = self.setup.optim
-        return Text(
-            "Methods",
+        return (
             f"Data: {self.setup.data}. Every schedule trains the same student ({self.student}) from the same initialization "
             f"on the same batches for {optim.steps:,} steps of {optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}); "
             f"only the loss changes: cross-entropy on the labels, or T²·KL(teacher‖student) at τ={self.temperature:g}. "
             "'Until' is the share of steps before the switch; a window blends both losses linearly around it. The share of "
             "the gain recovered is (accuracy − one-hot) / (distillation − one-hot), a ratio of paired means with Fieller's "
-            "interval; it is undefined where the gain's own interval does not lie above 0. Intervals are Student t over "
-            f"{len(seeds)} paired seeds (95 %). No correction for the number of claims; rules were fixed before the runs. "
-            "Cite: Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923).",
+            "interval; it is undefined where the gain's own interval does not lie above 0."
         )
 
 
-def _summary(claims: list[Claim]) -> str:
-    counts = {
-        verdict: sum(c.verdict == verdict for c in claims) for verdict in ("supported", "refuted", "inconclusive")
-    }
-    parts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-    gains = "; ".join(
-        f"{c.setting.split(', τ')[0]}: {c.evidence[0].value:+.2%} {c.verdict}" for c in claims if c.name == "S0"
+def line_chart(conditions: Sequence[Condition], e: Evidence, measure: str, name: str, title: str) -> Chart:
+    rows = []
+    for condition in conditions:
+        for arm in condition.arms:
+            schedule = f"{arm['first']}" + (f", over {arm['over']:.0%}" if arm["over"] else "")
+            rows.append((arm["at"], schedule, condition.name, e.mean(arm, measure)))
+    return pictures.estimates_chart(
+        rows,
+        name,
+        title,
+        Axis("x", "share of training before the switch"),
+        Axis("y", title.split(",")[0]),
+        f"{title}: labels first runs from distillation (0) to one-hot (1), teacher first the other way round; "
+        "bands are 95 % intervals over runs.",
+        kind="line",
+        color="schedule",
     )
-    return f"Of {len(claims)} claims, {parts}. Gain of distillation over one-hot training: {gains}."
+
+
+def schedule_table(conditions: Sequence[Condition], e: Evidence) -> Table:
+    condition_of = {arm: condition for condition in conditions for arm in condition.arms}
+
+    def share(arm: Arm):
+        found = e.share(arm, ACCURACY, of=condition_of[arm].kd, over=condition_of[arm].one_hot)
+        return found if found.known else "undefined: no sure gain to share"
+
+    columns = (
+        ("noise", lambda arm: f"{arm['noise']:.0%}"),
+        ("teacher", lambda arm: arm["teacher"]),
+        ("first", lambda arm: arm["first"]),
+        ("until", lambda arm: f"{arm['at']:.0%}"),
+        ("window", lambda arm: f"{arm['over']:.0%}" if arm["over"] else "abrupt"),
+        ("test accuracy", e.means(ACCURACY)),
+        ("minus one-hot", lambda arm: e.mean(arm, ACCURACY, minus=condition_of[arm].one_hot)),
+        ("minus distillation", lambda arm: e.mean(arm, ACCURACY, minus=condition_of[arm].kd)),
+        ("share of the gain recovered", share),
+        ("agreement", e.means("agreement")),
+        ("slope (OLS)", e.means("ols_slope")),
+        ("lowest quartile: mean y−x", e.means("low_deviation")),
+    )
+    return table(
+        "Every schedule",
+        condition_of,
+        columns,
+        "Mean over seeds with intervals over runs; differences paired by seed; the share is a ratio of paired means "
+        "with Fieller's interval.",
+    )
+
+
+def winners(conditions: Sequence[Condition], e: Evidence) -> Chart:
+    """Where each schedule wins: accuracy over distillation to the end, by condition."""
+    repeated = (("labels first", 0.0), ("teacher first", 1.0), ("teacher first", 0.0))  # distillation; one-hot again
+    rows = [
+        (
+            "one-hot" if arm["at"] == 1 else f"{arm['first']} until {arm['at']:.0%}",
+            condition.name,
+            float(e.per_seed(arm, ACCURACY, minus=condition.kd).mean()),
+        )
+        for condition in conditions
+        for arm in condition.arms
+        if arm["over"] == 0 and (arm["first"], arm["at"]) not in repeated
+    ]
+    schedules, names, gains = zip(*rows, strict=True)
+    return Chart(
+        "winners",
+        "Where each schedule wins: test accuracy minus distillation to the end",
+        "heatmap",
+        {"schedule": schedules, "condition": names, "gain": gains},
+        Axis("condition", "condition", "nominal"),
+        Axis("schedule", "schedule", "nominal"),
+        alt="Accuracy of each schedule minus plain distillation's, by noise and age of the teacher.",
+        caption="Mean over seeds; the table has the intervals.",
+        color=Axis("gain", "accuracy − distillation"),
+    )

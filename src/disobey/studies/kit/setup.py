@@ -7,7 +7,6 @@ student and its twin differ in nothing but the targets, and neither shares its l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -16,10 +15,11 @@ from disobey.data.dataset import Dataset, DataSpec
 from disobey.data.load import load, resolve
 from disobey.models.build import ModelSpec
 from disobey.models.build import resolve as resolve_model
-from disobey.records.runs import RunRecord
+from disobey.studies.kit.design import Arm, Factor
+from disobey.studies.kit.design import complete_seeds as complete_seeds  # moved; goes when all studies are ported
 from disobey.targets.schedule import Schedule, labels
 from disobey.training.presets import Defaults, budget, defaults_of, model_spec, spec_text
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import OptimSpec, Recipe, Teaching
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,35 @@ class Setup:
     def twin_recipe(self, word: str, noise: float = 0.0) -> Recipe:
         return self.student_recipe(word, labels(), noise)
 
+    def arm(
+        self,
+        label: str,
+        word: str,
+        targets: Schedule,
+        noise: float = 0.0,
+        *,
+        early: bool = False,
+        control: bool = True,
+        name: str = "",
+        factors: tuple[tuple[str, Factor], ...] = (),
+    ) -> Arm:
+        """A student with its teacher and, where asked for, its control (twin).
 
-def complete_seeds(
-    seeds: Sequence[int], recipes: Sequence[Recipe], records: Mapping[Run, RunRecord]
-) -> tuple[int, ...]:
-    """The seeds for which every recipe has a finished run: pairing needs all arms of a seed.
-
-    Raises `ValueError` where there is none.
-    """
-    whole = tuple(seed for seed in seeds if all(Run(recipe, seed) in records for recipe in recipes))
-    if not whole:
-        raise ValueError("no seed has all its arms finished; see the failed runs above and run the command again")
-    return whole
+        Args:
+            label: the arm in words.
+            word: model of the student, see `model`.
+            targets: what it is trained on.
+            noise: fraction of corrupted training labels.
+            early: compared with, and taught by, the early-stopped teacher.
+            control: whether the same student without a teacher is trained too.
+            name: of the recipe, for people.
+            factors: what sets the arm apart.
+        """
+        return Arm(
+            label,
+            self.student_recipe(word, targets, noise, early=early, name=name),
+            self.twin_recipe(word, noise) if control else None,
+            self.teacher_recipe(noise),
+            self.early_step if early else None,
+            factors,
+        )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, Self
 
-from disobey.records.results import Result
-from disobey.records.runs import RunRecord
+from disobey.records.results import Block, Result, Text
+from disobey.studies.kit.claims import Source, Verdicts
+from disobey.studies.kit.design import Records
+from disobey.studies.kit.methods import methods_text
 from disobey.training.recipe import Run
+
+HIDDEN = {"option": False}  # metadata of a field that is no command-line option
+
+
+def smoke_mark() -> Any:
+    """The field ``is_smoke`` of a study: set by ``smoke()`` alone, no option, and kept by `dataclasses.replace`."""
+    return field(default=False, metadata=HIDDEN, kw_only=True)
 
 
 class Study(Protocol):
@@ -26,8 +36,49 @@ class Study(Protocol):
         """The whole study in seconds; evidence of nothing."""
         ...
 
-    def plan(self) -> list[Run]: ...
+    def plan(self) -> list[Run]:
+        """The runs that bear on the question, seed by seed."""
+        ...
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
+    def analyze(self, records: Records) -> Result:
         """What finished runs say. Raises `ValueError` where too few of them are there to say anything."""
         ...
+
+
+def conclude(
+    study: Study,
+    seeds: Sequence[int],
+    verdicts: Verdicts,
+    blocks: Sequence[Block],
+    *,
+    methods: str | Text,
+    cite: Source,
+    summary: str = "",
+) -> Result:
+    """The result of a study: its claims, then its blocks, then how it was made.
+
+    Args:
+        study: marked as a smoke test or not; all of its fields become the result's settings.
+        seeds: the complete ones.
+        verdicts: the judged claims, and what was not judged.
+        blocks: charts, tables and galleries in reading order.
+        methods: what was trained and measured, as sentences; what holds for every study is put after them. A `Text`
+            stands as it is.
+        cite: the publication.
+        summary: the sentences for somebody in a hurry; how many claims came out how where it is empty.
+    """
+    text = methods
+    if isinstance(text, str):
+        text = methods_text(text, seeds, verdicts.not_judged(), cite.cite or cite.name)
+    whole: tuple[Block, ...] = (*verdicts.claims, *blocks, text)
+    smoke = getattr(study, "is_smoke", False)
+    return Result(study.name, study.question, whole, summary or verdicts.summary(), smoke, settings_of(study))
+
+
+def settings_of(study: Any) -> dict[str, Any]:
+    """Every field of a study by name, those of its parts as mappings: with which options a result was made."""
+    return {
+        f.name: settings_of(value) if is_dataclass(value := getattr(study, f.name)) else value
+        for f in fields(study)
+        if f.metadata.get("option", True)
+    }
