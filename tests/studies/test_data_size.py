@@ -7,6 +7,7 @@ import pytest
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
+from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.records.store import Store
 from disobey.studies.data_size.cells import (
@@ -25,13 +26,13 @@ from disobey.studies.data_size.cells import (
 from disobey.studies.data_size.charts import charts
 from disobey.studies.data_size.claims import judge, sign_flips, summary
 from disobey.studies.data_size.closed_form import ClosedFormResults
-from disobey.studies.data_size.evidence import CellResult, CellResults, Fidelity
+from disobey.studies.data_size.evidence import CellResults, Fidelity
 from disobey.studies.data_size.study import EVERYTHING, DataSize
-from disobey.studies.data_size.tables import methods, tables
+from disobey.studies.data_size.tables import tables
 from disobey.studies.kit.setup import Setup
 from disobey.targets.arms import ARMS
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import Run
+from disobey.training.recipe import Run, Teaching
 from tests.support.refusals import refuses
 
 SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5), early=0.0), arms=EVERYTHING, budgets=BUDGETS)
@@ -154,27 +155,32 @@ def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
     def labels(n):
         return 0.95 - 0.9 * n**-0.3
 
+    accuracies = {
+        cell: labels(cell.size) + shift + gain(cell) + noise * rng.normal(size=seeds) for cell in study.design.cells()
+    }
     cells = {}
-    for cell in study.design.cells():
-        accuracy = labels(cell.size) + shift + gain(cell) + noise * rng.normal(size=seeds)
-        cells[cell] = CellResult(accuracy, accuracy, 1.0 - accuracy, np.ones(seeds))
+    for cell, accuracy in accuracies.items():
+        control = accuracies[replace(cell, arm="A0", regime=cell.regime.of_labels)]
+        kinds = {"accuracy": accuracy, "validation": accuracy, "nll": 1.0 - accuracy, "chosen": np.ones(seeds)}
+        cells[cell] = {**kinds, "gain": accuracy - control}
     sizes = np.array(study.design.sizes)
     gap = (0.5 * sizes**-0.5) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes)))) if kl is None else kl(sizes, seeds)
     still = np.zeros_like(gap)
     fidelity = Fidelity(still, gap, 1 - still, 1 - gap)
-    return CellResults(study.design, study.setup.seeds, cells, shift + 0.9, fidelity, (None,) * len(sizes))
+    crossed, closed = (None,) * len(sizes), ClosedFormResults()
+    teacher = mean_over_runs(shift + 0.9, "test accuracy")
+    return CellResults(study.design, study.setup.seeds, cells, teacher, fidelity, crossed, closed)
 
 
-def closed_with(results, kernel, probe):
-    """Kernel and probe gains as shares of the network's."""
+def with_closed_forms(results, kernel, probe, *, like=None):
+    """The same with kernel and probe gains as shares of the network's (of ``like``, if given)."""
     sizes = results.design.small
-    labels, teacher = (results.accuracy(arm, sizes=sizes) for arm in ("A0", "A1"))
-    tables = {("laplace", "labels"): labels, ("laplace", "teacher"): labels + kernel * (teacher - labels)}
-    probes = {"labels": labels, "teacher": labels + probe * (teacher - labels)}
+    labels, teacher = ((like or results).table("accuracy", arm)[:, : len(sizes)] for arm in ("A0", "A1"))
+    shares = {"laplace": kernel, "probe": probe, "network": 1.0}
+    accuracies = {(who, "labels"): labels for who in shares}
+    accuracies |= {(who, "teacher"): labels + share * (teacher - labels) for who, share in shares.items()}
     theory = Estimate("largest relative deviation", 0.01, 0.0, 0.03, 0.95, 200, "runs")
-    return ClosedFormResults(
-        sizes, (True,) * len(sizes), theory, tables, probes, {"labels": labels, "teacher": teacher}
-    )
+    return replace(results, closed=ClosedFormResults(sizes, (True,) * len(sizes), theory, accuracies))
 
 
 def falling(cell):
@@ -203,15 +209,15 @@ def as_published(cell):
     return -0.02
 
 
-def verdicts(results, closed):
-    claims, missing = judge(results, closed)
-    assert not missing
-    return {claim.name: claim.verdict for claim in claims}
+def verdicts(results):
+    judged = judge(results)
+    assert not judged.skipped
+    return {claim.name: claim.verdict for claim in judged.claims}
 
 
 def test_a_planted_confirmation_is_confirmed():
     results = planted(as_published)
-    found = verdicts(results, closed_with(results, kernel=0.2, probe=0.95))
+    found = verdicts(with_closed_forms(results, kernel=0.2, probe=0.95))
     assert {name for name, verdict in found.items() if verdict == "supported"} == {
         "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12", "C13",
     }  # fmt: skip
@@ -233,7 +239,7 @@ def test_a_planted_refutation_is_refuted():
         return (0.5 * sizes**-1.0) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes))))
 
     results = planted(smoothing_in_disguise, kl=steep)
-    found = verdicts(results, closed_with(results, kernel=1.0, probe=1.0))
+    found = verdicts(with_closed_forms(results, kernel=1.0, probe=1.0))
     assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
         "C1", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12",
     }  # fmt: skip
@@ -244,38 +250,40 @@ def test_variance_alone_supports_c11():
         return 0.05 if cell.arm == "A1" and cell.regime.noise else 0.0
 
     results = planted(only_noise, noise=0.0005)
-    found = verdicts(results, closed_with(planted(as_published), kernel=0.2, probe=0.9))
+    found = verdicts(with_closed_forms(results, kernel=0.2, probe=0.9, like=planted(as_published)))
     assert found["C11"] == "supported"
 
 
 def test_no_gain_leaves_shares_undefined_and_nothing_supported_by_luck():
     results = planted(lambda cell: 0.0, noise=0.02)
-    found = verdicts(results, closed_with(results, kernel=0.5, probe=0.5))
+    found = verdicts(with_closed_forms(results, kernel=0.5, probe=0.5))
     assert all(found[name] == "inconclusive" for name in ("C3", "C4", "C5", "C12"))
     assert "supported" not in {found[name] for name in ("C1", "C2", "C6", "C7", "C8")}
 
 
 def test_figures_and_tables_hold_what_was_planted():
-    results = planted(as_published)
-    closed = closed_with(results, 0.2, 0.95)
-    drawn = {chart.name: chart for chart in charts(results, closed)}
+    results = with_closed_forms(planted(as_published), 0.2, 0.95)
+    drawn = {chart.name: chart for chart in charts(results)}
     shares = dict(zip(drawn["explained"].data["x"], drawn["explained"].data["y"], strict=True))
     assert shares["A12 class mean + confidence"] == pytest.approx(0.3, abs=0.05)
     assert any("n^−0.5" in name for name in drawn["fidelity"].data["curve"])
-    claims, _ = judge(results, closed)
     assert {c.title for c in tables(results)} >= {"Every arm", "Other conditions", "Tests"}
-    assert "equal epochs" in methods(results).body
-    assert "With little data" in summary(results, claims)
+    assert "equal epochs" in EVERY_REGIME.methods(results)
+    assert "With little data" in summary(results, judge(results))
     rows = sign_flips(results)
     assert {claim for claim, *_ in rows} == {"C1, C2", "C3", "C4", "C5", "C6", "C7", "C10", "C11", "C13"}
     assert min(p for *_, p, _ in rows) == pytest.approx(2 / 2**6)
 
 
 def test_every_regime_has_a_twin():
-    results = planted(as_published)
-    for cell in results.cells:
+    cells = EVERY_REGIME.students
+    for cell, student in cells.items():
         if cell.arm != "A0":
-            assert Cell("A0", cell.size, cell.budget, cell.regime.of_labels) in results.cells, cell
+            twin = cells[replace(cell, arm="A0", regime=cell.regime.of_labels)]
+            assert student.control == twin.recipe
+            assert replace(
+                student.recipe, targets=twin.recipe.targets, teacher=None, teaching=Teaching()
+            ) == twin.recipe or (cell.regime == CROP_FIXED)
 
 
 def test_text_and_own_networks_keep_their_kinds_defaults():
@@ -300,7 +308,7 @@ def test_the_published_curve_stands_beside_ours_on_cifar100(monkeypatch):
     monkeypatch.setattr(Setup, "dataset", load(DataSpec("digits-8x8"), 0))  # only its sizes are asked
     setup = Setup(data="hub:uoft-cs/cifar100#fine_label", train=20_000, seeds=(0, 1, 2), early=0.0)
     here = DataSize(setup, "self", ("A0", "A1"), (200, 2_000, 20_000), temperature=100.0)
-    drawn = charts(planted(as_published, study=here), ClosedFormResults((), ()))[0].data
+    drawn = charts(planted(as_published, study=here))[0].data
     published = [(x, y) for x, y, who in zip(drawn["x"], drawn["y"], drawn["curve"], strict=True) if "2510" in who]
     assert (0.12, 3.06) in published
     assert len(published) == 4

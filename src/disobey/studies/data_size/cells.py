@@ -9,8 +9,8 @@ from disobey.data.dataset import Kind
 from disobey.errors import refusal
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import Schedule
-from disobey.training.recipe import OptimSpec
 
+LABELS, KD = "A0", "A1"
 Budget: TypeAlias = Literal["steps", "convergence", "epochs"]
 BUDGETS: tuple[Budget, ...] = ("steps", "convergence", "epochs")
 BUDGET_WORDS: dict[Budget, str] = {
@@ -45,7 +45,7 @@ class ParsedArm:
     def text(self) -> str:
         """What a figure calls it: the arm and its words."""
         arm = ARMS[self.name]
-        at = "" if self.value is None else (f", τ={self.value:g}" if self.name == "A1" else f", {self.value:g}")
+        at = "" if self.value is None else (f", τ={self.value:g}" if self.name == KD else f", {self.value:g}")
         return f"{self.name} {arm.text}{at}"
 
     @property
@@ -55,8 +55,8 @@ class ParsedArm:
 
     def schedule(self) -> Schedule:
         """The arm as a training objective."""
-        if self.name == "A1":
-            return ARMS["A1"].schedule(self.value or self.temperature)
+        if self.name == KD:
+            return ARMS[KD].schedule(self.value or self.temperature)
         return ARMS[self.name].schedule(self.temperature, self.value)
 
 
@@ -67,7 +67,7 @@ def parsed(word: str, temperature: float) -> ParsedArm:
     ('A1', 'A16 top k kept, 3')
     """
     name, colon, after = word.partition(":")
-    takes_value = name == "A1" or (name in ARMS and bool(ARMS[name].amounts))
+    takes_value = name == KD or (name in ARMS and bool(ARMS[name].amounts))
     try:
         value = float(after) if colon else None
     except ValueError:
@@ -76,7 +76,7 @@ def parsed(word: str, temperature: float) -> ParsedArm:
         with_amounts = ", ".join(name for name, arm in ARMS.items() if arm.amounts)
         expected = f"an arm out of {', '.join(ARMS)}, with A1:TEMPERATURE or ARM:AMOUNT for {with_amounts}"
         raise refusal("unknown-arm", expected, repr(word))
-    if value is not None and value == (temperature if name == "A1" else ARMS[name].amounts[0]):
+    if value is not None and value == (temperature if name == KD else ARMS[name].amounts[0]):
         value = None
     return ParsedArm(name if value is None else f"{name}:{value:g}", name, value, temperature)
 
@@ -154,14 +154,9 @@ class Design:
         temperature: of every soft arm.
         budgets: how long the cells of the main design are trained.
         regimes: beyond the main design.
-        teacher: its model in a word.
         student: the students' model in a word.
         widths: the models of other students, in the regime ``widths``.
         noises: shares of wrong labels, in the regime ``noise``.
-        optim: the budget of equal steps.
-        patience: how many times longer the budget ``convergence`` is.
-        epochs: of the budget ``epochs``.
-        kernels: largest n of students in closed form.
     """
 
     data: str
@@ -174,14 +169,9 @@ class Design:
     temperature: float
     budgets: tuple[Budget, ...]
     regimes: tuple[RegimeName, ...]
-    teacher: str
     student: str
     widths: tuple[str, ...]
     noises: tuple[float, ...]
-    optim: OptimSpec
-    patience: float
-    epochs: float
-    kernels: int
 
     @property
     def small(self) -> tuple[int, ...]:
@@ -202,36 +192,25 @@ class Design:
         """An arm of this design from its word."""
         return parsed(word, self.temperature)
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> tuple[Cell, ...]:
         """Every cell of the main design and of the regimes, each once."""
         cells = [Cell(arm, n, budget) for budget in self.budgets for n in self.sizes for arm in self.arms]
         for name in self.regimes:
-            cells += self._regime(name)
-        return list(dict.fromkeys(cells))
+            budgets: tuple[Budget, ...] = ("steps", "convergence") if name == "teacher-sizes" else ("steps",)
+            for regime, arms in self._regimes()[name]:
+                sizes = [n for n in self.sizes if not regime.fresh or 2 * n <= self.total]
+                cells += [Cell(arm, n, budget, regime) for budget in budgets for n in sizes for arm in arms]
+        return tuple(dict.fromkeys(cells))
 
-    def _regime(self, name: RegimeName) -> list[Cell]:
-        """The cells of one regime. Labels (A0) have no teacher: where only it differs they are those of the main design."""
-
-        def cells(regime: Regime, *arms: str, budget: Budget = "steps") -> list[Cell]:
-            sizes = [n for n in self.sizes if not regime.fresh or 2 * n <= self.total]
-            return [Cell(arm, n, budget, regime) for n in sizes for arm in arms]
-
-        match name:
-            case "fresh":
-                return cells(FRESH, "A0", "A1", "A13")
-            case "same-n":
-                return cells(SAME_N, "A1")
-            case "teacher-sizes":
-                of_other_teachers: list[Cell] = []
-                for regime in map(teacher_of, self.teacher_sizes):
-                    of_other_teachers += cells(regime, "A1") + cells(regime, "A1", budget="convergence")
-                return cells(OVERLAP, "A0", "A1", budget="convergence") + of_other_teachers
-            case "quality":
-                return [cell for regime in (EARLY, ENSEMBLE, self.equal_size) for cell in cells(regime, "A1")]
-            case "noise":
-                return [cell for share in self.noises for cell in cells(noisy(share), "A0", "A1")]
-            case "augment":
-                return cells(CROP, "A0", "A1") + cells(CROP_FIXED, "A1") if self.kind == "image" else []
-            case "widths":
-                others = [cell for word in self.widths for cell in cells(wide(word), "A0", "A1")]
-                return others + cells(self.equal_size, "A1")
+    def _regimes(self) -> dict[RegimeName, list[tuple[Regime, tuple[str, ...]]]]:
+        """Every regime with its arms; labels have no teacher, and where only it differs those of the main design serve."""
+        both, taught = (LABELS, KD), (KD,)
+        return {
+            "fresh": [(FRESH, (*both, "A13"))],
+            "same-n": [(SAME_N, taught)],
+            "teacher-sizes": [(OVERLAP, both), *((teacher_of(m), taught) for m in self.teacher_sizes)],
+            "quality": [(regime, taught) for regime in (EARLY, ENSEMBLE, self.equal_size)],
+            "noise": [(noisy(share), both) for share in self.noises],
+            "augment": [(CROP, both), (CROP_FIXED, taught)] if self.kind == "image" else [],
+            "widths": [*((wide(word), both) for word in self.widths), (self.equal_size, taught)],
+        }

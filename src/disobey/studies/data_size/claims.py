@@ -6,7 +6,7 @@ have Fieller's, sizes a t-test turned around.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,40 +14,37 @@ from numpy.typing import NDArray
 from disobey.measures.inference.comparisons import holm, sign_flip_p
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
-from disobey.records.results import Claim, Estimate, Text
+from disobey.records.results import Estimate
 from disobey.studies.data_size import claims_how_much as how_much
 from disobey.studies.data_size import claims_why as why
-from disobey.studies.data_size.cells import CROP_FIXED, FRESH, SAME_N, noisy
-from disobey.studies.data_size.closed_form import ClosedFormResults
+from disobey.studies.data_size.cells import CROP_FIXED, FRESH, KD, LABELS, SAME_N, noisy
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.data_size.shares import Skipped, best_smoothing, small_words, text_of
+from disobey.studies.data_size.shares import DataSizeClaim, setting, sizes_in_words, smoothings
+from disobey.studies.kit import claims as kit
 
-CLAIMS: dict[str, Callable[[CellResults, ClosedFormResults], Claim]] = {
-    "C1": how_much.gain_grows_as_data_shrink,
-    "C2": how_much.teacher_is_worth_many_labels,
-    "C3": why.not_label_smoothing,
-    "C4": why.dark_knowledge_of_each_example,
-    "C5": why.hard_answers_do_not_suffice,
-    "C6": how_much.high_temperature_is_enough,
-    "C7": how_much.gain_has_one_sign_over_widths,
-    "C8": how_much.labels_overtake_later_with_a_better_teacher,
-    "C9": how_much.fidelity_gap_falls_as_inverse_root,
-    "C10": why.information_about_more_data,
-    "C11": why.variance_of_noisy_labels,
-    "C12": why.features,
-    "C13": why.not_augmented_views,
-}
+CLAIMS: tuple[DataSizeClaim, ...] = (
+    how_much.slopes_of_the_gain,
+    how_much.largest_equivalence_factor,
+    why.shares_of_smoothing,
+    why.shares_of_dark_knowledge,
+    why.share_of_hard_answers,
+    how_much.steps_in_temperature,
+    how_much.gains_over_widths,
+    how_much.crossovers_by_teacher,
+    how_much.law_of_the_fidelity_gap,
+    why.gain_from_the_same_examples,
+    why.gain_from_wrong_labels,
+    why.gains_without_features,
+    why.gain_with_fixed_targets,
+)
 
 
-def judge(results: CellResults, closed: ClosedFormResults) -> tuple[list[Claim], list[Text]]:
+def judge(results: CellResults) -> kit.Verdicts:
     """All claims that the runs bear on; the others with what is missing."""
-    claims, missing = [], []
-    for id, judged in CLAIMS.items():
-        try:
-            claims.append(judged(results, closed))
-        except Skipped as reason:
-            missing.append(f"{id}: {reason}.")
-    return claims, [Text("Not judged here", " ".join(missing))] if missing else []
+    verdicts = kit.Verdicts(())
+    for where, spec in CLAIMS:
+        verdicts += kit.judge([spec], results, [setting(results, where)])
+    return verdicts
 
 
 def sign_flips(results: CellResults) -> list[tuple[str, str, Estimate, float, float]]:
@@ -55,51 +52,51 @@ def sign_flips(results: CellResults) -> list[tuple[str, str, Estimate, float, fl
 
     One a claim or a part of one, not one an arm: with ten seeds no p-value is below .002, so thirty could not be told apart.
     """
-    found = list(_differences(results))
-    p_values = [sign_flip_p(difference) for _, _, difference in found]
+    differences = list(_differences(results))
+    p_values = [sign_flip_p(difference) for _, _, difference in differences]
     return [
-        (claim, words, mean_over_runs(difference, words), p, float(q))
-        for (claim, words, difference), p, q in zip(found, p_values, holm(p_values), strict=True)
+        (claim, words, mean_over_runs(difference, words), p, float(adjusted))
+        for (claim, words, difference), p, adjusted in zip(differences, p_values, holm(p_values), strict=True)
     ]
 
 
 def _differences(results: CellResults) -> Iterator[tuple[str, str, NDArray]]:
-    design, kd = results.design, results.small_accuracy("A1")
-    yield "C1, C2", "distillation − labels", results.small_gain("A1")
-    smoothing = best_smoothing(results)
-    if smoothing:
-        yield "C3", f"distillation − {text_of(results, smoothing)}", kd - results.small_accuracy(smoothing)
+    design, kd = results.design, results.small("accuracy", KD)
+
+    def minus(arm: str) -> tuple[str, NDArray]:
+        return f"distillation − {design.arm(arm).text}", kd - results.small("accuracy", arm)
+
+    yield "C1, C2", "distillation − labels", results.small_gain()
+    for arm in smoothings(results)[:1]:
+        yield "C3", *minus(arm)
     for arm in ("A7", "A9a", "A10a", "A11", "A12"):
         if results.has(arm):
-            yield "C4", f"distillation − {text_of(results, arm)}", kd - results.small_accuracy(arm)
-    if results.has("A1", "A13", regime=FRESH):
-        soft, hard = (results.small_accuracy(arm, FRESH) for arm in ("A1", "A13"))
+            yield "C4", *minus(arm)
+    if results.has(KD, "A13", regime=FRESH):
+        soft, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (KD, "A13"))
         yield "C5", "soft − hard answers, fresh examples", soft - hard
-    if results.has("A1:1"):
-        yield "C6", f"τ={design.temperature:g} − τ=1", kd - results.small_accuracy("A1:1")
+    if results.has(f"{KD}:1"):
+        yield "C6", f"τ={design.temperature:g} − τ=1", kd - results.small("accuracy", f"{KD}:1")
     for claim, regime in (("C7", design.equal_size), ("C10", SAME_N), ("C13", CROP_FIXED)):
-        if results.has("A1", regime=regime):
-            yield claim, f"gain, {regime.name}", results.small_gain("A1", regime=regime)
-    noises = [x for x in design.noises if results.has("A0", "A1", regime=noisy(x))]
+        if results.has(KD, regime=regime):
+            yield claim, f"gain, {regime.name}", results.small_gain(regime)
+    noises = [noise for noise in design.noises if results.has(LABELS, KD, regime=noisy(noise))]
     if noises:
-        extra = results.small_gain("A1", regime=noisy(max(noises))) - results.small_gain("A1")
+        extra = results.small_gain(noisy(max(noises))) - results.small_gain()
         yield "C11", f"gain, {max(noises):.0%} wrong labels − none", extra
 
 
-def summary(results: CellResults, claims: Sequence[Claim]) -> str:
+def summary(results: CellResults, verdicts: kit.Verdicts) -> str:
     """Two sentences for somebody in a hurry."""
-    gain = mean_over_runs(results.small_gain("A1"), "gain")
-    curve = label_equivalence(results.design.sizes, results.accuracy("A0"), results.accuracy("A1"))
+    design, gain = results.design, results.mean_gain("gain")
+    curve = label_equivalence(design.sizes, *(results.table("accuracy", arm) for arm in (LABELS, KD)))
     best = curve.largest
-    said = {
-        verdict: [c.name for c in claims if c.verdict == verdict]
-        for verdict in ("supported", "refuted", "inconclusive")
-    }
-    verdicts = " ".join(f"{verdict.capitalize()}: {', '.join(names)}." for verdict, names in said.items() if names)
     factor = (
         f"{best.value:.1f} {best.interval()} times as many labels" if np.isfinite(best.value) else "no known factor"
     )
+    ids = {v: ", ".join(c.name for c in verdicts.claims if c.verdict == v) for v in kit.ORDER}
+    counts = " ".join(f"{verdict.capitalize()}: {names}." for verdict, names in ids.items() if names)
     return (
-        f"With little data ({small_words(results)}) a teacher adds {gain.value:+.1%} [{gain.low:.1%}, {gain.high:.1%}] to accuracy; "
-        f"at its best it is worth {factor}. {verdicts}"
+        f"With little data ({sizes_in_words(design.small)}) a teacher adds {gain.value:+.1%} [{gain.low:.1%}, {gain.high:.1%}] to "
+        f"accuracy; at its best it is worth {factor}. {counts}"
     )

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures import agreement
-from disobey.measures.inference.intervals import minus_twin, over_runs_and_examples
-from disobey.records.predictions import Predictions
+from disobey.measures.inference.intervals import mean_over_runs, minus_twin, over_runs_and_examples
+from disobey.measures.sample_efficiency import scales
 from disobey.records.results import Estimate
-from disobey.records.runs import RunRecord, pair
-from disobey.studies.data_size.cells import OVERLAP, Budget, Cell, Design, Regime
-from disobey.training.recipe import Run
+from disobey.records.runs import RunRecord
+from disobey.studies.data_size.cells import BUDGET_WORDS, KD, LABELS, OVERLAP, Budget, Cell, Design, Regime
+from disobey.studies.data_size.closed_form import ClosedFormResults, closed_form
+from disobey.studies.kit import design as kit
+from disobey.studies.kit.evidence import CONTROL, Evidence
 
-RunOf: TypeAlias = Callable[[Cell, int], Run]  # a cell and a seed to the run of its student
-Records: TypeAlias = Mapping[Run, RunRecord]
+Kind: TypeAlias = Literal["accuracy", "gain", "validation", "nll", "chosen"]
 
 MIN_SEEDS = 5  # for intervals over seeds and examples
-
-
-@dataclass(frozen=True, eq=False)
-class CellResult:
-    """One cell, one value a seed (S,): accuracies, mean negative log-likelihood (nats), and the steps trained.
-
-    chosen: the step whose weights validation chose, as a share of the steps (1: the last).
-    """
-
-    accuracy: NDArray
-    validation: NDArray
-    nll: NDArray
-    chosen: NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,36 +51,59 @@ class CellResults:
     Attributes:
         design: what was compared.
         seeds: those of which every run is finished.
-        cells: results by cell.
-        teacher_accuracy: test accuracy of the main design's teacher, (S,).
+        cells: by cell, one value a seed (S,) of each kind: test ``accuracy``, its ``gain`` over labels on the same examples
+            under the same conditions, ``validation`` accuracy, ``nll`` (mean negative log-likelihood on test, nats),
+            ``chosen`` (the step whose weights validation chose, as a share of all).
+        teacher_accuracy: test accuracy of the main design's teacher.
         fidelity: of the distilled students of the main design, over all sizes.
         crossed: the gain of distillation at each size with an interval over other seeds *and* other test examples;
             None for few seeds.
+        closed: students in closed form.
     """
 
     design: Design
     seeds: tuple[int, ...]
-    cells: Mapping[Cell, CellResult]
-    teacher_accuracy: NDArray
+    cells: Mapping[Cell, Mapping[Kind, NDArray]]
+    teacher_accuracy: Estimate
     fidelity: Fidelity
     crossed: tuple[Estimate | None, ...]
+    closed: ClosedFormResults
 
     @classmethod
-    def read(cls, design: Design, seeds: tuple[int, ...], records: Records, run_of: RunOf) -> Self:
-        """Reads the runs of all cells, once."""
-        known: dict[tuple[Run, ...], CellResult] = {}
-        cells = {}
-        for cell in design.cells():
-            runs = tuple(run_of(cell, seed) for seed in seeds)
-            if runs not in known:  # labels of different regimes are often the same runs
-                known[runs] = _result([records[run] for run in runs], runs[0].recipe.optim.steps)
-            cells[cell] = known[runs]
-        teachers = [run_of(Cell("A1", design.sizes[-1]), seed).teachers()[0] for seed in seeds]
-        teacher_accuracy = np.array([records[run].summary["test_accuracy"] for run in teachers])
-        copies = np.array([[_copying(n, seed, records, run_of) for n in design.sizes] for seed in seeds])
-        fidelity = Fidelity(*np.moveaxis(copies, 2, 0))
-        crossed = tuple(_over_seeds_and_examples(n, seeds, records, run_of) for n in design.sizes)
-        return cls(design, seeds, cells, teacher_accuracy, fidelity, crossed)
+    def read(
+        cls, design: Design, arms: Mapping[Cell, kit.Arm], seeds: Sequence[int], records: kit.Records, kernels: int
+    ) -> Self:
+        """Reads the runs of all cells, once.
+
+        Args:
+            design: what is compared.
+            arms: what was trained in each of its cells.
+            seeds: those that were asked for.
+            records: finished runs.
+            kernels: largest n of students in closed form.
+
+        Raises:
+            ValueError: no seed has all its runs.
+        """
+        evidence = Evidence.read(kit.Design(tuple(arms.values()), tuple(seeds)), records, _numbers)
+        distilled = [arms[Cell(KD, n)] for n in design.sizes]
+        teacher = distilled[-1].compared_with
+        assert teacher is not None
+        copies = np.array([[_copying(evidence, arm, seed) for arm in distilled] for seed in evidence.seeds])
+        return cls(
+            design,
+            evidence.seeds,
+            {cell: _arrays(evidence, arm) for cell, arm in arms.items()},
+            evidence.summaries(teacher, "test_accuracy"),
+            Fidelity(*np.moveaxis(copies, 2, 0)),
+            tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled),
+            closed_form(design, arms, evidence, kernels),
+        )
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budgets for which distillation was run in the main design."""
+        return [budget for budget in BUDGET_WORDS if self.has(LABELS, KD, budget=budget)]
 
     def sizes(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> tuple[int, ...]:
         """The sizes at which an arm was run there, ascending; none: it was not."""
@@ -102,80 +113,59 @@ class CellResults:
         """Whether all these arms were run there."""
         return all(self.sizes(arm, budget, regime) for arm in arms)
 
-    def accuracy(
-        self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP, sizes: Sequence[int] | None = None
-    ) -> NDArray:
-        """Test accuracies (S, K) at ``sizes``, all where not given."""
-        return self._table("accuracy", arm, budget, regime, sizes)
+    def table(self, kind: Kind, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
+        """One kind of result at all sizes that were run, (S, K)."""
+        cells = [Cell(arm, n, budget, regime) for n in self.sizes(arm, budget, regime)]
+        return np.stack([self.cells[cell][kind] for cell in cells], axis=1)
 
-    def nll(self, arm: str, budget: Budget = "steps") -> NDArray:
-        """Mean negative log-likelihoods on test (S, K), nats, of the main design."""
-        return self._table("nll", arm, budget)
+    def small(self, kind: Kind, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
+        """One kind of result averaged over the small sizes that were run, (S,)."""
+        kept = [n in self.design.small for n in self.sizes(arm, budget, regime)]
+        return self.table(kind, arm, budget, regime)[:, kept].mean(axis=1)
 
-    def gain(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        """Accuracy over that of labels on the same examples, under the same conditions (S, K)."""
-        sizes = self.sizes(arm, budget, regime)
-        return self.accuracy(arm, budget, regime, sizes) - self.accuracy("A0", budget, regime.of_labels, sizes)
+    def small_gain(self, regime: Regime = OVERLAP) -> NDArray:
+        """Distillation's gain averaged over the small sizes, equal steps, (S,)."""
+        return self.small("gain", KD, "steps", regime)
 
-    def small(self, table: NDArray, sizes: Sequence[int]) -> NDArray:
-        """Mean over the small sizes, one value a seed (S,)."""
-        return table[:, [n in self.design.small for n in sizes]].mean(axis=1)
+    def mean_gain(self, name: str, regime: Regime = OVERLAP) -> Estimate:
+        """Mean of `small_gain` over seeds."""
+        return mean_over_runs(self.small_gain(regime), name)
 
-    def small_gain(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        """Gain over labels averaged over the small sizes that were run (S,)."""
-        return self.small(self.gain(arm, budget, regime), self.sizes(arm, budget, regime))
-
-    def small_accuracy(self, arm: str, regime: Regime = OVERLAP, *, validation: bool = False) -> NDArray:
-        """Mean accuracy over the small sizes, equal steps (S,)."""
-        table = self._table("validation" if validation else "accuracy", arm, "steps", regime)
-        return self.small(table, self.sizes(arm, regime=regime))
-
-    def chosen(self, arm: str, budget: Budget) -> NDArray:
-        """Shares of the steps after which validation was best (S, K), of the main design."""
-        return self._table("chosen", arm, budget)
-
-    def _table(
-        self, kind: str, arm: str, budget: Budget, regime: Regime = OVERLAP, sizes: Sequence[int] | None = None
-    ) -> NDArray:
-        sizes = self.sizes(arm, budget, regime) if sizes is None else sizes
-        return np.stack([getattr(self.cells[Cell(arm, n, budget, regime)], kind) for n in sizes], axis=1)
+    def scales(self, budget: Budget) -> dict[str, NDArray]:
+        """The gain of distillation on four scales, (S, K) each."""
+        tables = [self.table(kind, arm, budget) for kind in ("accuracy", "nll") for arm in (LABELS, KD)]
+        return scales(*tables, n_test=self.design.tests)
 
 
-def _result(records: Sequence[RunRecord], steps: int) -> CellResult:
-    summaries = [record.summary for record in records]
-    return CellResult(
-        np.array([summary["test_accuracy"] for summary in summaries]),
-        np.array([summary["validation_accuracy"] for summary in summaries]),
-        np.array([_nll(record) for record in records]),
-        np.array([summary["chosen_step"] / steps for summary in summaries]),
-    )
+def _numbers(record: RunRecord, split: str) -> dict[Hashable, float]:
+    log_probs, labels = record.log_probs(split), record.examples[f"{split}.labels"]
+    return {
+        "accuracy": record.summary[f"{split}_accuracy"],
+        "validation": record.summary["validation_accuracy"],
+        "nll": float(-np.asarray(log_probs, np.float64)[np.arange(len(labels)), labels].mean()),
+        "chosen": record.summary["chosen_step"],
+    }
 
 
-def _nll(record: RunRecord) -> float:
-    log_probs, labels = record.log_probs("test"), record.examples["test.labels"]
-    return float(-np.asarray(log_probs, np.float64)[np.arange(len(labels)), labels].mean())
+def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[Kind, NDArray]:
+    arrays: dict[Kind, NDArray] = {kind: evidence.per_seed(arm, kind) for kind in ("accuracy", "validation", "nll")}
+    arrays["chosen"] = evidence.per_seed(arm, "chosen") / arm.recipe.optim.steps
+    return arrays if arm.control is None else {**arrays, "gain": evidence.per_seed(arm, "accuracy", minus=CONTROL)}
 
 
-def _pair(n: int, seed: int, split: str, records: Records, run_of: RunOf, *, twin: bool = False) -> Predictions:
-    """Teacher and distilled student of the main design, with the student of labels as the twin."""
-    student = run_of(Cell("A1", n), seed)
-    control = records[run_of(Cell("A0", n), seed)] if twin else None
-    return pair(records[student.teachers()[0]], records[student], split, twin=control)
-
-
-def _copying(n: int, seed: int, records: Records, run_of: RunOf) -> tuple[float, ...]:
+def _copying(evidence: Evidence, arm: kit.Arm, seed: int) -> tuple[float, ...]:
     """The numbers of `Fidelity` for one student."""
     kls, agreements = [], []
     for split in ("train", "test"):
-        predictions = _pair(n, seed, split, records, run_of)
+        predictions = evidence.predictions(arm, split=split, seed=seed)
         teacher, student = (np.asarray(who, np.float64) for who in (predictions.teacher, predictions.student))
         kls.append(float(agreement.kl_divergence(teacher, student).mean()))
         agreements.append(float((teacher.argmax(1) == student.argmax(1)).mean()))
     return (*kls, *agreements)
 
 
-def _over_seeds_and_examples(n: int, seeds: tuple[int, ...], records: Records, run_of: RunOf) -> Estimate | None:
-    if len(seeds) < MIN_SEEDS:
+def _over_seeds_and_examples(evidence: Evidence, arm: kit.Arm) -> Estimate | None:
+    if len(evidence.seeds) < MIN_SEEDS:
         return None
-    pairs = [_pair(n, seed, "test", records, run_of, twin=True) for seed in seeds]
+    pairs = [evidence.predictions(arm, seed=seed) for seed in evidence.seeds]
     return over_runs_and_examples(minus_twin(agreement.MEASURES["student_accuracy"]), pairs)

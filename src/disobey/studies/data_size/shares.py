@@ -1,116 +1,89 @@
-"""What the claims about data size share: words, shares of the gain, and the way a claim that cannot be judged says so."""
+"""What the claims about data size share: how they are written down, and shares of distillation's gain."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from numpy.typing import NDArray
-
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.measures.sample_efficiency import scales, shares_explained
-from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.data_size.cells import BUDGET_WORDS, Budget
+from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
+from disobey.records.results import Estimate, Verdict
+from disobey.studies.data_size.cells import KD, LABELS, OVERLAP, Regime
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.kit.verdicts import side
+from disobey.studies.kit.claims import Answer, ClaimSpec, Source
+from disobey.studies.kit.verdicts import Stated, side
 
-SOURCE = "arXiv 2510.15516"
+PAPER = Source("arXiv 2510.15516", "Lanzillotta et al. 2025 (arXiv 2510.15516)")
 MARGIN = 0.005  # of accuracy: "the same" is within half a point
 SMOOTHING = ("A3", "A4", "A5", "A6", "A15", "A17")  # what label smoothing, in any form, could explain
 
 
-class Skipped(Exception):
-    """A claim that these runs do not bear on, and what would."""
+@dataclass(frozen=True)
+class Setting:
+    """Where a claim is judged, in words."""
+
+    label: str
 
 
-def need(here: bool, option: str) -> None:
-    if not here:
-        raise Skipped(f"not run; add {option}")
+DataSizeClaim: TypeAlias = tuple[str, ClaimSpec[CellResults, Setting]]  # where it is judged, and the claim
 
 
-def setting_of(results: CellResults, more: str = "") -> str:
-    design = results.design
+def claim(id: str, text: str, where: str, rule: str) -> Callable[[Callable[[CellResults], Answer]], DataSizeClaim]:
+    """Makes a claim of the paper out of the function that judges it. where: see `setting`; rule: in words."""
+    return lambda judged: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: judged(results)))
+
+
+def setting(results: CellResults, where: str) -> Setting:
+    """Data and students, then where among them: ``{small}`` stands for the small sizes, ``{closed}`` for those of them
+    that were done in closed form."""
+    design, closed = results.design, results.closed
+    done = [n for n, small in zip(closed.sizes, closed.small, strict=True) if small]
     place = f"{design.data}, N = {design.total:,}, {design.student} students, τ={design.temperature:g}"
-    return f"{place}, {more}" if more else place
+    more = where.format(small=sizes_in_words(design.small), closed=sizes_in_words(done))
+    return Setting(f"{place}, {more}" if more else place)
 
 
-def small_words(results: CellResults) -> str:
-    return "n = " + ", ".join(f"{n:,}" for n in results.design.small)
+def sizes_in_words(sizes: Iterable[int]) -> str:
+    """``n = 20, 1,000``."""
+    return "n = " + ", ".join(f"{n:,}" for n in sizes)
 
 
-def claim_of(
-    name: str,
-    text: str,
-    verdict: Verdict,
-    evidence: Sequence[Estimate],
-    rule: str,
-    setting: str,
-    note: str = "",
-) -> Claim:
-    return Claim(text, SOURCE, verdict, tuple(evidence), rule, name, setting, note)
+def verdict(supported: bool, refuted: bool) -> Verdict:
+    """Inconclusive where neither holds."""
+    return "supported" if supported else "refuted" if refuted else "inconclusive"
 
 
-def gains_on_scales(results: CellResults, budget: Budget) -> dict[str, NDArray]:
-    """The gain of distillation on four scales, (S, K) each."""
-    return scales(
-        results.accuracy("A0", budget),
-        results.accuracy("A1", budget),
-        results.nll("A0", budget),
-        results.nll("A1", budget),
-        n_test=results.design.tests,
-    )
+def no_gain(results: CellResults, regime: Regime = OVERLAP) -> bool:
+    """Whether two one-sided tests put distillation's gain at small n within ±`MARGIN`."""
+    return equivalent(results.small_gain(regime), MARGIN).equivalent
 
 
 def gain_is_sure(results: CellResults) -> bool:
     """Whether distillation's gain at small n is surely above 0, so that there is something to share."""
-    return side(mean_over_runs(results.small_gain("A1"), "gain")) > 0
+    return side(results.mean_gain("gain")) > 0
 
 
-def shares_of_gain(results: CellResults, arms: Sequence[str]) -> dict[str, Estimate]:
-    """φ by arm: its share of distillation's gain at small n; undefined where that gain is not surely above 0."""
-    values = {arm: results.small_accuracy(arm) for arm in arms}
-    found = shares_explained(values, results.small_accuracy("A0"), results.small_accuracy("A1"))
-    sure = gain_is_sure(results)
-    nan = float("nan")
-    return {
-        arm: named(e, f"φ({text_of(results, arm)})")
-        if sure
-        else Estimate(f"φ({text_of(results, arm)})", nan, nan, nan, e.level, e.n, "runs")
-        for arm, e in found.items()
-    }
-
-
-def best_amount(results: CellResults, family: str) -> str:
-    """The amount of an arm that is best on validation at small n; the smaller one among equals; none: not run."""
-    found = [word for word in results.design.arms if word.split(":")[0] == family]
-    return max(found, key=lambda word: results.small_accuracy(word, validation=True).mean(), default="")
-
-
-def budgets_of(results: CellResults) -> list[Budget]:
-    return [budget for budget in BUDGET_WORDS if results.has("A0", "A1", budget=budget)]
-
-
-def smoothings(results: CellResults) -> list[str]:
-    """The arms of label smoothing that were run, each at its amount best on validation."""
-    return [arm for arm in (best_amount(results, family) for family in SMOOTHING) if arm]
-
-
-def best_smoothing(results: CellResults) -> str:
-    """The one of them that is best on validation at small n; none: not run."""
-    return max(smoothings(results), key=lambda arm: results.small_accuracy(arm, validation=True).mean(), default="")
-
-
-def temperature_of(results: CellResults, word: str) -> float:
-    value = results.design.arm(word).value
-    return results.design.temperature if value is None else value
-
-
-def text_of(results: CellResults, word: str) -> str:
-    return results.design.arm(word).text
-
-
-def named(estimate: Estimate, name: str) -> Estimate:
-    return Estimate(name, estimate.value, estimate.low, estimate.high, estimate.level, estimate.n, estimate.over)
+def share_of_gain(results: CellResults, arm: str) -> Estimate:
+    """φ: an arm's share of distillation's gain at small n; undefined where that gain is not surely above 0."""
+    labels, name = results.small("accuracy", LABELS), f"φ({results.design.arm(arm).text})"
+    if not gain_is_sure(results):
+        nan = float("nan")
+        return Estimate(name, nan, nan, nan, 0.95, len(results.seeds), "runs")
+    return ratio_over_runs(results.small("accuracy", arm) - labels, results.small("accuracy", KD) - labels, name)
 
 
 def undefined(share: Estimate) -> str:
+    """What to note beside an undefined share."""
     return "" if share.known else "Undefined: the gain of distillation at small n is not surely above 0."
+
+
+def smoothings(results: CellResults) -> list[str]:
+    """The arms of label smoothing that were run, each at its amount best on validation; first the one best of all."""
+
+    def best(arms: Sequence[str]) -> list[str]:
+        score = {arm: results.small("validation", arm).mean() for arm in arms}
+        return [max(arms, key=lambda arm: score[arm])] if arms else []  # among equals, the one named first
+
+    families = ([arm for arm in results.design.arms if arm.split(":")[0] == family] for family in SMOOTHING)
+    chosen = [arm for family in families for arm in best(family)]
+    return list(dict.fromkeys(best(chosen) + chosen))

@@ -13,39 +13,28 @@ from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
-from disobey.data.dataset import Kind
+from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec
-from disobey.records.results import Block, Result
-from disobey.records.runs import RunRecord
-from disobey.studies.data_size import charts, claims, closed_form, tables
-from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Design, RegimeName, parsed
+from disobey.records.results import Block, Result, Text
+from disobey.studies.data_size import charts, claims, tables
+from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.data_size.shares import PAPER, sizes_in_words
+from disobey.studies.kit.design import Arm, Records
+from disobey.studies.kit.design import Design as ArmsBySeed
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
-from disobey.training.presets import Defaults, spec_text
+from disobey.training.presets import spec_text
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
-MAIN = ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12")
-TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
-EVERYTHING = tuple(
-    word
-    for name, arm in ARMS.items()
-    for word in (
-        *((f"{name}:{a:g}" for a in arm.amounts) if name in ("A3", "A16") else (name,)),
-        *((f"A1:{t:g}" for t in TEMPERATURES) if name == "A1" else ()),
-    )
-)
+MAIN = (LABELS, KD, "A4", "A7", "A9a", "A10a", "A11", "A12")
+SWEPT = {KD: (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), "A3": ARMS["A3"].amounts, "A16": ARMS["A16"].amounts}  # 0: the plain arm
+EVERYTHING = tuple(f"{arm}:{value:g}" if value else arm for arm in ARMS for value in SWEPT.get(arm, (0.0,)))
 REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
-# Small nets that train in a second: this study has thousands of runs. Chosen on validation (docs/LOG.md).
-OWN: dict[Kind, Defaults] = {
-    "image": Defaults(
-        ModelSpec("mlp", width=400, depth=1),
-        ModelSpec("mlp", width=100, depth=1),
-        ModelSpec("mlp", width=400, depth=1),
-        OptimSpec(lr=2e-3, steps=600, batch=64),
-    ),
-}
+# Small nets for images that train in a second: this study has thousands of runs. Chosen on validation (docs/LOG.md).
+OWN_TEACHER, OWN_STUDENT, OWN_WIDTHS = "mlp:400x1", "mlp:100x1", ("mlp:25x1", "mlp:400x1")
+OWN_BUDGET = {"steps": 600, "batch": 64, "lr": 2e-3}
 
 
 @dataclass(frozen=True)
@@ -115,11 +104,12 @@ class DataSize:
     """other students of the regime widths; chosen by the kind of data where not given"""
     kernels: int = 700
     """largest n for kernel and linear students in closed form, whose cost grows as its cube; 0: none"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         for word in self.arms:
             parsed(word, self.temperature)
-        if not {"A0", "A1"} <= set(self.arms):
+        if not {LABELS, KD} <= set(self.arms):
             raise refusal("arms-missing", "the arms A0 (labels) and A1 (distillation) among arms", self.arms)
         if "steps" not in self.budgets:
             raise refusal(
@@ -137,7 +127,7 @@ class DataSize:
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", teacher="mlp:16x1", seeds=(0, 1), steps=15, batch=16, early=0.0)
-        arms = ("A0", "A1", "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
+        arms = (LABELS, KD, "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
         return cls(
             setup,
             "mlp:8x1",
@@ -147,49 +137,40 @@ class DataSize:
             regimes=REGIMES,
             widths=("mlp:4x1",),
             kernels=50,
+            is_smoke=True,
         )
 
     @cached_property
+    def own_nets(self) -> bool:
+        """Whether teacher and student are this study's own small nets unless named: for images without a named teacher."""
+        return self.setup.dataset.kind == "image" and not self.setup.teacher
+
+    @cached_property
     def base(self) -> Setup:
-        """The setup with this study's own small nets for images where none are named."""
-        own = OWN.get(self.setup.dataset.kind)
-        if own is None or self.setup.teacher:
-            return self.setup
-        optim = own.optim
-        return replace(
-            self.setup,
-            teacher=spec_text(own.teacher),
-            steps=self.setup.steps or optim.steps,
-            batch=self.setup.batch or optim.batch,
-            lr=self.setup.lr or optim.lr,
-        )
+        """The setup with this study's own teacher and budget where they serve."""
+        budget = {name: getattr(self.setup, name) or value for name, value in OWN_BUDGET.items()}
+        return replace(self.setup, teacher=OWN_TEACHER, **budget) if self.own_nets else self.setup
 
     @cached_property
     def design(self) -> Design:
         """What is compared, with every choice made that was left open. Raises `ValueError` for sizes beyond the data."""
-        dataset, own = self.setup.dataset, OWN.get(self.setup.dataset.kind)
-        total = self.setup.train or len(dataset.train)
-        student = self.student or ("small" if own is None or self.setup.teacher else spec_text(own.small))
-        other_students = ("mlp:25x1", "mlp:400x1") if student.startswith("mlp:") else ("large",)
+        dataset = self.setup.dataset
+        total, classes = self.setup.train or len(dataset.train), len(dataset.classes)
+        student = self.student or (OWN_STUDENT if self.own_nets else "small")
         return Design(
             data=self.setup.data,
             kind=dataset.kind,
-            classes=len(dataset.classes),
+            classes=classes,
             tests=len(dataset.test),
             total=total,
-            sizes=self._sizes(total, len(dataset.classes)),
+            sizes=self._sizes(total, classes),
             arms=tuple(dict.fromkeys(parsed(word, self.temperature).word for word in self.arms)),
             temperature=self.temperature,
             budgets=self.budgets,
             regimes=self.regimes,
-            teacher=spec_text(self.base.model()),
             student=student,
-            widths=self.widths or other_students,
+            widths=self.widths or (OWN_WIDTHS if student.startswith("mlp:") else ("large",)),
             noises=self.noises,
-            optim=self.base.optim,
-            patience=self.patience,
-            epochs=self.epochs,
-            kernels=self.kernels,
         )
 
     def _sizes(self, total: int, classes: int) -> tuple[int, ...]:
@@ -203,12 +184,19 @@ class DataSize:
         return tuple(dict.fromkeys(round(n) for n in np.geomspace(smallest, total, self.points)))
 
     def optim(self, budget: Budget, size: int) -> OptimSpec:
+        """The budget of a student of n = ``size`` examples."""
         base = self.base.optim
-        if budget == "convergence":
-            return replace(base, steps=round(self.patience * base.steps))
-        if budget == "epochs":
-            return replace(base, steps=max(round(self.epochs * size / base.batch), 1))
-        return base
+        passes = max(round(self.epochs * size / base.batch), 1)
+        steps = {"steps": base.steps, "convergence": round(self.patience * base.steps), "epochs": passes}
+        return replace(base, steps=steps[budget])
+
+    def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
+        """n training examples, or all N, of one side of a cell."""
+        everything = n is not None and n >= len(self.setup.dataset.train)  # no number, to share runs with other studies
+        train = self.setup.train if n is None else None if everything else n
+        halves = (fold, 2) if cell.regime.fresh else None
+        augment = cell.regime.augment or self.base.augment
+        return replace(self.base.spec, train=train, fold=halves, noise=noise, augment=augment)
 
     def teacher(self, cell: Cell) -> Recipe:
         """The teacher of a cell: of all N examples, unless its regime or arm says otherwise."""
@@ -218,61 +206,64 @@ class DataSize:
             optim = replace(optim, stop=0)
         elif regime.age < 1:
             optim = replace(optim, stop=max(round(regime.age * optim.steps), 1))
-        data = replace(
-            self.base.spec,
-            train=self.setup.train if own_n is None else self._train(own_n),
-            fold=(0, 2) if regime.fresh else None,
-            augment=regime.augment or self.base.augment,
-        )
         model = self.base.model(regime.teacher)
+        data = self._data(cell, own_n, 0)
         return Recipe(data, model, optim, name=f"teacher {spec_text(model)}")
 
     def recipe(self, cell: Cell) -> Recipe:
-        arm, regime = parsed(cell.arm, self.temperature), cell.regime
-        schedule = arm.schedule()
-        data = replace(
-            self.base.spec,
-            train=self._train(2 * cell.size if regime.fresh else cell.size),
-            fold=(1, 2) if regime.fresh else None,
-            noise=regime.noise,
-            augment=regime.augment or self.base.augment,
-        )
-        teaching = Teaching(
-            members=regime.members, views=regime.views, head="random" if arm.name == "A18b" else "trained"
-        )
+        """The student of a cell."""
+        arm, regime = self.design.arm(cell.arm), cell.regime
+        schedule, head = arm.schedule(), "random" if arm.name == "A18b" else "trained"
+        listens = schedule.listens
         return Recipe(
-            data,
+            self._data(cell, 2 * cell.size if regime.fresh else cell.size, 1, regime.noise),
             self.base.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
-            teacher=self.teacher(cell) if schedule.listens else None,
-            teaching=teaching if schedule.listens else Teaching(),
+            teacher=self.teacher(cell) if listens else None,
+            teaching=Teaching(members=regime.members, views=regime.views, head=head) if listens else Teaching(),
             replica=1,
             choose="validation" if cell.budget == "convergence" else "last",
             name=f"student {ARMS[arm.name].text}",
         )
 
-    def _train(self, size: int) -> int | None:
-        """As a field of the data: no number stands for all, so that such runs are shared with other studies."""
-        return size if size < len(self.setup.dataset.train) else None
+    @cached_property
+    def students(self) -> dict[Cell, Arm]:
+        """What is trained in every cell, with its control: the same student of labels under the same conditions."""
 
-    def run(self, cell: Cell, seed: int) -> Run:
-        """The run of a cell's student."""
-        return Run(self.recipe(cell), seed)
+        def control(cell: Cell) -> Recipe | None:
+            labels = replace(cell, arm=LABELS, regime=cell.regime.of_labels)
+            return None if cell.arm == LABELS else self.recipe(labels)
+
+        return {cell: Arm(cell.arm, self.recipe(cell), control(cell)) for cell in self.design.cells()}
 
     def plan(self) -> list[Run]:
         """Seed by seed, arms of one cell together: they share their examples and their batches."""
-        recipes = dict.fromkeys(map(self.recipe, self.design.cells()))
-        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+        return ArmsBySeed(tuple(self.students.values()), self.setup.seeds).runs()
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        recipes = list(dict.fromkeys(map(self.recipe, self.design.cells())))
-        seeds = complete_seeds(self.setup.seeds, recipes, records)
-        results = CellResults.read(self.design, seeds, records, self.run)
-        closed = closed_form.students(self.design, seeds, records, self.run)
-        judged, skipped = claims.judge(results, closed)
-        blocks: list[Block] = [*judged, *charts.charts(results, closed), *tables.tables(results)]
-        blocks += [*skipped, tables.methods(results)]
-        smoke = self == type(self).smoke()
-        settings = {"data": self.setup.data, "examples": self.design.total, "temperature": self.temperature}
-        return Result(self.name, self.question, tuple(blocks), claims.summary(results, judged), smoke, settings)
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say. Raises `ValueError` where no seed has all of them."""
+        results = CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
+        verdicts = claims.judge(results)
+        missing = " ".join(f"{id}: {reason}." for id, _, reason in verdicts.skipped)
+        blocks: list[Block] = [*charts.charts(results), *tables.tables(results)]
+        blocks += [Text("Not judged here", missing)] if missing else []
+        methods, summary = Text("Methods", self.methods(results)), claims.summary(results, verdicts)
+        return conclude(self, results.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
+
+    def methods(self, results: CellResults) -> str:
+        """How everything was trained and measured."""
+        design, optim, accuracy = self.design, self.base.optim, results.teacher_accuracy
+        return (
+            f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and stratified within a "
+            "seed. All "
+            f"arms of a seed share examples, initialization and batches. Students: {design.student}; teacher: {spec_text(self.base.model())} trained on all N "
+            f"(test accuracy {accuracy.value:.3f} {accuracy.interval()}), another initialization. Equal steps: {optim.steps:,} of "
+            f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}) at every n; to convergence: {self.patience:g} times as many, "
+            f"weights of the best of twenty looks at the validation split; equal epochs: {self.epochs:g}. Soft arms: τ²·KL at "
+            f"τ={design.temperature:g}; arms A0–A18 are described in the documentation (targets), each keeps one part of what the teacher says "
+            "and destroys the rest, drawn once per example. Equal rates and steps for every arm; amounts were chosen on validation, "
+            "nothing on test. The unit is a seed (subset, initialization, batches, teacher). Intervals are 95 %, Student t over paired "
+            f"seeds (n = {len(results.seeds)}), Fieller's for shares, inverted t-tests for sizes. Verdicts are not corrected for the number of "
+            f"claims; the table of tests is. Rules were fixed before the runs. Cite: {PAPER.cite}."
+        )
