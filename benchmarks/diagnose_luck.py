@@ -19,7 +19,7 @@ from disobey.diagnosis.checks.outcome import distillation_visible
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.pair import pair_from
 from disobey.records.store import Store
-from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.setup import Distillation, Setup
 from disobey.targets.schedule import labels
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="mlp:256")
     parser.add_argument("--student", default="mlp:16")
     options = parser.parse_args()
-    setup = Setup(data=options.data, teacher=options.teacher)
+    setup = Distillation(Setup(data=options.data), options.teacher)
     teacher = Run(setup.teacher_recipe(0.0), 0)
     students = [Run(setup.student_recipe(options.student, labels(), 0.0), seed) for seed in range(options.students)]
     with tempfile.TemporaryDirectory() as folder:

@@ -14,3 +14,12 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory):
+    """Smoke runs of every study, trained once for all tests and all test processes."""
+    from tests.support.smoke import SmokeRuns
+
+    base = tmp_path_factory.getbasetemp()
+    return SmokeRuns((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke-runs")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -51,6 +52,10 @@ def test_the_help_of_a_study_needs_no_torch():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
     assert "--temperatures" in run.stdout
+    assert "is-smoke" not in run.stdout
+    said = " ".join(run.stdout.replace("│", " ").split())
+    assert "None" not in said
+    assert "chosen by the data: 300 for mnist-5k" in said
 
 
 def test_the_list_names_what_there_is(capsys):
@@ -67,8 +72,10 @@ def test_every_study_is_listed_under_its_own_name():
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
+def smoke(tmp_path_factory, smoke_runs):
+    """The study as a user gets it, on runs that were trained already."""
     out = tmp_path_factory.mktemp("out")
+    shutil.copytree(smoke_runs.store("deviation"), out, dirs_exist_ok=True)
     run = disobey("run", "deviation", "--smoke", "--workers", "0", "--out", str(out))
     assert run.returncode == 0, run.stderr
     return out, run
@@ -84,6 +91,19 @@ def test_a_smoke_run_writes_everything_and_says_so(smoke):
     assert result["smoke"] is True
     assert list((folder / "figures").glob("*.svg"))
     assert json.loads((folder / "provenance.json").read_text())["cost"]["runs"] == 10
+
+
+def test_a_smoke_run_says_so_whatever_else_is_asked(smoke):
+    out, _ = smoke
+    words = ["run", "deviation", "--smoke", "--seeds", "0", "1", "2", "--steps", "29", "--workers", "0"]
+    run = disobey(*words, "--out", str(out / "more"))
+    assert run.returncode == 0, run.stderr
+    assert "evidence of nothing" in run.stdout
+    folder = next((out / "more" / "reports").iterdir())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["smoke"] is True
+    assert (result["settings"]["seeds"], result["settings"]["steps"]) == ([0, 1, 2], 29)
+    assert "evidence of nothing" in (folder / "report.html").read_text()
 
 
 def test_the_same_again_trains_nothing_and_gives_the_same_bytes(smoke):
@@ -125,7 +145,10 @@ BAD = [
     (["fly"], "did you mean", False),
     (["rum"], "did you mean 'run'", True),
     (["run"], "expected a study", True),
-    (["run", "deviaton"], "did you mean 'deviation'", True),
+    (["run", "deviaton"], "try 'deviation'", True),
+    (["run", "deviation", "--seeds", "1", "1"], "(1, 1)", True),
+    (["run", "deviation", "--early", "1"], "--early", True),
+    (["run", "deviation", "--smoke", "--preset", "text"], "--smoke or a preset", True),
     (["run", "deviation", "--data", "mnist5k"], "did you mean 'mnist-5k'", True),
     (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
     (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
@@ -153,7 +176,6 @@ def test_one_message_and_status_two(words, said, exact, capsys, tmp_path, monkey
     ("option", "said"),
     [
         (["--sedes", "1"], "--seeds"),
-        (["--seeds", "1", "1"], "each once"),
         (["--steps", "many"], "INT"),
     ],
 )

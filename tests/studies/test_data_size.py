@@ -9,7 +9,6 @@ from disobey.data.dataset import DataSpec
 from disobey.data.load import load
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
-from disobey.records.store import Store
 from disobey.studies.data_size.cells import (
     BUDGETS,
     CROP,
@@ -31,19 +30,15 @@ from disobey.studies.data_size.study import EVERYTHING, DataSize
 from disobey.studies.data_size.tables import tables
 from disobey.studies.kit.setup import Setup
 from disobey.targets.arms import ARMS
-from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run, Teaching
 from tests.support.refusals import refuses
 
-SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5), early=0.0), arms=EVERYTHING, budgets=BUDGETS)
+SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5)), arms=EVERYTHING, budgets=BUDGETS)
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    study = DataSize.smoke()
-    outcome = run_all(study.plan(), Store(tmp_path_factory.mktemp("store")), workers=0)
-    assert not outcome.failed
-    return study, outcome.records
+def smoke(ran):
+    return ran(DataSize.smoke())
 
 
 def test_smoke_judges_every_claim_and_says_the_same_again(smoke):
@@ -128,7 +123,7 @@ def test_labels_of_a_regime_that_changes_the_teacher_alone_are_the_main_ones():
         ({"budgets": ("epochs",)}, "budget-missing", "steps"),
         ({"sizes": (50, 20)}, "sizes-not-rising", "50, 20"),
         ({"points": 2}, "option-too-small", "points"),
-        ({"setup": Setup(augment="crop", early=0.0), "regimes": ("augment",)}, "augmented-twice", "crop"),
+        ({"setup": Setup(augment="crop"), "regimes": ("augment",)}, "augmented-twice", "crop"),
     ],
 )
 def test_bad_options_are_refused(change, id, named):
@@ -287,9 +282,9 @@ def test_every_regime_has_a_twin():
 
 
 def test_text_and_own_networks_keep_their_kinds_defaults():
-    words = DataSize(Setup(data="languages", early=0.0))
-    assert words.base.model().name == "text-bag"
-    own = DataSize(Setup(teacher="cnn:16", early=0.0))
+    words = DataSize(Setup(data="languages"))
+    assert words.model().name == "text-bag"
+    own = DataSize(Setup(), teacher="cnn:16")
     assert own.design.student == "small"
     assert own.recipe(Cell("A0", 20)).model.name == "cnn"
     assert own.design.widths == ("large",)
@@ -306,8 +301,8 @@ def test_tables_of_two_seeds_say_so(smoke):
 
 def test_the_published_curve_stands_beside_ours_on_cifar100(monkeypatch):
     monkeypatch.setattr(Setup, "dataset", load(DataSpec("digits-8x8"), 0))  # only its sizes are asked
-    setup = Setup(data="hub:uoft-cs/cifar100#fine_label", train=20_000, seeds=(0, 1, 2), early=0.0)
-    here = DataSize(setup, "self", ("A0", "A1"), (200, 2_000, 20_000), temperature=100.0)
+    setup = Setup(data="hub:uoft-cs/cifar100#fine_label", train=20_000, seeds=(0, 1, 2))
+    here = DataSize(setup, "", "self", ("A0", "A1"), (200, 2_000, 20_000), temperature=100.0)
     drawn = charts(planted(as_published, study=here))[0].data
     published = [(x, y) for x, y, who in zip(drawn["x"], drawn["y"], drawn["curve"], strict=True) if "2510" in who]
     assert (0.12, 3.06) in published

@@ -9,15 +9,14 @@ from scipy.special import log_softmax
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
 from disobey.records.results import Chart, Claim, Gallery, Result, Table
-from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.studies.deviation import Deviation
+from disobey.studies.kit.options import options
 from disobey.studies.kit.setup import Setup
 from disobey.studies.loss_switching import LossSwitching
-from disobey.training.execution.engine import run_all
 from tests.support.refusals import refuses
 
-SETUP = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1, 2, 3, 4), steps=60)
+SETUP = Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4), steps=60)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def verdicts(result):
 
 
 def deviation():
-    return Deviation(SETUP, students=("self",), temperatures=(4.0,), noise=(0.0,))
+    return Deviation(SETUP, "mlp:16", students=("self",), temperatures=(4.0,), noise=(0.0,))
 
 
 def test_a_planted_exaggeration_is_supported():
@@ -136,7 +135,7 @@ def test_a_seed_without_all_its_arms_is_left_out():
 
 
 def test_the_share_recovered_is_planted_and_undefined_without_a_gain():
-    study = LossSwitching(SETUP, shares=(0.0, 0.5, 1.0), noise=(0.0,))
+    study = LossSwitching(SETUP, "mlp:16", shares=(0.0, 0.5, 1.0), noise=(0.0,))
 
     def speaking(gain):
         def speak(run, split, labels, rng):
@@ -161,14 +160,13 @@ def test_the_share_recovered_is_planted_and_undefined_without_a_gain():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_smoke_runs_end_to_end_and_is_deterministic(name, tmp_path):
-    study = STUDIES[name].smoke()
-    outcome = run_all(study.plan(), Store(tmp_path), workers=0)
-    assert not outcome.failed, [f.message for f in outcome.failed.values()]
-    result = study.analyze(outcome.records)
+def test_smoke_runs_end_to_end_and_is_deterministic(name, smoke_runs):
+    study, records = smoke_runs.records(name)
+    result = study.analyze(records)
     assert result.smoke
+    assert set(result.settings) == {option.name for option in options(study)}
     assert Result.from_json(result.to_json()).to_json() == result.to_json()  # unknown numbers are equal to nothing
-    assert study.analyze(outcome.records).to_json() == result.to_json()
+    assert study.analyze(records).to_json() == result.to_json()
     assert result.of(Claim)
     assert result.of(Table)
     assert all(chart.alt for chart in result.of(Chart))
@@ -210,10 +208,8 @@ def test_galleries_show_what_was_disobeyed():
 
 
 def test_setup_refuses_nonsense():
-    for changes, said in (
-        ({"seeds": ()}, "at least one seed"),
-        ({"seeds": (1, 1)}, "each once"),
-        ({"early": 1.0}, "early"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            Setup(**changes)
+    for seeds in ((), (1, 1)):
+        with refuses("bad-seeds", str(seeds)):
+            Setup(seeds=seeds)
+    with refuses("bad-early", "1.0"):
+        Deviation(early=1.0)

@@ -66,7 +66,7 @@ def test_more_similar_classes_is_a_claim_of_its_own(smoke):
 
 
 def test_hierarchies_reach_the_arms():
-    split = load(replace(TeacherFree.smoke().under("split").spec), 0)
+    split = load(TeacherFree.smoke().under("split").setup.spec, 0)
     assert TeacherFree.smoke().hierarchy("split") == tuple(int(name[:-1]) for name in split.classes)
     assert TeacherFree().hierarchy("plain") == ()
     given = TeacherFree(groups=(0, 0, 0, 0, 0, 1, 1, 1, 1, 1))

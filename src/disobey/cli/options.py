@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+
+from disobey.studies.kit.options import Option, changed, options
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -46,4 +50,34 @@ def parse(first: A, second: B, argv: list[str], *, prog: str, description: str) 
         prog=prog,
         description=description,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+    )
+
+
+def parse_study(study: A, common: B, argv: list[str], *, prog: str, description: str) -> tuple[A, B]:
+    """`parse` for a study: what is no option (the smoke mark, say) stays as it is in ``study``.
+
+    Raises `ValueError` where the study refuses a value.
+    """
+    offered = options(study)
+    form, common = parse(_form(offered)(), common, argv, prog=prog, description=description)
+    values = {option.name: getattr(form, option.name) for option in offered}
+    return changed(study, {o.name: values[o.name] for o in offered if values[o.name] != o.value}), common
+
+
+def _form(offered: Iterable[Option]) -> type:
+    """A dataclass with one field an option: studies know nothing of the command line, and it needs their words."""
+    rows = [(option.name, Annotated[option.type, _argument(option)], field(default=option.value)) for option in offered]
+    form = make_dataclass("Options", rows, frozen=True)
+    form.__doc__ = ""
+    return form
+
+
+def _argument(option: Option) -> Any:
+    """Help with the value that an open default stands for, and without an offer to write None."""
+    kinds = [kind for kind in typing.get_args(option.type) if kind in (int, float)]
+    open_number = type(None) in typing.get_args(option.type) and kinds
+    return tyro.conf.arg(
+        help=option.words,
+        help_behavior_hint=f"(default: {option.default()})",
+        metavar=kinds[0].__name__.upper() if open_number else None,
     )

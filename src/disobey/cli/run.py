@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
 import sys
 from collections import Counter
@@ -11,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from disobey.cli.options import Common, parse
+from disobey.cli.options import Common, parse_study
 from disobey.cli.progress import progress_bar
+from disobey.errors import refusal
 from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
@@ -39,12 +41,12 @@ class RunOptions(Common):
 def main(argv: list[str]) -> int:
     kind, rest = _study(argv)
     start = _start(kind, rest)
-    study, options = parse(
+    study, options = parse_study(
         start,
         RunOptions(),
         rest,
         prog=f"disobey run {kind.name}",
-        description=f"{kind.question}\n\n{kind.__doc__ or ''}",
+        description=f"{kind.question}\n\n{inspect.cleandoc(kind.__doc__ or '')}",
     )
     runs = study.plan()
     store = Store(options.out)
@@ -106,28 +108,28 @@ def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
         if argv and argv[0] in ("-h", "--help"):
             print(f"usage: disobey run STUDY [OPTIONS]\n\nstudies: {names}\n`disobey run STUDY --help` for its options")
             raise SystemExit(0)
-        raise ValueError(f"expected a study after 'run': {names}; came {argv[0] if argv else 'nothing'!r}")
+        raise refusal("no-study", f"a study after 'run': {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:
         near = difflib.get_close_matches(argv[0], STUDIES, 1)
-        raise ValueError(
-            f"expected a study out of {names}; came {argv[0]!r}; "
-            + (f"did you mean {near[0]!r}?" if near else "see disobey list")
-        )
+        hint = repr(near[0]) if near else "disobey list"
+        raise refusal("unknown-study", f"a study out of {names}", repr(argv[0]), hint)
     return STUDIES[argv[0]], list(argv[1:])
 
 
 def _start(kind: type[Study], argv: list[str]) -> Study:
     """The defaults that options change: the study's own, its smoke test's, or a preset's."""
-    if "--smoke" in argv:
-        return kind.smoke()
     names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
     names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]
     names += ["full"] * ("--full" in argv)
+    if "--smoke" in argv:
+        if names:
+            raise refusal("smoke-preset", "--smoke or a preset", "both", "one of them: each sets all options")
+        return kind.smoke()
     if not names:
         return kind()
     if names[-1] not in kind.presets:
         known = ", ".join(kind.presets) or "none"
-        raise ValueError(f"expected a preset of {kind.name} ({known}); came {names[-1]!r}")
+        raise refusal("unknown-preset", f"a preset of {kind.name} ({known})", repr(names[-1]))
     return kind(**kind.presets[names[-1]])
 
 

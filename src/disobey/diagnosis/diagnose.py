@@ -122,7 +122,7 @@ def _report(evidence: Evidence, checks: Sequence[Check]) -> Result:
     )  # fmt: skip
     shown = tuple(table for table in made if table is not None and table.rows)
     drawn = (
-        charts.logit_logit(evidence), charts.medians(evidence), charts.reliability(evidence),
+        charts.logits(evidence), charts.medians(evidence), charts.reliability(evidence),
         charts.class_deviation(evidence), charts.similarity(evidence), charts.most_disobeyed(evidence),
     )  # fmt: skip
     figures = tuple(chart for chart in drawn if chart is not None)

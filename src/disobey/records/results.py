@@ -36,7 +36,7 @@ class Estimate:
     high: float
     level: float
     n: int
-    over: Literal["examples", "runs"]
+    over: Literal["examples", "runs", "draws", "cases"]
 
     def __str__(self) -> str:
         return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"

@@ -16,7 +16,7 @@ from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Group, Records, factors
 from disobey.studies.kit.evidence import CONTROL, Evidence, rank_association
-from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.studies.kit.verdicts import ABOVE_ZERO, BELOW_ZERO, above, beyond_control
@@ -112,7 +112,6 @@ class Deviation:
         "paper-cifar100": {
             "setup": Setup(
                 data="hub:uoft-cs/cifar100#fine_label",
-                teacher="resnet56",
                 augment="crop-flip",
                 steps=187_500,
                 batch=64,
@@ -121,6 +120,7 @@ class Deviation:
                 decay="steps",
                 weight_decay=5e-4,
             ),
+            "teacher": "resnet56",
             "students": ("self", "resnet20"),
             "weight": 0.9,
         },
@@ -128,6 +128,10 @@ class Deviation:
     }
 
     setup: Setup = Setup()
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
+    early: float = 0.25
+    """fraction of its training after which the early-stopped teacher is taken; 0: none"""
     students: tuple[str, ...] = ("self", "small")
     """models of the students: self, small, large, NAME or NAME:WIDTH"""
     temperatures: tuple[float, ...] = (1.0, 4.0, 10.0)
@@ -141,6 +145,7 @@ class Deviation:
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
+        _ = self.recipes  # refuses nonsense
         if self.temperature not in self.temperatures:
             raise ValueError(
                 f"expected temperature to be one of temperatures {self.temperatures}; came {self.temperature}"
@@ -148,21 +153,28 @@ class Deviation:
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=30)
-        return cls(setup, students=("self",), temperatures=(1.0, 4.0), noise=(0.2,), is_smoke=True)
+        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=30)
+        return cls(setup, "mlp:16", students=("self",), temperatures=(1.0, 4.0), noise=(0.2,), is_smoke=True)
+
+    @property
+    def recipes(self) -> Distillation:
+        return Distillation(self.setup, self.teacher, self.early)
+
+    def chosen(self) -> Mapping[str, str]:
+        return self.recipes.chosen()
 
     def design(self) -> Design:
         arms = []
         for noise in self.noise:
             for student in self.students:
                 arms += [self.arm(noise, student, False, temperature) for temperature in self.temperatures]
-            if self.setup.early:
+            if self.early:
                 arms.append(self.arm(noise, self.students[0], True, self.temperature))
         return Design(tuple(arms), self.setup.seeds)
 
     def arm(self, noise: float, student: str, early: bool, temperature: float) -> Arm:
         teacher = "early-stopped" if early else "final"
-        return self.setup.arm(
+        return self.recipes.arm(
             f"{noise:.0%} noise, {student} student, {teacher} teacher, τ={temperature:g}",
             student,
             distill(temperature, weight=self.weight),
@@ -210,7 +222,7 @@ class Deviation:
 
     def teacher_table(self, evidence: Evidence) -> Table:
         def number(key: str) -> Callable[[float], Estimate]:
-            return lambda noise: evidence.summaries(self.setup.teacher_recipe(noise), key)
+            return lambda noise: evidence.summaries(self.recipes.teacher_recipe(noise), key)
 
         columns = (
             ("label noise", "{:.0%}".format),
@@ -232,11 +244,11 @@ class Deviation:
             "Methods",
             f"Data: {setup.data} ({source}); {sizes['train']:,} training, {sizes['validation']:,} validation and "
             f"{sizes['test']:,} test examples. Label noise is planted in the training labels only, symmetric. "
-            f"Teacher {pictures.model_word(setup.model())}; students {', '.join(self.students)}. Every model is trained for "
+            f"Teacher {pictures.model_word(self.recipes.model())}; students {', '.join(self.students)}. Every model is trained for "
             f"{optim.steps:,} steps of {optim.batch} with {optim.name} (rate {optim.lr:g}, {optim.decay}). Students learn "
             f"from {objective}; the twin is the same student with the same initialization, batches and labels, trained on "
             f"the labels alone; neither shares its luck with the teacher. The early-stopped teacher is the checkpoint after "
-            f"{setup.early:.0%} of the teacher's steps. The last weights are used; nothing was chosen on the test split.\n\n"
+            f"{self.early:.0%} of the teacher's steps. The last weights are used; nothing was chosen on the test split.\n\n"
             "x and y are the log-odds of the teacher's most likely class under teacher and student (z_c minus the "
             "log-sum-exp of the other logits, nats). Lowest quartile: the quarter of the split's examples with the smallest "
             f"x. Intervals are Student t over {len(evidence.seeds)} paired seeds (95 %); differences are paired by seed. No "

@@ -16,7 +16,7 @@ from disobey.studies.kit import pictures
 from disobey.studies.kit.claims import ClaimSpec, Skip, Source, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence
-from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
@@ -86,6 +86,10 @@ class LossSwitching:
     }
 
     setup: Setup = Setup()
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
+    early: float = 0.25
+    """fraction of its training after which the early-stopped teacher is taken; 0: none"""
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """shares of training at which to switch"""
     over: tuple[float, ...] = (0.0,)
@@ -101,15 +105,23 @@ class LossSwitching:
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
+        _ = self.recipes  # refuses nonsense
         if not all(0 <= share <= 1 for share in self.shares):
             raise ValueError(f"expected shares of training in [0, 1], came {self.shares}")
-        if "early" in self.teachers and not self.setup.early:
+        if "early" in self.teachers and not self.early:
             raise ValueError("expected --early above 0 where the early-stopped teacher is asked for")
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=30)
-        return cls(setup, shares=(0.0, 0.5, 1.0), noise=(0.2,), is_smoke=True)
+        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=30)
+        return cls(setup, "mlp:16", shares=(0.0, 0.5, 1.0), noise=(0.2,), is_smoke=True)
+
+    @property
+    def recipes(self) -> Distillation:
+        return Distillation(self.setup, self.teacher, self.early)
+
+    def chosen(self) -> Mapping[str, str]:
+        return self.recipes.chosen()
 
     def arm(self, noise: float, teacher: str, first: str, over: float, at: float) -> Arm:
         """The ends of the axis do not depend on the window: there it is 0."""
@@ -117,7 +129,7 @@ class LossSwitching:
         kd, one_hot = distill(self.temperature), labels()
         objectives = (one_hot, kd) if first == "labels first" else (kd, one_hot)
         name = f"{first} until {at:.0%}" + (f" over {over:.0%}" if over else "")
-        return self.setup.arm(
+        return self.recipes.arm(
             name,
             self.student,
             switch(*objectives, at=at, over=over),

@@ -21,7 +21,9 @@ from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, R
 from disobey.records.runs import RunRecord
 from disobey.studies.kit import pictures
 from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.options import settings_of
+from disobey.studies.kit.setup import Distillation, Setup, complete_seeds
+from disobey.studies.kit.study import smoke_mark
 from disobey.targets.schedule import Schedule, distill, labels, smooth
 from disobey.targets.teacher_free import spare
 from disobey.training.recipe import Recipe, Run
@@ -69,15 +71,17 @@ class TeacherFree:
     name: ClassVar[str] = "teacher-free"
     question: ClassVar[str] = "Can sparing confusable classes replace a teacher?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "fashion": {"setup": Setup(data="fashion-mnist", train=2000, steps=500, early=0.0)},
+        "fashion": {"setup": Setup(data="fashion-mnist", train=2000, steps=500)},
         "cifar100": {
-            "setup": Setup(data="hub:uoft-cs/cifar100#fine_label", steps=20_000, augment="crop-flip", early=0.0),
+            "setup": Setup(data="hub:uoft-cs/cifar100#fine_label", steps=20_000, augment="crop-flip"),
             "structures": ("grouped", "plain"),
             "student": "resnet8",
         },
     }
 
-    setup: Setup = Setup(train=1000, steps=400, batch=64, early=0.0)
+    setup: Setup = Setup(train=1000, steps=400, batch=64)
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
     student: str = "small"
     """model of every student: self, small, large, NAME or NAME:WIDTH"""
     structures: tuple[Structure, ...] = ("merged", "plain", "split")
@@ -94,6 +98,7 @@ class TeacherFree:
     """share of wrong training labels"""
     groups: tuple[int, ...] = ()
     """group of every class where classes are as they are; known for fashion-mnist and cifar100"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not (self.structures and self.smoothings and self.amounts):
@@ -101,20 +106,25 @@ class TeacherFree:
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", train=200, teacher="mlp:16", seeds=(0, 1), steps=20, batch=32, early=0.0)
-        return cls(setup, "mlp:8", structures=("plain", "split"), smoothings=(0.1,), amounts=(1.0,))
+        setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=20, batch=32)
+        return cls(
+            setup, "mlp:16", "mlp:8", structures=("plain", "split"), smoothings=(0.1,), amounts=(1.0,), is_smoke=True
+        )
 
     def data(self, structure: Structure) -> str:
         return self.setup.data if structure == "plain" else f"{structure}:{self.setup.data}"
 
-    def under(self, structure: Structure) -> Setup:
-        return replace(self.setup, data=self.data(structure))
+    def under(self, structure: Structure) -> Distillation:
+        return Distillation(replace(self.setup, data=self.data(structure)), self.teacher)
+
+    def chosen(self) -> Mapping[str, str]:
+        return self.under("plain").chosen()
 
     def hierarchy(self, structure: Structure) -> tuple[int, ...]:
         if structure == "plain" and self.groups:
             return self.groups
         name = self.data(structure)
-        return groups_of(name, self.under(structure).dataset.classes)
+        return groups_of(name, self.under(structure).setup.dataset.classes)
 
     def arms(self, structure: Structure) -> list[Arm]:
         found = [Arm(structure, "labels"), *(Arm(structure, "smoothing", e) for e in self.smoothings)]
@@ -164,8 +174,7 @@ class TeacherFree:
         claims += self._similarity_claim(chosen, test)
         blocks: list[Block] = [*claims, self._chart(chosen, test), self._amounts(arms, test)]
         blocks += [self._table(arms, chosen, scores), self._teachers(records, seeds), self._methods(seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"data": self.setup.data})
+        return Result(self.name, self.question, tuple(blocks), _summary(claims), self.is_smoke, settings_of(self))
 
     def _chosen(self, structure: Structure, validation: Mapping[Arm, NDArray]) -> dict[Family, Arm]:
         """The best arm of every family by mean validation accuracy; the smaller amount among equals."""
@@ -296,7 +305,7 @@ class TeacherFree:
             "other class by 1 − amount × strength and takes out the mean over classes. Strength: mean probability given to "
             "the class on training examples of the label, scaled per label to 1 for the most and 0 for the least confused "
             f"class; by the student itself after {self.after:.0%} of training, by the teacher at its end, or 1 within the "
-            f"groups of a hierarchy. KD: τ²·KL at τ={self.temperature:g} from {pictures.model_word(self.setup.model())}; "
+            f"groups of a hierarchy. KD: τ²·KL at τ={self.temperature:g} from {pictures.model_word(self.under('plain').model())}; "
             "self-KD: from the student's own model. Amounts were chosen by mean validation accuracy over "
             f"{len(seeds)} seeds out of smoothing {self.smoothings} and sparing {self.amounts}; as many for each family. "
             "Intervals are Student t over paired seeds (95 %). No correction for the number of claims; rules were fixed "

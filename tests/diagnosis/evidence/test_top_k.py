@@ -100,7 +100,7 @@ def test_a_twin_is_the_dense_pairs_twin():
     result = diagnose(pair_from(arrays | more))
     assert next(f for f in result.of(Finding) if f.name == "distillation visible").status == "ok"
     chart = result.of(Chart)[0].data
-    of_twin = np.array(chart["model"]) == "twin"
+    of_twin = np.array(chart["model"]) == "control (twin)"
     y = confidence(dense.with_student(w))[1]
     np.testing.assert_allclose(np.array(chart["y"])[of_twin], y, atol=1e-3)
     assert "NaN" not in result.to_json()

@@ -125,7 +125,7 @@ from disobey.studies.kit.setup import Setup
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
 from pathlib import Path
-study = Deviation(Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=60), students=("self",),
+study = Deviation(Setup(data="digits-8x8", seeds=(0, 1), steps=60), "mlp:16", students=("self",),
                   temperatures=(1.0, 4.0), noise=(0.2,))
 root = Path(sys.argv[1])
 outcome = run_all(study.plan(), Store(root), workers=int(sys.argv[2]))

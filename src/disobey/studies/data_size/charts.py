@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.figures.estimates import Row, estimates_chart
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
@@ -17,13 +17,11 @@ from disobey.studies.data_size.cells import BUDGET_WORDS, KD, LABELS, OVERLAP, B
 from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.published import CIFAR100
 from disobey.studies.data_size.shares import gain_is_sure, share_of_gain
-from disobey.studies.kit.pictures import estimates_chart
 
 SHOWN = (LABELS, KD, "A4", "A7", "A9a", "A10a", "A11", "A12")  # of many arms, those that a figure can hold
 CENSORED = {"above": "at least", "below": "at most", "": ""}
 NAN = float("nan")
 ZERO = Rule(0, 0, "labels")
-Row: TypeAlias = tuple[float | str, str, str, Estimate]  # x, color, facet, height
 
 
 def charts(results: CellResults) -> list[Chart]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
+from disobey.models.build import ModelSpec
 from disobey.records.results import Block, Result, Text
 from disobey.studies.data_size import charts, claims, tables
 from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, Budget, Cell, Design, RegimeName, parsed
@@ -22,7 +23,7 @@ from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import PAPER, sizes_in_words
 from disobey.studies.kit.design import Arm, Records
 from disobey.studies.kit.design import Design as ArmsBySeed
-from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.setup import Setup, by_data
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
 from disobey.training.presets import spec_text
@@ -49,41 +50,42 @@ class DataSize:
     question: ClassVar[str] = "How much data is a teacher worth, and which part of what it says is worth it?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {
-            "setup": Setup(seeds=tuple(range(10)), early=0.0),
+            "setup": Setup(seeds=tuple(range(10))),
             "arms": EVERYTHING,
             "budgets": BUDGETS,
             "regimes": REGIMES,
             "noises": (0.1, 0.2, 0.4),
         },
-        "text": {"setup": Setup(data="languages", early=0.0)},
+        "text": {"setup": Setup(data="languages")},
         # From where anything is learned at all (docs/data.md): with fewer pairs every arm stays at chance.
-        "modular": {"setup": Setup(data="modular-addition", early=0.0), "sizes": (372, 434, 496, 558, 620, 673)},
+        "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
         # T, data and the sizes' range as published; the budget is the one that most CIFAR-100 tables use. A GPU's work.
         "paper-cifar100": {
             "setup": Setup(
                 data="hub:uoft-cs/cifar100#fine_label",
-                teacher="resnet20",
                 augment="crop-flip",
                 steps=78_000,
                 batch=128,
                 lr=0.1,
                 optimizer="sgd",
                 weight_decay=5e-4,
-                early=0.0,
             ),
+            "teacher": "resnet20",
             "student": "self",
             "temperature": 100.0,
             "first": 12,
         },
     }
 
-    setup: Setup = Setup(early=0.0)
+    setup: Setup = Setup()
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
     student: str = ""
-    """model of the students: self, small, large, NAME or NAME:WIDTH; chosen by the kind of data where not given"""
+    """model of the students: self, small, large, NAME or NAME:WIDTH"""
     arms: tuple[str, ...] = MAIN
     """arms of docs/targets.md; A1:4 is distillation at temperature 4, A3:0.1 smoothing by .1, A16:3 the top 3"""
     sizes: tuple[int, ...] = ()
-    """numbers of examples; where not given, a log grid"""
+    """numbers of examples; a log grid where not given"""
     points: int = 7
     """sizes of the log grid, from `first` a class to all"""
     first: int = 2
@@ -101,7 +103,7 @@ class DataSize:
     noises: tuple[float, ...] = (0.2,)
     """shares of wrong labels of the regime noise (the teacher's labels are right)"""
     widths: tuple[str, ...] = ()
-    """other students of the regime widths; chosen by the kind of data where not given"""
+    """other students of the regime widths"""
     kernels: int = 700
     """largest n for kernel and linear students in closed form, whose cost grows as its cube; 0: none"""
     is_smoke: bool = smoke_mark()
@@ -126,10 +128,11 @@ class DataSize:
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16x1", seeds=(0, 1), steps=15, batch=16, early=0.0)
+        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=15, batch=16)
         arms = (LABELS, KD, "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
         return cls(
             setup,
+            "mlp:16x1",
             "mlp:8x1",
             arms,
             (20, 100, 500),
@@ -143,13 +146,23 @@ class DataSize:
     @cached_property
     def own_nets(self) -> bool:
         """Whether teacher and student are this study's own small nets unless named: for images without a named teacher."""
-        return self.setup.dataset.kind == "image" and not self.setup.teacher
+        return self.setup.dataset.kind == "image" and not self.teacher
 
     @cached_property
     def base(self) -> Setup:
-        """The setup with this study's own teacher and budget where they serve."""
+        """The setup with this study's own budget where its own nets serve."""
         budget = {name: getattr(self.setup, name) or value for name, value in OWN_BUDGET.items()}
-        return replace(self.setup, teacher=OWN_TEACHER, **budget) if self.own_nets else self.setup
+        return replace(self.setup, **budget) if self.own_nets else self.setup
+
+    def model(self, word: str = "self") -> ModelSpec:
+        """A model in a word; ``self`` is the teacher's."""
+        return self.setup.model(word, OWN_TEACHER if self.own_nets else self.teacher)
+
+    def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data, in words."""
+        models = {"teacher": spec_text(self.model()), "student": spec_text(self.model(self.design.student))}
+        others = {name: " ".join(map(str, getattr(self.design, name))) for name in ("sizes", "widths")}
+        return self.base.chosen() | {name: by_data(word, self.setup.data) for name, word in (models | others).items()}
 
     @cached_property
     def design(self) -> Design:
@@ -198,7 +211,7 @@ class DataSize:
         augment = cell.regime.augment or self.base.augment
         return replace(self.base.spec, train=train, fold=halves, noise=noise, augment=augment)
 
-    def teacher(self, cell: Cell) -> Recipe:
+    def teacher_recipe(self, cell: Cell) -> Recipe:
         """The teacher of a cell: of all N examples, unless its regime or arm says otherwise."""
         regime, optim = cell.regime, self.base.optim
         own_n = cell.size if regime.teacher_train == 0 else regime.teacher_train
@@ -206,7 +219,7 @@ class DataSize:
             optim = replace(optim, stop=0)
         elif regime.age < 1:
             optim = replace(optim, stop=max(round(regime.age * optim.steps), 1))
-        model = self.base.model(regime.teacher)
+        model = self.model(regime.teacher)
         data = self._data(cell, own_n, 0)
         return Recipe(data, model, optim, name=f"teacher {spec_text(model)}")
 
@@ -217,10 +230,10 @@ class DataSize:
         listens = schedule.listens
         return Recipe(
             self._data(cell, 2 * cell.size if regime.fresh else cell.size, 1, regime.noise),
-            self.base.model(regime.student or self.design.student),
+            self.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
-            teacher=self.teacher(cell) if listens else None,
+            teacher=self.teacher_recipe(cell) if listens else None,
             teaching=Teaching(members=regime.members, views=regime.views, head=head) if listens else Teaching(),
             replica=1,
             choose="validation" if cell.budget == "convergence" else "last",
@@ -257,7 +270,7 @@ class DataSize:
         return (
             f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and stratified within a "
             "seed. All "
-            f"arms of a seed share examples, initialization and batches. Students: {design.student}; teacher: {spec_text(self.base.model())} trained on all N "
+            f"arms of a seed share examples, initialization and batches. Students: {design.student}; teacher: {spec_text(self.model())} trained on all N "
             f"(test accuracy {accuracy.value:.3f} {accuracy.interval()}), another initialization. Equal steps: {optim.steps:,} of "
             f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}) at every n; to convergence: {self.patience:g} times as many, "
             f"weights of the best of twenty looks at the validation split; equal epochs: {self.epochs:g}. Soft arms: τ²·KL at "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from disobey.measures.inference.intervals import mean_over_runs
 from disobey.records.results import Estimate
-from disobey.studies.denoising.gradients import ONE_HOT, Reading, Signal
+from disobey.studies.denoising.gradients import ONE_HOT, GradientReading, Signal
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Case:
     noise: float
 
     @property
-    def text(self) -> str:
+    def label(self) -> str:
         return f"{self.model}, {self.noise:.0%} noise"
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class GradientEvidence:
     """All readings. steps: the kept moments, the first is the student's start. total: training steps.
     temperatures: rising."""
 
@@ -38,7 +38,7 @@ class Looks:
     steps: tuple[int, ...]
     total: int
     temperatures: tuple[float, ...]
-    readings: Mapping[tuple[Case, int], Reading]
+    readings: Mapping[tuple[Case, int], GradientReading]
 
     @property
     def start(self) -> int:
@@ -58,7 +58,7 @@ class Looks:
         """The highest temperature."""
         return max(self.temperatures)
 
-    def of(self, case: Case) -> list[Reading]:
+    def of(self, case: Case) -> list[GradientReading]:
         return [self.readings[case, seed] for seed in self.seeds]
 
     def cosines(self, case: Case, moment: int | None, signal: Signal) -> NDArray:

@@ -27,15 +27,24 @@ class Net:
     age: int | None = None  # the teacher's kept step; None: its end
 
     @property
-    def text(self) -> str:
+    def label(self) -> str:
         teacher = "final teacher" if self.age is None else f"teacher of {self.age} steps"
         return f"{self.model}, {self.noise:.0%} noise, τ={self.temperature:g}, {teacher}"
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
-    """Everything that moved. students, twins: paths by net and seed (a twin has no teacher: its age is None). moments:
-    the T steps. main: the temperature at which claims are judged. gains: test accuracy, student − twin, one a seed."""
+class WeightPaths:
+    """Paths of all weights since initialization.
+
+    Attributes:
+        nets: the comparisons.
+        seeds: the complete ones.
+        moments: the T kept steps.
+        main: the temperature at which claims are judged.
+        students: paths by net and seed.
+        twins: the same of the controls; a twin has no teacher, so its age is None.
+        gains: test accuracy, student − twin, (S,).
+    """
 
     nets: tuple[Net, ...]
     seeds: tuple[int, ...]

@@ -14,15 +14,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from disobey.data.load import load
-from disobey.records.results import Block, Result, Text
-from disobey.records.runs import RunRecord
-from disobey.studies.eigenspace import charts as figures
-from disobey.studies.eigenspace import theory
-from disobey.studies.eigenspace.claims import age_claims, bias_claims, depth_claims, summary
-from disobey.studies.eigenspace.evidence import Moved, Net, Paths
+from disobey.errors import refusal
+from disobey.records.results import Result
+from disobey.studies.eigenspace import charts, theory
+from disobey.studies.eigenspace.claims import PAPER, judge_networks, summary
+from disobey.studies.eigenspace.evidence import Net, Paths, WeightPaths
 from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
-from disobey.studies.kit import pictures
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.claims import Verdicts
+from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.schedule import Phase, Schedule, Term, distill
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
@@ -56,17 +58,19 @@ class Eigenspace:
     """of sgd; the theory has none"""
     cases: int = 20_000
     """random cases of the theorem"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not all(0 < share < 1 for share in self.ages):
-            raise ValueError(f"expected ages as shares of the teacher's training in (0, 1); came {self.ages}")
+            raise refusal("ages", "ages as fractions of the teacher's training in (0, 1)", str(self.ages))
         if not self.temperatures:
-            raise ValueError("expected at least one temperature")
+            raise refusal("temperatures", "at least one temperature", "none")
 
     @classmethod
     def smoke(cls) -> Self:
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
-        return cls(setup, models=("linear-from-zero", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
+        models = ("linear-from-zero", "cnn:2")
+        return cls(setup, models, depths=(2,), noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
 
     @property
     def main(self) -> float:
@@ -132,24 +136,32 @@ class Eigenspace:
         )
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
+    def analyze(self, records: Records) -> Result:
         recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
-        seeds = complete_seeds(self.setup.seeds, recipes, records)
-        moved = self.moved(records, seeds)
+        walked = self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
         earliest = min(self.teacher_ages, default=None)
         theorem, shares = theory.theorem(self.cases)
         pays, maps, best = theory.pays()
-        claims = [theorem, pays, *bias_claims(moved), *depth_claims(moved, self.noise, self.depths)]
-        claims += age_claims(moved, earliest)
-        blocks: list[Block] = [*claims, theory.simulated(), *maps, theory.transience(), theory.switching()]
-        blocks += [figures.bias_chart(moved), figures.trajectories(moved, self.noise[-1], earliest)]
-        blocks.append(figures.layers_chart(moved))
-        blocks.append(figures.depth_chart(moved, self.noise, self.depths, self.teacher_ages))
-        blocks += [shares, best, figures.nets_table(moved), figures.controls_table(moved), self._methods(seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.noise, self.depths, earliest)
+        blocks = [
+            theory.simulated(),
+            *maps,
+            theory.transience(),
+            theory.switching(),
+            charts.bias_chart(walked),
+            charts.trajectories(walked, self.noise[-1], earliest),
+            charts.layers_chart(walked),
+            charts.depth_chart(walked, self.noise, self.depths, self.teacher_ages),
+            shares,
+            best,
+            charts.nets_table(walked),
+            charts.controls_table(walked),
+        ]
+        return conclude(
+            self, walked.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+        )
 
-    def moved(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Moved:
+    def paths(self, records: Records, seeds: tuple[int, ...]) -> WeightPaths:
         """Paths of every student and every twin, in the basis of the twin."""
         known: dict[tuple, Basis] = {}
         within: dict[tuple, Mapping[str, Basis]] = {}
@@ -171,27 +183,26 @@ class Eigenspace:
                 students[net, seed] = paths(student, records[student], dataset, basis, self.steps)
         gains = {net: np.array([self._gain(net, records, seed) for seed in seeds]) for net in self.nets()}
         moments = (*self.steps, self.optim.steps)
-        return Moved(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
+        return WeightPaths(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
 
-    def _gain(self, net: Net, records: Mapping[Run, RunRecord], seed: int) -> float:
+    def _gain(self, net: Net, records: Records, seed: int) -> float:
         student, twin = records[Run(self.student(net), seed)], records[Run(self.twin(net), seed)]
         return student.summary["test_accuracy"] - twin.summary["test_accuracy"]
 
-    def _methods(self, seeds: tuple[int, ...]) -> Text:
+    def methods(self) -> str:
+        """What was derived, trained and projected."""
         optim = self.optim
         bands = ", ".join(f"{share:.0%}" for share in SHARES)
-        return Text(
-            "Methods",
+        return (
             f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
-            f"{pictures.count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
-            f"(rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
-            "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
-            "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "
-            "layer on random features start at zero, as the theory does. Weights are read from checkpoints at steps "
-            f"{', '.join(map(str, self.steps))} and at the end. A "
-            "layer's movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
-            f"for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to {bands}; "
-            "the top band is the first, claims use the last. Bias: log of (top / lower) of the student over the twin's, at "
-            f"equal steps. Intervals are Student t over {len(seeds)} paired seeds (95 %). No correction for the number of "
-            "claims; rules were fixed before the runs. Cite: Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923).",
+            f"{count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with "
+            f"{optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); "
+            "twin: τ² times cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the "
+            "same network with another initialization. With a standard random initialization the student must also unlearn "
+            "its initial function, which the theory does not model; so one linear network and the layer on random features "
+            "start at zero, as the theory does. Weights are taken from checkpoints at steps "
+            f"{', '.join(map(str, self.steps))} and at the end. A layer's movement since initialization is projected on the "
+            "eigenvectors of the covariance of its inputs (patches for convolutions; the twin's inputs at its end for later "
+            f"layers). Bands hold the input variance up to {bands}; the top band is the first, claims use the last. Bias: log "
+            "of (top / lower) of the student over the twin's, at equal steps."
         )

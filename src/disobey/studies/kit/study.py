@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields, is_dataclass
+from dataclasses import field
 from typing import Any, ClassVar, Protocol, Self
 
 from disobey.records.results import Block, Result, Text
 from disobey.studies.kit.claims import Source, Verdicts
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
+from disobey.studies.kit.options import settings_of
 from disobey.training.recipe import Run
-
-HIDDEN = {"option": False}  # metadata of a field that is no command-line option
 
 
 def smoke_mark() -> Any:
     """The field ``is_smoke`` of a study: set by ``smoke()`` alone, no option, and kept by `dataclasses.replace`."""
-    return field(default=False, metadata=HIDDEN, kw_only=True)
+    return field(default=False, metadata={"option": False}, kw_only=True)
 
 
 class Study(Protocol):
@@ -30,6 +29,11 @@ class Study(Protocol):
     name: ClassVar[str]
     question: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]  # named settings: field values that differ from the defaults
+
+    @property
+    def is_smoke(self) -> bool:
+        """Whether this is a smoke test: a field ``= smoke_mark()``, which no option clears."""
+        ...
 
     @classmethod
     def smoke(cls) -> Self:
@@ -71,14 +75,5 @@ def conclude(
     if isinstance(text, str):
         text = methods_text(text, seeds, verdicts.not_judged(), cite.cite or cite.name)
     whole: tuple[Block, ...] = (*verdicts.claims, *blocks, text)
-    smoke = getattr(study, "is_smoke", False)
-    return Result(study.name, study.question, whole, summary or verdicts.summary(), smoke, settings_of(study))
-
-
-def settings_of(study: Any) -> dict[str, Any]:
-    """Every field of a study by name, those of its parts as mappings: with which options a result was made."""
-    return {
-        f.name: settings_of(value) if is_dataclass(value := getattr(study, f.name)) else value
-        for f in fields(study)
-        if f.metadata.get("option", True)
-    }
+    said = summary or verdicts.summary()
+    return Result(study.name, study.question, whole, said, study.is_smoke, settings_of(study))
