@@ -1,7 +1,7 @@
-"""All thirteen claims about data size, the tests beside them, and what they say in two sentences.
+"""All thirteen claims about data size, the tests beside them, and a summary.
 
-The rules were written before the default and the full runs. Intervals are Student t over paired seeds, shares of a gain
-have Fieller's, sizes a t-test turned around.
+The rules were written before the default and the full runs. Intervals are Student t over paired seeds, Fieller's for
+shares of a gain, inverted t-tests for sizes.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from disobey.studies.data_size.shares import DataSizeClaim, setting, sizes_in_wo
 from disobey.studies.kit import claims as kit
 
 CLAIMS: tuple[DataSizeClaim, ...] = (
-    how_much.slopes_of_the_gain,
-    how_much.largest_equivalence_factor,
-    why.shares_of_smoothing,
-    why.shares_of_dark_knowledge,
-    why.share_of_hard_answers,
-    how_much.steps_in_temperature,
-    how_much.gains_over_widths,
-    how_much.crossovers_by_teacher,
-    how_much.law_of_the_fidelity_gap,
-    why.gain_from_the_same_examples,
-    why.gain_from_wrong_labels,
-    why.gains_without_features,
-    why.gain_with_fixed_targets,
+    how_much.gain_grows_as_data_shrink,
+    how_much.worth_three_times_the_labels,
+    why.not_label_smoothing,
+    why.dark_knowledge,
+    why.hard_labels_are_not_enough,
+    how_much.high_temperature_suffices,
+    how_much.same_sign_for_all_widths,
+    how_much.labels_overtake_later,
+    how_much.fidelity_gap_falls_as_inverse_root,
+    why.information_from_more_data,
+    why.variance_of_noisy_labels,
+    why.features,
+    why.not_augmented_views,
 )
 
 
 def judge(results: CellResults) -> kit.Verdicts:
-    """All claims that the runs bear on; the others with what is missing."""
+    """Tests every claim that the runs bear on; the others are skipped, with the option that is missing."""
     verdicts = kit.Verdicts(())
     for where, spec in CLAIMS:
         verdicts += kit.judge([spec], results, [setting(results, where)])
@@ -48,9 +48,13 @@ def judge(results: CellResults) -> kit.Verdicts:
 
 
 def sign_flips(results: CellResults) -> list[tuple[str, str, Estimate, float, float]]:
-    """(claims, what, mean difference, sign-flip p, Holm's adjusted p): the paired differences that the claims rest on.
+    """Sign-flip tests of the paired differences on which the claims rest.
 
-    One a claim or a part of one, not one an arm: with ten seeds no p-value is below .002, so thirty could not be told apart.
+    There is one test for each claim or part of a claim, not for each arm: with ten seeds no p-value is below 0.002, so
+    thirty tests could not reject anything after adjustment.
+
+    Returns:
+        Rows of (claims, difference in words, mean difference, p-value, Holm's adjusted p-value).
     """
     differences = list(_differences(results))
     p_values = [sign_flip_p(difference) for _, _, difference in differences]
@@ -69,12 +73,12 @@ def _differences(results: CellResults) -> Iterator[tuple[str, str, NDArray]]:
     yield "C1, C2", "distillation − labels", results.small_gain()
     for arm in smoothings(results)[:1]:
         yield "C3", *minus(arm)
-    for arm in ("A7", "A9a", "A10a", "A11", "A12"):
+    for arm in (*why.DESTROYING, *why.KEEPING):
         if results.has(arm):
             yield "C4", *minus(arm)
-    if results.has(KD, "A13", regime=FRESH):
-        soft, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (KD, "A13"))
-        yield "C5", "soft − hard answers, fresh examples", soft - hard
+    if results.has(KD, "argmax", regime=FRESH):
+        soft, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (KD, "argmax"))
+        yield "C5", "soft − hard teacher labels, fresh examples", soft - hard
     if results.has(f"{KD}:1"):
         yield "C6", f"τ={design.temperature:g} − τ=1", kd - results.small("accuracy", f"{KD}:1")
     for claim, regime in (("C7", design.equal_size), ("C10", SAME_N), ("C13", CROP_FIXED)):
@@ -83,20 +87,18 @@ def _differences(results: CellResults) -> Iterator[tuple[str, str, NDArray]]:
     noises = [noise for noise in design.noises if results.has(LABELS, KD, regime=noisy(noise))]
     if noises:
         extra = results.small_gain(noisy(max(noises))) - results.small_gain()
-        yield "C11", f"gain, {max(noises):.0%} wrong labels − none", extra
+        yield "C11", f"gain, {max(noises):.0%} corrupted labels − none", extra
 
 
 def summary(results: CellResults, verdicts: kit.Verdicts) -> str:
-    """Two sentences for somebody in a hurry."""
+    """One-paragraph summary."""
     design, gain = results.design, results.mean_gain("gain")
-    curve = label_equivalence(design.sizes, *(results.table("accuracy", arm) for arm in (LABELS, KD)))
-    best = curve.largest
-    factor = (
-        f"{best.value:.1f} {best.interval()} times as many labels" if np.isfinite(best.value) else "no known factor"
-    )
+    best = label_equivalence(design.sizes, *(results.table("accuracy", arm) for arm in (LABELS, KD))).largest
+    known = np.isfinite(best.value)
+    factor = f"{best.value:.1f} {best.interval()} times as many labels" if known else "an unknown number of labels"
     ids = {v: ", ".join(c.name for c in verdicts.claims if c.verdict == v) for v in kit.ORDER}
     counts = " ".join(f"{verdict.capitalize()}: {names}." for verdict, names in ids.items() if names)
     return (
-        f"With little data ({sizes_in_words(design.small)}) a teacher adds {gain.value:+.1%} [{gain.low:.1%}, {gain.high:.1%}] to "
-        f"accuracy; at its best it is worth {factor}. {counts}"
+        f"With little data ({sizes_in_words(design.small)}), distillation changes accuracy by {gain.value:+.1%} "
+        f"[{gain.low:.1%}, {gain.high:.1%}]; at best, the teacher is worth {factor}. {counts}"
     )

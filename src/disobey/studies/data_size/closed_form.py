@@ -1,7 +1,7 @@
-"""Evidence of the data-size study that needs no training: kernel students, probes of features, and the linear theory.
+"""Evidence of the data-size study that needs no training: kernel students, probes of features, and linear theory.
 
-A kernel student has no features to learn. Were its gain from the teacher's logits that of the network, features would not
-be what a teacher gives; a probe of the network's features on the same labels asks the opposite question.
+A kernel student learns no features. If it gains as much from the teacher's logits as the network does, the teacher does
+not transfer features; a probe of the network's features, fitted on the same labels, tests the opposite.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class ClosedFormResults:
-    """What students in closed form reach, at the sizes that were done.
+    """Accuracies of students in closed form.
 
     Attributes:
-        sizes: the K' sizes that were done.
-        small: whether each is one of the small ones.
-        linear_theory: largest relative deviation of simulated linear students from the closed form, with its Monte-Carlo
-            error; None where the regime ``noise`` was not asked for.
+        sizes: the K' sizes n that were computed.
+        small: whether each of them is one of the small sizes.
+        linear_theory: see `linear_theory`; None without the regime ``noise``.
         accuracies: test accuracies (S, K') by kind of student (a kernel, ``probe`` or ``network``) and target.
     """
 
@@ -54,13 +53,13 @@ class ClosedFormResults:
     accuracies: Mapping[tuple[str, str], NDArray] = field(default_factory=dict)
 
     def small_gain(self, student: str) -> NDArray:
-        """Gain of a kind of student from the teacher's targets at the small sizes that were done, one value a seed (S,)."""
+        """Gain of a kind of student from the teacher's targets at small n, (S,)."""
         gain = self.accuracies[student, "teacher"] - self.accuracies[student, "labels"]
         return gain[:, list(self.small)].mean(axis=1)
 
 
 def closed_form(design: Design, arms: Mapping[Cell, Arm], evidence: Evidence, kernels: int) -> ClosedFormResults:
-    """Everything in closed form for finished runs, up to n = ``kernels``, as whose cube it grows."""
+    """Students in closed form on the examples of finished runs, up to n = ``kernels``; the cost grows as n³."""
     theory = linear_theory() if "noise" in design.regimes else None
     sizes = tuple(n for n in design.sizes if n <= kernels)
     if not sizes:
@@ -77,13 +76,13 @@ def closed_form(design: Design, arms: Mapping[Cell, Arm], evidence: Evidence, ke
 
 
 def _accuracies(arms: Mapping[str, Arm], evidence: Evidence, seed: int) -> dict[tuple[str, str], float]:
-    """Test accuracies by kind of student and target, on one seed's n examples; ``arms``: the networks by target."""
+    """Test accuracies by kind of student and target for one seed and size; ``arms``: the networks by target."""
     runs = {target: Run(arm.recipe, seed) for target, arm in arms.items()}
     dataset = load(runs["labels"].recipe.data, seed)
-    answers = evidence.predictions(arms["teacher"], split="train", seed=seed).teacher
+    predictions = evidence.predictions(arms["teacher"], split="train", seed=seed).teacher
     targets = {
         "labels": kernel_students.one_hot(dataset.train.given, len(dataset.classes)),
-        "teacher": kernel_students.centred_logits(np.asarray(answers)),
+        "teacher": kernel_students.centred_logits(np.asarray(predictions)),
     }
     inputs = [flat_inputs(dataset, split) for split in SPLITS]
     accuracies = {}
@@ -99,7 +98,7 @@ def _accuracies(arms: Mapping[str, Arm], evidence: Evidence, seed: int) -> dict[
 
 @cache
 def linear_theory() -> Estimate:
-    """The simulated linear student furthest from the closed form: its relative deviation, with its Monte-Carlo interval."""
+    """Largest relative deviation of a simulated linear student from the closed form, with a Monte-Carlo interval."""
     checks = check_closed_form()
     worst = max(checks, key=lambda check: max(map(abs, check.interval())))
     low, high = worst.interval()
@@ -110,7 +109,7 @@ def linear_theory() -> Estimate:
 
 
 def _probed(run: Run, record: RunRecord, dataset: Dataset) -> float:
-    """Test accuracy of a logistic probe of the last features, fitted on the student's own labelled examples."""
+    """Test accuracy of a logistic probe of the last features, fitted on the student's training labels."""
     model = trained(run, record, dataset)
     layers = []
     for split in SPLITS:

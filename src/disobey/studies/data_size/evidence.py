@@ -1,71 +1,50 @@
-"""What the finished cells of the data-size study left, read into arrays: (S, K) is S paired seeds by K sizes."""
+"""Results of the finished cells of the data-size study as arrays: (S, K) is S paired seeds by K sizes n."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures import agreement
+from disobey.measures.agreement import MEASURES, kl_divergence
 from disobey.measures.inference.intervals import mean_over_runs, minus_twin, over_runs_and_examples
 from disobey.measures.sample_efficiency import scales
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord
-from disobey.studies.data_size.cells import BUDGET_WORDS, KD, LABELS, OVERLAP, Budget, Cell, Design, Regime
+from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, MAIN, Budget, Cell, Design, Regime
 from disobey.studies.data_size.closed_form import ClosedFormResults, closed_form
 from disobey.studies.kit import design as kit
 from disobey.studies.kit.evidence import CONTROL, Evidence
 
-Kind: TypeAlias = Literal["accuracy", "gain", "validation", "nll", "chosen"]
-
 MIN_SEEDS = 5  # for intervals over seeds and examples
-
-
-@dataclass(frozen=True, eq=False)
-class Fidelity:
-    """How well distilled students copy their teacher: mean KL (nats, τ = 1) and agreement, (S, K) each."""
-
-    train_kl: NDArray
-    test_kl: NDArray
-    train_agreement: NDArray
-    test_agreement: NDArray
-
-    @property
-    def gap(self) -> NDArray:
-        """Train minus test agreement: how much better a student copies what it has seen."""
-        return self.train_agreement - self.test_agreement
-
-    @property
-    def kl_gap(self) -> NDArray:
-        """Test minus train KL."""
-        return self.test_kl - self.train_kl
+FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL")
 
 
 @dataclass(frozen=True, eq=False)
 class CellResults:
-    """Results by cell, paired by seed: row i of every table is the same seed.
+    """Results by cell, paired by seed: row i of every array is the same seed.
 
     Attributes:
         design: what was compared.
-        seeds: those of which every run is finished.
-        cells: by cell, one value a seed (S,) of each kind: test ``accuracy``, its ``gain`` over labels on the same examples
-            under the same conditions, ``validation`` accuracy, ``nll`` (mean negative log-likelihood on test, nats),
-            ``chosen`` (the step whose weights validation chose, as a share of all).
+        seeds: the S seeds with all runs finished.
+        cells: by cell and kind, one value per seed (S,): ``accuracy`` on test, its ``gain`` over labels on the same
+            examples under the same condition, ``validation`` accuracy, ``nll`` on test (nats), ``chosen`` (the step of
+            the checkpoint chosen on validation, as a fraction of all). For distillation in the main design also the
+            kinds `FIDELITY`: agreement and KL (nats, τ = 1) with the teacher; the gaps say how much better a student
+            copies its own training examples.
         teacher_accuracy: test accuracy of the main design's teacher.
-        fidelity: of the distilled students of the main design, over all sizes.
-        crossed: the gain of distillation at each size with an interval over other seeds *and* other test examples;
-            None for few seeds.
+        crossed: by size, the gain from distillation with an interval over seeds *and* test examples; None below five
+            seeds.
         closed: students in closed form.
     """
 
     design: Design
     seeds: tuple[int, ...]
-    cells: Mapping[Cell, Mapping[Kind, NDArray]]
+    cells: Mapping[Cell, Mapping[str, NDArray]]
     teacher_accuracy: Estimate
-    fidelity: Fidelity
     crossed: tuple[Estimate | None, ...]
     closed: ClosedFormResults
 
@@ -73,12 +52,12 @@ class CellResults:
     def read(
         cls, design: Design, arms: Mapping[Cell, kit.Arm], seeds: Sequence[int], records: kit.Records, kernels: int
     ) -> Self:
-        """Reads the runs of all cells, once.
+        """Reads the runs of all cells from disk.
 
         Args:
             design: what is compared.
-            arms: what was trained in each of its cells.
-            seeds: those that were asked for.
+            arms: the arm trained in each cell.
+            seeds: the seeds that were asked for.
             records: finished runs.
             kernels: largest n of students in closed form.
 
@@ -86,53 +65,52 @@ class CellResults:
             ValueError: no seed has all its runs.
         """
         evidence = Evidence.read(kit.Design(tuple(arms.values()), tuple(seeds)), records, _numbers)
-        distilled = [arms[Cell(KD, n)] for n in design.sizes]
-        teacher = distilled[-1].compared_with
+        distilled = {Cell(KD, n): arms[Cell(KD, n)] for n in design.sizes}
+        teacher = next(iter(distilled.values())).compared_with
         assert teacher is not None
-        copies = np.array([[_copying(evidence, arm, seed) for arm in distilled] for seed in evidence.seeds])
+        cells = {cell: _arrays(evidence, arm) for cell, arm in arms.items()}
         return cls(
             design,
             evidence.seeds,
-            {cell: _arrays(evidence, arm) for cell, arm in arms.items()},
+            cells | {cell: cells[cell] | _fidelity(evidence, arm) for cell, arm in distilled.items()},
             evidence.summaries(teacher, "test_accuracy"),
-            Fidelity(*np.moveaxis(copies, 2, 0)),
-            tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled),
+            tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled.values()),
             closed_form(design, arms, evidence, kernels),
         )
 
     @property
     def budgets(self) -> list[Budget]:
         """The budgets for which distillation was run in the main design."""
-        return [budget for budget in BUDGET_WORDS if self.has(LABELS, KD, budget=budget)]
+        return [budget for budget in BUDGETS if self.has(LABELS, KD, budget=budget)]
 
-    def sizes(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> tuple[int, ...]:
-        """The sizes at which an arm was run there, ascending; none: it was not."""
+    def sizes(self, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> tuple[int, ...]:
+        """The sizes at which an arm was run, ascending; empty if it was not run."""
         return tuple(n for n in self.design.sizes if Cell(arm, n, budget, regime) in self.cells)
 
-    def has(self, *arms: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> bool:
-        """Whether all these arms were run there."""
+    def has(self, *arms: str, budget: Budget = "steps", regime: Regime = MAIN) -> bool:
+        """Whether all these arms were run."""
         return all(self.sizes(arm, budget, regime) for arm in arms)
 
-    def table(self, kind: Kind, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        """One kind of result at all sizes that were run, (S, K)."""
+    def table(self, kind: str, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> NDArray:
+        """One kind of result at the K sizes that were run, (S, K)."""
         cells = [Cell(arm, n, budget, regime) for n in self.sizes(arm, budget, regime)]
         return np.stack([self.cells[cell][kind] for cell in cells], axis=1)
 
-    def small(self, kind: Kind, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        """One kind of result averaged over the small sizes that were run, (S,)."""
+    def small(self, kind: str, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> NDArray:
+        """One kind of result, averaged over the small sizes, (S,)."""
         kept = [n in self.design.small for n in self.sizes(arm, budget, regime)]
         return self.table(kind, arm, budget, regime)[:, kept].mean(axis=1)
 
-    def small_gain(self, regime: Regime = OVERLAP) -> NDArray:
-        """Distillation's gain averaged over the small sizes, equal steps, (S,)."""
+    def small_gain(self, regime: Regime = MAIN) -> NDArray:
+        """The gain from distillation at small n for equal steps, (S,)."""
         return self.small("gain", KD, "steps", regime)
 
-    def mean_gain(self, name: str, regime: Regime = OVERLAP) -> Estimate:
+    def mean_gain(self, name: str, regime: Regime = MAIN) -> Estimate:
         """Mean of `small_gain` over seeds."""
         return mean_over_runs(self.small_gain(regime), name)
 
     def scales(self, budget: Budget) -> dict[str, NDArray]:
-        """The gain of distillation on four scales, (S, K) each."""
+        """The gain from distillation on four scales, (S, K) each."""
         tables = [self.table(kind, arm, budget) for kind in ("accuracy", "nll") for arm in (LABELS, KD)]
         return scales(*tables, n_test=self.design.tests)
 
@@ -147,25 +125,27 @@ def _numbers(record: RunRecord, split: str) -> dict[Hashable, float]:
     }
 
 
-def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[Kind, NDArray]:
-    arrays: dict[Kind, NDArray] = {kind: evidence.per_seed(arm, kind) for kind in ("accuracy", "validation", "nll")}
+def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
+    arrays = {kind: evidence.per_seed(arm, kind) for kind in ("accuracy", "validation", "nll")}
     arrays["chosen"] = evidence.per_seed(arm, "chosen") / arm.recipe.optim.steps
     return arrays if arm.control is None else {**arrays, "gain": evidence.per_seed(arm, "accuracy", minus=CONTROL)}
 
 
-def _copying(evidence: Evidence, arm: kit.Arm, seed: int) -> tuple[float, ...]:
-    """The numbers of `Fidelity` for one student."""
-    kls, agreements = [], []
+def _fidelity(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
+    arrays = {}
     for split in ("train", "test"):
-        predictions = evidence.predictions(arm, split=split, seed=seed)
-        teacher, student = (np.asarray(who, np.float64) for who in (predictions.teacher, predictions.student))
-        kls.append(float(agreement.kl_divergence(teacher, student).mean()))
-        agreements.append(float((teacher.argmax(1) == student.argmax(1)).mean()))
-    return (*kls, *agreements)
+        pairs = [evidence.predictions(arm, split=split, seed=seed) for seed in evidence.seeds]
+        logs = [(np.asarray(pair.teacher, np.float64), np.asarray(pair.student, np.float64)) for pair in pairs]
+        arrays[f"KL, {split}"] = np.array([kl_divergence(teacher, student).mean() for teacher, student in logs])
+        same = [teacher.argmax(axis=1) == student.argmax(axis=1) for teacher, student in logs]
+        arrays[f"agreement, {split}"] = np.array([column.mean() for column in same])
+    arrays["gap"] = arrays["agreement, train"] - arrays["agreement, test"]
+    arrays["gap in KL"] = arrays["KL, test"] - arrays["KL, train"]
+    return arrays
 
 
 def _over_seeds_and_examples(evidence: Evidence, arm: kit.Arm) -> Estimate | None:
     if len(evidence.seeds) < MIN_SEEDS:
         return None
     pairs = [evidence.predictions(arm, seed=seed) for seed in evidence.seeds]
-    return over_runs_and_examples(minus_twin(agreement.MEASURES["student_accuracy"]), pairs)
+    return over_runs_and_examples(minus_twin(MEASURES["student_accuracy"]), pairs)

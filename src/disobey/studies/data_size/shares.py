@@ -1,4 +1,4 @@
-"""What the claims about data size share: how they are written down, and shares of distillation's gain."""
+"""What the claims about data size share: their form, and shares of the gain from distillation."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
-from disobey.records.results import Estimate, Verdict
-from disobey.studies.data_size.cells import KD, LABELS, OVERLAP, Regime
+from disobey.records.results import Estimate
+from disobey.studies.data_size.cells import KD, LABELS, MAIN, NAMES, Regime
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.kit.claims import Answer, ClaimSpec, Source
+from disobey.studies.kit.claims import Answer, ClaimSpec, Decided, Source
 from disobey.studies.kit.verdicts import Stated, side
 
 PAPER = Source("arXiv 2510.15516", "Lanzillotta et al. 2025 (arXiv 2510.15516)")
-MARGIN = 0.005  # of accuracy: "the same" is within half a point
-SMOOTHING = ("A3", "A4", "A5", "A6", "A15", "A17")  # what label smoothing, in any form, could explain
+MARGIN = 0.005  # of accuracy: two accuracies are equivalent within half a point
+EQUIVALENT = f"within ±{MARGIN:g} (two one-sided tests)"
+SMOOTHING = tuple(NAMES[id] for id in ("A3", "A4", "A5", "A6", "A15", "A17"))  # all forms of label smoothing
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a claim is judged, in words."""
+    """Where a claim is tested, in words."""
 
     label: str
 
 
-DataSizeClaim: TypeAlias = tuple[str, ClaimSpec[CellResults, Setting]]  # where it is judged, and the claim
+DataSizeClaim: TypeAlias = tuple[str, ClaimSpec[CellResults, Setting]]  # where it is tested, and the claim
 
 
 def claim(id: str, text: str, where: str, rule: str) -> Callable[[Callable[[CellResults], Answer]], DataSizeClaim]:
-    """Makes a claim of the paper out of the function that judges it. where: see `setting`; rule: in words."""
-    return lambda judged: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: judged(results)))
+    """Makes a claim of the paper out of the function that carries out its rule; ``where``: see `setting`."""
+    return lambda test: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: test(results)))
+
+
+def decided(estimates: Sequence[Estimate], *, supported: bool, refuted: bool, note: str = "") -> Decided:
+    """The outcome of a rule: inconclusive where neither holds."""
+    return Decided("supported" if supported else "refuted" if refuted else "inconclusive", estimates, note)
 
 
 def setting(results: CellResults, where: str) -> Setting:
-    """Data and students, then where among them: ``{small}`` stands for the small sizes, ``{closed}`` for those of them
-    that were done in closed form."""
+    """Data, students and ``where``; ``{small}`` stands for the small sizes, ``{closed}`` for those in closed form."""
     design, closed = results.design, results.closed
     done = [n for n, small in zip(closed.sizes, closed.small, strict=True) if small]
     place = f"{design.data}, N = {design.total:,}, {design.student} students, τ={design.temperature:g}"
@@ -48,41 +53,38 @@ def sizes_in_words(sizes: Iterable[int]) -> str:
     return "n = " + ", ".join(f"{n:,}" for n in sizes)
 
 
-def verdict(supported: bool, refuted: bool) -> Verdict:
-    """Inconclusive where neither holds."""
-    return "supported" if supported else "refuted" if refuted else "inconclusive"
-
-
-def no_gain(results: CellResults, regime: Regime = OVERLAP) -> bool:
-    """Whether two one-sided tests put distillation's gain at small n within ±`MARGIN`."""
+def no_gain(results: CellResults, regime: Regime = MAIN) -> bool:
+    """Whether the gain from distillation at small n is equivalent to 0."""
     return equivalent(results.small_gain(regime), MARGIN).equivalent
 
 
-def gain_is_sure(results: CellResults) -> bool:
-    """Whether distillation's gain at small n is surely above 0, so that there is something to share."""
+def has_gain(results: CellResults) -> bool:
+    """Whether the interval of the gain from distillation at small n lies above 0; if not, its shares are undefined."""
     return side(results.mean_gain("gain")) > 0
 
 
 def share_of_gain(results: CellResults, arm: str) -> Estimate:
-    """φ: an arm's share of distillation's gain at small n; undefined where that gain is not surely above 0."""
-    labels, name = results.small("accuracy", LABELS), f"φ({results.design.arm(arm).text})"
-    if not gain_is_sure(results):
+    """φ: an arm's share of the gain from distillation at small n, undefined (NaN) without a gain."""
+    labels, name = results.small("accuracy", LABELS), f"φ, {results.design.arm(arm).text}"
+    if not has_gain(results):
         nan = float("nan")
         return Estimate(name, nan, nan, nan, 0.95, len(results.seeds), "runs")
     return ratio_over_runs(results.small("accuracy", arm) - labels, results.small("accuracy", KD) - labels, name)
 
 
 def undefined(share: Estimate) -> str:
-    """What to note beside an undefined share."""
-    return "" if share.known else "Undefined: the gain of distillation at small n is not surely above 0."
+    """The note beside an undefined share."""
+    return (
+        "" if share.known else "Undefined: the interval of the gain from distillation at small n does not lie above 0."
+    )
 
 
 def smoothings(results: CellResults) -> list[str]:
-    """The arms of label smoothing that were run, each at its amount best on validation; first the one best of all."""
+    """The forms of label smoothing that were run, each with its best amount on validation; the best form first."""
 
     def best(arms: Sequence[str]) -> list[str]:
         score = {arm: results.small("validation", arm).mean() for arm in arms}
-        return [max(arms, key=lambda arm: score[arm])] if arms else []  # among equals, the one named first
+        return [max(arms, key=lambda arm: score[arm])] if arms else []  # the first of equals
 
     families = ([arm for arm in results.design.arms if arm.split(":")[0] == family] for family in SMOOTHING)
     chosen = [arm for family in families for arm in best(family)]

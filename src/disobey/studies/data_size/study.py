@@ -1,7 +1,7 @@
-"""How much data is a teacher worth, and which part of what it says is worth it?
+"""How much data is a teacher worth, and which part of its predictions causes the gain?
 
-The claims of Lanzillotta et al. 2025 (arXiv 2510.15516) with the controls they lacked: arms that keep one part of a
-teacher's information and destroy the rest, at every sample size, for equally many steps and to convergence.
+The claims of Lanzillotta et al. 2025 (arXiv 2510.15516) with additional controls: arms that keep one part of the
+teacher's information and destroy the rest, at every training-set size, for equal steps and to convergence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from disobey.errors import refusal
 from disobey.models.build import ModelSpec
 from disobey.records.results import Block, Result, Text
 from disobey.studies.data_size import charts, claims, tables
-from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, Budget, Cell, Design, RegimeName, parsed
+from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, NAMES, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import PAPER, sizes_in_words
 from disobey.studies.kit.design import Arm, Records
@@ -29,37 +29,37 @@ from disobey.targets.arms import ARMS
 from disobey.training.presets import spec_text
 from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 
-MAIN = (LABELS, KD, "A4", "A7", "A9a", "A10a", "A11", "A12")
-SWEPT = {KD: (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), "A3": ARMS["A3"].amounts, "A16": ARMS["A16"].amounts}  # 0: the plain arm
-EVERYTHING = tuple(f"{arm}:{value:g}" if value else arm for arm in ARMS for value in SWEPT.get(arm, (0.0,)))
+DEFAULT_ARMS = tuple(NAMES[id] for id in ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12"))
+SWEEPS = {KD: (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), **{NAMES[id]: ARMS[id].amounts for id in ("A3", "A16")}}  # 0: the default
+ALL_ARMS = tuple(f"{arm}:{value:g}" if value else arm for arm in IDS for value in SWEEPS.get(arm, (0.0,)))
 REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
-# Small nets for images that train in a second: this study has thousands of runs. Chosen on validation (docs/LOG.md).
+# Small networks for images that train in a second, since this study has thousands of runs. Chosen on validation.
 OWN_TEACHER, OWN_STUDENT, OWN_WIDTHS = "mlp:400x1", "mlp:100x1", ("mlp:25x1", "mlp:400x1")
 OWN_BUDGET = {"steps": 600, "batch": 64, "lr": 2e-3}
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """Trains equal students on n examples, n from two a class to all: on labels, on a teacher, and on its parts.
+    """Trains one student on n examples, from two per class to all: on labels, a teacher, or parts of its predictions.
 
-    All arms of a seed share examples (nested over n), initialization and batches. The answer to "how much data would
-    labels need?" is the label-equivalence curve. `--full` asks everything: every arm, ten seeds, three budgets, all regimes.
+    All arms of a seed share examples (nested over n), initialization and batches. The label-equivalence curve says how
+    much more data labels would need. `--full` runs every arm, ten seeds, three budgets and all regimes.
     """
 
     name: ClassVar[str] = "data-size"
-    question: ClassVar[str] = "How much data is a teacher worth, and which part of what it says is worth it?"
+    question: ClassVar[str] = "How much data is a teacher worth, and which part of its predictions causes the gain?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {
             "setup": Setup(seeds=tuple(range(10))),
-            "arms": EVERYTHING,
-            "budgets": BUDGETS,
+            "arms": ALL_ARMS,
+            "budgets": tuple(BUDGETS),
             "regimes": REGIMES,
             "noises": (0.1, 0.2, 0.4),
         },
         "text": {"setup": Setup(data="languages")},
-        # From where anything is learned at all (docs/data.md): with fewer pairs every arm stays at chance.
+        # With fewer pairs every arm stays at chance (docs/data.md).
         "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
-        # T, data and the sizes' range as published; the budget is the one that most CIFAR-100 tables use. A GPU's work.
+        # Temperature, data and range of sizes as published; the usual CIFAR-100 budget. Needs a GPU.
         "paper-cifar100": {
             "setup": Setup(
                 data="hub:uoft-cs/cifar100#fine_label",
@@ -82,61 +82,58 @@ class DataSize:
     """model of the teacher, NAME or NAME:WIDTH"""
     student: str = ""
     """model of the students: self, small, large, NAME or NAME:WIDTH"""
-    arms: tuple[str, ...] = MAIN
-    """arms of docs/targets.md; A1:4 is distillation at temperature 4, A3:0.1 smoothing by .1, A16:3 the top 3"""
+    arms: tuple[str, ...] = DEFAULT_ARMS
+    """targets by name or id (docs/data-size.md); NAME:VALUE sets an amount, or the temperature (distillation:4)"""
     sizes: tuple[int, ...] = ()
-    """numbers of examples; a log grid where not given"""
+    """numbers of training examples n of the students; a log grid by default"""
     points: int = 7
-    """sizes of the log grid, from `first` a class to all"""
+    """number of sizes on the log grid"""
     first: int = 2
-    """examples a class at the smallest size of the log grid"""
+    """examples per class at the smallest size of the log grid"""
     temperature: float = 20.0
-    """of every soft arm"""
+    """distillation temperature of all soft targets"""
     budgets: tuple[Budget, ...] = ("steps",)
-    """steps: equally many for all; convergence: `patience` times as many, weights chosen on validation; epochs: equally many"""
+    """steps: equal for all n; convergence: longer, checkpoint chosen on validation; epochs: equal for all n"""
     patience: float = 3.0
-    """how many times longer the budget convergence trains"""
+    """training-length multiplier for the 'convergence' budget"""
     epochs: float = 20.0
-    """of the budget epochs"""
+    """number of epochs for the 'epochs' budget"""
     regimes: tuple[RegimeName, ...] = ()
-    """beyond the main design: see docs/studies.md; each lets more claims be judged"""
+    """additional conditions (docs/data-size.md), each of which lets more claims be tested"""
     noises: tuple[float, ...] = (0.2,)
-    """shares of wrong labels of the regime noise (the teacher's labels are right)"""
+    """fractions of corrupted student labels in the 'noise' regime; the teacher's labels are clean"""
     widths: tuple[str, ...] = ()
-    """other students of the regime widths"""
+    """student models of the 'widths' regime"""
     kernels: int = 700
-    """largest n for kernel and linear students in closed form, whose cost grows as its cube; 0: none"""
+    """largest n for kernel students in closed form, whose cost grows as n³; 0: none"""
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
-        for word in self.arms:
-            parsed(word, self.temperature)
-        if not {LABELS, KD} <= set(self.arms):
-            raise refusal("arms-missing", "the arms A0 (labels) and A1 (distillation) among arms", self.arms)
+        arms = {parsed(word, self.temperature).word for word in self.arms}
+        if not {LABELS, KD} <= arms:
+            raise refusal("arms-missing", f"{LABELS} (A0) and {KD} (A1) among the arms", self.arms)
         if "steps" not in self.budgets:
-            raise refusal(
-                "budget-missing", "'steps', the budget that claims are judged at, among budgets", self.budgets
-            )
+            raise refusal("budget-missing", "'steps', the budget of most claims, among the budgets", self.budgets)
         if list(self.sizes) != sorted(set(self.sizes)) or min(self.sizes, default=1) < 1:
-            raise refusal("sizes-not-rising", "sizes in rising order, each once", self.sizes)
+            raise refusal("sizes-not-rising", "increasing sizes", self.sizes)
         if self.points < 3 or self.first < 1 or self.epochs <= 0 or self.patience < 1:
             got = f"{self.points}, {self.first}, {self.epochs:g}, {self.patience:g}"
             raise refusal("option-too-small", "points >= 3, first >= 1, epochs > 0, patience >= 1", got)
         if self.setup.augment != "none" and "augment" in self.regimes:
-            expected = "plain images beside the regime augment, which compares with them"
+            expected = "plain images with the regime augment, which compares with them"
             raise refusal("augmented-twice", expected, f"--augment {self.setup.augment}", "--augment none")
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=15, batch=16)
-        arms = (LABELS, KD, "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
+        """The whole study in seconds, on 15 training steps."""
+        arms = ("A0", "A1", "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
         return cls(
-            setup,
-            "mlp:16x1",
-            "mlp:8x1",
-            arms,
-            (20, 100, 500),
-            budgets=BUDGETS,
+            Setup(data="digits-8x8", seeds=(0, 1), steps=15, batch=16),
+            teacher="mlp:16x1",
+            student="mlp:8x1",
+            arms=arms,
+            sizes=(20, 100, 500),
+            budgets=tuple(BUDGETS),
             regimes=REGIMES,
             widths=("mlp:4x1",),
             kernels=50,
@@ -145,12 +142,12 @@ class DataSize:
 
     @cached_property
     def own_nets(self) -> bool:
-        """Whether teacher and student are this study's own small nets unless named: for images without a named teacher."""
+        """Whether the study uses its own small networks and budget: on images, unless a teacher is named."""
         return self.setup.dataset.kind == "image" and not self.teacher
 
     @cached_property
     def base(self) -> Setup:
-        """The setup with this study's own budget where its own nets serve."""
+        """The setup with the budget of `own_nets`."""
         budget = {name: getattr(self.setup, name) or value for name, value in OWN_BUDGET.items()}
         return replace(self.setup, **budget) if self.own_nets else self.setup
 
@@ -162,11 +159,12 @@ class DataSize:
         """What open options stand for on these data, in words."""
         models = {"teacher": spec_text(self.model()), "student": spec_text(self.model(self.design.student))}
         others = {name: " ".join(map(str, getattr(self.design, name))) for name in ("sizes", "widths")}
-        return self.base.chosen() | {name: by_data(word, self.setup.data) for name, word in (models | others).items()}
+        words = {name: by_data(word, self.setup.data) for name, word in (models | others).items()}
+        return {**self.base.chosen(), **words}
 
     @cached_property
     def design(self) -> Design:
-        """What is compared, with every choice made that was left open. Raises `ValueError` for sizes beyond the data."""
+        """What is compared, with all open options resolved. Raises `ValueError` for sizes beyond the data."""
         dataset = self.setup.dataset
         total, classes = self.setup.train or len(dataset.train), len(dataset.classes)
         student = self.student or (OWN_STUDENT if self.own_nets else "small")
@@ -204,45 +202,46 @@ class DataSize:
         return replace(base, steps=steps[budget])
 
     def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
-        """n training examples, or all N, of one side of a cell."""
-        everything = n is not None and n >= len(self.setup.dataset.train)  # no number, to share runs with other studies
-        train = self.setup.train if n is None else None if everything else n
+        """n training examples (None: N) for the teacher (fold 0) or the student (fold 1) of a cell."""
+        everything = n is not None and n >= len(self.setup.dataset.train)
+        train = (
+            self.setup.train if n is None else None if everything else n
+        )  # None: all, so that other studies share the run
         halves = (fold, 2) if cell.regime.fresh else None
         augment = cell.regime.augment or self.base.augment
         return replace(self.base.spec, train=train, fold=halves, noise=noise, augment=augment)
 
     def teacher_recipe(self, cell: Cell) -> Recipe:
-        """The teacher of a cell: of all N examples, unless its regime or arm says otherwise."""
+        """The teacher of a cell, trained on all N examples unless its regime says otherwise."""
         regime, optim = cell.regime, self.base.optim
-        own_n = cell.size if regime.teacher_train == 0 else regime.teacher_train
-        if cell.arm == "A18a":
+        n = cell.size if regime.teacher_train == 0 else regime.teacher_train
+        if cell.arm == "untrained_teacher":
             optim = replace(optim, stop=0)
         elif regime.age < 1:
             optim = replace(optim, stop=max(round(regime.age * optim.steps), 1))
         model = self.model(regime.teacher)
-        data = self._data(cell, own_n, 0)
-        return Recipe(data, model, optim, name=f"teacher {spec_text(model)}")
+        return Recipe(self._data(cell, n, 0), model, optim, name=f"teacher {spec_text(model)}")
 
     def recipe(self, cell: Cell) -> Recipe:
         """The student of a cell."""
         arm, regime = self.design.arm(cell.arm), cell.regime
-        schedule, head = arm.schedule(), "random" if arm.name == "A18b" else "trained"
-        listens = schedule.listens
+        schedule, head = arm.schedule(), "random" if arm.name == "random_head" else "trained"
+        taught = schedule.uses_teacher
         return Recipe(
             self._data(cell, 2 * cell.size if regime.fresh else cell.size, 1, regime.noise),
             self.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
-            teacher=self.teacher_recipe(cell) if listens else None,
-            teaching=Teaching(members=regime.members, views=regime.views, head=head) if listens else Teaching(),
+            teacher=self.teacher_recipe(cell) if taught else None,
+            teaching=Teaching(members=regime.members, views=regime.views, head=head) if taught else Teaching(),
             replica=1,
             choose="validation" if cell.budget == "convergence" else "last",
-            name=f"student {ARMS[arm.name].text}",
+            name=f"student {arm.text}",
         )
 
     @cached_property
     def students(self) -> dict[Cell, Arm]:
-        """What is trained in every cell, with its control: the same student of labels under the same conditions."""
+        """The student of every cell with its control (twin), trained on labels under the same condition."""
 
         def control(cell: Cell) -> Recipe | None:
             labels = replace(cell, arm=LABELS, regime=cell.regime.of_labels)
@@ -251,16 +250,16 @@ class DataSize:
         return {cell: Arm(cell.arm, self.recipe(cell), control(cell)) for cell in self.design.cells()}
 
     def plan(self) -> list[Run]:
-        """Seed by seed, arms of one cell together: they share their examples and their batches."""
+        """All runs, seed by seed. Arms that share examples and batches stand together."""
         return ArmsBySeed(tuple(self.students.values()), self.setup.seeds).runs()
 
     def analyze(self, records: Records) -> Result:
-        """What finished runs say. Raises `ValueError` where no seed has all of them."""
+        """Claims, figures and tables from finished runs. Raises `ValueError` if no seed has all of them."""
         results = CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
         verdicts = claims.judge(results)
         missing = " ".join(f"{id}: {reason}." for id, _, reason in verdicts.skipped)
         blocks: list[Block] = [*charts.charts(results), *tables.tables(results)]
-        blocks += [Text("Not judged here", missing)] if missing else []
+        blocks += [Text("Not tested here", missing)] if missing else []
         methods, summary = Text("Methods", self.methods(results)), claims.summary(results, verdicts)
         return conclude(self, results.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
 
@@ -268,15 +267,17 @@ class DataSize:
         """How everything was trained and measured."""
         design, optim, accuracy = self.design, self.base.optim, results.teacher_accuracy
         return (
-            f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and stratified within a "
-            "seed. All "
-            f"arms of a seed share examples, initialization and batches. Students: {design.student}; teacher: {spec_text(self.model())} trained on all N "
-            f"(test accuracy {accuracy.value:.3f} {accuracy.interval()}), another initialization. Equal steps: {optim.steps:,} of "
-            f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}) at every n; to convergence: {self.patience:g} times as many, "
-            f"weights of the best of twenty looks at the validation split; equal epochs: {self.epochs:g}. Soft arms: τ²·KL at "
-            f"τ={design.temperature:g}; arms A0–A18 are described in the documentation (targets), each keeps one part of what the teacher says "
-            "and destroys the rest, drawn once per example. Equal rates and steps for every arm; amounts were chosen on validation, "
-            "nothing on test. The unit is a seed (subset, initialization, batches, teacher). Intervals are 95 %, Student t over paired "
-            f"seeds (n = {len(results.seeds)}), Fieller's for shares, inverted t-tests for sizes. Verdicts are not corrected for the number of "
-            f"claims; the table of tests is. Rules were fixed before the runs. Cite: {PAPER.cite}."
+            f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and "
+            "stratified within a seed. All arms of a seed share examples, initialization and batches. Students: "
+            f"{design.student}; teacher: {spec_text(self.model())}, trained on all N examples (test accuracy "
+            f"{accuracy.value:.3f} {accuracy.interval()}) from a different initialization. Equal steps: "
+            f"{optim.steps:,} of batch size {optim.batch} ({optim.name}, learning rate {optim.lr:g}, {optim.decay}) at "
+            f"every n; to convergence: {self.patience:g} times as many, the best of twenty checkpoints on validation; "
+            f"equal epochs: {self.epochs:g}. Soft targets: τ²·KL at τ={design.temperature:g}. Each arm A0–A18 "
+            "(documentation: targets) keeps one part of the teacher's predictions and destroys the rest; random parts "
+            "are drawn once per example. All arms use the same learning rate and steps; amounts were chosen on "
+            "validation, nothing on test. The unit is a seed (subset, initialization, batches, teacher). 95% "
+            f"intervals: Student t over {len(results.seeds)} paired seeds, Fieller's for shares, inverted t-tests for "
+            "sizes. Verdicts are not corrected for the number of claims; the table of tests is. Rules were fixed "
+            f"before the runs. Cite: {PAPER.cite}."
         )

@@ -6,22 +6,22 @@ from disobey.measures.inference.comparisons import smallest_p
 from disobey.measures.inference.intervals import mean_over_runs, paired_difference
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Cell, Estimate, Table
-from disobey.studies.data_size.cells import BUDGET_WORDS, KD, LABELS, OVERLAP, Budget, Regime
+from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, MAIN, Budget, Regime
 from disobey.studies.data_size.charts import CENSORED
 from disobey.studies.data_size.claims import sign_flips
-from disobey.studies.data_size.evidence import CellResults
+from disobey.studies.data_size.evidence import FIDELITY, CellResults
 from disobey.studies.data_size.shares import share_of_gain, sizes_in_words
 from disobey.studies.kit.tables import table
 
 
 def tables(results: CellResults) -> list[Table]:
-    """All tables, in reading order; of other conditions only where there are any."""
-    others = [conditions(results)] if any(cell.regime != OVERLAP for cell in results.cells) else []
+    """All tables in reading order; that of other conditions only if there are any."""
+    others = [conditions(results)] if any(cell.regime != MAIN for cell in results.cells) else []
     return [gains(results), arms(results), *others, fidelity(results), tests(results)]
 
 
 def gains(results: CellResults) -> Table:
-    """The gain of distillation at every size, by budget."""
+    """The gain from distillation at every size, by budget."""
     sizes, rows, columns = results.design.sizes, [], {}
     for budget in results.budgets:
         labels, kd = (results.table("accuracy", arm, budget) for arm in (LABELS, KD))
@@ -30,22 +30,15 @@ def gains(results: CellResults) -> Table:
         for k, n in enumerate(sizes):
             means = [mean_over_runs(column[:, k], name) for name, column in columns.items()]
             both = results.crossed[k] if budget == "steps" else None
-            share, words = n / results.design.total, BUDGET_WORDS[budget]
+            share, words = n / results.design.total, BUDGETS[budget]
             rows.append((words, n, share, *means, both, curve.factor[k], CENSORED[curve.censored[k]]))
+    names = [name.removeprefix("accuracy, ") for name in columns]
     return Table(
-        "The gain of distillation at every size",
-        (
-            "budget",
-            "n",
-            "κ",
-            *(name.removeprefix("accuracy, ") for name in columns),
-            "gap over seeds and examples",
-            "labels needed / n",
-            "censored",
-        ),
+        "The gain from distillation at every size",
+        ("budget", "n", "κ", *names, "gap over seeds and examples", "labels needed / n", "censored"),
         tuple(rows),
-        "Means over paired seeds. Relative error change: share of labels' errors that is gone. NLL in nats, labels' minus the "
-        "student's. The gap over seeds and examples draws both anew, crossed.",
+        "Means over paired seeds. Relative error change: fraction of the errors of labels that distillation removes. "
+        "NLL gap: labels minus distillation, nats. The gap over seeds and examples resamples both, crossed.",
     )
 
 
@@ -67,7 +60,7 @@ def arms(results: CellResults) -> Table:
     def chosen(arm: str) -> Cell:
         known = results.has(arm, budget="convergence")
         return (
-            mean_over_runs(results.table("chosen", arm, "convergence").mean(axis=1), "share of the steps")
+            mean_over_runs(results.table("chosen", arm, "convergence").mean(axis=1), "fraction of the steps")
             if known
             else None
         )
@@ -79,13 +72,14 @@ def arms(results: CellResults) -> Table:
         ("gain, to convergence", lambda arm: gain(arm, "convergence")),
         ("gain, equal epochs", lambda arm: gain(arm, "epochs")),
         ("φ, equal steps", share),
-        ("gain at all N, equal steps", at_all),
-        ("chosen after", chosen),
+        ("gain at N, equal steps", at_all),
+        ("chosen at", chosen),
     )
     caption = (
-        f"Small n: the mean over {sizes_in_words(design.small)} within each seed. Gains over labels on the same examples and "
-        "budget, paired by seed. φ: share of distillation's gain, Fieller's interval; blank where that gain is not surely "
-        "above 0. Chosen after: share of the steps to convergence after which validation was best, mean over sizes."
+        f"Small n: mean over {sizes_in_words(design.small)} within each seed. Gains are over labels with the same "
+        "examples and budget, paired by seed. φ: share of the gain from distillation, Fieller's interval; blank "
+        "without a gain. Chosen at: fraction of the steps to convergence at which validation accuracy was best, mean "
+        "over sizes."
     )
     return table("Every arm", design.arms, columns, caption)
 
@@ -93,44 +87,38 @@ def arms(results: CellResults) -> Table:
 def conditions(results: CellResults) -> Table:
     """The gain under every regime."""
     rows = []
-    taught = [cell for cell in results.cells if cell.regime != OVERLAP and cell.arm != LABELS]
+    taught = [cell for cell in results.cells if cell.regime != MAIN and cell.arm != LABELS]
     kinds: dict[tuple[Regime, Budget, str], None] = dict.fromkeys((c.regime, c.budget, c.arm) for c in taught)
     for regime, budget, arm in kinds:
         small = results.small("gain", arm, budget, regime)
         main = paired_difference(small, results.small_gain(), "minus the main gain") if budget == "steps" else None
         largest = results.sizes(arm, budget, regime)[-1]
         last = mean_over_runs(results.table("gain", arm, budget, regime)[:, -1], f"gain at n = {largest:,}")
-        words = regime.name, BUDGET_WORDS[budget], results.design.arm(arm).text
+        words = regime.name, BUDGETS[budget], results.design.arm(arm).text
         rows.append((*words, mean_over_runs(small, "gain"), main, largest, last))
     return Table(
         "Other conditions",
-        ("condition", "budget", "arm", "gain, small n", "minus the main design's", "largest n", "gain there"),
+        ("condition", "budget", "arm", "gain, small n", "minus the main design", "largest n", "gain there"),
         tuple(rows),
-        "Gains over labels under the same condition, paired by seed. Teachers' accuracies are in the runs.",
+        "Gains over labels under the same condition, paired by seed. The records of the runs have the teachers' "
+        "accuracies.",
     )
 
 
 def fidelity(results: CellResults) -> Table:
     """How well distilled students copy their teacher, by size."""
-    copies = results.fidelity
-    columns = {
-        "agreement, train": copies.train_agreement,
-        "agreement, test": copies.test_agreement,
-        "gap": copies.gap,
-        "KL, train": copies.train_kl,
-        "KL, test": copies.test_kl,
-        "gap in KL": copies.kl_gap,
-    }
+    arrays = {kind: results.table(kind, KD) for kind in FIDELITY}
     rows = [
-        (n, *(mean_over_runs(column[:, k], name) for name, column in columns.items()))
+        (n, *(mean_over_runs(array[:, k], kind) for kind, array in arrays.items()))
         for k, n in enumerate(results.design.sizes)
     ]
     return Table(
         "Fidelity of distilled students, equal steps",
-        ("n", *columns),
+        ("n", *FIDELITY),
         tuple(rows),
-        "Agreement: share of examples on which student and teacher choose the same class. KL(teacher‖student) in nats at τ=1. The "
-        "gap in KL can fall below 0: on its own training examples a teacher's logits are more extreme and harder to copy.",
+        "Agreement: fraction of examples for which student and teacher predict the same class. KL(teacher‖student) in "
+        "nats at τ=1. The gap in KL can be negative: a teacher's logits on its own training examples are more extreme "
+        "and harder to copy.",
     )
 
 
@@ -140,6 +128,7 @@ def tests(results: CellResults) -> Table:
         "Tests",
         ("claim", "difference, small n", "mean", "sign-flip p", "Holm-adjusted p"),
         tuple(sign_flips(results)),
-        "Two-sided permutation of signs over paired seeds, no normality assumed; adjusted for the number of rows (Holm). With "
-        f"{len(results.seeds)} seeds no p-value can be below {smallest_p(len(results.seeds)):.2g} before adjustment.",
+        "Two-sided sign-flip permutation tests over paired seeds, adjusted for the number of rows by Holm's method. "
+        f"With {len(results.seeds)} seeds no p-value can be below {smallest_p(len(results.seeds)):.2g} before "
+        "adjustment.",
     )
