@@ -11,13 +11,27 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check check-all bench docs format clean
+# Two processors that this one can play: its kernels of torch, oneDNN, MKL, OpenBLAS, NumPy and the C library's functions.
+NUMPY = $(shell $(BIN)/python -c "from numpy._core._multiarray_umath import __cpu_dispatch__ as names; print(*names)")
+SSE = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Prescott \
+  NPY_DISABLE_CPU_FEATURES="$(NUMPY)" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F
+AVX2 = ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell \
+  NPY_DISABLE_CPU_FEATURES="$(filter-out X86_V3 AVX2 FMA3,$(NUMPY))"
+
+.PHONY: demo test test-portable test-browser-load check check-all bench docs format clean
 
 demo: $(VENV)/.installed  ## the main job: a report on where a student disobeys its teacher
 	$(BIN)/disobey run deviation --out $(OUT)
 
 test: $(VENV)/.installed-dev  ## all tests but the slow ones
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
+
+test-portable: $(VENV)/.installed-dev  ## the same tests with the rounding of two other processors (x86)
+	$(SSE) $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not browser"
+	$(AVX2) $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not browser"
+
+test-browser-load: $(VENV)/.installed-dev  ## the browser tests 50 times beside two busy processes: an hour on two cores
+	$(BIN)/python -m tests.support.under_load --rounds 50 --busy 2 -m browser tests/reports
 
 check: test  ## format, lint, types, tests with doctests, import rule, smoke studies
 	$(BIN)/ruff format --check src tests benchmarks

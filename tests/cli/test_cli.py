@@ -153,7 +153,7 @@ BAD = [
     (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
     (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
     (["run", "deviation", "--preset", "papers"], "expected a preset", True),
-    (["run", "deviation", "--noise", "1.5"], "expected noise", True),
+    (["run", "deviation", "--label-noise", "1.5"], "expected noise", True),
     (["run", "deviation", "--smoke", "--workers", "many"], "expected workers", True),
     (["run", "deviation", "--temperature", "3"], "one of temperatures", True),
     (["train", "nowhere.json"], "expected a recipe", True),

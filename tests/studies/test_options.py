@@ -13,8 +13,8 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     "data": "mnist-5k", "train": 150, "augment": "crop", "seeds": (3, 4), "steps": 12, "batch": 20, "lr": 0.007,
     "optimizer": "adamw", "decay": "steps", "weight_decay": 0.03, "teacher": "mlp:12", "early": 0.5,
     # training and judging
-    "temperature": 1.0, "temperatures": (2.0, 4.0), "noise": (0.1,), "weight": 0.7, "student": "mlp:6",
-    "students": ("mlp:6",), "models": ("mlp:6",), "shares": (0.0, 0.4, 1.0), "over": (0.2,), "teachers": ("early",),
+    "temperature": 1.0, "temperatures": (2.0, 4.0), "label_noise": (0.1,), "weight": 0.7, "student": "mlp:6",
+    "students": ("mlp:6",), "models": ("mlp:6",), "switch_points": (0.0, 0.4, 1.0), "windows": (0.2,), "teachers": ("early",),
     "depths": (3,), "ages": (0.6,), "momentum": 0.5, "cases": 300, "moments": (0.5,), "folds": 3, "fresh": 100,
     # planted models
     "similarities": (0.0, 0.3), "noises": (0.4,), "features": (90,), "examples": 120, "classes": 3, "draws": 5,
@@ -27,7 +27,7 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     # sequences
     "longest": 8, "far": 4, "lengths": (4, 8, 12), "inner": 16, "count": 4, "sweeps": (1, 2), "details": "",
     "tasks": ("parity",), "group": "Z3", "pools": (7,), "few": 2, "margin": 0.5, "feed": 0.25,
-    ("teacher-free", "temperature"): 2.0, ("teacher-free", "noise"): 0.1, ("loss-switching", "temperature"): 2.0,
+    ("teacher-free", "temperature"): 2.0, ("teacher-free", "label_noise"): 0.1, ("loss-switching", "temperature"): 2.0,
     ("data-size", "temperature"): 10.0, ("data-size", "teacher"): "mlp:12x1", ("sequence-distillation", "temperature"): 2.0,
     ("sequence-distillation", "parts"): ("gap",), ("state-distillation", "parts"): ("states",),
     ("state-tracking", "groups"): ("parity",), ("state-tracking", "patience"): 2,
@@ -88,6 +88,6 @@ def test_options_are_flat_explained_and_never_open(name):
 def test_what_is_no_option_is_refused_and_the_smoke_mark_is_none():
     study = STUDIES["deviation"].smoke()
     assert "is_smoke" not in {option.name for option in options(study)}
-    assert replace(study, noise=(0.1,)).is_smoke
+    assert replace(study, label_noise=(0.1,)).is_smoke
     with refuses("unknown-option", "is_smoke"):
         changed(study, {"is_smoke": False})

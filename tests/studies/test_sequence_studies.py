@@ -10,7 +10,7 @@ from disobey.studies.kit.sequences import SequenceEvidence, SequenceSetup
 from disobey.studies.sequence_distillation import SequenceDistillation
 from disobey.studies.sequence_tasks import SequenceTasks, scaled
 from disobey.studies.state_distillation import StateDistillation
-from disobey.studies.state_tracking import DETAILS, StateTracking
+from disobey.studies.state_tracking.study import DETAILS, StateTracking
 from disobey.training.recipe import Recipe
 from tests.support.refusals import refuses
 

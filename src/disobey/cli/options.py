@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,17 +19,20 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class Common:
+    """Options that commands which train share."""
+
     out: Path = Path("disobey-runs")
-    """folder of runs and reports; the same folder again reuses what is there"""
+    """folder of runs and reports; finished runs in it are reused"""
     workers: str = "auto"
-    """worker processes: a number, auto (one a core), 0 (none: in this process) or ray"""
+    """worker processes: a number, auto (one per core), 0 (none: train in this process) or ray"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where networks live"""
+    """device that networks are trained on"""
     quiet: bool = False
-    """no progress and no summary"""
+    """print neither progress nor summary"""
 
     @property
-    def crew(self) -> int | str:
+    def worker_count(self) -> int | str:
+        """A number, or the word for what decides it."""
         return int(self.workers) if self.workers.lstrip("-").isdigit() else self.workers
 
 
@@ -59,9 +63,25 @@ def parse_study(study: A, common: B, argv: list[str], *, prog: str, description:
     Raises `ValueError` where the study refuses a value.
     """
     offered = options(study)
+    argv = _with_new_names(argv, offered)
     form, common = parse(_form(offered)(), common, argv, prog=prog, description=description)
     values = {option.name: getattr(form, option.name) for option in offered}
     return changed(study, {o.name: values[o.name] for o in offered if values[o.name] != o.value}), common
+
+
+def _with_new_names(argv: Sequence[str], offered: Iterable[Option]) -> list[str]:
+    """Options under their old names, which go on working for one release, under the new ones; with a note."""
+    new = {f"--{option.formerly.replace('_', '-')}": option.flag for option in offered if option.formerly}
+    words = []
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if flag in new:
+            print(
+                f"disobey: {flag} is called {new[flag]} now; the old name stops working next release", file=sys.stderr
+            )
+            flag = new[flag]
+        words.append(flag + equals + value)
+    return words
 
 
 def _form(offered: Iterable[Option]) -> type:

@@ -26,19 +26,22 @@ from disobey.training.recipe import Run, closure, encode
 
 @dataclass(frozen=True)
 class RunOptions(Common):
+    """Options of `disobey run` beside the study's own."""
+
     dry_run: bool = False
-    """say what would be trained and what is there already, then stop"""
+    """print what would be trained and what is there already, and stop"""
     smoke: bool = False
-    """the whole study in seconds, to see that it runs: evidence of nothing"""
+    """run the whole study in seconds to see that it works: evidence of nothing"""
     preset: str = ""
-    """a named setting of this study (a published one, say); other options change it further"""
+    """named settings of this study (published ones, say); other options override them"""
     full: bool = False
-    """the preset full: everything that the study can ask"""
+    """short for --preset full, where the study has one"""
     json: bool = False
     """print the result as JSON on standard output"""
 
 
 def main(argv: list[str]) -> int:
+    """Runs one study; exit status 1 where runs failed."""
     kind, rest = _study(argv)
     start = _start(kind, rest)
     study, options = parse_study(
@@ -54,7 +57,7 @@ def main(argv: list[str]) -> int:
         print(_forecast(study, runs, store))
         return 0
     with progress_bar(options.quiet) as progress:
-        outcome = run_all(runs, store, workers=options.crew, device=options.device, progress=progress)
+        outcome = run_all(runs, store, workers=options.worker_count, device=options.device, progress=progress)
     for failure in outcome.failed.values():
         name = failure.run.recipe.name or failure.run.id
         print(f"disobey: run failed: {name}, seed {failure.run.seed}: {failure.message}", file=sys.stderr)
@@ -117,7 +120,7 @@ def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
 
 
 def _start(kind: type[Study], argv: list[str]) -> Study:
-    """The defaults that options change: the study's own, its smoke test's, or a preset's."""
+    """The defaults that options override: the study's own, its smoke test's, or a preset's."""
     names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
     names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]
     names += ["full"] * ("--full" in argv)

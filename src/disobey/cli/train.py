@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     run = read_run(Path(options.recipe), options.seed) if options.recipe else _none()
     store = Store(common.out)
     with progress_bar(common.quiet) as progress:
-        outcome = run_all([run], store, workers=common.crew, device=common.device, progress=progress)
+        outcome = run_all([run], store, workers=common.worker_count, device=common.device, progress=progress)
     for failure in outcome.failed.values():
         print(f"disobey: run failed: {failure.run.id}: {failure.message}", file=sys.stderr)
     if outcome.failed:

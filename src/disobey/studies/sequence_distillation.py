@@ -1,7 +1,8 @@
 """What can a teacher of sequences give: softness, more labelled words, or expressivity? Nobody seems to have asked.
 
 Three parts on one group. *words*: few labelled words and a teacher that labels, separating softness from more inputs.
-*gap*: a dense teacher and a diagonal student. *sweeps*: a converged teacher and a student with its weights and few sweeps.
+*gap*: a dense teacher and a diagonal student. *sweeps*: a converged teacher and a student with its weights and few
+sweeps.
 
 Stated before any run: a teacher that has converged on these tasks answers almost one-hot, so softness is predicted to
 change nothing (the null of W1, W2, W3, G1, G2). The null is tested as equivalence, with W4 as its positive control.
@@ -86,6 +87,7 @@ class SequenceDistillation:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=8)
         return cls(setup, pools=(5,), is_smoke=True)
 
@@ -145,6 +147,7 @@ class SequenceDistillation:
         return found | {"from scratch, twice the steps": swept_recipe(self.setup, self.group, few)}
 
     def recipes(self) -> list[Recipe]:
+        """Every recipe once."""
         found: list[Recipe] = []
         if "words" in self.parts:
             found += [self.labeller(), *(r for pool in (*self.pools, 0) for r in self.pool_arms(pool).values())]
@@ -155,11 +158,13 @@ class SequenceDistillation:
         return list(dict.fromkeys(found))
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
     # what they say
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
         verdicts = judge((), e, ())
         blocks: list[Block] = []
@@ -195,11 +200,23 @@ class SequenceDistillation:
         same = "On the same words, soft answers teach as much as the teacher's best answer."
         claims = (
             self.null("W1", same, "soft, τ=1", "teacher's best answer", "soft − hard"),
-            self.null("W2", "Softening further teaches as much as smoothing labels to the same entropy.",
-                      soft, smooth, f"{soft} − smoothed"),
-            better("W4", "New words with the teacher's best answers teach more than few words do.",
-                   NEW, "teacher's best answer", "near", OURS, names="new words − few"),
-        )  # fmt: skip
+            self.null(
+                "W2",
+                "Softening further teaches as much as smoothing labels to the same entropy.",
+                soft,
+                smooth,
+                f"{soft} − smoothed",
+            ),
+            better(
+                "W4",
+                "New words with the teacher's best answers teach more than few words do.",
+                NEW,
+                "teacher's best answer",
+                "near",
+                OURS,
+                names="new words − few",
+            ),
+        )
         new = {NEW: self.pool_arms(0)["teacher's best answer"]}
         pools = [
             self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
@@ -226,13 +243,32 @@ class SequenceDistillation:
             return compared(e.last(s.arms[soft], s.near), e.last(self.dense(), s.near, self.few), name)
 
         return (
-            ClaimSpec("S1", "Training with few sweeps repairs a converged teacher that is cut to as few.",
-                      OURS, ABOVE_ZERO, cut),
-            better("S2", "The teacher's answers repair it better than labels do, from the same weights.",
-                   soft, "teacher's weights, labels", "near", OURS, names="soft − labels"),
-            better("S3", "Starting from the teacher's weights beats training with few sweeps from scratch for twice as long.",
-                   soft, "from scratch, twice the steps", "near", OURS, names="soft from its weights − from scratch"),
-        )  # fmt: skip
+            ClaimSpec(
+                "S1",
+                "Training with few sweeps repairs a converged teacher that is cut to as few.",
+                OURS,
+                ABOVE_ZERO,
+                cut,
+            ),
+            better(
+                "S2",
+                "The teacher's answers repair it better than labels do, from the same weights.",
+                soft,
+                "teacher's weights, labels",
+                "near",
+                OURS,
+                names="soft − labels",
+            ),
+            better(
+                "S3",
+                "Starting from the teacher's weights beats training with few sweeps from scratch for twice as long.",
+                soft,
+                "from scratch, twice the steps",
+                "near",
+                OURS,
+                names="soft from its weights − from scratch",
+            ),
+        )
 
     def pool_chart(self, e: SequenceEvidence) -> Chart:
         """Accuracy by targets and by number of words."""
@@ -274,14 +310,15 @@ class SequenceDistillation:
         losses = [e.history(t, "loss")[:, -50:].mean(axis=1) for t in (self.labeller(), self.dense()) if t in known]
         softness = " and ".join(f"{np.mean(loss):.4f}" for loss in losses)
         return (
-            f"Uniform words in {self.group}; the label at every position is the product so far. Training words have 2 to "
-            f"{s.longest} tokens. Teachers saw new words for {s.steps:,} steps of {s.batch}; their cross-entropy at the end "
-            f"was {softness} nats an answer, which bounds how soft a calibrated teacher's answers are. Students of a pool see "
-            f"prefixes of the same {', '.join(map(str, self.pools))} words of {s.longest} tokens for half as many steps; all "
-            "students of a pool and seed share words, order and initialization. Soft targets use T²·KL. The entropy control "
-            "smooths every label until its entropy is that of the teacher's own softened answer. Students of few sweeps are "
-            "trained through all of their sweeps. Predictions were written down before the runs: softness gives nothing "
-            f"(within ±{self.margin:g}), more inputs give something."
+            f"Uniform words in {self.group}; the label at every position is the product so far. Training words have 2 "
+            f"to {s.longest} tokens. Teachers saw new words for {s.steps:,} steps of {s.batch}; their cross-entropy "
+            f"at the end was {softness} nats an answer, which bounds how soft a calibrated teacher's answers are. "
+            f"Students of a pool see prefixes of the same {', '.join(map(str, self.pools))} words of {s.longest} "
+            "tokens for half as many steps; all students of a pool and seed share words, order and initialization. "
+            "Soft targets use T²·KL. The entropy control smooths every label until its entropy is that of the "
+            "teacher's own softened answer. Students of few sweeps are trained through all of their sweeps. "
+            f"Predictions were written down before the runs: softness gives nothing (within ±{self.margin:g}), more "
+            "inputs give something."
         )
 
 

@@ -58,9 +58,9 @@ TASK_CLAIMS: Mapping[str, SequenceClaim] = {  # of one task each, besides
 
 @dataclass(frozen=True)
 class SequenceTasks:
-    """Trains the layers of `state-tracking` on copying (8 symbols), arithmetic modulo 5 and parity, and evaluates at longer lengths.
+    """Trains the layers of `state-tracking` on copying, arithmetic and parity, and evaluates at longer lengths.
 
-    Lengths count tokens; for copying they count the symbols to copy.
+    Copying is of 8 symbols, arithmetic is modulo 5. Lengths count tokens; for copying they count the symbols to copy.
     """
 
     name: ClassVar[str] = "sequence-tasks"
@@ -91,6 +91,7 @@ class SequenceTasks:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = SequenceSetup((0, 1), steps=4, batch=4, longest=6, far=8, lengths=(6, 8), inner=8, count=8)
         return cls(setup, tasks=("copying", "brackets"), is_smoke=True)
 
@@ -109,12 +110,15 @@ class SequenceTasks:
         return arms
 
     def recipes(self) -> list[Recipe]:
+        """Every recipe once."""
         return [recipe for task in self.tasks for recipe in self.arms(task).values()]
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         evidence = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
         verdicts = judge((), evidence, ())
         for task in self.tasks:
@@ -160,10 +164,10 @@ class SequenceTasks:
         """What was trained and asked."""
         s = self.setup
         return (
-            "Copying: symbols out of 8, a delimiter, then the same symbols are asked in order. Arithmetic modulo 5 with "
-            "+ − *, with and without brackets: the value is asked after '='. Parity: asked at every position. Training "
-            f"lengths go up to {s.longest}; {s.steps:,} steps of {s.batch} (parity: half of them at a quarter of the "
-            f"width). One layer, d_model 32, inner width {s.inner} (Mamba-like: half, 8 rows of state, rank 1). All arms of "
-            "a seed see the same words. Accuracy is over all answers asked; the table also has the last answer and whole "
-            "sequences. Budgets are far below the published ones."
+            "Copying: symbols out of 8, a delimiter, then the same symbols are asked in order. Arithmetic modulo 5 "
+            "with + − *, with and without brackets: the value is asked after '='. Parity: asked at every position. "
+            f"Training lengths go up to {s.longest}; {s.steps:,} steps of {s.batch} (parity: half of them at a "
+            f"quarter of the width). One layer, d_model 32, inner width {s.inner} (Mamba-like: half, 8 rows of state, "
+            "rank 1). All arms of a seed see the same words. Accuracy is over all answers asked; the table also has "
+            "the last answer and whole sequences. Budgets are far below the published ones."
         )

@@ -1,16 +1,16 @@
 """What do a teacher's states teach: those of a trained one, and those of one that never learned anything?
 
 Two parts on one group. *states*: the student's states are tied to a converged teacher's by a learned linear map, beside
-the labels; optionally the student's mixer reads the teacher's states for the first half of training. *random*: a student
-learns the answers of a teacher with random weights, and a linear probe looks for the product of the word so far in
-its states, in its teacher's and in its own before training (Sarnthein et al. 2023, arXiv 2305.10118, on images:
+the labels; optionally the student's mixer reads the teacher's states for the first half of training. *random*: a
+student learns the answers of a teacher with random weights, and a linear probe looks for the product of the word so far
+in its states, in its teacher's and in its own before training (Sarnthein et al. 2023, arXiv 2305.10118, on images:
 students of random teachers surpass their teachers in probing).
 
 Stated before any run. States: they help (C1, C2), most beyond the training lengths; neither another order of time, nor
-another word's states, nor an untrained teacher's do (C3 to C5); soft answers help less (C6), being almost one-hot; feeding the
-mixer does not add to that (C7 not supported), since the student must read its own states in the end. Random teachers: nothing
-of the images' finding (R1, R2, R3 not supported): a product is no smooth function that training could sharpen by chance;
-the labels' student shows that the probe finds it where it is (R4).
+another word's states, nor an untrained teacher's do (C3 to C5); soft answers help less (C6), being almost one-hot;
+feeding the mixer does not add to that (C7 not supported), since the student must read its own states in the end. Random
+teachers: nothing of the images' finding (R1, R2, R3 not supported): a product is no smooth function that training could
+sharpen by chance; the labels' student shows that the probe finds it where it is (R4).
 """
 
 from __future__ import annotations
@@ -64,12 +64,19 @@ STATE_CLAIMS: tuple[SequenceClaim, ...] = (
     better("C1", "A teacher's states help within the training lengths.", STATES, LABELS, "near", OURS),
     better("C2", "A teacher's states help beyond the training lengths.", STATES, LABELS, "far", OURS),
     *(
-        better(id, f"States help only as they are: {other.removeprefix('labels and ')} teach less.", STATES, other, "far", OURS)
+        better(
+            id,
+            f"States help only as they are: {other.removeprefix('labels and ')} teach less.",
+            STATES,
+            other,
+            "far",
+            OURS,
+        )
         for id, other in zip(("C3", "C4", "C5"), (*SHUFFLED, UNTRAINED), strict=True)
     ),
     better("C6", "States teach more than soft answers do.", STATES, ANSWERS, "far", OURS),
     better("C7", "Feeding the teacher's states to the mixer adds to that.", FED, STATES, "far", OURS),
-)  # fmt: skip
+)
 
 
 def probed(e: SequenceEvidence, recipe: Recipe, s: Setting, *, row: int = AS_TAUGHT) -> tuple[NDArray, NDArray]:
@@ -100,15 +107,40 @@ def _probe_claim(
 
 STUDENT, FRESH = ("its student", AS_TAUGHT), ("its student", BEFORE)
 RANDOM_CLAIMS = (
-    _probe_claim("R1", "A random teacher's student knows the product better than its teacher.", RANDOM,
-                 STUDENT, ("random teacher", AS_TAUGHT), "student − teacher"),
-    _probe_claim("R2", "It knows the product better than before its training.", RANDOM,
-                 STUDENT, FRESH, "student − its initialization"),
-    _probe_claim("R3", "So it does beyond the training lengths.", OURS,
-                 STUDENT, FRESH, "student − its initialization", beyond=True),
-    _probe_claim("R4", "The probe finds the product in a student of the labels (positive control).", OURS,
-                 ("student of the labels", AS_TAUGHT), FRESH, "labels − initialization"),
-)  # fmt: skip
+    _probe_claim(
+        "R1",
+        "A random teacher's student knows the product better than its teacher.",
+        RANDOM,
+        STUDENT,
+        ("random teacher", AS_TAUGHT),
+        "student − teacher",
+    ),
+    _probe_claim(
+        "R2",
+        "It knows the product better than before its training.",
+        RANDOM,
+        STUDENT,
+        FRESH,
+        "student − its initialization",
+    ),
+    _probe_claim(
+        "R3",
+        "So it does beyond the training lengths.",
+        OURS,
+        STUDENT,
+        FRESH,
+        "student − its initialization",
+        beyond=True,
+    ),
+    _probe_claim(
+        "R4",
+        "The probe finds the product in a student of the labels (positive control).",
+        OURS,
+        ("student of the labels", AS_TAUGHT),
+        FRESH,
+        "labels − initialization",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +176,7 @@ class StateDistillation:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=16)
         return cls(setup, is_smoke=True)
 
@@ -187,6 +220,7 @@ class StateDistillation:
         }
 
     def recipes(self) -> list[Recipe]:
+        """Every recipe once."""
         found: list[Recipe] = []
         if "states" in self.parts:
             found += [self.teacher(), *self.state_arms().values()]
@@ -195,11 +229,13 @@ class StateDistillation:
         return found
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
     # what they say
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
         verdicts = judge((), e, ())
         blocks: list[Block] = []
@@ -232,8 +268,8 @@ class StateDistillation:
     def state_table(self, e: SequenceEvidence) -> Table:
         """Accuracies of the teacher and its students."""
         caption = (
-            f"Chance {chance_of(self.group):.3f} for an answer. Mean over seeds with intervals over runs. The teacher had "
-            "twice the steps."
+            f"Chance {chance_of(self.group):.3f} for an answer. Mean over seeds with intervals over runs. The teacher "
+            "had twice the steps."
         )
         arms = self.taught_and_teacher()
         return accuracy_table("Students and their teacher", arms, e, self.setup, powers=True, caption=caption)
@@ -253,8 +289,8 @@ class StateDistillation:
             ("last 20 steps", share(slice(-20, None))),
         )
         caption = (
-            "Share of the variance of the teacher's states (as given: shuffled where they are) that the learned linear map "
-            "of the student's explains, on training words; below 0 where it is worse than their mean."
+            "Share of the variance of the teacher's states (as given: shuffled where they are) that the learned "
+            "linear map of the student's explains, on training words; below 0 where it is worse than their mean."
         )
         return table("What of the teacher's states is explained", tied, columns, caption)
 
@@ -311,16 +347,16 @@ class StateDistillation:
             shares = " and ".join(f"{self.loss_left(kind, e):.1%} ({kind})" for kind in KINDS)
             learned = f" The students' divergence from their random teachers fell to {shares} of its start."
         return (
-            f"Uniform words in {self.group}, labelled by the product so far, 2 to {s.longest} tokens, one length a batch of "
-            f"{s.batch}, new ones every step. Teacher: {s.steps:,} steps; students: half as many, of the same layer (fixed "
-            f"point of rank 2, inner width {s.inner}, exact solver). The states' loss is the share of the variance of the "
-            f"teacher's states that an affine map of the student's leaves unexplained, weight {self.weight:g}; the map is "
-            "learned along and thrown away. The fed student's mixer reads an affine map of the teacher's previous state for "
-            f"{self.feed:.0%} of training, to which its own states are tied by the same loss. Random teachers are "
-            "initializations, other ones than the students'; their soft answers (τ=1) are all that the student gets. The "
-            f"probe: logistic regression on standardized states at positions 1 to {s.longest} of {s.count:,} words, penalty "
-            f"chosen on {s.count:,} validation words, scored on {s.count:,} others.{learned} Predictions were written down "
-            "before the runs."
+            f"Uniform words in {self.group}, labelled by the product so far, 2 to {s.longest} tokens, one length a "
+            f"batch of {s.batch}, new ones every step. Teacher: {s.steps:,} steps; students: half as many, of the "
+            f"same layer (fixed point of rank 2, inner width {s.inner}, exact solver). The states' loss is the share "
+            "of the variance of the teacher's states that an affine map of the student's leaves unexplained, weight "
+            f"{self.weight:g}; the map is learned along and thrown away. The fed student's mixer reads an affine map "
+            f"of the teacher's previous state for {self.feed:.0%} of training, to which its own states are tied by "
+            "the same loss. Random teachers are initializations, other ones than the students'; their soft answers "
+            "(τ=1) are all that the student gets. The probe: logistic regression on standardized states at positions "
+            f"1 to {s.longest} of {s.count:,} words, penalty chosen on {s.count:,} validation words, scored on "
+            f"{s.count:,} others.{learned} Predictions were written down before the runs."
         )
 
     def loss_left(self, kind: str, e: SequenceEvidence) -> float:

@@ -46,12 +46,9 @@ def cross_fitted(logits: Tensor, saw: Tensor) -> Tensor:
         Refusal: ``no-held-out-teacher`` if some example was seen by every teacher.
     """
     if bool(saw.all(dim=0).any()):
-        raise refusal(
-            "no-held-out-teacher",
-            "every example to be left out by at least one cross-fitted teacher",
-            f"{int(saw.all(dim=0).sum())} examples that every teacher was trained on",
-            "at least 2 folds of the same training set",
-        )
+        expected = "every example to be left out by at least one cross-fitted teacher"
+        got = f"{int(saw.all(dim=0).sum())} examples that every teacher was trained on"
+        raise refusal("no-held-out-teacher", expected, got, "at least 2 folds of the same training set")
     log_probs = torch.log_softmax(logits, dim=-1).masked_fill(saw.unsqueeze(-1), -torch.inf)
     return torch.logsumexp(log_probs, dim=0) - (~saw).sum(dim=0).log().unsqueeze(-1)
 

@@ -120,13 +120,13 @@ def test_a_killed_worker_is_one_failed_run(tmp_path):
 
 STUDY = """
 import sys
-from disobey.studies.deviation import Deviation
+from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.setup import Setup
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
 from pathlib import Path
 study = Deviation(Setup(data="digits-8x8", seeds=(0, 1), steps=60), "mlp:16", students=("self",),
-                  temperatures=(1.0, 4.0), noise=(0.2,))
+                  temperatures=(1.0, 4.0), label_noise=(0.2,))
 root = Path(sys.argv[1])
 outcome = run_all(study.plan(), Store(root), workers=int(sys.argv[2]))
 assert not outcome.failed, [f.message + f.trace for f in outcome.failed.values()]

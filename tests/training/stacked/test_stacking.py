@@ -24,7 +24,7 @@ from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
 from disobey.training.stacked.grouping import stack_key, stream
 from disobey.training.stacked.loop import fit_stack
 from disobey.training.train import Shelf, train, train_stack
-from tests.support.rounding import UNITS, Trace, departure
+from tests.support.rounding import UNITS, Trace, departure_of
 
 DATA = DataSpec("digits-8x8", train=150)
 OPTIM = OptimSpec(lr=0.01, steps=40, batch=32)
@@ -79,13 +79,8 @@ def prepared(store, runs, dtype=torch.float32):
             if table is not None and id(table) not in done:
                 done.add(id(table))
                 object.__setattr__(table, "logits", table.logits.double())
-            one.objective.own = partial(_answers, one.model, inputs_tensor(one.dataset, "train").double())
+            one.objective.own = partial(torch.no_grad()(one.model), inputs_tensor(one.dataset, "train").double())
     return slices
-
-
-@torch.no_grad()
-def _answers(model, inputs):
-    return model(inputs)
 
 
 def validation(one, dtype=torch.float32):
@@ -143,27 +138,12 @@ def assert_float32_agrees(store, runs):
     traces = {run: Trace() for run in runs}
     records = train_stack(runs, store, observers=lambda run: [traces[run]])
     for run, record in zip(runs, records, strict=True):
-        recorded = load_file(record.weights())
-        assert all(torch.equal(recorded[name], value) for name, value in traces[run].weights[-1].items())
-        assert float64_departure(store, run, traces[run]) < UNITS
-        (other,) = prepared(store, [run])
-        other.observers = [Trace()]
-        fit(other.model, run, other.inputs, other.order, other.objective, observers=other.observers)
-        assert float64_departure(store, run, other.observers[0]) < UNITS
-
-
-def float64_departure(store, run, trace):
-    """Of these weights from one step of the run's objective each, through autograd."""
-    (one,) = prepared(store, [run], torch.float64)
-    assert len(trace.weights) == len(one.order)
-
-    def backward(step):
-        rows, views = one.order.rows[step], None if one.order.views is None else one.order.views[step]
-        x = one.inputs.take(rows, views)
-        logits = one.model(x)
-        logits.backward(one.objective(step, logits, rows, views, x)[1])
-
-    return departure(one.model, run.recipe.optim, backward, trace.weights)
+        recorded, last = load_file(record.weights()), traces[run].weights[-1]
+        assert all(torch.equal(recorded[name], value) for name, value in last.items())
+        (other,), sequential = prepared(store, [run]), Trace()
+        fit(other.model, run, other.inputs, other.order, other.objective, observers=[sequential])
+        for trace in (traces[run], sequential):
+            assert departure_of(*prepared(store, [run], torch.float64), trace) < UNITS
 
 
 def cell(seeds=(0, 1)):

@@ -71,7 +71,7 @@ def high_temperature_suffices(results: CellResults) -> Answer:
     arms = [results.design.arm(word) for word in results.design.arms]
     at = {arm.value or arm.temperature: results.small("accuracy", arm.word) for arm in arms if arm.name == KD}
     if not (results.has("mse_centred") and len(at) > 1 and 1.0 in at):
-        return Skip("not run; add --arms mse_centred distillation:1 and other distillation:TEMPERATURE")
+        return Skip("needs --arms mse_centred distillation:1 and other distillation:TEMPERATURE")
     top = max(at)
     rise, *steps = (
         paired_difference(at[high], at[low], f"accuracy, τ={high:g} − τ={low:g}")
@@ -98,7 +98,7 @@ def same_sign_for_all_widths(results: CellResults) -> Answer:
     equal_size = results.design.equal_size
     regimes = [*map(wide, results.design.widths), equal_size]
     if not all(results.has(KD, regime=regime) for regime in regimes):
-        return Skip("not run; add --regimes widths")
+        return Skip("needs --regimes widths")
     gains = [results.mean_gain(f"gain, {regime.name}", regime) for regime in regimes]
     gains.insert(0, results.mean_gain(f"gain, student {results.design.student}"))
     sides = {side(gain) for gain in gains}
@@ -119,7 +119,7 @@ def labels_overtake_later(results: CellResults) -> Answer:
     design = results.design
     teachers = [(m, teacher_of(m)) for m in design.teacher_sizes]
     if not all(results.has(KD, budget="convergence", regime=regime) for _, regime in teachers):
-        return Skip("not run; add --regimes teacher-sizes")
+        return Skip("needs --regimes teacher-sizes")
     crossovers = [
         crossover(design.sizes, results.table("gain", KD, "convergence", regime), f"n*, teacher of {m:,}")
         for m, regime in [*teachers, (design.total, MAIN)]

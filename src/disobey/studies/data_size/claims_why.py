@@ -36,7 +36,7 @@ def not_label_smoothing(results: CellResults) -> Answer:
     """φ of every form of label smoothing, the best on validation first."""
     shares = [share_of_gain(results, arm) for arm in smoothings(results)]
     if not shares:
-        return Skip("not run; add one of --arms " + " ".join(SMOOTHING))
+        return Skip("needs one of --arms " + " ".join(SMOOTHING))
     none = all(share.high < 0.1 for share in shares)
     return decided(shares, supported=none, refuted=shares[0].low > 0.5, note=undefined(shares[0]))
 
@@ -52,7 +52,7 @@ def not_label_smoothing(results: CellResults) -> Answer:
 def dark_knowledge(results: CellResults) -> Answer:
     """Gains of arms that destroy dark knowledge, and shares of arms that keep a part of it."""
     if not results.has(*DESTROYING, *KEEPING):
-        return Skip("not run; add --arms " + " ".join((*DESTROYING, *KEEPING)))
+        return Skip("needs --arms " + " ".join((*DESTROYING, *KEEPING)))
     labels = results.small("accuracy", LABELS)
     gains = [
         paired_difference(results.small("accuracy", arm), labels, f"accuracy, {results.design.arm(arm).text} − labels")
@@ -74,7 +74,7 @@ def dark_knowledge(results: CellResults) -> Answer:
 def hard_labels_are_not_enough(results: CellResults) -> Answer:
     """φ of the teacher's argmax on examples that the teacher was not trained on."""
     if not results.has(LABELS, KD, "argmax", regime=FRESH):
-        return Skip("not run; add --regimes fresh")
+        return Skip("needs --regimes fresh")
     labels, kd, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (LABELS, KD, "argmax"))
     share = ratio_over_runs(hard - labels, kd - labels, "φ, hard teacher labels (A13)")
     same = equivalent(hard - kd, MARGIN, name="accuracy, hard − soft teacher labels")
@@ -92,7 +92,7 @@ def hard_labels_are_not_enough(results: CellResults) -> Answer:
 def information_from_more_data(results: CellResults) -> Answer:
     """Gains by the teacher's number of training examples."""
     if not results.has(KD, regime=SAME_N):
-        return Skip("not run; add --regimes same-n")
+        return Skip("needs --regimes same-n")
     same, none = results.mean_gain("gain, teacher of the same n", SAME_N), no_gain(results, SAME_N)
     main = results.mean_gain("gain, teacher of all N")
     supported = side(main) > 0 and (none or side(same) < 0)
@@ -112,7 +112,7 @@ def variance_of_noisy_labels(results: CellResults) -> Answer:
     noises = [noise for noise in results.design.noises if results.has(LABELS, KD, regime=noisy(noise))]
     theory = results.closed.linear_theory
     if not noises or theory is None:
-        return Skip("not run; add --regimes noise")
+        return Skip("needs --regimes noise")
     gains, name = results.small_gain(noisy(max(noises))), f"gain, {max(noises):.0%} corrupted labels − none"
     extra, plain = paired_difference(gains, results.small_gain(), name), results.mean_gain("gain, no corrupted labels")
     refuted, more = side(plain) > 0, side(extra) > 0
@@ -133,7 +133,7 @@ def variance_of_noisy_labels(results: CellResults) -> Answer:
 def features(results: CellResults) -> Answer:
     """Shares of the student's gain that a probe and a kernel student have."""
     if not any(results.closed.small):
-        return Skip("not run; add --kernels (at least the small sizes)")
+        return Skip("needs --kernels (at least the small sizes)")
     kernel, probe, network = map(results.closed.small_gain, ("laplace", "probe", "network"))
     by_probe = ratio_over_runs(probe, network, "share of the gain in a probe of the features")
     by_kernel = ratio_over_runs(kernel, network, "share of the gain of a kernel student")
@@ -156,7 +156,7 @@ def features(results: CellResults) -> Answer:
 def not_augmented_views(results: CellResults) -> Answer:
     """Gains under augmentation, by what the teacher predicts."""
     if not results.has(KD, regime=CROP_FIXED):
-        return Skip("not run; add --regimes augment (images)")
+        return Skip("needs --regimes augment (images)")
     fixed = results.mean_gain("gain with crops, fixed targets", CROP_FIXED)
     every = results.mean_gain("gain with crops, teacher queried on every view", CROP)
     whole, name = results.small_gain(CROP), "share of the gain with fixed targets"

@@ -73,7 +73,7 @@ class CellResults:
             design,
             evidence.seeds,
             cells | {cell: cells[cell] | _fidelity(evidence, arm) for cell, arm in distilled.items()},
-            evidence.summaries(teacher, "test_accuracy"),
+            evidence.summary(teacher, "test_accuracy"),
             tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled.values()),
             closed_form(design, arms, evidence, kernels),
         )

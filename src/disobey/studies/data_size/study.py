@@ -16,13 +16,14 @@ import numpy as np
 from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
 from disobey.models.build import ModelSpec
-from disobey.records.results import Block, Result, Text
+from disobey.records.results import Result
 from disobey.studies.data_size import charts, claims, tables
 from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, NAMES, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import PAPER, sizes_in_words
 from disobey.studies.kit.design import Arm, Records
 from disobey.studies.kit.design import Design as ArmsBySeed
+from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.setup import Setup, by_data
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
@@ -257,27 +258,23 @@ class DataSize:
         """Claims, figures and tables from finished runs. Raises `ValueError` if no seed has all of them."""
         results = CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
         verdicts = claims.judge(results)
-        missing = " ".join(f"{id}: {reason}." for id, _, reason in verdicts.skipped)
-        blocks: list[Block] = [*charts.charts(results), *tables.tables(results)]
-        blocks += [Text("Not tested here", missing)] if missing else []
-        methods, summary = Text("Methods", self.methods(results)), claims.summary(results, verdicts)
+        blocks = [*charts.charts(results), *tables.tables(results)]
+        methods, summary = self.methods(results), claims.summary(results, verdicts)
         return conclude(self, results.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
 
     def methods(self, results: CellResults) -> str:
         """How everything was trained and measured."""
-        design, optim, accuracy = self.design, self.base.optim, results.teacher_accuracy
+        design, accuracy = self.design, results.teacher_accuracy
         return (
             f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and "
             "stratified within a seed. All arms of a seed share examples, initialization and batches. Students: "
             f"{design.student}; teacher: {spec_text(self.model())}, trained on all N examples (test accuracy "
             f"{accuracy.value:.3f} {accuracy.interval()}) from a different initialization. Equal steps: "
-            f"{optim.steps:,} of batch size {optim.batch} ({optim.name}, learning rate {optim.lr:g}, {optim.decay}) at "
-            f"every n; to convergence: {self.patience:g} times as many, the best of twenty checkpoints on validation; "
-            f"equal epochs: {self.epochs:g}. Soft targets: τ²·KL at τ={design.temperature:g}. Each arm A0–A18 "
-            "(documentation: targets) keeps one part of the teacher's predictions and destroys the rest; random parts "
-            "are drawn once per example. All arms use the same learning rate and steps; amounts were chosen on "
-            "validation, nothing on test. The unit is a seed (subset, initialization, batches, teacher). 95% "
-            f"intervals: Student t over {len(results.seeds)} paired seeds, Fieller's for shares, inverted t-tests for "
-            "sizes. Verdicts are not corrected for the number of claims; the table of tests is. Rules were fixed "
-            f"before the runs. Cite: {PAPER.cite}."
+            f"{budget_words(self.base.optim)} at every n; to convergence: {self.patience:g} times as many, the best of "
+            f"twenty checkpoints on validation; equal epochs: {self.epochs:g}. Soft targets: τ²·KL at "
+            f"τ={design.temperature:g}. Each arm A0–A18 (documentation: targets) keeps one part of the teacher's "
+            "predictions and destroys the rest; random parts are drawn once per example. All arms use the same "
+            "learning rate and steps; amounts were chosen on validation, nothing on test. The unit is a seed (subset, "
+            "initialization, batches, teacher). Intervals of shares are Fieller's, of sizes inverted t-tests; the "
+            "table of tests is corrected for their number."
         )

@@ -95,8 +95,14 @@ def similarity(evidence: GradientEvidence, case: Case, classes: tuple[str, ...])
 
 def signals_table(evidence: GradientEvidence) -> Table:
     """Alignment and noise of every signal."""
-    columns = ("case: signal", "cosine at the start", "minibatch SNR", "cosine at the end", "first kept step",
-               "SNR at the start")  # fmt: skip
+    columns = (
+        "case: signal",
+        "cosine at the start",
+        "minibatch SNR",
+        "cosine at the end",
+        "first kept step",
+        "SNR at the start",
+    )
     rows: list[tuple[Cell, ...]] = []
     for case in evidence.cases:
         for signal in evidence.signals(case):
@@ -116,9 +122,9 @@ def signals_table(evidence: GradientEvidence) -> Table:
                 )
             )
     caption = (
-        f"Start, first kept step ({evidence.first}) and end are moments of the student's training, steps of a signal those "
-        "of its teacher. SNR: squared part along the large sample's gradient over the squared rest; minibatches of "
-        f"{BATCH}, at the start."
+        f"Start, first kept step ({evidence.first}) and end are moments of the student's training, steps of a signal "
+        "those of its teacher. SNR: squared part along the large sample's gradient over the squared rest; minibatches "
+        f"of {BATCH}, at the start."
     )
     return Table("Alignment of every signal", columns, tuple(rows), caption)
 
@@ -141,8 +147,9 @@ def flips_table(evidence: GradientEvidence) -> Table:
         ("difference", share(lambda flips: flips[:, 0] - flips[:, 1])),
     )
     caption = (
-        "Share of correctly labelled examples whose distillation residual is positive (the one-hot residual is negative) "
-        "at the student's start. Confusable: the class most confused with the example's class, by the cross-fitted teacher."
+        "Share of correctly labelled examples whose distillation residual is positive (the one-hot residual is "
+        "negative) at the student's start. Confusable: the class most confused with the example's class, by the "
+        "cross-fitted teacher."
     )
     return table("Sign flips", rows, columns, caption)
 

@@ -33,6 +33,7 @@ class AtTemperature:
 
     @property
     def label(self) -> str:
+        """The setting in words."""
         return f"{self.case.label}, τ={self.temperature:g}"
 
 

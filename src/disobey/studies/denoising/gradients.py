@@ -1,7 +1,7 @@
 """The gradients of one student's path against a large sample: what the network part of `denoising` is made from.
 
-At every kept moment of a student that learns from labels, each training signal's gradient on the student's own sample is
-compared with the gradient of the true labels on fresh examples. All signals are read at the same weights.
+At every kept moment of a student that learns from labels, each training signal's gradient on the student's own sample
+is compared with the gradient of the true labels on fresh examples. All signals are read at the same weights.
 
 N examples, C classes, τ temperature. Residuals are minus the derivative on the logits.
 """
@@ -50,9 +50,15 @@ class PairedRuns:
 
 @dataclass(frozen=True, eq=False)
 class GradientReading:
-    """cosines: by kept moment and signal. layers: cosines of single layers at the first moment. batches: SNR of
-    minibatches there. flips: share of positive residuals on (confusable, other) classes by age and τ. similarity: (C, C)
-    confusion of the cross-fitted final teacher by true class."""
+    """What one student's path says about every signal.
+
+    Attributes:
+        cosines: alignment by kept moment and signal.
+        layers: alignment of single layers at the first moment.
+        batches: SNR of minibatches there.
+        flips: share of positive residuals on (confusable, other) classes, by teacher's age and temperature.
+        similarity: (C, C), confusion of the cross-fitted final teacher by true class.
+    """
 
     cosines: Mapping[tuple[int | None, Signal], float]
     layers: Mapping[tuple[str, Signal], float]

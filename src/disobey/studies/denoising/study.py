@@ -20,6 +20,7 @@ from disobey.studies.denoising.gradients import PairedRuns, read
 from disobey.studies.denoising.theory import Grid
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.theory.class_similarity import SimilarClasses
@@ -30,9 +31,10 @@ from disobey.training.recipe import Recipe, Run
 class Denoising:
     """Checks closed forms of gradient denoising by simulation, then measures it in networks.
 
-    Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a large
-    fresh sample, at the same weights and temperature. Claims are judged at the student's initialization; minibatch SNR is
-    read there as well, since a whole sample's gradient is off by its teacher's bias more than by noise.
+    Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a
+    large fresh sample, at the same weights and temperature. Claims are judged at the student's initialization;
+    minibatch SNR is read there as well, since a whole sample's gradient is off by its teacher's bias more than by
+    noise.
     """
 
     name: ClassVar[str] = "denoising"
@@ -45,8 +47,8 @@ class Denoising:
     setup: Setup = Setup(train=500, steps=300, batch=50)
     models: tuple[str, ...] = ("mlp:32x1", "cnn:8")
     """networks of teacher and student"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of signals and truth, rising"""
     moments: tuple[float, ...] = (0.03, 0.2)
@@ -68,25 +70,29 @@ class Denoising:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
         grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
-        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
+        return cls(setup, models=("mlp:8x1",), label_noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
 
     @property
     def steps(self) -> tuple[int, ...]:
+        """Kept moments of training; the first is its start."""
         total = self.setup.optim.steps
         return tuple(sorted({0, *(max(round(total * share), 1) for share in self.moments)}))
 
     def cases(self) -> list[Case]:
-        return [Case(model, noise) for model in self.models for noise in self.noise]
+        """Every network on every label noise."""
+        return [Case(model, noise) for model in self.models for noise in self.label_noise]
 
     def teacher(self, case: Case) -> Recipe:
+        """The teacher of a case."""
         data = replace(self.setup.spec, noise=case.noise)
         model = self.setup.model(case.model)
         return Recipe(data, model, self.setup.optim, keep=self.steps, name=f"teacher {case.model}")
 
     def paired(self, case: Case, seed: int) -> PairedRuns:
-        """A student on labels (of another initialization), the teacher of the same sample, and teachers of parts of it."""
+        """A student of the labels, the teacher of the same sample (another initialization), and teachers of its parts."""
         base = self.teacher(case)
         student = replace(base, replica=1, name=f"student {case.model}")
         parts = [replace(base.data, fold=(i, self.folds)) for i in range(self.folds)]
@@ -94,10 +100,12 @@ class Denoising:
         return PairedRuns(Run(student, seed), Run(base, seed), folds)
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         pairs = [self.paired(case, seed) for seed in self.setup.seeds for case in self.cases()]
         return [run for paired in pairs for run in (paired.teacher, *paired.folds, paired.student)]
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         evidence = self.evidence(records)
         measured = theory.simulations(self.grid)
         verdicts = theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
@@ -141,17 +149,18 @@ class Denoising:
         optim = self.setup.optim
         return (
             f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), "
-            f"{self.grid.draws} simulations each. Networks: {self.setup.data}, samples of {count_word(self.setup.train)} "
-            f"training examples, {optim.steps:,} steps of {optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). "
-            f"Student, teacher and the {self.folds} teachers of the cross-fitted one are equal networks; the latter are asked "
-            "about the part that they did not see. All signals are measured along one student that learns from labels, at "
-            f"steps {', '.join(map(str, self.steps))} and the end, from kept checkpoints, in evaluation mode, on the student's "
-            "whole sample. Truth: mean gradient of cross-entropy with the true labels on at most "
-            f"{self.fresh:,} examples outside the sample, at the same weights and τ. Zeroed: the one-hot residual shrunk by "
-            f"the confusion of the student itself at step {self.steps[1]}, or of the cross-fitted teacher, scaled to 1 for the "
-            "most and 0 for the least confused class, the mean over classes taken out. Gradients are vector–Jacobian products "
-            "of `torch.func`, all signals at once. To first order the distillation gradient is one power iteration of the "
-            "input second moment, the same operator as in the study eigenspace: only class similarity separates the two."
+            f"{self.grid.draws} simulations each. Networks: {self.setup.data}, samples of "
+            f"{count_word(self.setup.train)} training examples, {optim.steps:,} steps of {optim.batch} ({optim.name}, "
+            f"rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers of the cross-fitted "
+            "one are equal networks; the latter are asked about the part that they did not see. All signals are "
+            f"measured along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "
+            "end, from kept checkpoints, in evaluation mode, on the student's whole sample. Truth: mean gradient of "
+            f"cross-entropy with the true labels on at most {self.fresh:,} examples outside the sample, at the same "
+            "weights and τ. Zeroed: the one-hot residual shrunk by the confusion of the student itself at step "
+            f"{self.steps[1]}, or of the cross-fitted teacher, scaled to 1 for the most and 0 for the least confused "
+            "class, the mean over classes taken out. Gradients are vector–Jacobian products of `torch.func`, all "
+            "signals at once. To first order the distillation gradient is one power iteration of the input second "
+            "moment, the same operator as in the study eigenspace: only class similarity separates the two."
         )
 
 

@@ -43,6 +43,7 @@ class Grid:
     """simulations of every model"""
 
     def models(self) -> list[SimilarClasses]:
+        """Every model of the grid."""
         return [
             SimilarClasses(self.examples, self.classes, features, similarity, noise)
             for similarity in self.similarities
@@ -82,8 +83,8 @@ def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdi
                 OURS.name,
                 verdict,
                 (worst[1].estimate,),
-                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % interval "
-                f"lies outside {unit}; else inconclusive. The evidence is the worst cell.",
+                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % "
+                f"interval lies outside {unit}; else inconclusive. The evidence is the worst cell.",
                 "D1",
                 f"{len(tests)} models of similar classes; worst: b={worst[0].similarity:g}, σ={worst[0].noise:g}, "
                 f"D={worst[0].features}",

@@ -28,6 +28,7 @@ class Net:
 
     @property
     def label(self) -> str:
+        """The comparison in words."""
         teacher = "final teacher" if self.age is None else f"teacher of {self.age} steps"
         return f"{self.model}, {self.noise:.0%} noise, τ={self.temperature:g}, {teacher}"
 
@@ -55,12 +56,15 @@ class WeightPaths:
     gains: Mapping[Net, NDArray]
 
     def student(self, net: Net, seed: int, layer: str = FIRST) -> NDArray:
+        """Band norms of the student's path, (T, K)."""
         return _path(self.students[net, seed], layer)
 
     def twin(self, net: Net, seed: int, layer: str = FIRST) -> NDArray:
+        """Band norms of the control's path, (T, K)."""
         return _path(self.twins[replace(net, age=None), seed], layer)
 
     def layers(self, net: Net) -> list[str]:
+        """Names of the layers, from input to output."""
         return list(self.students[net, self.seeds[0]])
 
     def biases(self, net: Net, layer: str = FIRST) -> NDArray:

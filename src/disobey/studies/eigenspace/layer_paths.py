@@ -1,8 +1,8 @@
 """From kept checkpoints to the paths of every layer in the eigenspace of its inputs.
 
-Student and twin are read in one basis per layer: that of the twin's own inputs at its end (for the first layer, the data).
-What is projected is the movement since initialization, which both share: initial weights lie on all directions alike
-and would bury the lower ones.
+Student and twin are read in one basis per layer: that of the twin's own inputs at its end (for the first layer, the
+data). What is projected is the movement since initialization, which both share: initial weights lie on all directions
+alike and would bury the lower ones.
 
 Shapes: T kept moments, K bands.
 """
@@ -106,7 +106,7 @@ def _layer_inputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keeper(name: str):
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen[name] = inputs[0].detach()
 
         return keep

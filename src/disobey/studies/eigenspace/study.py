@@ -23,6 +23,7 @@ from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
 from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.schedule import Phase, Schedule, Term, distill
@@ -50,8 +51,8 @@ class Eigenspace:
     """numbers of layers of deep linear networks"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of student and twin; claims are judged at the first"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     ages: tuple[float, ...] = (0.1, 0.3)
     """early-stopped teachers, as shares of their training, at the first temperature"""
     momentum: float = 0.0
@@ -68,21 +69,27 @@ class Eigenspace:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
         models = ("linear-from-zero", "cnn:2")
-        return cls(setup, models, depths=(2,), noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
+        return cls(setup, models, depths=(2,), label_noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
 
     @property
     def main(self) -> float:
+        """The temperature at which claims are judged."""
         return self.temperatures[0]
 
     @property
     def optim(self) -> OptimSpec:
+        """The setup's optimizer with this study's momentum."""
         return replace(self.setup.optim, momentum=self.momentum)
 
     def optim_at(self, temperature: float) -> OptimSpec:
-        """The rate divided by the temperature: gradients τ (q − p) then start equally long, and deep linear twins, whose
-        logits have to grow τ times as large, do not diverge."""
+        """The rate divided by the temperature.
+
+        Gradients τ (q − p) then start equally long, and deep linear twins, whose logits have to grow τ times as large,
+        do not diverge.
+        """
         return replace(self.optim, lr=self.optim.lr / temperature)
 
     @property
@@ -103,18 +110,21 @@ class Eigenspace:
         return tuple(max(round(self.optim.steps * share), 1) for share in self.ages)
 
     def nets(self) -> list[Net]:
+        """Every comparison."""
         found = []
-        for noise in self.noise:
+        for noise in self.label_noise:
             for name in self.names:
                 found += [Net(name, noise, temperature) for temperature in self.temperatures]
                 found += [Net(name, noise, self.main, age) for age in self.teacher_ages]
         return found
 
     def teacher(self, net: Net) -> Recipe:
+        """The teacher of a comparison."""
         data = replace(self.setup.spec, noise=net.noise)
         return Recipe(data, self.setup.model(net.model), self.optim, keep=self.steps, name=f"teacher {net.model}")
 
     def student(self, net: Net) -> Recipe:
+        """The student of a comparison."""
         base, targets = self.teacher(net), distill(net.temperature)
         name = f"student {net.model} τ={net.temperature:g}"
         optim = self.optim_at(net.temperature)
@@ -131,27 +141,29 @@ class Eigenspace:
         )
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         recipes = dict.fromkeys(
             r for net in self.nets() for r in (self.teacher(net), self.student(net), self.twin(net))
         )
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
     def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
         walked = self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
         earliest = min(self.teacher_ages, default=None)
         theorem, shares = theory.theorem(self.cases)
         pays, maps, best = theory.pays()
-        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.noise, self.depths, earliest)
+        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.label_noise, self.depths, earliest)
         blocks = [
             theory.simulated(),
             *maps,
             theory.transience(),
             theory.switching(),
             charts.bias_chart(walked),
-            charts.trajectories(walked, self.noise[-1], earliest),
+            charts.trajectories(walked, self.label_noise[-1], earliest),
             charts.layers_chart(walked),
-            charts.depth_chart(walked, self.noise, self.depths, self.teacher_ages),
+            charts.depth_chart(walked, self.label_noise, self.depths, self.teacher_ages),
             shares,
             best,
             charts.nets_table(walked),
@@ -194,15 +206,16 @@ class Eigenspace:
         optim = self.optim
         bands = ", ".join(f"{share:.0%}" for share in SHARES)
         return (
-            f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
-            f"{count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with "
-            f"{optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); "
-            "twin: τ² times cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the "
-            "same network with another initialization. With a standard random initialization the student must also unlearn "
-            "its initial function, which the theory does not model; so one linear network and the layer on random features "
-            "start at zero, as the theory does. Weights are taken from checkpoints at steps "
-            f"{', '.join(map(str, self.steps))} and at the end. A layer's movement since initialization is projected on the "
-            "eigenvectors of the covariance of its inputs (patches for convolutions; the twin's inputs at its end for later "
-            f"layers). Bands hold the input variance up to {bands}; the top band is the first, claims use the last. Bias: log "
-            "of (top / lower) of the student over the twin's, at equal steps."
+            "Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: "
+            f"{self.setup.data}, {count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of "
+            f"{optim.batch} with {optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). "
+            "Student: τ²·KL(teacher‖student); twin: τ² times cross-entropy of the labels at the same τ; same "
+            "initialization and batches. The teacher is the same network with another initialization. With a standard "
+            "random initialization the student must also unlearn its initial function, which the theory does not "
+            "model; so one linear network and the layer on random features start at zero, as the theory does. Weights "
+            f"are taken from checkpoints at steps {', '.join(map(str, self.steps))} and at the end. A layer's "
+            "movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
+            "for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to "
+            f"{bands}; the top band is the first, claims use the last. Bias: log of (top / lower) of the student over "
+            "the twin's, at equal steps."
         )

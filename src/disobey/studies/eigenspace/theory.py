@@ -53,14 +53,15 @@ def theorem(cases: int, seed: int = 0) -> tuple[Claim, Table]:
         PAPER.name,
         verdict,
         (pure, *controls),
-        "supported: no case breaks it, and every control (a mixed loss; a start off zero) breaks in a share of cases whose "
-        "interval lies above 0; refuted: a case breaks it; inconclusive: a control does not break, so the check is blind",
+        "supported: no case breaks it, and every control (a mixed loss; a start off zero) breaks in a share of cases "
+        "whose interval lies above 0; refuted: a case breaks it; inconclusive: a control does not break, so the check "
+        "is blind",
         "E1",
         f"{cases:,} random pairs of directions and times",
     )
     caption = (
-        "Ratio of eigenvalues log-uniform in [0.01, 1), both times log-uniform in [0.01, 10] over the top eigenvalue; shares "
-        f"depend on that choice. Smallest gap under pure distillation: {gaps.min():.2e} nats."
+        "Ratio of eigenvalues log-uniform in [0.01, 1), both times log-uniform in [0.01, 10] over the top eigenvalue; "
+        f"shares depend on that choice. Smallest gap under pure distillation: {gaps.min():.2e} nats."
     )
     columns = (("arm", lambda share: share.name), ("share", lambda share: share))
     return claim, table("Cases whose student is not more top-biased", (pure, *controls), columns, caption)
@@ -117,7 +118,7 @@ def transience() -> Chart:
         Axis("time", "teacher's training time (1 / top eigenvalue)", "log"),
         Axis("excess", "student's top bias over its twin at any equal time (nats)"),
         alt="From the logarithm of the eigenvalue ratio for an early teacher down to 0 for a late one.",
-        caption="log f₁(T)/f₂(T), exact for gradient flow from zero. The networks below are measured by the same number.",
+        caption="log f₁(T)/f₂(T), exact for gradient flow from zero. The same number is measured in the networks.",
         color=Axis("ratio", "", "nominal"),
     )
 
@@ -163,8 +164,17 @@ def pays(points: int = 11) -> tuple[Claim, tuple[Chart, ...], Table]:
         _map(times, over_best, "best", "the best early-stopped model without a teacher", 1.0),
         _map(times, over_teacher, "teacher", "its own teacher", 2.0),
     )
-    columns = ("signal", "gain", "best alone", "best taught", "stop alone at", "T=613", "its student", "T=6.11",
-               "its student (early)")  # fmt: skip
+    columns = (
+        "signal",
+        "gain",
+        "best alone",
+        "best taught",
+        "stop alone at",
+        "T=613",
+        "its student",
+        "T=6.11",
+        "its student (early)",
+    )
     caption = (
         "Exact excess risks. Gain: share of the best early-stopped model's risk that the best pair of times saves. The "
         "last four: an over- and an under-trained teacher, and students that train as long as they."
@@ -240,7 +250,7 @@ def switching() -> Chart:
         Axis("time", "time with the teacher (1 / top eigenvalue)"),
         Axis("gap", "gap to a teacher of equal progress (nats)"),
         alt="Without labels the gap rises above 0 and returns; after a long phase on labels it first falls below 0.",
-        caption=f"Teacher stopped at {teacher:g}, eigenvalue ratio {lower:g}. Above 0: more top-biased than the teacher.",
+        caption=f"Teacher stopped at {teacher:g}, eigenvalue ratio {lower:g}. Above 0: top-biased beyond the teacher.",
         color=Axis("arm", "", "nominal"),
     )
 

@@ -109,7 +109,7 @@ class Verdicts:
         """How all claims came out: ``Of 6 claims, 1 supported, 5 refuted.``"""
         return f"Of {len(self.claims)} claims, {_counts(self.claims)}."
 
-    def gains(self, id: str, setting: Callable[[str], str]) -> str:
+    def gains(self, id: str, setting: Callable[[str], str] = str) -> str:
         """First estimate in percent and verdict of one id by setting: ``0% noise: +1.25% supported``."""
         return "; ".join(f"{setting(c.setting)}: {c.evidence[0].value:+.2%} {c.verdict}" for c in self.of(id))
 

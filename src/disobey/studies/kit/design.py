@@ -49,6 +49,12 @@ class Arm:
     def __getitem__(self, factor: str) -> Factor:
         return dict(self.factors)[factor]
 
+    def number(self, factor: str) -> float:
+        """A factor level that is a number, for an axis."""
+        level = self[factor]
+        assert isinstance(level, (int, float)), f"{factor} of {self.label} is no number"
+        return level
+
     @property
     def compared_with(self) -> Recipe | None:
         """The teacher that measures compare the student with; None where there is none."""
@@ -58,7 +64,7 @@ class Arm:
         """Teacher, student and control, as far as there are any, in the order of training."""
         return tuple(recipe for recipe in (self.compared_with, self.recipe, self.control) if recipe is not None)
 
-    def twin(self) -> Arm:
+    def control_arm(self) -> Arm:
         """The control as an arm of its own, compared with the same teacher. Raises `ValueError` where there is none."""
         if self.control is None:
             raise refusal(

@@ -82,7 +82,7 @@ class Evidence:
         seeds = design.complete(records)
         columns: dict[tuple[_Subject, str], Mapping[Hashable, NDArray]] = {}
         for arm in design.arms:
-            for who in (arm, arm.twin()) if arm.control is not None else (arm,):
+            for who in (arm, arm.control_arm()) if arm.control is not None else (arm,):
                 for split in splits:
                     key = _subject(who), split
                     if key not in columns:
@@ -107,11 +107,13 @@ class Evidence:
         own = self.columns[_subject(arm), split][measure]
         if minus is None:
             return own
-        return own - self.per_seed(arm.twin() if isinstance(minus, Control) else minus, measure, split=split)
+        return own - self.per_seed(arm.control_arm() if isinstance(minus, Control) else minus, measure, split=split)
 
     def known(self, arm: Arm, measure: Hashable, *, split: str = "test") -> bool:
         """Whether every seed has a value, of the arm and of its control (no teacher error: no slope on the errors)."""
-        found = [self.columns[_subject(a), split].get(measure) for a in (arm, *([arm.twin()] if arm.control else []))]
+        found = [
+            self.columns[_subject(a), split].get(measure) for a in (arm, *([arm.control_arm()] if arm.control else []))
+        ]
         return all(column is not None and bool(np.isfinite(column).all()) for column in found)
 
     def mean(
@@ -128,19 +130,21 @@ class Evidence:
         return mean_over_runs(column, name or _named(arm, measure, minus))
 
     def means(
-        self, measure: Hashable, *, split: str = "test", twin: bool = False, minus: Arm | Control | None = None
+        self, measure: Hashable, *, split: str = "test", control: bool = False, minus: Arm | Control | None = None
     ) -> Callable[[Arm], Estimate]:
-        """`mean` as a function of the arm, or of its control (``twin``): a column of a table, the height of a line."""
-        return lambda arm: self.mean(arm.twin() if twin else arm, measure, split=split, minus=minus)
+        """`mean` as a function of the arm, or of its control: a column of a table, the height of a line."""
+        return lambda arm: self.mean(arm.control_arm() if control else arm, measure, split=split, minus=minus)
 
-    def share(self, arm: Arm, measure: Hashable, *, of: Arm, over: Arm, split: str = "test") -> Estimate:
+    def share(
+        self, arm: Arm, measure: Hashable, *, of: Arm, over: Arm | Control = CONTROL, split: str = "test"
+    ) -> Estimate:
         """Share of a gain that an arm keeps: (arm − over) / (of − over), a ratio of paired means.
 
         Args:
             arm: whose share.
             measure: of what the gain is.
             of: the arm with the whole gain.
-            over: the arm without any.
+            over: the arm without any; the control of ``of`` where not given.
             split: on which examples.
 
         Returns:
@@ -148,6 +152,7 @@ class Evidence:
             share of a loss, or of nothing, means nothing.
         """
         name = "share of the gain recovered"
+        over = of.control_arm() if isinstance(over, Control) else over
         gain = self.mean(of, measure, split=split, minus=over)
         if not (gain.known and gain.low > 0):
             return Estimate(name, math.nan, math.nan, math.nan, gain.level, gain.n, "runs")
@@ -170,7 +175,7 @@ class Evidence:
             class_names=class_names,
         )
 
-    def summaries(self, recipe: Recipe, key: str) -> Estimate:
+    def summary(self, recipe: Recipe, key: str) -> Estimate:
         """Mean over seeds of a number in the runs' own summaries: about teachers, say, which are no arms."""
         return mean_over_runs([self.records[Run(recipe, seed)].summary[key] for seed in self.seeds], key)
 
@@ -216,5 +221,5 @@ def _by_name(rows: Sequence[Mapping[Hashable, float]]) -> dict[Hashable, NDArray
 
 def _named(arm: Arm, measure: Hashable, minus: Arm | Control | None) -> str:
     if minus is None:
-        return f"{measure}, twin" if arm.is_control else str(measure)
-    return f"{measure}, student − twin" if minus is CONTROL else "difference"
+        return f"{measure}, control" if arm.is_control else str(measure)
+    return f"{measure}, student − {'control' if isinstance(minus, Control) else minus.label}"

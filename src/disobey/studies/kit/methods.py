@@ -1,19 +1,28 @@
-"""What the methods of every study say."""
+"""What the methods of every study say: the budget, and the paragraph on seeds, intervals and multiplicity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from disobey.records.results import Text
+from disobey.training.recipe import OptimSpec
 
 
 def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) -> Text:
     """A study's own methods, then intervals, multiplicity and the reference, which are the same for all."""
     closing = (
-        f"Intervals are Student t over {len(seeds)} paired seeds (95 %). No correction for the number of claims; rules "
+        f"Intervals are Student t over {len(seeds)} paired seeds (95%). No correction for the number of claims; rules "
         f"were fixed before the runs. Cite: {cite}."
     )
     return Text("Methods", " ".join(filter(None, (body, not_judged, closing))))
+
+
+def budget_words(optim: OptimSpec) -> str:
+    """How long and how a model is trained: ``300 steps of 128 examples with adam (learning rate 0.01, cosine schedule)``."""
+    return (
+        f"{optim.steps:,} steps of {optim.batch} examples with {optim.name} (learning rate {optim.lr:g}, {optim.decay} "
+        "schedule)"
+    )
 
 
 def count_word(examples: int | None) -> str:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, get_type_hints
@@ -24,6 +24,7 @@ class Option:
         value: its value in the study that was asked.
         words: what it does, as written under the field.
         chosen: what an open value (None, an empty text) stands for.
+        formerly: the name that it had in the release before, without dashes; empty where it was always called so.
     """
 
     path: tuple[str, ...]
@@ -31,6 +32,7 @@ class Option:
     value: Any
     words: str
     chosen: str = ""
+    formerly: str = ""
 
     @property
     def name(self) -> str:
@@ -51,6 +53,11 @@ class Option:
         if self.value in (None, "", (), "default"):
             return self.chosen or "none"
         return " ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
+
+
+def renamed(formerly: str, default: Any) -> Any:
+    """A field whose option had another name in the release before: the old name goes on working, with a note."""
+    return field(default=default, metadata={"formerly": formerly})
 
 
 def options(study: Any) -> tuple[Option, ...]:
@@ -100,7 +107,8 @@ def _options(value: Any, path: tuple[str, ...]) -> Iterator[Option]:
         if is_dataclass(item):
             yield from _options(item, here)
         else:
-            yield Option(here, hints[f.name], item, words.get(f.name, ""))
+            formerly = f.metadata.get("formerly", "")
+            yield Option(here, hints[f.name], item, words.get(f.name, ""), formerly=formerly)
 
 
 def _parts(value: Any) -> list[Any]:

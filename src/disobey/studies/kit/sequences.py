@@ -232,10 +232,21 @@ def better(
 
 
 def as_good(
-    id: str, text: str, first: str, second: str, at: Literal["near", "far"], source: Source, *,
-    margin: float, chance: float, names: str,
-) -> SequenceClaim:  # fmt: skip
-    """A predicted null: both arms' last answers are equal within the margin. A note says where neither had room to differ."""
+    id: str,
+    text: str,
+    first: str,
+    second: str,
+    at: Literal["near", "far"],
+    source: Source,
+    *,
+    margin: float,
+    chance: float,
+    names: str,
+) -> SequenceClaim:
+    """A predicted null: both arms' last answers are equal within the margin.
+
+    A note says where neither had room to differ.
+    """
 
     def evidence(e: SequenceEvidence, s: Setting) -> Noted:
         length = s.near if at == "near" else s.far

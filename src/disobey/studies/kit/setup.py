@@ -19,7 +19,6 @@ from disobey.errors import refusal
 from disobey.models.build import ModelSpec
 from disobey.models.build import resolve as resolve_model
 from disobey.studies.kit.design import Arm, Factor
-from disobey.studies.kit.design import complete_seeds as complete_seeds  # moved; goes when all studies are ported
 from disobey.targets.schedule import Schedule, labels
 from disobey.training.presets import Defaults, budget, defaults_of, model_spec, spec_text
 from disobey.training.recipe import OptimSpec, Recipe, Teaching
@@ -153,10 +152,10 @@ class Distillation:
             teacher=self.teacher_recipe(noise) if taught else None,
             teaching=Teaching(step=self.early_step if early and taught else None),
             replica=1,
-            name=name or ("student " if taught else "twin ") + spec_text(self.model(word)),
+            name=name or ("student " if taught else "control ") + spec_text(self.model(word)),
         )
 
-    def twin_recipe(self, word: str, noise: float = 0.0) -> Recipe:
+    def control_recipe(self, word: str, noise: float = 0.0) -> Recipe:
         """The control: the same student, trained on labels alone."""
         return self.student_recipe(word, labels(), noise)
 
@@ -187,7 +186,7 @@ class Distillation:
         return Arm(
             label,
             self.student_recipe(word, targets, noise, early=early, name=name),
-            self.twin_recipe(word, noise) if control else None,
+            self.control_recipe(word, noise) if control else None,
             self.teacher_recipe(noise),
             self.early_step if early else None,
             factors,

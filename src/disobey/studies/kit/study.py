@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar, Protocol, Self
 
-from disobey.records.results import Block, Result, Text
+from disobey.records.results import Block, Result
 from disobey.studies.kit.claims import Source, Verdicts
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
@@ -55,7 +55,7 @@ def conclude(
     verdicts: Verdicts,
     blocks: Sequence[Block],
     *,
-    methods: str | Text,
+    methods: str,
     cite: Source,
     summary: str = "",
 ) -> Result:
@@ -66,14 +66,11 @@ def conclude(
         seeds: the complete ones.
         verdicts: the judged claims, and what was not judged.
         blocks: charts, tables and galleries in reading order.
-        methods: what was trained and measured, as sentences; what holds for every study is put after them. A `Text`
-            stands as it is.
+        methods: what was trained and measured, as sentences; what holds for every study is put after them.
         cite: the publication.
         summary: the sentences for somebody in a hurry; how many claims came out how where it is empty.
     """
-    text = methods
-    if isinstance(text, str):
-        text = methods_text(text, seeds, verdicts.not_judged(), cite.cite or cite.name)
+    text = methods_text(methods, seeds, verdicts.not_judged(), cite.cite or cite.name)
     whole: tuple[Block, ...] = (*verdicts.claims, *blocks, text)
     said = summary or verdicts.summary()
     return Result(study.name, study.question, whole, said, study.is_smoke, settings_of(study))

@@ -11,8 +11,7 @@ from typing import Literal, TypeAlias
 
 from scipy.stats import t as student_t
 
-from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.kit.evidence import rank_association as rank_association  # moved; goes when all studies are ported
+from disobey.records.results import Estimate, Verdict
 
 
 @dataclass(frozen=True)
@@ -81,21 +80,21 @@ def beyond_control(rule: Beyond) -> BeyondControl:
     here, there = ("above", "below") if rule.direction > 0 else ("below", "above")
     if rule.border == 0:
         words = (
-            f"supported: both intervals (student; student minus twin) lie {here} 0; refuted: either lies {there} 0; "
+            f"supported: both intervals (student; student minus control) lie {here} 0; refuted: either lies {there} 0; "
             "else inconclusive"
         )
     else:
         words = (
-            f"supported: the {rule.subject} lies {here} {rule.border:g} and that of student minus twin {here} 0; "
+            f"supported: the {rule.subject} lies {here} {rule.border:g} and that of student minus control {here} 0; "
             f"refuted: the first lies {there} {rule.border:g} or the second {there} 0; else inconclusive"
         )
     return BeyondControl(words, rule)
 
 
 def within(margin: float) -> Within:
-    """The mean lies within ±margin; refuted where its 95 % interval lies all outside."""
+    """The mean lies within ±margin; refuted where its 95% interval lies all outside."""
     words = (
-        f"supported: two one-sided t-tests at 5 % put the mean within ±{margin:g}; refuted: the 95 % interval lies "
+        f"supported: two one-sided t-tests at 5% put the mean within ±{margin:g}; refuted: the 95% interval lies "
         "outside of it; else inconclusive"
     )
     return Within(words, margin)
@@ -107,7 +106,7 @@ def most_of(share: float = 0.5) -> Beyond:
         f"supported: the interval of the share lies above {share:g}; refuted: below {share:g}; inconclusive where it "
         f"holds {share:g} or where the gain's own interval does not lie above 0, so that there is nothing to share"
     )
-    return Beyond(words, share, undefined="Undefined: the gain of distillation is not surely above 0.")
+    return Beyond(words, share, undefined="Undefined: the gain is not surely above 0.")
 
 
 def decide(rule: Rule, estimates: Sequence[Estimate]) -> tuple[Verdict, str]:
@@ -122,7 +121,7 @@ def decide(rule: Rule, estimates: Sequence[Estimate]) -> tuple[Verdict, str]:
             student = rule.student.direction * side(estimates[0], rule.student.border)
             control = rule.student.direction * side(estimates[1])
             verdict = _verdict(-1 if -1 in (student, control) else min(student, control))
-            note = "The student alone would have supported the claim; the twin, which had no teacher, shows as much or more."
+            note = "The student alone would have supported the claim; its control, which had no teacher, shows as much or more."
             return verdict, note if student == 1 and control != 1 else ""
         case Within():
             return _verdict(_closeness(estimates[0], rule.margin)), ""
@@ -153,7 +152,7 @@ def at_level(estimate: Estimate, level: float) -> Estimate:
 
 
 def _closeness(estimate: Estimate, margin: float) -> int:
-    """+1 surely within ±margin, −1 surely outside, 0 else. Two one-sided tests at 5 % are one interval at 90 %."""
+    """+1 surely within ±margin, −1 surely outside, 0 else. Two one-sided tests at 5% are one interval at 90%."""
     inner = at_level(estimate, 2 * estimate.level - 1)
     if inner.known and -margin < inner.low and inner.high < margin:
         return 1
@@ -163,26 +162,3 @@ def _closeness(estimate: Estimate, margin: float) -> int:
 
 def _verdict(sign: int) -> Verdict:
     return "supported" if sign > 0 else "refuted" if sign < 0 else "inconclusive"
-
-
-# What follows goes when all studies are on the kit: judge a `ClaimSpec` instead.
-
-
-def tally(claims: Sequence[Claim], name: str) -> str:
-    """How the claims of one name came out: ``3 supported, 1 inconclusive``; empty where there is none."""
-    verdicts = [c.verdict for c in claims if c.name == name]
-    order: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive")
-    return ", ".join(f"{verdicts.count(v)} {v}" for v in order if v in verdicts)
-
-
-def above_zero(name: str, text: str, estimate: Estimate, source: str, setting: str = "") -> Claim:
-    """Supported where the interval lies above 0, refuted where it lies below."""
-    verdict, note = decide(ABOVE_ZERO, [estimate])
-    return Claim(text, source, verdict, (estimate,), ABOVE_ZERO.words, name, setting, note)
-
-
-def most_recovered(name: str, text: str, share: Estimate, source: str, setting: str = "") -> Claim:
-    """Supported where the share's interval lies above one half, refuted where below; undefined shares decide nothing."""
-    rule = most_of(0.5)
-    verdict, note = decide(rule, [share])
-    return Claim(text, source, verdict, (share,), rule.words, name, setting, note)
