@@ -27,8 +27,8 @@ def section(study: type[Study]) -> str:
 
 def page() -> str:
     head = (
-        "# Studies\n\nMade by `make docs` from the code. `disobey run STUDY` runs one; common options: `--out`, `--workers`, "
-        "`--device`, `--quiet`, `--dry-run`, `--smoke`, `--json`.\n\n"
+        "# Studies\n\nMade by `make docs` from the code. `disobey run STUDY` runs one; common options: `--out`, "
+        "`--workers`, `--device`, `--quiet`, `--dry-run`, `--smoke`, `--json`.\n\n"
     )
     return head + "\n\n".join(section(study) for study in STUDIES.values()) + "\n"
 

@@ -313,8 +313,11 @@ def specs():
 def test_claims_are_judged_setting_by_setting():
     verdicts = judge(specs(), VALUES, [Setting("a"), Setting("b")])
     assert [(c.name, c.setting, c.verdict) for c in verdicts.claims] == [
-        ("Q1", "a", "supported"), ("Q2", "a", "supported"), ("Q1", "b", "refuted"), ("Q2", "b", "refuted"),
-    ]  # fmt: skip
+        ("Q1", "a", "supported"),
+        ("Q2", "a", "supported"),
+        ("Q1", "b", "refuted"),
+        ("Q2", "b", "refuted"),
+    ]
     assert {c.rule for c in verdicts.claims} == {ABOVE_ZERO.words}
     assert {c.source for c in verdicts.claims} == {PAPER.name}
     assert verdicts.of("Q2")[0].note == "Look."

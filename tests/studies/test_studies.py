@@ -92,7 +92,7 @@ def test_a_planted_caution_is_refuted():
 
 
 def test_deviation_of_independent_models_is_selection_and_not_supported():
-    """A student that never listened looks less confident than its teacher; so does its twin: no verdict for the claim."""
+    """A student that never listened looks less confident than its teacher, and so does its control: no verdict."""
 
     def speak(run, split, labels, rng):
         z = rng.normal(size=(len(labels), 10))

@@ -181,7 +181,7 @@ class Evidence:
 
 
 def run_summary(record: RunRecord, split: str) -> Mapping[Hashable, float]:
-    """A `Reader` of the numbers that training wrote down: ``accuracy`` of the split, and all that belong to no split."""
+    """A `Reader` of the numbers that training wrote down: ``accuracy`` of the split, and what belongs to no split."""
     return {key.removeprefix(f"{split}_"): float(value) for key, value in record.summary.items()}
 
 

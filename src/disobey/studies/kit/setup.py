@@ -29,23 +29,23 @@ class Setup:
     """Data, budget and seeds: what every study of classifiers reads."""
 
     data: str = "mnist-5k"
-    """a name of `disobey list`, a path, or hub:NAME"""
+    """data set: a name of `disobey list`, a path, or hub:NAME"""
     train: int | None = None
     """number of training examples"""
     augment: Literal["none", "crop", "crop-flip", "mixup"] = "none"
-    """views of images in training (teachers answer about the same view)"""
+    """random views of images in training; the teacher sees the same view"""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """paired seeds: each is a data noise, a teacher and its students"""
+    """paired seeds; each has its own label noise, teacher and students"""
     steps: int | None = None
     """training steps of every arm"""
     batch: int | None = None
-    """examples a step"""
+    """examples per step"""
     lr: float | None = None
     """largest learning rate"""
     optimizer: Literal["default", "sgd", "adam", "adamw"] = "default"
     """optimizer; sgd has momentum 0.9"""
     decay: Literal["default", "cosine", "constant", "steps"] = "default"
-    """how the learning rate falls"""
+    """learning rate schedule"""
     weight_decay: float | None = None
     """weight decay"""
 
@@ -89,9 +89,15 @@ class Setup:
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for on these data, in words."""
         optim = self.optim
-        numbers = {"steps": f"{optim.steps:,}", "batch": optim.batch, "lr": f"{optim.lr:g}",
-                   "weight_decay": f"{optim.weight_decay:g}", "optimizer": optim.name, "decay": optim.decay}  # fmt: skip
-        words = {name: by_data(value, self.data) for name, value in numbers.items()}
+        values = {
+            "steps": f"{optim.steps:,}",
+            "batch": optim.batch,
+            "lr": f"{optim.lr:g}",
+            "weight_decay": f"{optim.weight_decay:g}",
+            "optimizer": optim.name,
+            "decay": optim.decay,
+        }
+        words = {name: by_data(value, self.data) for name, value in values.items()}
         return words | {"train": f"all {len(self.dataset.train):,} of {self.data}"}
 
 
