@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from disobey.measures import agreement
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.comparisons import equivalent, holm, sign_flip_p
-from disobey.measures.inference.intervals import minus_twin, over_runs, over_runs_and_examples
+from disobey.measures.inference.measure import minus_twin
 from disobey.measures.inference.resampling import centred_interval, resample_counts
+from disobey.measures.inference.runs import over_runs, over_runs_and_examples
 from disobey.measures.sample_efficiency import crossover, label_equivalence, shares_explained, slope_on_log_size
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate

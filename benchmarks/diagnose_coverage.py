@@ -14,18 +14,17 @@ docs/diagnose.md has the last table.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.evidence import intervals
 from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.input.pair import Pair, pair_from
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference.intervals import minus_teacher, minus_twin
+from disobey.measures.inference.examples import BLOCKED
+from disobey.measures.inference.measure import minus_teacher, minus_twin
 
 SLOPE, NOISE, SPREAD = 1.2, 0.5, 2.0
 CLASSES = {"two": 2, "four": 4}
@@ -88,25 +87,15 @@ def planted_agreement() -> float:
     return float(1 - np.arctan(np.sqrt(2) * NOISE / (SLOPE * spread)) / np.pi)
 
 
-@contextmanager
-def blocked_from(n: int) -> Iterator[None]:
-    limit, intervals.BLOCKED = intervals.BLOCKED, n
-    try:
-        yield
-    finally:
-        intervals.BLOCKED = limit
-
-
 def covered(
     world: str, n: int, replicates: int, truth: dict[str, float], blocked: bool, first: int = 0
 ) -> dict[str, float]:
     """Share of replicates whose interval holds the truth, by measure."""
     hits = dict.fromkeys(truth, 0)
-    with blocked_from(n - 1 if blocked else intervals.BLOCKED):
-        for seed in range(first, first + replicates):
-            found = intervals.estimates(gather(drawn(world, n, seed)), MEASURES)
-            for name in truth:
-                hits[name] += found[name].low <= truth[name] <= found[name].high
+    for seed in range(first, first + replicates):
+        found = estimates(gather(drawn(world, n, seed)), MEASURES, blocked=n - 1 if blocked else BLOCKED)
+        for name in truth:
+            hits[name] += found[name].low <= truth[name] <= found[name].high
     return {name: count / replicates for name, count in hits.items()}
 
 

@@ -32,13 +32,16 @@ from disobey.data.dataset import DataSpec
 from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
-from disobey.training import train as training
+from disobey.training.context import Clock
+from disobey.training.devices import deterministic
 from disobey.training.execution.engine import run_all
 from disobey.training.execution.workers import prepare_worker
 from disobey.training.loop import fit
-from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.stacked import grouping as stacking
+from disobey.training.prepare import Prepared, SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from disobey.training.stacked.loop import fit_stack
+from disobey.training.tasks import classification
 
 NAMES = ("A0", "A1", "A4", "A9a", "A3", "A7", "A11", "A12")
 
@@ -100,7 +103,7 @@ def students(case: Case, steps: int) -> list[Run]:
         for name in NAMES[: case.arms]:
             targets = ARMS[name].schedule(4.0)
             data = DataSpec(case.data, train=(400, 1000)[cell % 2])
-            asks = teacher if targets.listens else None
+            asks = teacher if targets.uses_teacher else None
             runs.append(Run(Recipe(data, case.model, optim, targets, asks, replica=1), cell))
     return runs
 
@@ -127,19 +130,16 @@ def compare(case: Case, steps: int, repeats: int, store: Store, device: torch.de
     runs = students(case, steps)
     run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
 
-    def prepared() -> list:
-        shelf = training.Shelf(store, device)
-        return [training._prepared(run, shelf, ()) for run in runs]
-
-    def sequential(slices: list) -> None:
+    def sequential(slices: list[Prepared]) -> None:
         for one in slices:
-            fit(one.model, one.run, one.inputs, one.order, one.objective)
+            fit(one.model, one.run, one.batches, one.objective.backward)
 
     spent: dict[str, list[float]] = {"sequential": [], "stacked": []}
-    with training.deterministic(device):
+    with deterministic(device):
         for _ in range(repeats):
             for name, call in (("sequential", sequential), ("stacked", fit_stack)):
-                slices = prepared()
+                shared = SharedInputs(store, device)
+                slices = [prepared(run, shared) for run in runs]
                 began = _now(device)
                 call(slices)
                 spent[name].append(_now(device) - began)
@@ -164,30 +164,38 @@ def _features(case: Case) -> int:
 
 
 def whole(steps: int, repeats: int, device: torch.device) -> str:
-    """`run_all` with records, stacked and with stacking switched off, in turns."""
+    """`run_all` with records, against the sequential loop with the same records, in turns."""
     case = Case("mnist-5k", mlp(100, 1), 64, 8, 4)
-    ratios = []
+    runs = students(case, steps)
+    stacked, alone = [], []
     for _ in range(repeats):
-        spent = []
-        for names in ((), stacking.MLPS):
-            before, stacking.MLPS = stacking.MLPS, names
-            try:
-                with tempfile.TemporaryDirectory() as folder:
-                    runs, store = students(case, steps), Store(folder)  # type: ignore[arg-type]
-                    teachers = [teacher for run in runs for teacher in run.teachers()]
-                    run_all(teachers, store, workers=0, device=device.type)
-                    began = _now(device)
-                    outcome = run_all(runs, store, workers=0, device=device.type)
-                    spent.append(_now(device) - began)
-                    assert not outcome.failed
-            finally:
-                stacking.MLPS = before
-        ratios.append(spent[0] / spent[1])
-    found = np.array(ratios)
+        for spent, train in ((stacked, together), (alone, one_by_one)):
+            with tempfile.TemporaryDirectory() as folder:
+                store = Store(folder)  # type: ignore[arg-type]
+                run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
+                began = _now(device)
+                train(runs, store, device)
+                spent.append(_now(device) - began)
+    ratios = np.array(stacked) / np.array(alone)
     return (
-        f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(found):.2f} "
-        f"({found.min():.2f} to {found.max():.2f}), {spent[1] / 32:.3f} seconds a run"
+        f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(ratios):.2f} "
+        f"({ratios.min():.2f} to {ratios.max():.2f}), {stacked[-1] / 32:.3f} seconds a run"
     )
+
+
+def together(runs: list[Run], store: Store, device: torch.device) -> None:
+    """As the engine trains them."""
+    assert not run_all(runs, store, workers=0, device=device.type).failed
+
+
+def one_by_one(runs: list[Run], store: Store, device: torch.device) -> None:
+    """Every run alone, by the sequential loop."""
+    for run in runs:
+        shared = SharedInputs(store, device)
+        one = prepared(run, shared)
+        with deterministic(device), store.writing(run.id) as folder:
+            result = classification.fit_sequentially(one, shared.validation(run))
+            classification.write(folder, classification.finished(one, result, shared, Clock()))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from disobey.cli.main import main
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.pair import pair_from
 from disobey.measures import agreement, calibration
-from disobey.measures.inference.intervals import on_teacher
+from disobey.measures.inference.measure import on_teacher
 from disobey.records.results import Chart, Estimate, Finding, Gallery, Result, Table, Text
 
 

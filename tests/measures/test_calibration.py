@@ -25,7 +25,8 @@ from disobey.measures.calibration import (
     width_bins,
 )
 from disobey.measures.deviation import MEASURES as DEVIATIONS
-from disobey.measures.inference.intervals import minus_twin, over_examples, paired_over_examples
+from disobey.measures.inference.examples import over_examples, paired_over_examples
+from disobey.measures.inference.measure import minus_twin
 from disobey.records.predictions import Predictions
 
 

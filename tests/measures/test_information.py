@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
-from disobey.measures.inference.intervals import over_examples
+from disobey.measures.inference.examples import over_examples
 from disobey.measures.information import (
     MEASURES,
     dark_knowledge,

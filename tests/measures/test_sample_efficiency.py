@@ -1,16 +1,15 @@
-import importlib.util
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import logit
 
+from benchmarks import coverage_over_runs
 from disobey.measures import agreement
 from disobey.measures.fidelity import fidelity_law
-from disobey.measures.inference.intervals import minus_twin, over_runs, over_runs_and_examples, paired_difference
+from disobey.measures.inference.measure import minus_twin
+from disobey.measures.inference.runs import over_runs, over_runs_and_examples, paired_difference
 from disobey.measures.sample_efficiency import (
     crossover,
     label_equivalence,
@@ -23,14 +22,7 @@ from disobey.measures.sample_efficiency import (
 @pytest.fixture(scope="module")
 def planted():
     """The simulation of benchmarks/coverage_over_runs.py, whose full tables are in docs/measures.md."""
-    path = Path(__file__).parents[2] / "benchmarks" / "coverage_over_runs.py"
-    spec = importlib.util.spec_from_file_location("coverage_over_runs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["coverage_over_runs"] = module
-    spec.loader.exec_module(module)
-    return module
+    return coverage_over_runs
 
 
 def tables(planted, seed, seeds=5, peak=1.1, drop=0.0):

@@ -11,7 +11,8 @@ from disobey.cli.options import Common, parse
 from disobey.cli.progress import progress_bar
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import Recipe, Run, decode
+from disobey.training.recipe import Recipe, Run
+from disobey.training.serialize import decode
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, ndtr, softmax
 
-from disobey.measures.inference.intervals import Columns, Measure, over_examples
+from disobey.measures.inference.examples import over_examples
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.resampling import wilson_interval
 from disobey.measures.inference.statistics import mean, ones_if_none, quiet
 from disobey.records.predictions import Predictions
@@ -250,8 +251,17 @@ def _spread_of_scores(*columns: NDArray) -> float:
 
 
 _SPREADS = {"ece_debiased": _spread_of_scores}
+BY_CONFIDENCE = 2  # the column of `scores` whose order bins are runs of
 MEASURES = {
-    name: Measure(name, scores, _of_scores(statistic, pick), needs=("labels",), about=about, spread=_SPREADS.get(name))
+    name: Measure(
+        name,
+        scores,
+        _of_scores(statistic, pick),
+        needs=("labels",),
+        about=about,
+        spread=_SPREADS.get(name),
+        order=BY_CONFIDENCE,
+    )
     for name, (statistic, pick, about) in _STATISTICS.items()
 }
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, xlogy
 
 from disobey.measures.deviation import log_odds
-from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.statistics import correlation_coefficient, mean, quiet
 from disobey.records.predictions import Predictions
 

@@ -26,7 +26,7 @@ from disobey.measures.inference.crossings import (
     table_on_log_size,
     where_zero,
 )
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 

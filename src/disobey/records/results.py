@@ -16,13 +16,15 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
+"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, settings that are compared."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval; never printed without its unit of resampling.
 
-    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over`` (examples or runs). Where no interval
+    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over``. Where no interval
     can be given (one run, say) they are NaN, which JSON holds as null. One that is open on a side (a size beyond the
     largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
@@ -36,7 +38,7 @@ class Estimate:
     high: float
     level: float
     n: int
-    over: Literal["examples", "runs", "draws", "cases"]
+    over: Over
 
     def __str__(self) -> str:
         return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"

@@ -6,12 +6,12 @@ from scipy.special import log_softmax, rel_entr
 
 from disobey.diagnosis.diagnose import diagnose
 from disobey.diagnosis.evidence.evidence import gather
-from disobey.diagnosis.evidence.streaming import asking, forward_and_reverse
+from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.input.join import with_twin
 from disobey.diagnosis.input.pair import pair_from
 from disobey.measures.agreement import choices
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_twin, on_twin
+from disobey.measures.inference.measure import columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 from disobey.records.results import Chart, Finding
@@ -94,8 +94,8 @@ def test_a_twin_is_the_dense_pairs_twin():
     found = gather(pair_from(arrays | more | {"labels": labels}))
     dense = Predictions.from_logits(t, s, labels, twin=w)
     for function in (confidence, choices, forward_and_reverse):
-        for form in (on_twin(asking(function)), minus_twin(asking(function))):
-            for one, two in zip(found.of(form.columns), form.columns(dense), strict=True):
+        for form in (columns_on(function, "twin"), columns_beside(function, "twin")):
+            for one, two in zip(found.of(form), form(dense), strict=True):
                 np.testing.assert_allclose(one, two, atol=1e-4, rtol=1e-4)
     result = diagnose(pair_from(arrays | more))
     assert next(f for f in result.of(Finding) if f.name == "distillation visible").status == "ok"
@@ -113,7 +113,7 @@ def test_a_twin_from_another_file(tmp_path):
     np.savez(tmp_path / "a.npz", topk_ids=arrays["topk_ids"], topk_student=more["topk_twin"])
     joined = with_twin(pair, tmp_path / "a.npz")
     both = gather(joined), gather(pair_from(arrays | more))
-    np.testing.assert_array_equal(*(f.of(on_twin(asking(confidence)).columns)[1] for f in both))
+    np.testing.assert_array_equal(*(f.of(columns_on(confidence, "twin"))[1] for f in both))
     np.savez(tmp_path / "b.npz", topk_ids=arrays["topk_ids"] + 1, topk_twin=more["topk_twin"])
     np.savez(tmp_path / "c.npz", twin=w)
     for name, words in (("b.npz", "the pair's topk_ids"), ("c.npz", "'topk_twin' for a pair of top-k lists")):

@@ -16,7 +16,9 @@ from disobey.models.build import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
+from disobey.training.tasks import classification
 
 DATA = DataSpec("digits-8x8", train=100)
 TEACHER = Recipe(DATA, ModelSpec("mlp", width=8), OptimSpec(steps=5, batch=16))
@@ -46,13 +48,11 @@ def test_a_failed_run_is_noted_its_students_skipped_the_rest_goes_on(tmp_path):
 
 
 def test_the_next_call_tries_failed_runs_again(tmp_path, monkeypatch):
-    import disobey.training.train as module
-
     def broken(*args, **kwargs):
         raise RuntimeError("no luck today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fit_stack", broken)
+        patch.setattr(classification, "fit_stack", broken)
         assert Run(TEACHER) in run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
     assert not run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
     assert not list((tmp_path / "failures").iterdir())

@@ -72,7 +72,7 @@ def from_path(name: str) -> Dataset:
     try:
         return assemble(name, _file(path, options) if path.is_file() else _folder(path, options), options)
     except OSError as error:
-        raise refusal("unreadable", "readable files", str(error), "its permissions", where=place) from None
+        raise refusal("unreadable", "readable files", str(error), "changing their permissions", where=place) from None
 
 
 def signature(name: str) -> tuple:
@@ -96,7 +96,7 @@ def _file(path: Path, options: Options) -> dict[str, Columns]:
         return {"train": READERS[path.suffix](path, options)}
     formats = ", ".join((".npz", *READERS))
     expected = f"a file ending in {formats}, or a folder"
-    raise refusal("file-format", expected, repr(path.suffix or path.name), "docs/data.md", where=path)
+    raise refusal("file-format", expected, repr(path.suffix or path.name), "a format of docs/data.md", where=path)
 
 
 def _folder(path: Path, options: Options) -> dict[str, Columns]:
@@ -125,7 +125,9 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
             if path.name.lower().startswith(starts):
                 if key in found:
                     expected = f"one file for the {key} split"
-                    raise refusal("two-files", expected, f"{found[key].name} as well", "removing one", where=path)
+                    raise refusal(
+                        "two-files", expected, f"{found[key].name} as well", "removing one of them", where=path
+                    )
                 found[key] = path
     return {key: found[key] for key in SPLITS if key in found}
 
@@ -133,7 +135,11 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
 def _needs_train(path: Path, found: dict) -> None:
     if "train" not in found:
         raise refusal(
-            "no-train-file", "a file that begins with 'train'", f"splits {', '.join(found)}", "renaming it", where=path
+            "no-train-file",
+            "a file that begins with 'train'",
+            f"splits {', '.join(found)}",
+            "renaming one of them",
+            where=path,
         )
 
 
@@ -145,7 +151,7 @@ def _picture_classes(path: Path) -> tuple[str, ...]:
     if not classes:
         formats = ", ".join(READERS)
         expected = f"idx files, train and test files ({formats}) or a folder a class"
-        raise refusal("file-format", expected, "none", "docs/data.md", where=path)
+        raise refusal("file-format", expected, "none", "a format of docs/data.md", where=path)
     return classes
 
 
@@ -153,7 +159,7 @@ def _picture_folder(path: Path, classes: tuple[str, ...], options: Options) -> C
     odd = set(_picture_classes(path)) - set(classes)
     if odd:
         expected = f"class folders out of {', '.join(classes)}"
-        raise refusal("class-folders", expected, ", ".join(sorted(odd)), "the same folders", where=path)
+        raise refusal("class-folders", expected, ", ".join(sorted(odd)), "the same folders in every split", where=path)
     files = [
         (file, number)
         for number, name in enumerate(classes)
@@ -179,10 +185,10 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
         labels = next(iter(sorted(path.glob(images.name.split("-images-")[0] + "-labels-idx1-ubyte*"))), None)
         if labels is None:
             got = "no *-labels-idx1-ubyte file"
-            raise refusal("no-labels-file", "its labels beside it", got, "the complete set of files", where=images)
+            raise refusal("no-labels-file", "its labels beside it", got, "downloading all files", where=images)
         if key in parts:
             expected = f"one pair for the {key} split"
-            raise refusal("two-files", expected, f"{parts[key].where} as well", "a folder of its own", where=images)
+            raise refusal("two-files", expected, f"{parts[key].where} as well", "a folder for each pair", where=images)
         parts[key] = Columns(str(images), "image", _idx(images, 3)[..., None], _idx(labels, 1), classes)
     _needs_train(path, parts)
     return {key: parts[key] for key in SPLITS if key in parts}

@@ -57,11 +57,11 @@ def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int 
             if array.nbytes * count > MAX_BYTES:
                 got = f"{count} of {array.shape}"
                 expected = f"pictures of {MAX_BYTES >> 30} GiB together"
-                raise refusal("too-large", expected, got, "#size=32 behind the name", where=where)
+                raise refusal("too-large", expected, got, "#size=32 after the name", where=where)
             result = np.empty((count, *array.shape), np.uint8)
         if array.shape != result.shape[1:]:
             got = f"{array.shape[:2]} after {result.shape[1:3]} in {first}"
-            raise refusal("picture-sizes", "pictures of one size", got, "#size=32 behind the name", where=where)
+            raise refusal("picture-sizes", "pictures of one size", got, "#size=32 after the name", where=where)
         result[row] = array
     return result
 
@@ -85,10 +85,12 @@ def _opened(where: str, content: bytes | Path):
 
 def _converted(where: str, image, mode: str):
     if image.mode.startswith(("I", "F")):
-        raise refusal("picture-mode", "8 bits a channel", f"mode {image.mode}", "converting it to 8 bits", where=where)
+        raise refusal(
+            "picture-mode", "8 bits per channel", f"mode {image.mode}", "converting it to 8 bits", where=where
+        )
     if mode == "L" and image.mode not in GREY:
         expected = "grey pictures, as the first one is"
-        raise refusal("picture-mode", expected, f"mode {image.mode}", "converting all to RGB", where=where)
+        raise refusal("picture-mode", expected, f"mode {image.mode}", "converting all pictures to RGB", where=where)
     return image.convert(mode)
 
 

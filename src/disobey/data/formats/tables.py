@@ -96,11 +96,11 @@ def read_json_lines(file: Path, options: Options) -> Columns:
                     if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
                         got = f"{line.strip()[:60]!r} in line {number}"
                         expected = "an object with the same keys in every line"
-                        raise refusal("json-keys", expected, got, "one object a line", where=where)
+                        raise refusal("json-keys", expected, got, "one object per line", where=where)
                     rows.append(row)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
-        raise refusal("not-json-lines", "JSON lines in UTF-8", got, "one object a line", where=where) from None
+        raise refusal("not-json-lines", "JSON lines in UTF-8", got, "one object per line", where=where) from None
     if not rows:
         raise refusal("empty-file", "at least one row", "an empty file", "a complete file", where=where)
     return _named(where, {key: [row[key] for row in rows] for key in rows[0]}, options)

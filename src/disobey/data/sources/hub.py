@@ -70,7 +70,7 @@ def _splits(place: str) -> dict[str, Any]:
         ) from None
     if not place.strip():
         raise refusal(
-            "hub-name", "a name behind it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER", where="hub:"
+            "hub-name", "a name after it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER", where="hub:"
         )
     path = Path(place).expanduser()
     try:

@@ -10,9 +10,9 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures.deviation import confidence
+from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 SEED_ROWS = 500  # rows on which seeds are compared with one another

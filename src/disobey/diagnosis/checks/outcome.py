@@ -11,11 +11,13 @@ from scipy.stats import binomtest, norm, ttest_ind
 
 from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates, mean_of, share
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import Measure, minus_twin, paired_difference
+from disobey.measures.inference.examples import mean_of, share
+from disobey.measures.inference.measure import Measure, minus_twin
+from disobey.measures.inference.runs import paired_difference
 from disobey.measures.inference.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 

@@ -16,7 +16,6 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence.streaming import (
     HalfBuffers,
-    asking,
     column_names,
     columns_of_block,
     empty_columns,
@@ -29,7 +28,7 @@ from disobey.diagnosis.input.score_types import as_logits
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_teacher, minus_twin, on_teacher, on_twin
+from disobey.measures.inference.measure import columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
@@ -206,10 +205,10 @@ def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Column
     out = dict(own)
     out[softness(1.0)] = (arrays["teacher.entropy"], arrays["teacher.rest"])
     if pair.labels is not None:
-        out[on_teacher(asking(scores)).columns] = scored("teacher")
-        out[minus_teacher(asking(scores)).columns] = (*scored(student), *scored("teacher"))
+        out[columns_on(scores, "teacher")] = scored("teacher")
+        out[columns_beside(scores, "teacher")] = (*scored(student), *scored("teacher"))
     if twin:
         for function, columns in of(twin).items():
-            out[on_twin(asking(function)).columns] = columns
-            out[minus_twin(asking(function)).columns] = (*own[function], *columns)
+            out[columns_on(function, "twin")] = columns
+            out[columns_beside(function, "twin")] = (*own[function], *columns)
     return out

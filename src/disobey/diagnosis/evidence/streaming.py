@@ -9,7 +9,7 @@ other type, take the float64 way. Tests compare the two with the measures' own c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from scipy.special import logsumexp
 
 from disobey.diagnosis.input.score_types import as_logits
 from disobey.measures.agreement import divergences
-from disobey.measures.inference.intervals import Measure
 from disobey.records.predictions import Predictions
 
 SAFE = 40.0  # |largest logit| up to which squares of float32 exponentials neither overflow nor vanish
@@ -219,12 +218,3 @@ def columns_of_block(
 def forward_and_reverse(predictions: Predictions) -> tuple[NDArray, ...]:
     """Columns (KL, reverse KL): those divergences that one pass has."""
     return divergences(1.0)(predictions)[:2]
-
-
-def asking(columns: Callable) -> Measure:
-    """A measure of these columns, only to ask what its twin's and teacher's forms call theirs."""
-    return Measure("", columns, _first)
-
-
-def _first(*columns: NDArray, weights: NDArray | None = None) -> float:
-    return float(columns[0][0])

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.errors import problem, row_list
-from disobey.diagnosis.evidence.streaming import FINITE, asking, forward_and_reverse, widened
+from disobey.diagnosis.evidence.streaming import FINITE, forward_and_reverse, widened
 from disobey.diagnosis.input.matrices import side_by_side
 from disobey.diagnosis.input.pair import Pair, TopK
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_twin, on_twin
+from disobey.measures.inference.measure import columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 
@@ -202,8 +202,8 @@ def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Call
         return own
     columns = _as_columns(arrays["student"] | arrays["twin"], pair)
     twin = {function: found for function, found in columns.items() if function is not softness(1.0)}
-    theirs = {on_twin(asking(f)).columns: columns for f, columns in twin.items()}
-    both = {minus_twin(asking(f)).columns: (*own[f], *columns) for f, columns in twin.items()}
+    theirs = {columns_on(f, "twin"): columns for f, columns in twin.items()}
+    both = {columns_beside(f, "twin"): (*own[f], *columns) for f, columns in twin.items()}
     return own | theirs | both
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.streaming import asking
 from disobey.figures import gallery
 from disobey.figures.examples import class_word
 from disobey.figures.gallery import Look
@@ -14,7 +13,7 @@ from disobey.figures.heatmap import heat_map, matrix_cells
 from disobey.figures.logit_plot import X_TITLE, logit_plot
 from disobey.measures.calibration import reliability_curve as curve
 from disobey.measures.deviation import binned_medians, confidence
-from disobey.measures.inference.intervals import on_twin
+from disobey.measures.inference.measure import columns_on
 from disobey.measures.information import dark_knowledge, similarity_blocks
 from disobey.records.results import Axis, Chart, Gallery, Rule
 
@@ -23,7 +22,7 @@ HEAT = 40  # classes in a heat map
 
 def logits(evidence: Evidence) -> Chart:
     """Student (and control, beside it) against teacher, one point an example, by whether the teacher is right."""
-    functions = {"student": confidence, "twin": on_twin(asking(confidence)).columns}
+    functions = {"student": confidence, "twin": columns_on(confidence, "twin")}
     columns = {}
     for name, function in functions.items():
         if name == "student" or evidence.sample.twin is not None:

@@ -11,22 +11,16 @@ from numpy.typing import NDArray
 from disobey.diagnosis.checks.outcome import CLOSENESS
 from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates, mean_of, share
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.diagnosis.input.pair import class_name
 from disobey.measures import agreement, calibration, deviation, information
 from disobey.measures.calibration import tempered
 from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect
-from disobey.measures.inference.intervals import (
-    Measure,
-    applicable,
-    mean_over_runs,
-    minus_twin,
-    on_teacher,
-    on_twin,
-    paired_difference,
-)
+from disobey.measures.inference.examples import mean_of, share
+from disobey.measures.inference.measure import Measure, applicable, minus_twin, on_teacher, on_twin
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.measures.information import dark_knowledge, partial_correlation, shuffled_teacher, similarity_blocks
 from disobey.records.results import Cell, Table
 

@@ -17,7 +17,8 @@ from disobey.records.runs import RunRecord
 from disobey.records.store import Store
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.workers import Answer, Pool, heartbeat, pool
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 POLL = 0.5  # seconds between two looks at the heartbeats
 PATIENCE = 1.0  # seconds before asking again for a run that another process has
@@ -82,12 +83,14 @@ def run_all(
     missing = [run for run in ordered if found[run] is None]
     if not missing:
         return Outcome(records, reused, {})
-    from disobey.training.execution.preflight import check  # these bring torch, which options and help do without
-    from disobey.training.stacked.grouping import device_type, stack_key, stream, together
+    from disobey.training.devices import device_type  # these bring torch, which options and help do without
+    from disobey.training.execution.preflight import check
+    from disobey.training.stacked.grouping import max_slices, stack_key, stream
 
-    check(missing)
-    kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
+    facts, kind = check(missing), device_type(device)
+    grouping = Grouping(
+        lambda run: stack_key(run, facts.network(run), kind), stream, lambda run: max_slices(facts.network(run), kind)
+    )
     queue = Queue(missing, (run.id for run in reused), grouping)
     state = _State(store, queue, records)
     whole = sum(map(_steps, missing))

@@ -48,7 +48,8 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
     from disobey.records.store import Store
     from disobey.training.observers import Heartbeat
     from disobey.training.recipe import Recipe, Run
-    from disobey.training.train import train, train_stack
+    from disobey.training.stacked.train import train_stack
+    from disobey.training.train import train
 
     runs = [Run(replace(Recipe.from_json(recipe), name=name), seed) for recipe, seed, name in jobs]
     store = Store(root)
