@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from disobey.data.dataset import DataSpec
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.records.results import Estimate
 from disobey.studies.kit.claims import ClaimSpec, Noted, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, factors

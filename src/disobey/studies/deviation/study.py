@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from disobey.errors import refusal
 from disobey.figures.gallery import most_disobeyed
 from disobey.figures.logit_plot import logit_plot
+from disobey.models.spec import spec_text
 from disobey.records.results import Chart, Estimate, Gallery, Result, Table
 from disobey.studies.deviation import charts, tables
 from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, PAPER, SPLITS
@@ -27,7 +28,6 @@ from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.targets.schedule import distill
-from disobey.training.presets import spec_text
 from disobey.training.recipe import Run
 
 

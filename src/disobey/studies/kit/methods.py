@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from disobey.records.results import Text
-from disobey.training.recipe import OptimSpec
+from disobey.training.specs import OptimSpec
 
 
 def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) -> Text:

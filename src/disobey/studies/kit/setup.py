@@ -16,12 +16,13 @@ from typing import Literal
 from disobey.data.dataset import Dataset, DataSpec
 from disobey.data.load import load, resolve
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec
 from disobey.models.build import resolve as resolve_model
+from disobey.models.spec import ModelSpec, model_spec, spec_text
 from disobey.studies.kit.design import Arm, Factor
 from disobey.targets.schedule import Schedule, labels
-from disobey.training.presets import Defaults, budget, defaults_of, model_spec, spec_text
-from disobey.training.recipe import OptimSpec, Recipe, Teaching
+from disobey.training.presets import Defaults, budget, defaults_of
+from disobey.training.recipe import Recipe
+from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Distillation:
         self, word: str, targets: Schedule, noise: float = 0.0, *, early: bool = False, name: str = ""
     ) -> Recipe:
         """A student of the final or the early-stopped teacher; with no term that needs a teacher it is the control."""
-        taught = targets.listens
+        taught = targets.uses_teacher
         return Recipe(
             replace(self.setup.spec, noise=noise),
             self.model(word),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from disobey.measures.inference.intervals import paired_difference
+from disobey.measures.inference.runs import paired_difference
 from disobey.studies.kit.claims import Answer, ClaimSpec, Skip, Source
 from disobey.studies.kit.design import Arm, Group
 from disobey.studies.kit.evidence import CONTROL, Evidence

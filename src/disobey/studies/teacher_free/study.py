@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from disobey.data.sources.hierarchies import groups_of
 from disobey.errors import refusal
+from disobey.models.spec import spec_text
 from disobey.records.results import Result
 from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Group, Records, factors
@@ -25,7 +26,6 @@ from disobey.studies.teacher_free import charts, tables
 from disobey.studies.teacher_free.claims import ACCURACY, CLAIMS, PAPER, SIMILARITY, Tuned
 from disobey.targets.schedule import Schedule, distill, labels, smooth
 from disobey.targets.teacher_free import mask_confusable
-from disobey.training.presets import spec_text
 from disobey.training.recipe import Run
 
 Structure = Literal["grouped", "merged", "plain", "split"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from disobey.models.spec import spec_text
 from disobey.records.results import Cell, Estimate, Table
 from disobey.studies.kit.design import Arm, Design
 from disobey.studies.kit.evidence import CONTROL, Evidence
 from disobey.studies.kit.tables import table
 from disobey.studies.teacher_free.claims import ACCURACY, Tuned
-from disobey.training.presets import spec_text
 
 
 def arm_table(arms: Sequence[Arm], tuned: Mapping[str, Tuned], e: Evidence) -> Table:
