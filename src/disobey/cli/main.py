@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ commands:
   diagnose PAIR         somebody's teacher and student, from saved predictions
   train RECIPE.json     one run, to repeat one from a report
   report RESULT.json    redraw a report from its result
+  store                 what a folder of runs holds, whether it is intact, what could go
 
 `disobey COMMAND --help` tells more (`disobey run STUDY --help` the study's options).
 Exit status: 0 done; 1 a run failed (or diagnose --strict has a warning); 2 unusable input or options.
@@ -55,12 +57,19 @@ def _diagnose(argv: list[str]) -> int:
     return main(argv)
 
 
+def _store(argv: list[str]) -> int:
+    from disobey.cli.store import main
+
+    return main(argv)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "run": _run,
     "diagnose": _diagnose,
     "train": _train,
     "report": _report,
+    "store": _store,
 }
 
 
@@ -82,10 +91,11 @@ def main(argv: list[str] | None = None) -> int:
         return complain(f"expected a command out of {', '.join(COMMANDS)}; came {argv[0]!r}; {hint}")
     try:
         return command(argv[1:])
-    except KeyboardInterrupt:
-        kept = "; finished runs are kept, the same command goes on from here" if argv[0] == "run" else ""
-        print(f"\ndisobey: interrupted{kept}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        kept = "; finished runs are kept, the same command goes on from here" if argv[0] in ("run", "train") else ""
+        ended = isinstance(stop, Terminated)
+        print(f"\ndisobey: {'terminated' if ended else 'interrupted'}{kept}", file=sys.stderr)
+        return 143 if ended else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -101,11 +111,22 @@ def complain(message: str) -> int:
     return 2
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system sends before it kills: everything ends as after Ctrl-C, with status 143."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is the tidying up
+    raise Terminated
+
+
 def entry() -> None:
+    """The console script: threads, signals and streams before anything else."""
     # before numpy or torch start their threads: two teams of threads on few cores are many times slower than one
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without − or § loses a sign, not the report
             stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

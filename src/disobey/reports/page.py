@@ -106,7 +106,8 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
     findings = [_finding(finding) for finding in by_urgency(result.of(Finding))]
     well = [finding for finding in findings if finding["status"] == "ok"]  # folded: many, and nobody has to act
     about = dict(provenance or {})
-    cost = about.pop("cost", None)
+    cost, warnings = about.pop("cost", None), about.pop("warnings", None)
+    about.pop("runs", None)  # ids for `disobey store`, too many to read
     scripts = library() if drawn else ""
     script = _text("report.js")
     contents = [("verdicts", "Verdicts")] * bool(claims) + [("findings", "Findings")] * bool(findings)
@@ -123,6 +124,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
         contents=contents,
         settings=result.settings,
         cost=cost,
+        warnings=[str(warning) for warning in warnings] if isinstance(warnings, (list, tuple)) else [],
         provenance=about,
         policy=_policy([scripts, script] if scripts else [script]),
         style=Markup(_style()),

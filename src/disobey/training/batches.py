@@ -88,6 +88,15 @@ class ExampleBatches:
     def __len__(self) -> int:
         return len(self.order)
 
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint within the run: where mixup's generator is."""
+        return {} if self._mixing is None else {"mixing": self._mixing.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """From a checkpoint within the run."""
+        if self._mixing is not None:
+            self._mixing.set_state(state["mixing"].cpu())
+
     def __call__(self, step: int) -> Batch:
         rows = self.order.rows[step]
         views = None if self.order.views is None else self.order.views[step]

@@ -11,15 +11,25 @@ import torch
 
 from disobey.records.store import Store
 from disobey.training.observers import Observer
+from disobey.training.recipe import Run
+from disobey.training.savepoint import EVERY, Savepoint
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where teachers are found, where networks live, and who sees the training."""
+    """Where teachers are found, where networks live, who sees the training, and how often long runs are kept.
+
+    checkpoint: seconds between two checkpoints within a run; 0: none.
+    """
 
     store: Store
     device: torch.device
     observers: Sequence[Observer] = ()
+    checkpoint: float = EVERY
+
+    def savepoint(self, run: Run) -> Savepoint | None:
+        """Where the run leaves what it needs to go on after it was killed."""
+        return Savepoint(self.store.resume_file(run.id), every=self.checkpoint) if self.checkpoint else None
 
 
 class Clock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from disobey.training.observers import Observer
 from disobey.training.optim import learning_rates, optimizer
 from disobey.training.predict import in_chunks
 from disobey.training.recipe import Recipe, Run
+from disobey.training.savepoint import Savepoint
 
 EVALUATIONS = 20  # on the validation split, where weights are chosen by it
 
@@ -69,6 +70,7 @@ def fit(
     besides: Iterable[nn.Parameter] = (),
     score: Callable[[nn.Module], float] | None = None,
     observers: Sequence[Observer] = (),
+    savepoint: Savepoint | None = None,
 ) -> Fit:
     """Trains ``model`` in place, one step a batch.
 
@@ -80,6 +82,7 @@ def fit(
         besides: parameters that learn with the model and are not part of it (never clipped).
         score: the model's score on the validation split, larger is better; needed where the recipe evaluates there.
         observers: see the model after every ``every`` steps and after the last.
+        savepoint: where a long run leaves what it needs to go on after it was killed.
 
     Raises:
         Diverged: a loss was no finite number.
@@ -91,8 +94,12 @@ def fit(
     losses = torch.zeros(steps, device=parameters[0].device)
     memory = _Memory(run.recipe, steps, score)
     memory(0, model)
+    patrol = Patrol()
     model.train()
-    for step in range(steps):
+    begin, ties = 0, learned[len(parameters) :]
+    if savepoint is not None:
+        begin = savepoint.read(model, opt, losses, memory, ties)
+    for step in range(begin, steps):
         losses[step] = backward(step, model, batches(step))
         if optim.clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.clip)
@@ -102,14 +109,18 @@ def fit(
         for parameter in learned:  # what zero_grad does, without its bookkeeping
             parameter.grad = None
         done = step + 1
+        if patrol(done, losses):
+            break
         memory(done, model)
         for observer in observers:
             if done % observer.every == 0 or done == steps:
                 observer.record(done, model, losses)
+        if savepoint is not None and savepoint.due():
+            savepoint.write(done, model, opt, losses, memory, ties)
     failure = diverged(losses)
     if failure is not None:
         raise failure
-    return Fit(losses.cpu(), memory.checks, memory.kept, memory.restore(model))
+    return Fit(losses.cpu(), memory.checks, memory.kept, memory.choose(model))
 
 
 class _Memory:
@@ -132,7 +143,17 @@ class _Memory:
             if self.chooses and self.checks[done] > self.best[0]:
                 self.best = (self.checks[done], done, _copy(model))
 
-    def restore(self, model: nn.Module) -> int:
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint within the run."""
+        return {"kept": self.kept, "checks": self.checks, "best": list(self.best)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint within the run."""
+        self.kept, self.checks = state["kept"], state["checks"]
+        score, step, weights = state["best"]
+        self.best = (score, step, weights)
+
+    def choose(self, model: nn.Module) -> int:
         """Gives the model the best weights, where they were chosen; the step whose weights it holds."""
         _, step, weights = self.best
         if not weights:
@@ -144,6 +165,27 @@ class _Memory:
 def evaluation_interval(recipe: Recipe, steps: int) -> int:
     """Steps between two evaluations on the validation split; 0 for none."""
     return recipe.check or (max(steps // EVALUATIONS, 1) if recipe.choose == "validation" else 0)
+
+
+PATROL = 50  # steps between two looks at the losses
+
+
+class Patrol:
+    """Notices within `PATROL` steps (twice as many on a GPU) that all losses have stopped being numbers.
+
+    ``patrol(done, losses)``: losses (steps,), or (steps, K) of a stack. On a GPU the answer about the last look is read,
+    which is ready by now: nothing waits.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Tensor | None = None
+
+    def __call__(self, done: int, losses: Tensor) -> bool:
+        if done % PATROL:
+            return False
+        now = torch.isfinite(losses[done - 1]).any()
+        asked, self._asked = (now, None) if losses.device.type == "cpu" else (self._asked, now)
+        return asked is not None and not bool(asked)
 
 
 def diverged(losses: Tensor) -> Diverged | None:

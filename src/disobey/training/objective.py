@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,14 @@ class Objective:
         if value is None or gradient is None:  # every weight is zero: nothing is asked of the student
             return detached.new_zeros(()), torch.zeros_like(detached)
         return value, gradient
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint within the run: what was measured when a term was first met."""
+        return {"strengths": [[*key, value] for key, value in self._strengths.items()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint within the run."""
+        self._strengths = {(control, tuple(groups)): value for control, groups, value in state["strengths"]}
 
     def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
         """Forward and backward pass of a batch, for `loop.fit`; the loss, ()."""

@@ -31,6 +31,7 @@ from disobey.training.predict import logits
 from disobey.training.recipe import Run
 from disobey.training.restore import built, redraw_head, teacher_record, trained
 from disobey.training.seeds import stream_seed
+from disobey.training.soundness import check_network
 from disobey.training.teacher_table import table_for, teacher_fn
 
 T = TypeVar("T")
@@ -106,6 +107,9 @@ def prepared(run: Run, shared: SharedInputs, observers: Sequence[Observer] = ())
     """The run with its data, initialized network and objective; its teachers must be finished."""
     dataset, inputs, order = shared.dataset(run), shared.views(run), shared.order(run)
     model = on_device(built(run.recipe, dataset, run.seed), dataset.kind, shared.device)
+    few = inputs.take(order.rows[:1].flatten()[:2], None if order.views is None else order.views[:1].flatten()[:2])
+    if len(few):
+        check_network(run, model, few, len(dataset.classes), lambda: built(run.recipe, dataset, run.seed))
     return Prepared(run, dataset, model, inputs, order, _objective(run, shared, model), observers)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
 from disobey.models.spec import ModelSpec
+from disobey.records.decoding import parse_json
 from disobey.targets.schedule import Schedule
 from disobey.training.serialize import decode, encode
 from disobey.training.specs import LEARNED, OptimSpec, SequenceSpec, Teaching, learned_from
@@ -98,11 +99,7 @@ class Recipe:
         Raises:
             Refusal: ``recipe-not-json``, or what `decode` refuses.
         """
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise refusal("recipe-not-json", "a recipe as JSON", f"text that is not: {error}") from error
-        return decode(value, cls)
+        return decode(parse_json(text, "a recipe as JSON", id="recipe-not-json"), cls)
 
     def key(self) -> str:
         """20 hex digits of the sha256 of the canonical JSON.

@@ -46,8 +46,7 @@ def write_record(folder: Path, run: Run, content: Content) -> None:
     """Fills an empty folder with the record of a run; ``run.json`` comes last."""
     (folder / "weights").mkdir()
     for name, weights in content.weights.items():
-        on_cpu = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-        save_file(on_cpu, folder / "weights" / f"{name}.safetensors")
+        save_file(_apart(weights), folder / "weights" / f"{name}.safetensors")
     if content.predictions:
         (folder / "predictions").mkdir()
     for name, array in content.predictions.items():
@@ -66,3 +65,15 @@ def write_record(folder: Path, run: Run, content: Content) -> None:
         "environment": environment(),
     }
     (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, none in another's memory: tied weights are written twice, which is how they are read back."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, value in weights.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[key] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart

@@ -79,9 +79,9 @@ def teacher_record(store: Store, teacher: Run) -> RunRecord:
     """The record of a teacher, which must be finished.
 
     Raises:
-        Refusal: ``teacher-not-trained``.
+        Refusal: ``teacher-not-trained``, or `Damaged`, which the engine mends.
     """
-    record = store.find(teacher.id, encode(teacher.recipe))
+    record = store.found(teacher.id, encode(teacher.recipe))
     if record is None:
         raise refusal(
             "teacher-not-trained", "a finished teacher", f"none in {teacher.id}", "run_all, which trains teachers first"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from disobey.errors import refusal
+from disobey.records.decoding import Rules
+from disobey.records.decoding import decode as typed
 
 
 def encode(value: Any, hint: Any = None) -> Any:
@@ -29,8 +29,52 @@ def encode(value: Any, hint: Any = None) -> Any:
     return value
 
 
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "DataSpec.train": (1, None),
+    "DataSpec.noise": (0, 1),
+    "DataSpec.fold": (0, None),
+    "ModelSpec.width": (1, 10**6),
+    "ModelSpec.depth": (0, 10**4),
+    "ModelSpec.dropout": (0, 1),
+    "OptimSpec.lr": (0, None),
+    "OptimSpec.steps": (0, 10**9),
+    "OptimSpec.batch": (1, 10**7),
+    "OptimSpec.warmup": (0, 10**9),
+    "OptimSpec.milestones": (0, 1),
+    "OptimSpec.gamma": (0, None),
+    "OptimSpec.momentum": (0, 1),
+    "OptimSpec.betas": (0, 1),
+    "OptimSpec.weight_decay": (0, None),
+    "OptimSpec.clip": (0, None),
+    "OptimSpec.stop": (0, 10**9),
+    "Phase.over": (0, 1),
+    "Phase.until": (0, 1),
+    "Recipe.check": (0, 10**9),
+    "Recipe.keep": (0, 10**9),
+    "Recipe.replica": (0, 10**9),
+    "SequenceSpec.budgets": (0, 10**9),
+    "SequenceSpec.count": (1, 10**7),
+    "SequenceSpec.inner": (1, 10**6),
+    "SequenceSpec.lengths": (1, 10**6),
+    "SequenceSpec.longest": (1, 10**6),
+    "SequenceSpec.powers": (0, 10**6),
+    "SequenceSpec.rank": (0, 10**6),
+    "SequenceSpec.shortest": (1, 10**6),
+    "SequenceSpec.sweeps": (0, 10**6),
+    "SequenceSpec.tol": (0, None),
+    "SequenceSpec.words": (0, 10**9),
+    "StateTeaching.feed": (0, 1),
+    "Teaching.folds": (0, 1000),
+    "Teaching.members": (1, 1000),
+    "Teaching.seed": (0, 2**63 - 1),
+    "Teaching.step": (0, 10**9),
+}
+"""Lowest and highest value of a recipe's fields, whoever wrote them: what lies outside could only fail, or do harm."""
+_RULES = Rules(ranges=RANGES)
+
+
 def decode(value: Any, hint: Any, where: str = "recipe") -> Any:
-    """The inverse of `encode`.
+    """The inverse of `encode`, by the decoder of everything that is read back (`records.decoding`).
 
     Args:
         value: decoded JSON.
@@ -38,44 +82,10 @@ def decode(value: Any, hint: Any, where: str = "recipe") -> Any:
         where: the field, for messages.
 
     Raises:
-        Refusal: ``unknown-field``, ``wrong-type`` or ``unknown-choice``; and what the dataclasses themselves refuse.
+        Refusal: ``unknown-field``, ``wrong-type``, ``unknown-choice``, ``out-of-range``, ``too-deep`` or ``incomplete``;
+            and what the dataclasses themselves refuse.
     """
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return decode(value, next(a for a in args if a is not type(None)), where)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _decode_fields(value, hint, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise refusal("wrong-type", "a list", repr(value), where=where)
-        return tuple(decode(item, _type_of_item(args, i), where) for i, item in enumerate(value))
-    if origin is Literal:
-        if value not in args:
-            raise refusal("unknown-choice", f"one of {list(args)}", repr(value), where=where)
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
-        raise refusal("wrong-type", hint.__name__, repr(value), where=where)
-    return value
-
-
-def _decode_fields(value: Any, kind: type, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise refusal("wrong-type", "an object with fields", repr(value), where=where)
-    hints = _hints(kind)
-    known = [f.name for f in fields(kind)]
-    unknown = sorted(set(value) - set(known))
-    if unknown:
-        raise refusal("unknown-field", f"fields out of {sorted(known)}", f"unknown {unknown}", where=where)
-    return kind(**{name: decode(item, hints[name], f"{where}.{name}") for name, item in value.items()})
-
-
-def _type_of_item(args: tuple[Any, ...], index: int) -> Any:
-    """Of a tuple's item: all alike in ``tuple[X, ...]``, by position otherwise."""
-    return args[0] if args[-1] is Ellipsis else args[min(index, len(args) - 1)]
+    return typed(value, hint, where, _RULES)
 
 
 @cache

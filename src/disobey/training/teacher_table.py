@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from disobey.data.augment import Views
 from disobey.data.dataset import Dataset
 from disobey.errors import refusal
-from disobey.records.files import atomic
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.records.tables import read_table, write_table
 from disobey.targets import teachers
 from disobey.training.batches import Order, steps_of
 from disobey.training.predict import CHUNK
@@ -92,14 +92,21 @@ def table_for(run: Run, teacher: TeacherFn, inputs: Views, order: Order, store: 
         return None
     name = _name(run, form)
     path = store.root / "cache" / f"{name}.npy"
+    of = {one.id: _weights_hash(store, one, run.recipe.teaching.step) for one in run.teachers()}
     with store.lock(f"cache-{name}"):
-        if not path.is_file():
-            logits = _teacher_outputs(form, teacher, inputs, order)
-            with atomic(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, logits.cpu().numpy())
-    logits = torch.from_numpy(np.load(path, allow_pickle=False)).to(order.rows.device)
+        found = read_table(path, of)
+        if found is None:
+            found = _teacher_outputs(form, teacher, inputs, order).cpu().numpy()
+            write_table(path, found, of)
+    logits = torch.from_numpy(found).to(order.rows.device)
     table = Table(logits, form, inputs.count if form == "views" else 1, run.recipe.optim.batch)
     return replace(table, logits=_permuted(run, table))
+
+
+def _weights_hash(store: Store, teacher: Run, step: int | None) -> str:
+    """What a table was made from, so that one of a teacher that was trained again elsewhere is not believed."""
+    record = store.find(teacher.id)
+    return "" if record is None else record.weights_hash(step)
 
 
 def teacher_fn(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], dataset: Dataset) -> TeacherFn:

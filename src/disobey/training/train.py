@@ -11,12 +11,19 @@ from disobey.training.devices import pick_device
 from disobey.training.observers import Observer
 from disobey.training.recipe import Run
 from disobey.training.restore import built, trained  # noqa: F401  they were here; studies still ask for them here
+from disobey.training.savepoint import EVERY
 from disobey.training.serialize import encode
 from disobey.training.tasks import TASKS
 
 
 def train(
-    run: Run, store: Store, *, observers: Sequence[Observer] = (), device: str = "auto", wait: bool = True
+    run: Run,
+    store: Store,
+    *,
+    observers: Sequence[Observer] = (),
+    device: str = "auto",
+    wait: bool = True,
+    checkpoint: float = EVERY,
 ) -> RunRecord:
     """The run's record: from the store where it is finished, else trained now.
 
@@ -28,6 +35,7 @@ def train(
         observers: see the training after every ``every`` steps.
         device: ``auto``, ``cpu`` or ``cuda``.
         wait: whether to wait while another process trains the same run.
+        checkpoint: seconds between two checkpoints within a run, from which it goes on after it was killed; 0: none.
 
     Raises:
         Busy: another process trains the same run, and ``wait`` is false.
@@ -44,7 +52,8 @@ def train(
             return record
         task = TASKS[run.recipe.task]
         with store.writing(run.id) as folder:
-            task.write(folder, task.train(run, Context(store, pick_device(device), observers)))
+            task.write(folder, task.train(run, Context(store, pick_device(device), observers, checkpoint)))
+        store.resume_file(run.id).unlink(missing_ok=True)
     record = store.find(run.id, recipe)
     assert record is not None
     return record

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import BUDGET
 from disobey.data.dataset import Dataset, Kind, Split
 from disobey.data.sources.text import Vocabulary
 from disobey.data.subsets import split_off
@@ -16,7 +17,7 @@ from disobey.errors import refusal
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category", "intent", "target", "y")
 IMAGE_COLUMNS = ("img", "image", "images")
 TEXT_COLUMNS = ("text", "sentence", "content", "question", "review")
-MAX_BYTES = 8 << 30  # of decoded inputs in one split, because data sets are kept in memory
+MAX_BYTES = BUDGET  # of decoded inputs in one split, because data sets are kept in memory
 
 
 @dataclass(frozen=True)

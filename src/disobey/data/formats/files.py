@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import mendable, regular
 from disobey.data.dataset import Dataset, Kind
 from disobey.data.formats.columns import MAX_BYTES, Columns, Options, assemble
 from disobey.data.formats.images import decoded
@@ -69,8 +70,11 @@ def from_path(name: str) -> Dataset:
     path = Path(place).expanduser()
     if not path.exists():
         raise refusal("no-file", "a file or folder", "nothing there", "another path", where=place)
+    if not path.is_dir():
+        regular(path)
     try:
-        return assemble(name, _file(path, options) if path.is_file() else _folder(path, options), options)
+        with mendable(place):
+            return assemble(name, _folder(path, options) if path.is_dir() else _file(path, options), options)
     except OSError as error:
         raise refusal("unreadable", "readable files", str(error), "changing their permissions", where=place) from None
 
@@ -197,7 +201,7 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
 def _idx(file: Path, dimensions: int) -> NDArray:
     """The array in an idx file of bytes, plain or compressed."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as raw:
+        with gzip.open(regular(file)) if file.suffix == ".gz" else open(regular(file), "rb") as raw:
             head = raw.read(4 + 4 * dimensions)
             if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, 8, dimensions)):
                 expected = f"an idx file of bytes in {dimensions} dimensions"
@@ -282,7 +286,7 @@ def _npz_arrays(file: Path) -> dict[str, NDArray]:
                     got = f"Python objects in {entry.filename}"
                     raise refusal("python-objects", "arrays of numbers or of strings", got, "plain arrays", where=file)
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                total += size
+                total += size + (4 * int(np.prod(shape, dtype=object)) if len(shape) == 2 else 0)  # as float32, too
                 if total > MAX_BYTES or size > entry.file_size:
                     got = f"{size:,} in {entry.filename}, {entry.file_size:,} stored"
                     raise refusal(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import read_bounded
 from disobey.data.formats.columns import MAX_BYTES
 from disobey.errors import refusal
 
+MAX_PICTURE = 1 << 28  # bytes of one picture as it is stored
 MAX_PIXELS = 1 << 24  # of one picture, 4096 x 4096; read from its header, before it is decoded
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 GREY = ("1", "L", "LA")
@@ -71,7 +73,7 @@ def _opened(where: str, content: bytes | Path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own bound is lower than the one that PIL warns about
-            content = content if isinstance(content, bytes) else content.read_bytes()
+            content = content if isinstance(content, bytes) else read_bounded(content, MAX_PICTURE)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.size[0] * image.size[1] <= MAX_PIXELS:
             image.load()

@@ -7,6 +7,7 @@ teacher's `TOP` most likely tokens are kept. Tokenizers and label maps are compa
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import LINE, bounded_table, text_file
 from disobey.diagnosis.errors import Unusable, nearest, printable, problem
 from disobey.diagnosis.input.matrices import ArrayMatrix
 from disobey.diagnosis.input.pair import Pair, pair_from
@@ -119,7 +121,9 @@ def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
         raise problem(data, "the package datasets", "an environment without", 'pip install "disobey[hub]"') from error
     base, _, configuration = name.partition(":")
     try:
-        found: Any = datasets.load_dataset(base, configuration or None, split=split)
+        known = inspect.signature(datasets.load_dataset).parameters  # before version 4 it ran scripts when told "y"
+        no_code: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
+        found: Any = datasets.load_dataset(base, configuration or None, split=split, **no_code)
         found = found.select(range(min(limit, len(found))))
         features = found.features
         names = next((tuple(f.names) for k, f in features.items() if k in LABELS and hasattr(f, "names")), None)
@@ -143,19 +147,21 @@ def _local(path: Path, limit: int) -> Iterator[dict]:
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
-            with open(path, newline="", encoding="utf-8-sig") as file:
+            with open(text_file(path), newline="", encoding="utf-8-sig") as file:
                 yield from itertools.islice(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","), limit)
         elif suffix in (".jsonl", ".txt"):
-            with open(path, encoding="utf-8") as file:
-                lines = itertools.islice((line for line in file if line.strip()), limit)
+            with open(text_file(path), encoding="utf-8") as file:
+                short = iter(lambda: file.readline(LINE), "")
+                lines = itertools.islice((line for line in short if line.strip()), limit)
                 yield from ({"text": line.rstrip("\n")} if suffix == ".txt" else json.loads(line) for line in lines)
         elif suffix == ".parquet":
             import pyarrow.parquet as parquet
 
-            yield from itertools.islice(parquet.read_table(path).to_pylist(), limit)
+            with parquet.ParquetFile(path) as opened:
+                yield from bounded_table(opened, opened.schema_arrow.names, path, limit).to_pylist()
         else:
             raise problem(path, ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension")
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError, MemoryError) as error:
         raise problem(path, f"a readable {suffix} file", printable(error)) from error
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from disobey.data.augment import Views
 from disobey.models.stack import Stack, padded, stack_of
-from disobey.training.loop import Diverged, Fit, diverged, evaluation_interval
+from disobey.training.loop import Diverged, Fit, Patrol, diverged, evaluation_interval
 from disobey.training.optim import learning_rates, optimizer
 from disobey.training.predict import CHUNK
 from disobey.training.prepare import Prepared
@@ -71,6 +71,7 @@ class _Stack:
             one.model.train()
         losses = torch.zeros(self.steps, net.size, device=self.device)
         self._keep(0)
+        patrol = Patrol()
         for step in range(self.steps):
             x, at = self.feed(step)
             units = net.run(x, self.feed.spans)
@@ -81,6 +82,8 @@ class _Stack:
             for group in opt.param_groups:
                 group["lr"] = rates[step]
             opt.step()
+            if patrol(step + 1, losses):
+                break
             self._record(step + 1, losses)
         losses = losses.T.contiguous()
         return [self._finished(k, losses[k]) for k in range(net.size)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from disobey.records.files import no_space
 from disobey.records.runs import RunRecord
 from disobey.records.store import Busy, Store
 from disobey.training.context import Clock
@@ -60,7 +61,7 @@ def train_stack(
 def _train_together(
     runs: Sequence[Run], shared: SharedInputs, observers: Callable[[Run], Sequence[Observer]], results: Results
 ) -> None:
-    """Fills ``results``: what breaks one run's preparation or record is that run's, what breaks the stack is everybody's."""
+    """Fills ``results``: what breaks one run's preparation or record is that run's, what breaks the stack is whose it is alone."""
     clock, ready = Clock(), []
     for run in runs:
         try:
@@ -72,7 +73,7 @@ def _train_together(
         with deterministic(shared.device):
             fits = fit_stack(stack, validation=shared.validation(stack[0].run)) if stack else []
     except Exception as error:
-        results.update((one.run, error) for one in stack)
+        _one_by_one(stack, shared, observers, results, error)
         fits = []
     spent = clock.cost()
     cost = {name: seconds / max(len(stack), 1) for name, seconds in spent.items()} | {"stacked": len(stack)}
@@ -84,6 +85,26 @@ def _train_together(
     for one in ready:
         if one not in stack:
             results[one.run] = _recorded(one, shared, partial(train_prepared, one, shared, Clock()))
+
+
+def _one_by_one(
+    stack: Sequence[Prepared],
+    shared: SharedInputs,
+    observers: Callable[[Run], Sequence[Observer]],
+    results: Results,
+    error: Exception,
+) -> None:
+    """Trains a stack's members alone after it raised, so that only the guilty run fails: alone they have the same bits."""
+    if len(stack) == 1 or no_space(error):
+        results.update((one.run, error) for one in stack)
+        return
+    for one in stack:
+        try:
+            fresh = prepared(one.run, shared, observers(one.run))
+        except Exception as own:
+            results[one.run] = own
+            continue
+        results[one.run] = _recorded(fresh, shared, partial(train_prepared, fresh, shared, Clock()))
 
 
 def _recorded(one: Prepared, shared: SharedInputs, train: Callable[[], Trained]) -> RunRecord | Exception:

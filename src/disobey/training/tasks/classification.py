@@ -28,7 +28,9 @@ from disobey.training.prepare import Prepared, SharedInputs, prepared
 from disobey.training.recipe import Run
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import Sizes, built
+from disobey.training.savepoint import Savepoint
 from disobey.training.seeds import seeded
+from disobey.training.soundness import check_predictions
 from disobey.training.stacked.grouping import stack_key
 from disobey.training.stacked.loop import fit_stack
 
@@ -67,10 +69,10 @@ def check(run: Run, facts: Facts) -> None:
 def train(run: Run, context: Context) -> Trained:
     """Trains the run, with the bits that it also has as a slice of any stack."""
     clock, shared = Clock(), SharedInputs(context.store, context.device)
-    return train_prepared(prepared(run, shared, context.observers), shared, clock)
+    return train_prepared(prepared(run, shared, context.observers), shared, clock, context.savepoint(run))
 
 
-def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock) -> Trained:
+def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock, savepoint: Savepoint | None = None) -> Trained:
     """Trains one prepared run alone: as a stack of one where such runs are stacked."""
     validation = shared.validation(one.run)
     with seeded(one.run.seed, "dropout", one.run.recipe.replica), deterministic(shared.device):
@@ -79,14 +81,19 @@ def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock) -> Trained
             if isinstance(result, Diverged):
                 raise result
         else:
-            result = fit_sequentially(one, validation)
+            result = fit_sequentially(one, validation, savepoint)
         return finished(one, result, shared, clock)
 
 
-def fit_sequentially(one: Prepared, validation: tuple[Tensor, Tensor]) -> Fit:
+def fit_sequentially(one: Prepared, validation: tuple[Tensor, Tensor], savepoint: Savepoint | None = None) -> Fit:
     """The one loop on a prepared run; validation: inputs (N, ...) and labels (N,)."""
     score = partial(accuracy, inputs=validation[0], labels=validation[1])
-    return fit(one.model, one.run, one.batches, one.objective.backward, score=score, observers=one.observers)
+    batches = one.batches
+    if savepoint is not None:
+        savepoint.keepers = (batches, one.objective)
+    return fit(
+        one.model, one.run, batches, one.objective.backward, score=score, observers=one.observers, savepoint=savepoint
+    )
 
 
 def is_stacked(one: Prepared) -> bool:
@@ -106,6 +113,7 @@ def finished(one: Prepared, result: Fit, shared: SharedInputs, clock: Clock) -> 
         other = on_device(built(run.recipe, dataset, run.seed), dataset.kind, device)
         other.load_state_dict(weights)
         answers |= {f"{split}@{step}": array for split, array in predictions(other, dataset, device).items()}
+    check_predictions(answers)
     cost = clock.cost() | {"examples": len(one.order) * run.recipe.optim.batch, "device": device.type}
     return Trained(run, dataset, shared.fingerprint(run), one.model, result, answers, cost)
 

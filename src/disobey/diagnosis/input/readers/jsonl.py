@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from disobey.bounds import BUDGET, LINE, OBJECT, Tally
 from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix
 
@@ -55,9 +56,14 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     tokens: list[tuple[list[Entry], int]] = []
     line_number = 0
     try:
+        tally = Tally(path)
         with open(path, encoding="utf-8") as file:
-            for line_number, line in enumerate(file, 1):
+            for line_number, line in enumerate(iter(lambda: file.readline(LINE + 1), ""), 1):
+                if len(line) > LINE:
+                    came = f"more in line {line_number}"
+                    raise problem(path, f"lines of at most {LINE >> 20} million characters", came, "a sequence a line")
                 if line.strip():
+                    tally.add(OBJECT * (2 * line.count(":") + line.count(",")))  # entries stay in memory as mappings
                     tokens += _tokens(json.loads(line), numbers, f"{path}, line {line_number}")
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
         came = f"{printable(error)} in line {line_number}"
@@ -191,6 +197,9 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
     if any(len(entries) != 1 + len(names) for entries, _ in tokens):
         raise problem(path, "a twin in every line, or in none", "it in some", "leave it out, or add it")
     n, k = len(tokens), max(len(_told(entries[0])) for entries, _ in tokens)
+    if 8 * n * k * (2 + 2 * len(names)) > BUDGET:
+        came = f"{n:,} tokens, the longest list with {k:,}"
+        raise problem(path, f"lists that fit in {BUDGET >> 30} GiB as a table", came, "lists of one length")
     if k < 2:
         raise problem(path, "at least 2 tokens in the teacher's lists", f"{k}", "ask for more log-probabilities")
     ids, teacher_logs = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import BUDGET, bounded_table
 from disobey.diagnosis.errors import Unusable, printable, problem, row_list
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix
+from disobey.errors import Refusal
 
+LARGEST_GROUP = 2**31  # values: run lengths let a few bytes stand for any number of them
 NUMBERED = re.compile(r"(.+?)_(\d{1,6})$")
 
 
@@ -34,7 +37,7 @@ def read_parquet(path: Path) -> Mapping[str, Matrix]:
                 arrays[name] = _column(path, name, columns, kind, rows, failures)
             return arrays
     except failures as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Unusable | Refusal):
             raise
         came = f"something else ({printable(error) or type(error).__name__})"
         raise problem(path, "a parquet file", came, "write it with pyarrow.parquet.write_table") from error
@@ -86,17 +89,33 @@ def _refused(where: str, kind: str, rows: int) -> Iterator[NDArray]:
 def _texts(path: Path, column: str, where: str) -> NDArray:
     import pyarrow.parquet as parquet
 
-    values = parquet.read_table(path, columns=[column]).column(0).to_pylist()
+    with parquet.ParquetFile(path) as file:
+        values = bounded_table(file, [column], where).column(0).to_pylist()
     missing = [row for row, value in enumerate(values) if value is None]
     if missing:
         raise problem(where, "a text in every row", f"none in {row_list(np.array(missing))}")
-    return np.array([str(value)[:10_000] for value in values])
+    return fixed_text([str(value) for value in values])
+
+
+def fixed_text(values: Sequence[str]) -> NDArray:
+    """Texts as an array, which gives every one the room of the longest: cut so that all together stay within bounds.
+
+    >>> fixed_text(["a", "longer"]).dtype
+    dtype('<U6')
+    """
+    longest = max(16, min(10_000, (BUDGET // 16) // max(len(values), 1)))
+    return np.array([value[:longest] for value in values])
 
 
 def _width(path: Path, column: str, where: str) -> int:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
+        about = file.metadata
+        most = max((about.row_group(i).column(j).num_values for i in range(about.num_row_groups)
+                    for j in range(about.num_columns)), default=0)  # fmt: skip
+        if most > LARGEST_GROUP:
+            raise problem(where, f"at most {LARGEST_GROUP:,} numbers in a row group", f"{most:,}", "smaller row groups")
         for batch in file.iter_batches(1, columns=[column]):
             first = batch.column(0)[0].as_py()
             return len(first) if first is not None else 0
@@ -126,7 +145,7 @@ def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, fail
                     yield np.stack([parts[i].to_numpy(zero_copy_only=False) for i in order], axis=1)
                 start += batch.num_rows
     except failures as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Unusable | Refusal):
             raise
         came = f"damage ({printable(error) or type(error).__name__})"
         raise problem(where, "a readable column", came, "write the file again") from error

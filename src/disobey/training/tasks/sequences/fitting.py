@@ -17,6 +17,7 @@ from disobey.training.observers import Observer
 from disobey.training.recipe import Run, sequence_spec
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import teacher_record
+from disobey.training.savepoint import Savepoint
 from disobey.training.tasks.sequences.batches import SequenceBatches
 from disobey.training.tasks.sequences.evaluation import evaluation
 from disobey.training.tasks.sequences.model import check_sequence, sequence_net
@@ -46,7 +47,10 @@ def train_sequence(run: Run, context: Context) -> Trained:
             model.load_state_dict(teacher.state_dict())
         if spec.states is not None:
             lesson = StateLesson(run, model, teacher)
-    losses = fit_sequences(model, run, teacher, lesson=lesson, observers=context.observers).losses
+    fitted = fit_sequences(
+        model, run, teacher, lesson=lesson, observers=context.observers, savepoint=context.savepoint(run)
+    )
+    losses = fitted.losses
     history = {"loss": losses.numpy(), **evaluation(model.eval(), run.recipe)}
     if lesson is not None:
         history["unexplained"] = lesson.unexplained[: len(losses)].cpu().numpy()
@@ -65,6 +69,7 @@ def fit_sequences(
     *,
     lesson: StateLesson | None = None,
     observers: Sequence[Observer] = (),
+    savepoint: Savepoint | None = None,
 ) -> Fit:
     """The one loop on sequences. Trains ``model`` in place, and with it the maps of a lesson on states.
 
@@ -74,7 +79,9 @@ def fit_sequences(
     batches = SequenceBatches(run, model.head.weight.device)
     objective = SequenceObjective(run, teacher, lesson)
     maps = () if lesson is None else lesson.ties.parameters()
-    return fit(model, run, batches, objective.backward, besides=maps, observers=observers)
+    if savepoint is not None:
+        savepoint.keepers = (objective,)
+    return fit(model, run, batches, objective.backward, besides=maps, observers=observers, savepoint=savepoint)
 
 
 def _teacher(run: Run, context: Context) -> SequenceModel | None:

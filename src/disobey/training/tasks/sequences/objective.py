@@ -31,6 +31,20 @@ class SequenceObjective:
         self.lesson = lesson
         self.generator = torch_stream(run.seed, "control", run.recipe.replica)
 
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint within the run: where generators are, and what the states left unexplained so far."""
+        own = {"generator": self.generator.get_state()}
+        if self.lesson is None:
+            return own
+        return own | {"luck": self.lesson.luck.get_state(), "unexplained": self.lesson.unexplained}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """From a checkpoint within the run."""
+        self.generator.set_state(state["generator"].cpu())
+        if self.lesson is not None:
+            self.lesson.luck.set_state(state["luck"].cpu())
+            self.lesson.unexplained.copy_(state["unexplained"])
+
     def backward(self, step: int, model: SequenceModel, batch: SequenceBatch) -> Tensor:
         """Forward and backward pass of a batch; the loss, ()."""
         answered = batch.answered
