@@ -186,6 +186,17 @@ def test_an_option_that_makes_no_sense_is_status_two(option, said, capsys):
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_renamed_options_work_with_a_note(capsys, tmp_path):
+    common = ["--smoke", "--dry-run", "--out", str(tmp_path)]
+    main(["run", "loss-switching", *common, "--noise", "0", "0.1", "--shares=0.5", "--over", "0.2"])
+    old = capsys.readouterr()
+    main(["run", "loss-switching", *common, "--label-noise", "0", "0.1", "--switch-points=0.5", "--windows", "0.2"])
+    new = capsys.readouterr()
+    assert old.out == new.out
+    assert [new.err, old.err.count("\n")] == ["", 3]
+    assert all(name in old.err for name in ("--label-noise", "--switch-points", "--windows"))
+
+
 def test_a_damaged_result_is_refused(tmp_path, capsys):
     for text in ("", "{}", "[1]", '{"type": "Result"}', '{"type": "Result", "study": 1'):
         (tmp_path / "result.json").write_text(text)

@@ -50,8 +50,8 @@ def parse(first: A, second: B, argv: list[str], *, prog: str, description: str) 
         return first, second
 
     # set here, not in the signature: the types are known only now
-    both.__annotations__ = {name: Annotated[type(v), tyro.conf.arg(name="")] for name, v in
-                            (("first", first), ("second", second))}  # fmt: skip
+    sides = {"first": first, "second": second}
+    both.__annotations__ = {name: Annotated[type(v), tyro.conf.arg(name="")] for name, v in sides.items()}
     return tyro.cli(
         both,
         args=argv,

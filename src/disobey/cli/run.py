@@ -24,7 +24,8 @@ from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from disobey.training.serialize import decode
 
 @dataclass(frozen=True)
 class TrainOptions:
+    """Options of `disobey train` beside the common ones."""
+
     recipe: str = ""
     """a file with a recipe as JSON, or a run.json of the store"""
     seed: int | None = None
@@ -33,6 +35,7 @@ class TrainOptions:
 
 
 def main(argv: list[str]) -> int:
+    """Trains one run; exit status 1 where it failed."""
     if argv and not argv[0].startswith("-"):
         argv = ["--recipe", *argv]
     options, common = parse(
