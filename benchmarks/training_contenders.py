@@ -1,4 +1,4 @@
-"""The contenders of benchmarks/training.py: our loop, a plain loop and torchdistill's box, on the same network and images.
+"""The contenders of benchmarks/training.py: our loop, a plain loop and torchdistill's box, on one network and images.
 
 A contender is a function ``(case, what)`` that gives a block: called with a number of steps, it trains so many.
 """
@@ -32,6 +32,7 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Of one image: channels, height, width."""
         return (1 if self.side == 28 else 3, self.side, self.side)
 
 
@@ -48,6 +49,7 @@ def images(case: Case):
 
 
 def network(case: Case, width: int | None = None):
+    """The student, or with another width the teacher, from one seed."""
     import torch
 
     from disobey.models.build import ModelSpec, build
@@ -80,6 +82,7 @@ def teacher_width(model: str, side: int, factor: float) -> int:
 
 
 def peer_optimizer(case: Case, parameters):
+    """The optimizer of the peers, not fused."""
     import torch
 
     if case.optimizer == "adam":
@@ -180,11 +183,12 @@ def ours(case: Case, what: str) -> Block:
 
 
 def forever(loader) -> Iterator:
+    """The loader's batches, epoch after epoch."""
     while True:
         yield from loader
 
 
-def plain(case: Case, what: str) -> Block:
+def plain(case: Case, _what: str) -> Block:
     """The loop of the field's reference repositories, without their logging."""
     import numpy as np
     import torch
@@ -238,8 +242,8 @@ def plain(case: Case, what: str) -> Block:
     return trains
 
 
-def torchdistill(case: Case, what: str) -> Block:
-    """torchdistill's DistillationBox, its KDLoss, torchvision's transforms on PIL images as in its configurations."""
+def torchdistill(case: Case, _what: str) -> Block:
+    """The DistillationBox of torchdistill, its KDLoss, torchvision's transforms on PIL images as in its configurations."""
     import torch
 
     fragment = torch.library.Library("torchvision", "FRAGMENT")  # its kernels ask for CUDA; nothing here calls them
