@@ -286,9 +286,7 @@ def two_way(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     )
 
 
-PARTS = {
-    f.__name__: f for f in (factor, largest, no_gain, exponent, share, slope, crossing, comparisons, two_way)
-}  # fmt: skip
+PARTS = {f.__name__: f for f in (factor, largest, no_gain, exponent, share, slope, crossing, comparisons, two_way)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,11 +30,15 @@ SLOPE, NOISE, SPREAD = 1.2, 0.5, 2.0
 CLASSES = {"two": 2, "four": 4}
 SIZES = {2_000: "bootstrap", 6_000: "grouped jackknife", 20_000: "random groups"}
 MEASURES = (
-    deviation.MEASURES["ols_slope"], minus_twin(deviation.MEASURES["ols_slope"]), deviation.MEASURES["tls_slope"],
-    agreement.MEASURES["agreement"], minus_twin(agreement.MEASURES["agreement"]),
-    minus_twin(calibration.MEASURES["ece_debiased"]), minus_teacher(calibration.MEASURES["ece_debiased"]),
+    deviation.MEASURES["ols_slope"],
+    minus_twin(deviation.MEASURES["ols_slope"]),
+    deviation.MEASURES["tls_slope"],
+    agreement.MEASURES["agreement"],
+    minus_twin(agreement.MEASURES["agreement"]),
+    minus_twin(calibration.MEASURES["ece_debiased"]),
+    minus_teacher(calibration.MEASURES["ece_debiased"]),
     minus_twin(calibration.MEASURES["overconfidence"]),
-)  # fmt: skip
+)
 OTHERS = {
     minus_twin(calibration.MEASURES["ece_debiased"]).columns: "twin",
     minus_teacher(calibration.MEASURES["ece_debiased"]).columns: "teacher",

@@ -19,7 +19,5 @@ def estimates(
     usable = applicable(measures, evidence.sample)
     functions = dict.fromkeys(measure.columns for measure in usable)
     shared = ((evidence.of(f), [measure for measure in usable if measure.columns is f]) for f in functions)
-    found = examples.estimates(
-        shared, resamples=resamples, level=evidence.level, seed=evidence.seed, blocked=blocked
-    )
+    found = examples.estimates(shared, resamples=resamples, level=evidence.level, seed=evidence.seed, blocked=blocked)
     return {m.name: found[m.name] for m in usable if np.isfinite(found[m.name].value)}
