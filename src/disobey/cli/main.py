@@ -115,7 +115,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which a batch system sends before it kills: everything ends as after Ctrl-C, with status 143."""
 
 
-def _terminate(number: int, frame: object) -> None:
+def _terminate(_number: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is the tidying up
     raise Terminated
 
