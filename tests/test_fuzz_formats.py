@@ -1,4 +1,4 @@
-"""Hostile files of every format at both doors (`--data` and `diagnose`) and at every decoder: a message or a reading."""
+"""Hostile files of every format at both entry points (`--data`, `diagnose`) and every decoder: refused or read."""
 
 import json
 import random
