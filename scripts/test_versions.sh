@@ -5,6 +5,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+cache=$(mktemp -d)
+trap 'rm -rf "$cache"' EXIT
+export PYTHONPYCACHEPREFIX="$cache"
 TORCH_FREE="tests/records tests/reports tests/theory tests/figures tests/test_layers.py"
 LIGHT="numpy scipy scikit-learn safetensors altair vl-convert-python jinja2 tyro rich loky filelock pytest hypothesis mpmath sympy pillow"
 
