@@ -93,90 +93,109 @@ def peer_optimizer(case: Case, parameters):
 # ---- our loop
 
 
-def ours(case: Case, what: str) -> Block:
-    """Blocks of our loop, with the objects that `disobey.training.train` builds."""
-    import numpy as np
-    import torch
+class OurLoop:
+    """Blocks of our loop, with the objects that `disobey.training.prepare` builds."""
 
-    from disobey.data.augment import Views
-    from disobey.data.dataset import Dataset, DataSpec, Split
-    from disobey.models.build import ModelSpec
-    from disobey.records.store import Store
-    from disobey.targets.schedule import distill, labels
-    from disobey.training.batches import ExampleBatches, order_of
-    from disobey.training.devices import on_device
-    from disobey.training.execution.workers import prepare_worker
-    from disobey.training.loop import fit
-    from disobey.training.objective import Objective
-    from disobey.training.observers import Heartbeat
-    from disobey.training.recipe import Recipe, Run
-    from disobey.training.specs import OptimSpec
-    from disobey.training.teacher_table import table_for, teacher_fn
+    def __init__(self, case: Case):
+        import numpy as np
+        import torch
 
-    prepare_worker()
-    x, y = images(case)
-    split = Split(x, y, np.arange(EXAMPLES))
-    moments = (np.full(x.shape[-1], 0.5), np.full(x.shape[-1], 0.25))
-    names = tuple(str(c) for c in range(CLASSES))
-    dataset = Dataset(
-        "noise", "image", names, split, split.take(np.arange(9)), split.take(np.arange(9)), moments=moments
-    )
-    cpu, given = torch.device("cpu"), torch.from_numpy(y)
-    model = on_device(network(case), dataset.kind, cpu)
-    inputs = Views.of(dataset, case.augment)
-    temporary = tempfile.TemporaryDirectory()
+        from disobey.data.augment import Views
+        from disobey.data.dataset import Dataset, Split
+        from disobey.training.devices import on_device
+        from disobey.training.execution.workers import prepare_worker
 
-    def run_of(steps: int) -> Run:
-        lr = LR / 25 if case.optimizer == "adam" else LR
-        decay = 0.0 if case.optimizer == "adam" else DECAY
-        name = "adam" if case.optimizer == "adam" else "sgd"
-        optim = OptimSpec(name, lr=lr, steps=steps, batch=BATCH, momentum=MOMENTUM, weight_decay=decay)
+        prepare_worker()
+        self.case, self.temporary, self._prepared, self._ready = case, tempfile.TemporaryDirectory(), {}, {}
+        x, y = images(case)
+        split, few = Split(x, y, np.arange(EXAMPLES)), np.arange(9)
+        moments = (np.full(x.shape[-1], 0.5), np.full(x.shape[-1], 0.25))
+        names = tuple(str(c) for c in range(CLASSES))
+        self.dataset = Dataset("noise", "image", names, split, split.take(few), split.take(few), moments=moments)
+        self.cpu, self.labels = torch.device("cpu"), torch.from_numpy(y)
+        self.model = on_device(network(case), "image", self.cpu)
+        self.inputs = Views.of(self.dataset, case.augment)
+        self.gradient = torch.randn(BATCH, CLASSES) / BATCH
+
+    def run_of(self, steps: int, what: str):
+        """The run of that many steps: ``labels`` or ``kd``."""
+        from disobey.data.dataset import DataSpec
+        from disobey.models.spec import ModelSpec
+        from disobey.targets.schedule import distill, labels
+        from disobey.training.recipe import Recipe, Run
+        from disobey.training.specs import OptimSpec
+
+        case, adam = self.case, self.case.optimizer == "adam"
+        optim = OptimSpec(
+            "adam" if adam else "sgd",
+            lr=LR / 25 if adam else LR,
+            steps=steps,
+            batch=BATCH,
+            momentum=MOMENTUM,
+            weight_decay=0.0 if adam else DECAY,
+        )
         data = DataSpec(augment=case.augment)  # pyright: ignore[reportArgumentType]
         wider = ModelSpec(case.model, width=teacher_width(case.model, case.side, case.factor))
-        teacher = Recipe(data, wider, optim)
         targets = labels() if what == "labels" else distill(TEMPERATURE, weight=WEIGHT)
-        return Run(Recipe(data, ModelSpec(case.model), optim, targets, teacher))
+        return Run(Recipe(data, ModelSpec(case.model), optim, targets, Recipe(data, wider, optim)))
 
-    @functools.cache
-    def prepared(steps: int):
-        run = run_of(steps)
-        order = order_of(run, len(inputs), inputs.count)
-        table = None
-        if what == "kd":
-            table = made(run, order, Path(temporary.name) / "kept")
-        return run, order, Objective(run.recipe.targets, steps, given, table)
+    def prepared(self, steps: int, what: str):
+        """The run, its order and its objective, made once."""
+        from disobey.training.batches import order_of
+        from disobey.training.objective import Objective
 
-    def made(run: Run, order, root: Path):
-        wide = on_device(network(case, run.recipe.teacher.model.width), dataset.kind, cpu)  # pyright: ignore
-        teacher = wide.eval().requires_grad_(False)
-        return table_for(run, teacher_fn(run, [teacher], [], dataset), inputs, order, Store(root), CLASSES)
+        if (steps, what) not in self._prepared:
+            run = self.run_of(steps, what)
+            order = order_of(run, len(self.inputs), self.inputs.count)
+            table = self.table(run, order, Path(self.temporary.name) / "kept") if what == "kd" else None
+            objective = Objective(run.recipe.targets, steps, self.labels, table)
+            self._prepared[steps, what] = run, order, objective
+        return self._prepared[steps, what]
 
-    def trains(steps: int) -> object:
-        run, order, objective = prepared(steps)
-        beat = Heartbeat(Path(temporary.name) / "beat")
-        return fit(model, run, ExampleBatches(run, inputs, order), objective.backward, observers=[beat])
+    def table(self, run, order, root: Path):
+        """The teacher's table, from the store at ``root`` or made."""
+        from disobey.records.store import Store
+        from disobey.training.devices import on_device
+        from disobey.training.teacher_table import table_for, teacher_fn
 
-    def makes_table(steps: int) -> object:
-        run, order, _ = prepared(steps)
+        wide = on_device(network(self.case, run.recipe.teacher.model.width), "image", self.cpu)
+        ask = teacher_fn(run, [wide.eval().requires_grad_(False)], [], self.dataset)
+        return table_for(run, ask, self.inputs, order, Store(root), CLASSES)
+
+    def trains(self, steps: int, what: str) -> None:
+        """The whole loop."""
+        from disobey.training.batches import ExampleBatches
+        from disobey.training.loop import fit
+        from disobey.training.observers import Heartbeat
+
+        run, order, objective = self.prepared(steps, what)
+        beat = Heartbeat(Path(self.temporary.name) / "beat")
+        fit(self.model, run, ExampleBatches(run, self.inputs, order), objective.backward, observers=[beat])
+
+    def makes_table(self, steps: int, _what: str) -> None:
+        """The table alone."""
+        run, order, _ = self.prepared(steps, "labels")
         with tempfile.TemporaryDirectory() as root:
-            return made(run, order, Path(root))
+            self.table(run, order, Path(root))
 
-    @functools.cache
-    def ready(steps: int) -> list:
-        _, order, _ = prepared(steps)
-        views = [None] * steps if order.views is None else list(order.views)
-        return [inputs.take(r, v) for r, v in zip(order.rows, views, strict=True)]
-
-    gradient = torch.randn(BATCH, CLASSES) / BATCH
-
-    def passes(steps: int) -> None:
-        model.train()
-        for batch in ready(steps):
-            model(batch).backward(gradient)
-            for parameter in model.parameters():
+    def passes(self, steps: int, _what: str) -> None:
+        """Forward and backward passes alone, on batches that lie ready."""
+        if steps not in self._ready:
+            _, order, _ = self.prepared(steps, "labels")
+            views = [None] * steps if order.views is None else list(order.views)
+            self._ready[steps] = [self.inputs.take(r, v) for r, v in zip(order.rows, views, strict=True)]
+        self.model.train()
+        for batch in self._ready[steps]:
+            self.model(batch).backward(self.gradient)
+            for parameter in self.model.parameters():
                 parameter.grad = None
 
-    return {"kd": trains, "labels": trains, "floor": passes, "table": makes_table}[what]
+
+def ours(case: Case, what: str) -> Block:
+    """Blocks of our loop: ``kd``, ``labels``, ``floor`` or ``table``."""
+    loop = OurLoop(case)
+    block = {"kd": loop.trains, "labels": loop.trains, "floor": loop.passes, "table": loop.makes_table}[what]
+    return lambda steps: block(steps, what)
 
 
 # ---- the peers
@@ -253,7 +272,7 @@ def torchdistill(case: Case, _what: str) -> Block:
             fragment.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchdistill.losses.mid_level  # noqa: F401  # pyright: ignore[reportMissingImports]
     from PIL import Image
-    from torch.utils.data import Dataset, RandomSampler
+    from torch.utils.data import Dataset
     from torchdistill.core.distillation import get_distillation_box  # pyright: ignore[reportMissingImports]
     from torchvision import transforms  # pyright: ignore[reportMissingImports]
 
@@ -271,6 +290,29 @@ def torchdistill(case: Case, _what: str) -> Block:
             return transform(Image.fromarray(x[i].squeeze())), int(y[i])
 
     torch.set_num_threads(1)
+    student = network(case)
+    teacher = network(case, teacher_width(case.model, case.side, case.factor)).eval()
+    box = get_distillation_box(
+        teacher, student, {"train": Images()}, box_config(case), torch.device("cpu"), None, False, 1
+    )
+    check_objective(box.criterion)
+    box.pre_epoch_process(epoch=0)
+    batches = forever(box.train_data_loader)
+
+    def trains(steps: int) -> None:
+        for _ in range(steps):
+            sample, targets, extra = next(batches)
+            loss = box.forward_process(sample, targets, extra)
+            box.post_forward_process(loss=loss)
+            loss.item()
+
+    return trains
+
+
+def box_config(case: Case) -> dict:
+    """The configuration of torchdistill's box for our objective and optimizer."""
+    from torch.utils.data import RandomSampler
+
     ends = {
         f"{who}_module_{key}": value
         for who in ("student", "teacher")
@@ -278,7 +320,7 @@ def torchdistill(case: Case, _what: str) -> Block:
     }
     loss = {"key": "KDLoss", "kwargs": ends | {"temperature": TEMPERATURE, "alpha": 1 - WEIGHT}}
     sgd = {"lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY}
-    config = {
+    return {
         "num_epochs": 1,
         "train_data_loader": {
             "dataset_id": "train",
@@ -292,21 +334,6 @@ def torchdistill(case: Case, _what: str) -> Block:
         else {"key": "SGD", "kwargs": sgd},
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"kd": {"criterion": loss, "weight": 1.0}}}},
     }
-    student = network(case)
-    teacher = network(case, teacher_width(case.model, case.side, case.factor)).eval()
-    box = get_distillation_box(teacher, student, {"train": Images()}, config, torch.device("cpu"), None, False, 1)
-    check_objective(box.criterion)
-    box.pre_epoch_process(epoch=0)
-    batches = forever(box.train_data_loader)
-
-    def trains(steps: int) -> None:
-        for _ in range(steps):
-            sample, targets, extra = next(batches)
-            loss = box.forward_process(sample, targets, extra)
-            box.post_forward_process(loss=loss)
-            loss.item()
-
-    return trains
 
 
 def check_objective(criterion) -> None:

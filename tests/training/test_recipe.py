@@ -9,7 +9,7 @@ from disobey.models.build import ModelSpec
 from disobey.targets.schedule import distill, labels, switch
 from disobey.training.presets import DEFAULTS, OF_DATA
 from disobey.training.recipe import Recipe, Run, closure
-from disobey.training.specs import LEARNED, OptimSpec, SequenceSpec, Teaching
+from disobey.training.specs import LEARNED, OptimSpec, SequenceSpec, StateTeaching, Teaching
 from disobey.training.tasks import TASKS
 from tests.support.refusals import refuses
 
@@ -48,6 +48,14 @@ def test_shipped_keys_are_pinned():
     keys = {kind: Recipe(model=d.teacher, optim=d.optim).key() for kind, d in [*DEFAULTS.items(), *OF_DATA.items()]}
     assert Recipe().key() == "44136fa355b3678a1146"  # of {}
     assert keys == PINNED
+
+
+def test_keys_of_recipes_on_sequences_are_pinned():
+    """Published studies hold these: streams that later recipes may name are no part of them."""
+    small = Recipe(DataSpec("sequence:S3"), ModelSpec("lstm", width=8), sequence=SequenceSpec(inner=8))
+    assert small.key() == "9184304e4c3f9ebf0e18"
+    tied = replace(small, teacher=small, replica=1, sequence=SequenceSpec(inner=8, states=StateTeaching(feed=0.5)))
+    assert tied.key() == "7911518285e1e0bc5974"
 
 
 PINNED = {

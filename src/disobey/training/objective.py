@@ -39,6 +39,7 @@ class ScheduleTerms:
         self._known: dict[int, tuple[Term, ...]] = {}
 
     def __call__(self, step: int) -> tuple[Term, ...]:
+        """The terms that hold at a step."""
         progress = step / self.steps
         if self._varies:
             return self.schedule.at(progress)
@@ -85,7 +86,7 @@ class Objective:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
                 raise refusal(
                     "control-without-table",
-                    f"a fixed temperature and answers that repeat for control {term.control!r}, which reshapes a table once",
+                    f"a fixed temperature and answers that repeat for control {term.control!r}, applied once to all",
                     "answers that never repeat" if table is None else f"temperature_to={term.temperature_to}",
                     "augment other than 'mixup'" if table is None else "a fixed temperature",
                 )
@@ -97,6 +98,7 @@ class Objective:
         self._strengths: dict[tuple, Tensor] = {}
 
     def __call__(self, step: int, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The mean loss () of a batch's logits (B, C), and its gradient (B, C)."""
         value: Tensor | None = None
         gradient: Tensor | None = None
         detached = logits.detach()

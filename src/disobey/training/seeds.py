@@ -1,7 +1,7 @@
 """Named streams of randomness: everything random in a run comes from one seed, a name and a replica.
 
-Two runs with equal seed and replica share initialization and batch order whatever their targets are: that pairs the arms
-of a study. A teacher (replica 0) and its student (replica 1) share data, but neither initialization nor batch order.
+Two runs with equal seed and replica share initialization and batch order whatever their targets are: that pairs the
+arms of a study. A teacher (replica 0) and its student (replica 1) share data, but not initialization and batch order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-NAMES = ("init", "order", "views", "dropout", "control")
+NAMES = (
+    "init",  # a network's first weights
+    "order",  # which examples each step sees; lengths of sequences
+    "views",  # augmentations and mixup
+    "dropout",
+    "control",  # what controls of a teacher draw
+    "words",  # training sequences
+    "pool",  # the fixed pool that training sequences are taken from
+    "states",  # what controls of a teacher's states draw
+    "ties",  # first weights of the maps between a student's states and its teacher's
+)
 
 
 def stream_seed(seed: int, name: str, replica: int = 0) -> int:

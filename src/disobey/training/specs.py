@@ -1,6 +1,6 @@
 """The parts of a recipe as values: `OptimSpec`, `Teaching`, and `SequenceSpec` for data that is generated.
 
-Every field decides the result, and a default never changes its meaning: stored keys cover the fields that differ from it.
+Every field decides the result, and a default never changes its meaning: stored keys cover the other values only.
 """
 
 from __future__ import annotations
@@ -122,6 +122,9 @@ class SequenceSpec:
         count: sequences per length of the evaluation.
         powers: highest power of the constant words g, g², ... where the task is a group.
         probe: whether a linear probe of the answers is fitted to the states, before and after training.
+        streams: which streams of randomness draw sequences, pools and state controls. ``own``: streams of those names,
+            for new recipes; ``borrowed``: those of views, controls and dropout, as in recipes from before there were
+            such names, whose keys and results stay.
     """
 
     inner: int = 128
@@ -143,6 +146,7 @@ class SequenceSpec:
     count: int = 256
     powers: int = 40
     probe: bool = False
+    streams: Literal["borrowed", "own"] = "borrowed"
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
@@ -153,7 +157,9 @@ class SequenceSpec:
             raise refusal("negative-sequence-option", "sweeps, tol, words and budgets of at least 0", self)
         if not self.lengths or self.count < 1:
             raise refusal(
-                "nothing-to-evaluate", "at least one length and one word of the evaluation", (self.lengths, self.count)
+                "nothing-to-evaluate",
+                "at least one length and one sequence (count) to evaluate on",
+                (self.lengths, self.count),
             )
         if self.gradient != "unroll" and self.sweeps and not self.tol:
             raise refusal(
@@ -161,6 +167,18 @@ class SequenceSpec:
                 f"tol above 0 for gradient={self.gradient!r}, which is about a solution",
                 "tol=0, a fixed number of sweeps",
             )
+
+
+BORROWED = {"words": "views", "pool": "control", "states": "dropout", "ties": "dropout"}
+
+
+def stream_of(spec: SequenceSpec, name: str) -> str:
+    """The stream (see `seeds`) from which a recipe on sequences draws its ``words``, ``pool``, ``states`` or ``ties``.
+
+    >>> stream_of(SequenceSpec(), "words"), stream_of(SequenceSpec(streams="own"), "words")
+    ('views', 'words')
+    """
+    return name if spec.streams == "own" else BORROWED[name]
 
 
 def learned_from(data: str) -> str:

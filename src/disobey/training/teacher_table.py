@@ -110,12 +110,19 @@ def _weights_hash(store: Store, teacher: Run, step: int | None) -> str:
 
 
 def teacher_fn(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], dataset: Dataset) -> TeacherFn:
-    """How this run's teachers answer: a single one, the mean of an ensemble, or cross-fitted."""
+    """How this run's teachers answer: a single one, the mean of an ensemble, or cross-fitted.
 
-    def single(x: Tensor, rows: Tensor) -> Tensor:
+    Args:
+        run: the student's.
+        models: the teachers' networks, in evaluation mode.
+        records: the teachers', for the examples they were trained on.
+        dataset: the student's.
+    """
+
+    def single(x: Tensor, _rows: Tensor) -> Tensor:
         return models[0](x).float()
 
-    def mean(x: Tensor, rows: Tensor) -> Tensor:
+    def mean(x: Tensor, _rows: Tensor) -> Tensor:
         return teachers.averaged(torch.stack([model(x).float() for model in models]))
 
     if not run.recipe.teaching.folds:

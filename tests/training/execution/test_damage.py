@@ -1,4 +1,4 @@
-"""A finished study whose store is damaged, in whatever way: the next analysis gives the same bytes, and says what it did."""
+"""A finished study whose store is damaged, in any way: the next analysis gives the same bytes and says what it did."""
 
 import contextlib
 import json

@@ -19,13 +19,12 @@ from disobey.targets.schedule import distill, labels, match, switch
 from disobey.targets.teacher_free import spare
 from disobey.training.execution.engine import run_all
 from disobey.training.execution.preflight import check
-from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.loop import Diverged, Fit, fit
 from disobey.training.prepare import SharedInputs, prepared
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec, Teaching
 from disobey.training.stacked import train as stacked_train
-from disobey.training.stacked.grouping import stack_key, stream
+from disobey.training.stacked.grouping import stack_key
 from disobey.training.stacked.loop import fit_stack
 from disobey.training.stacked.train import train_stack
 from disobey.training.tasks.classification import fit_sequentially
@@ -116,7 +115,10 @@ def test_float64_equals_the_sequential_loop(store, optim):
     """Every objective, mixed sizes and seeds, choice by validation, kept checkpoints: to 1e-10 after 40 steps."""
     runs = [Run(student(name, optim=optim, keep=(0, 7, 40)), seed) for name in TARGETS for seed in (0, 1)]
     small = replace(DATA, train=30)
-    runs += [Run(student("labels", optim=optim, data=small, choose="validation", check=3)), Run(student("labels", optim=optim, data=replace(DATA, noise=0.3)))]  # fmt: skip
+    runs += [
+        Run(student("labels", optim=optim, data=small, choose="validation", check=3)),
+        Run(student("labels", optim=optim, data=replace(DATA, noise=0.3))),
+    ]
     assert_float64_equals(store, runs)
 
 
@@ -129,7 +131,8 @@ def assert_float64_equals(store, runs):
         assert isinstance(ours, type(slow))
         torch.testing.assert_close(ours.losses, slow.losses, rtol=1e-6, atol=1e-8)  # written in float32
         assert ours.kept.keys() == slow.kept.keys()
-        for state, reference in [(one.model.state_dict(), other.model.state_dict()), *((ours.kept[s], slow.kept[s]) for s in ours.kept)]:  # fmt: skip
+        pairs = [(one.model.state_dict(), other.model.state_dict())]
+        for state, reference in [*pairs, *((ours.kept[step], slow.kept[step]) for step in ours.kept)]:
             for name, value in reference.items():
                 torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10)
         assert (ours.chosen, ours.checks) == (slow.chosen, slow.checks)
@@ -325,31 +328,9 @@ def test_records_look_like_any_other(store):
         record = records[run]
         assert record.cost["stacked"] == 2
         assert record.cost["examples"] == 40 * 32
-        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < {p.stem for p in (record.path / "predictions").iterdir()}  # fmt: skip
+        names = {path.stem for path in (record.path / "predictions").iterdir()}
+        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < names
         assert np.exp(record.log_probs("test", 10)).sum(1) == pytest.approx(1.0, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("change", "stacked"),
-    [
-        ({}, True),
-        ({"targets": distill(2.0, loss="reverse_kl")}, True),
-        ({"data": replace(DATA, augment="crop")}, True),
-        ({"data": replace(DATA, augment="mixup")}, False),
-        ({"model": ModelSpec("mlp", width=12, dropout=0.1)}, False),
-        ({"model": ModelSpec("mlp", width=1024)}, False),
-        ({"model": ModelSpec("cnn", width=2)}, False),
-        ({"model": ModelSpec("linear")}, True),
-        ({"optim": replace(OPTIM, batch=20)}, False),
-    ],
-)
-def test_who_is_stacked(change, stacked):
-    assert (key(Run(replace(STUDENT, **change))) is not None) == stacked
-
-
-def key(run):
-    """The run's group, after its data and model were checked."""
-    return stack_key(run, check([run]).network(run))
 
 
 def test_augmented_views_and_their_tables(tmp_path):
@@ -362,46 +343,11 @@ def test_augmented_views_and_their_tables(tmp_path):
         for seed in (0, 1)
     ]
     run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
-    assert len({key(run) for run in runs}) == 1
+    facts = check(runs)
+    assert len({stack_key(run, facts.network(run)) for run in runs}) == 1
     assert [one.objective.table.form for one in slices_of(store, runs[:4])] == ["views", "views", "replay", "replay"]
     assert_float64_equals(store, runs)
     assert_float32_agrees(store, runs)
-
-
-def queue(runs, have=(), most=4):
-    return Queue(runs, have, Grouping(key, stream, lambda run: most))
-
-
-def test_groups_are_cells_first_shared_between_workers():
-    runs = [Run(student(name), seed) for name in ("labels", "smoothed") for seed in (0, 1, 2, 3)]
-    waiting = queue(runs)
-    assert [(r.seed, r.recipe.targets) for r in waiting.take(1)] == [(s, TARGETS[n]) for s in (0, 1) for n in ("labels", "smoothed")]  # fmt: skip
-    assert len(waiting) == 4
-    assert [len(waiting.take(2)) for _ in range(4)] == [2, 1, 1, 0]
-
-
-def test_students_wait_for_their_teachers():
-    runs = [Run(TEACHER), Run(student("kd")), Run(student("mse"))]
-    waiting = queue(runs)
-    assert waiting.take(1) == [Run(TEACHER)]
-    assert waiting.take(1) == []
-    waiting.finished(Run(TEACHER))
-    assert set(waiting.take(1)) == set(runs[1:])
-    assert not waiting
-    failing = queue(runs)
-    failing.take(1)
-    assert failing.lost(Run(TEACHER)) == runs[1:]
-    assert not failing
-
-
-def test_a_busy_run_comes_back_later():
-    waiting = queue([Run(student("labels"))])
-    (run,) = waiting.take(1)
-    waiting.again(run, 60.0)
-    assert len(waiting) == 1
-    assert waiting.take(1) == []
-    waiting.again(run, 0.0)
-    assert waiting.take(1) == [run]
 
 
 def test_ensembles_and_cross_fitting_share_a_stack(store):

@@ -1,4 +1,4 @@
-"""State distillation and probes, with planted truth: states that are a map of others, and states that hold the answer."""
+"""State distillation and probes, with planted truth: states that map to others, and states that hold the answer."""
 
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run
+from disobey.training.seeds import torch_stream
 from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching
 from disobey.training.tasks.sequences.fitting import fit_sequences
 from disobey.training.tasks.sequences.model import sequence_net
@@ -46,7 +47,7 @@ def test_unexplained_is_one_minus_the_share_of_variance():
 
 
 def test_a_map_is_found_where_there_is_one():
-    """The teacher's states are an affine map of the student's: the lesson's ties get there without the student's help."""
+    """The teacher's states are an affine map of the student's: the ties find it without the student's help."""
     torch.manual_seed(0)
     ties = StateTies(5, 7, feeds=False)
     student, rotation = torch.randn(64, 6, 5), torch.randn(5, 7)
@@ -83,6 +84,19 @@ def test_the_lesson_teaches_states_and_leaves_the_teacher_alone():
     fit_sequences(student, run, teacher, lesson=lesson)
     assert lesson.unexplained[-10:].mean() < 0.7 * lesson.unexplained[:3].mean()
     assert all(torch.equal(p, q) for p, q in zip(before, teacher.parameters(), strict=True))
+
+
+def test_scrambling_and_the_maps_have_streams_of_their_own_in_new_recipes():
+    def drawn(streams):
+        r = tied(control="time")
+        _, _, _, lesson = lesson_of(replace(r, sequence=replace(r.sequence, streams=streams)))
+        return lesson.ties.explain.weight.detach(), torch.rand(3, generator=lesson.generator)
+
+    (old_map, old_order), (new_map, new_order) = drawn("borrowed"), drawn("own")
+    assert not torch.equal(old_map, new_map)
+    assert not torch.equal(old_order, new_order)
+    assert torch.equal(old_order, torch.rand(3, generator=torch_stream(0, "dropout", 1)))
+    assert torch.equal(new_order, torch.rand(3, generator=torch_stream(0, "states", 1)))
 
 
 def test_the_loss_is_weighted():

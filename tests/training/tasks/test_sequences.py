@@ -14,6 +14,7 @@ from disobey.records.store import Store
 from disobey.targets.schedule import Term, distill, labels
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run
+from disobey.training.seeds import stream_seed
 from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching, Teaching
 from disobey.training.tasks.sequences.batches import (
     SequenceBatches,
@@ -140,6 +141,22 @@ def test_arms_share_words_and_replicas_share_pools_only():
     assert b.pool is not None
     assert np.array_equal(a.pool.inputs, b.pool.inputs)
     assert not np.array_equal(a.rows, b.rows)
+
+
+def test_streams_of_their_own_draw_other_sequences_and_pools():
+    """Old recipes keep the streams that they borrowed: their keys and their sequences are those of stored runs."""
+    assert recipe().key() == recipe(spec=replace(SPEC, streams="borrowed")).key()
+    pooled = replace(SPEC, words=3)
+    borrowed, own = (SequenceBatches(Run(recipe(spec=replace(pooled, streams=s)), 3)) for s in ("borrowed", "own"))
+    assert not np.array_equal(borrowed.pool.inputs, own.pool.inputs)
+    borrowed, own = (SequenceBatches(Run(recipe(spec=replace(SPEC, streams=s)), 3)) for s in ("borrowed", "own"))
+    assert np.array_equal(borrowed.lengths, own.lengths)
+    assert not np.array_equal(borrowed.draw(0).inputs, own.draw(0).inputs)
+    assert borrowed.first == stream_seed(3, "views")
+    assert own.first == stream_seed(3, "words")
+    new = recipe(spec=replace(SPEC, streams="own"))
+    assert new.key() != recipe().key()
+    assert Recipe.from_json(new.to_json()) == new
 
 
 def test_words_of_a_pool_are_its_prefixes_and_correctly_labelled():

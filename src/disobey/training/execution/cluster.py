@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: one task a run or stack, on whichever node has room. The store must be one that all nodes share."""
+"""Runs on a Ray cluster: one task a run or stack, on whichever node has room. All nodes must share the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ray:
     def __init__(self, device: str):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its imports, which no user of ours can do anything about
+                warnings.simplefilter("ignore")  # of its imports, about which users can do nothing
                 import ray
         except ImportError as error:
             raise refusal(
@@ -137,7 +137,7 @@ def _paths() -> list[str]:
 
 
 def _reachable(address: str | None) -> None:
-    """A cluster that does not answer is said within seconds: Ray itself tries for minutes."""
+    """Refuses a cluster that does not answer within seconds: Ray itself tries for minutes."""
     if not address or address in ("auto", "local"):
         return
     place = address.removeprefix("ray://")
@@ -168,9 +168,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _mute() -> None:
-    """What Ray prints of nodes that died (their last hundred lines of log) is told by the engine, in one line."""
+    """Silences what Ray prints of nodes that died (their last hundred lines of log): the engine says it in one line."""
     with contextlib.suppress(ImportError):
-        import ray._private.worker as worker  # its own affair: where this name is gone, it is merely louder
+        import ray._private.worker as worker  # private: without it Ray is merely louder
 
         if hasattr(worker, "print_to_stdstream"):
-            worker.print_to_stdstream = lambda *args, **kwargs: None  # type: ignore[assignment]
+            worker.print_to_stdstream = lambda *_args, **_kwargs: None  # type: ignore[assignment]

@@ -1,7 +1,7 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
 What is in the store is reused where it is what was written. Small networks of equal shape are trained together (see
-`stacked.grouping`). If a run fails, its traceback is saved, the runs that depend on it are skipped, and all others continue;
+`stacked.grouping`). If a run fails, its traceback is saved, runs that depend on it are skipped, and all others continue;
 the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be written ends
 everything at once.
 """
@@ -42,8 +42,8 @@ class Failure:
         message: the reason, for people.
         trace: the traceback, where an exception was the reason.
         skipped: not tried, because a teacher failed.
-        id: the reason, for programs: a refusal's id, ``diverged``, ``worker-died``, ``worker-unreachable``, ``stalled``,
-            ``damaged-record``, ``teacher-failed``, or empty for any other exception.
+        id: the reason, for programs: a refusal's id, ``diverged``, ``worker-died``, ``worker-unreachable``,
+            ``stalled``, ``damaged-record``, ``teacher-failed``, or empty for any other exception.
     """
 
     run: Run
@@ -124,14 +124,14 @@ def run_all(
         say: called with a line for people: a damaged record, a silent run, a dead worker.
         verify: compare every file of the records that are there with what was written, before it is read.
         stall: seconds without a sign of life after which a run is ended as failed; 0: never.
-        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
+        checkpoint: seconds between two checkpoints within a long run, from which a killed run continues; 0: none.
 
     Returns:
         The records, and the failures: a run that fails is never raised.
 
     Raises:
-        Refusal: the store cannot be written, the data are others than the stored runs', or a run cannot be trained as it is
-            written down.
+        Refusal: the store cannot be written, the data differ from the stored runs', or a run cannot be trained as it
+            is written down.
 
     Example:
         >>> import tempfile
@@ -267,9 +267,8 @@ def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
     state.deaths[run] += 1
     if state.deaths[run] < TRIES:
         name = printable(run.recipe.name or run.id)
-        state.say(
-            f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, try {state.deaths[run] + 1} of {TRIES}"
-        )
+        again = f"try {state.deaths[run] + 1} of {TRIES}"
+        state.say(f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, {again}")
         state.queue.again(run, 0.0, alone=True)  # so that it takes no others with it
     else:
         why = f"its worker process ended {TRIES} times ({kind}): killed, or out of memory"

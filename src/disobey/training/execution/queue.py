@@ -85,7 +85,7 @@ class Queue:
         return taken
 
     def again(self, run: Run, seconds: float, *, alone: bool = False) -> None:
-        """Puts a run back, not to be taken before that time has passed; from now on ``alone`` where that is said."""
+        """Puts a run back, not to be taken before that time has passed; from now on ``alone`` if asked for."""
         if alone:
             self._alone.add(run.id)
         self._waiting.add(run.id)

@@ -51,7 +51,8 @@ def set_aside(store: Store, run: Run, why: str) -> str:
     except (Busy, FileNotFoundError):
         return ""
     name = printable(run.recipe.name or run.id)
-    return f"the record of {name}, seed {run.seed}, is not as it was written ({printable(why)}): moved to {aside}, trained again"
+    what = f"the record of {name}, seed {run.seed}, is not as it was written ({printable(why)})"
+    return f"{what}: moved to {aside}, trained again"
 
 
 def check_data(records: Mapping[Run, RunRecord]) -> None:
@@ -68,12 +69,12 @@ def check_data(records: Mapping[Run, RunRecord]) -> None:
             if other is None or _share(run) > _share(other):
                 chosen[data.name] = run
     for name, run in chosen.items():
-        told = records[run].info.get("data", {}).get("fingerprint", "")
-        if told and told != (now := load(run.recipe.data, run.seed).fingerprint):
+        then = records[run].info.get("data", {}).get("fingerprint", "")
+        if then and then != (now := load(run.recipe.data, run.seed).fingerprint):
             packages = records[run].info.get("environment", {}).get("packages", {})
             raise refusal(
                 "data-changed",
-                f"the data that the stored runs were trained on (fingerprint {told}, with {_versions(packages)})",
+                f"the data that the stored runs were trained on (fingerprint {then}, with {_versions(packages)})",
                 f"other content now ({now}): the package that carries it has another version",
                 "--out with a new folder, or the old version",
                 where=name,
@@ -86,4 +87,5 @@ def _share(run: Run) -> float:
 
 
 def _versions(packages: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {packages[name]}" for name in ("scikit-learn", "mlxtend", "pyspellchecker") if name in packages) or "unknown versions"  # fmt: skip
+    carriers = [name for name in ("scikit-learn", "mlxtend", "pyspellchecker") if name in packages]
+    return ", ".join(f"{name} {packages[name]}" for name in carriers) or "unknown versions"

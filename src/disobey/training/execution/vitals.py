@@ -24,14 +24,17 @@ class _Pulse:
     last: float
     steps: int = 0
     between: list[float] = field(default_factory=list)  # seconds between signs
-    said: bool = False
+    reported: bool = False
 
 
 class Vitals:
-    """Reads the heartbeats that workers leave in the store. One for all runs of a worker.
+    """Reads the heartbeats that workers leave in the store, one for all runs of a worker.
 
-    say: is told once of a run that has been silent for ten times its usual. stall: seconds of silence after which a run
-    is to be ended; 0: never.
+    Args:
+        root: of the store.
+        say: called once with a line about a run that has been silent for ten times its usual.
+        stall: seconds of silence after which a run is to be ended; 0: never.
+        clock: seconds.
     """
 
     def __init__(
@@ -45,15 +48,15 @@ class Vitals:
         self._pulses[slot] = _Pulse(runs, self.clock())
 
     def steps(self, slot: int) -> int:
-        """How many steps the worker's runs have done, as far as it has told."""
+        """How many steps the worker's runs have done by its last heartbeat."""
         pulse = self._pulses[slot]
         with contextlib.suppress(OSError, ValueError):
-            told = int(heartbeat(self.root, pulse.runs[0].id).read_text() or 0)
-            if told != pulse.steps:
+            steps = int(heartbeat(self.root, pulse.runs[0].id).read_text() or 0)
+            if steps != pulse.steps:
                 now = self.clock()
                 if pulse.steps:
                     pulse.between.append(now - pulse.last)
-                pulse.steps, pulse.last, pulse.said = told, now, False
+                pulse.steps, pulse.last, pulse.reported = steps, now, False
         return pulse.steps
 
     def silent(self, slot: int) -> str:
@@ -65,12 +68,12 @@ class Vitals:
         if self.stall and silence > self.stall:
             return f"no sign of life for {silence / 60:.1f} min after step {pulse.steps}: ended by --stall-timeout"
         usual = statistics.median(pulse.between) if pulse.between else None
-        if not pulse.said and silence > (START if usual is None else max(LEAST, SILENCE * usual)):
-            pulse.said = True
+        if not pulse.reported and silence > (START if usual is None else max(LEAST, SILENCE * usual)):
+            pulse.reported = True
             name = printable(run.recipe.name or run.id)
-            told = f", {usual:.1f} s as a rule" if usual is not None else ""
+            rule = f", {usual:.1f} s as a rule" if usual is not None else ""
             self.say(
-                f"{name}, seed {run.seed}: no sign of life for {silence:.0f} s after step {pulse.steps}{told}; "
+                f"{name}, seed {run.seed}: no sign of life for {silence:.0f} s after step {pulse.steps}{rule}; "
                 "--stall-timeout MINUTES ends such runs"
             )
         return ""

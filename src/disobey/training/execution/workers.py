@@ -28,8 +28,8 @@ class Answer:
     """What became of one run in a worker.
 
     Attributes:
-        status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as it
-            was written; ``full``, the store cannot be written any more.
+        status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as
+            it was written; ``full``, the store cannot be written any more.
         message: why it failed, for people; of a damaged record the run's id.
         trace: the traceback; of a damaged record what is wrong with it.
         id: what failed, for programs: a refusal's id, ``diverged``, or empty for any other exception.
@@ -86,7 +86,7 @@ def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
     beat = Heartbeat(heartbeat(root, runs[0].id))  # the first run's stands for all of a stack
     try:
         if len(runs) > 1:
-            results = train_stack(runs, store, device=device, observers=lambda run: [beat])
+            results = train_stack(runs, store, device=device, observers=lambda _run: [beat])
             return [_failed(result) if isinstance(result, Exception) else Answer("done") for result in results]
         train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=checkpoint)
         return [Answer("done")]
@@ -150,11 +150,11 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class Inline:
+class Inline:  # a `Pool`
     """This process, one run after the other: for debugging and for one run.
 
-    While it is open the process has one torch thread, as every worker has, or the bits of a run would depend on where it
-    was trained. `close` gives torch its threads back; the allocator stays tuned.
+    While it is open the process has one torch thread, as every worker has, or the bits of a run would depend on where
+    it was trained. `close` gives torch its threads back; the allocator stays tuned.
     """
 
     size = 1
@@ -166,7 +166,12 @@ class Inline:
         prepare_worker()
 
     def submit(
-        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+        self,
+        slot: int,  # noqa: ARG002  there is one
+        root: Path,
+        jobs: Sequence[Job],
+        device: str,
+        checkpoint: float = EVERY,
     ) -> Future[list[Answer]]:
         """Trains at once; the future is done."""
         future: Future[list[Answer]] = Future()
@@ -176,7 +181,7 @@ class Inline:
     def replace(self, slot: int) -> None:
         """Nothing to end: this process is the worker."""
 
-    def died(self, error: BaseException) -> bool:
+    def died(self, error: BaseException) -> bool:  # noqa: ARG002  of whatever kind
         """Never: this process would have ended too."""
         return False
 
@@ -190,7 +195,7 @@ class Inline:
         torch.set_num_threads(self.threads)
 
 
-class Local:
+class Local:  # a `Pool`
     """Worker processes on this machine, one thread each.
 
     `tune_allocator` keeps memory, which loky takes for a leak: it restarts the worker between two runs and warns. That

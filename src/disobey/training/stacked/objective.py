@@ -1,12 +1,16 @@
 """One objective for a stack: a gather, a softmax and a subtraction for all slices instead of K calls of `Objective`.
 
-At 64-32-10, K calls would cost more than the matrix products. Shapes: K slices, B batch, C classes, M rows of all
-tables together; logits and gradients are (K, C, B), as `models.stack.MLPStack` has them. Numbers are those of the
-slices' own `Objective`s, to rounding.
+Why: at 64-32-10, K calls cost more than the matrix products. Shapes: K slices, B batch, C classes, M rows of all tables
+together; logits and gradients are (K, C, B), as in `models.stack.MLPStack`. The numbers are those of the slices' own
+`Objective`s, to rounding (tested in float64).
 
-Two families cover what studies do: soft targets (`cross_entropy` on labels or a teacher, `kl`), whose gradient is
-weight * T * (softmax(z / T) - q), and differences of logits (`mse`, `mse_centred`). Terms of other kinds or terms that
-move are asked of the slice's own objective.
+Two families of terms cover what studies do: soft targets (`cross_entropy` on labels or a teacher, `kl`), whose gradient
+is weight * T * (softmax(z / T) - q), and differences of logits (`mse`, `mse_centred`). For all other terms, and where
+terms vary over a phase, the slice's own objective is called.
+
+How: the target tables of all slices are put under one another once, so that a step is one gather of rows, one softmax
+and one subtraction for all slices of a family (`_Layer`). Tables that slices share are in memory once. Layers change
+only where a phase of some slice's schedule ends.
 """
 
 from __future__ import annotations
@@ -53,9 +57,12 @@ class _Part:
 
 
 class StackedObjective:
-    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and the gradient (K, C padded, B), whose pad is zero.
+    """The objectives of a stack's slices as one.
 
-    The gradient's memory is used again at the next step.
+    Args:
+        objectives: of the slices.
+        batch: B.
+        width: C padded to whole lines of memory.
     """
 
     def __init__(self, objectives: Sequence[Objective], batch: int, width: int):
@@ -67,6 +74,10 @@ class StackedObjective:
         self._gradient: Tensor | None = None
 
     def __call__(self, at: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (K, C, B) to losses (K,) and the gradient (K, C padded, B), whose pad is zero.
+
+        The gradient's memory is used again at the next step.
+        """
         era = bisect_right(self._changes, at.step)
         if era not in self._layers:
             self._layers = {era: self._build(at.step, logits)}
@@ -97,7 +108,7 @@ class StackedObjective:
         return losses, self._gradient
 
     def _build(self, step: int, logits: Tensor) -> tuple[list[_Layer], list[int]]:
-        """The layers that hold from this step to the next change, and the slices that go alone."""
+        """The layers from this step to the next change, and the slices whose own objectives are called."""
         parts: list[list[_Part] | None] = [self._parts(o, step, logits) for o in self.objectives]
         alone = [k for k, found in enumerate(parts) if found is None]
         piles: dict[tuple, list[tuple[int, _Part]]] = {}
@@ -111,7 +122,7 @@ class StackedObjective:
         return sorted(layers, key=lambda layer: layer.slices is not None), alone
 
     def _parts(self, objective: Objective, step: int, logits: Tensor) -> list[_Part] | None:
-        """None: this slice's terms are none that a layer computes."""
+        """None where a layer cannot compute this slice's terms."""
         if objective.schedule.time_varying:
             return None
         parts = []
@@ -246,7 +257,7 @@ def _place(known: list[Tensor], tensor: Tensor) -> int:
 
 
 def _again(part: _Part, temperature: float, scale: float) -> _Part:
-    """The same table at this temperature and weight."""
+    """The same table at another temperature and weight."""
     return replace(part, temperature=temperature, scale=scale)
 
 

@@ -1,7 +1,7 @@
 """The sequences of a task by name: new ones every step, or a fixed pool; and those of the evaluation.
 
-Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``, ``arithmetic``,
-``brackets``. Shapes: B batch, T time.
+Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``,
+``arithmetic``, ``brackets``. Shapes: B batch, T time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from disobey.errors import refusal
 from disobey.training.batches import steps_of
 from disobey.training.recipe import Run, sequence_spec
 from disobey.training.seeds import numpy_stream, stream_seed
-from disobey.training.specs import sequence_task
+from disobey.training.specs import sequence_task, stream_of
 
 EVALUATION = 10**9  # seeds of the evaluation's sequences: the same for every run, none of them a training seed
 
@@ -93,21 +93,24 @@ class SequenceBatches:
         )
         generator = numpy_stream(run.seed, "order", recipe.replica)
         self.lengths = generator.integers(spec.shortest, spec.longest + 1, size=recipe.optim.steps)
-        self.first = stream_seed(run.seed, "views", recipe.replica)
+        self.first = stream_seed(run.seed, stream_of(spec, "words"), recipe.replica)
         self.pool: Sequences | None = None
         if spec.words:
             if not tracks_state(self.task):
                 raise refusal(
-                    "pool-of-whole-sequences", "a group or parity for a pool of words, which are cut", repr(self.task)
+                    "pool-of-whole-sequences", "a group or parity for a pool, whose sequences are cut", repr(self.task)
                 )
             # the pool belongs to the seed: replicas differ in initialization and order and share their data
-            self.pool = sequences_of(self.task, spec.words, spec.longest, stream_seed(run.seed, "control"))
+            self.pool = sequences_of(
+                self.task, spec.words, spec.longest, stream_seed(run.seed, stream_of(spec, "pool"))
+            )
             self.rows = generator.integers(spec.words, size=(recipe.optim.steps, self.batch))
 
     def __len__(self) -> int:
         return self.steps
 
     def __call__(self, step: int) -> SequenceBatch:
+        """The batch of a step, on the device."""
         drawn = self.draw(step)
         inputs = torch.as_tensor(drawn.inputs, device=self.device)
         targets = torch.as_tensor(drawn.targets, device=self.device)

@@ -1,14 +1,15 @@
-"""What a trained sequence model can do: accuracies by length and by sweeps at test, on random and on constant words.
+"""What a trained sequence model can do: accuracies by length and by iterations, on random and on constant sequences.
 
-All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L lengths.
+All arrays are named ``eval_*``. Letters: K solvers (the one of training, then each of the spec's budgets), L lengths.
     eval_lengths (L,)    eval_budgets (K,): sweeps, 0 = the exact solver
-    eval_last, eval_answers, eval_whole (K, L): share of words whose last answer, of answers that, of words whose every
-        answer is right
+    eval_last (K, L): share of sequences whose last answer is right
+    eval_answers (K, L): share of answers that are right
+    eval_whole (K, L): share of sequences whose every answer is right
     eval_powers (K, powers): share of the group's elements g (but the identity) whose power g^k is right, by k
-For layers with a vector fixed point, at the longest training length:
-    eval_sweeps (tolerances,): sweeps that the worst word needed for the tolerances 1e-1, 1e-2, 1e-3 (128: not met)
-    eval_residuals (32,): relative change in sweep 1, 2, ..., mean over words
-    eval_radius (words,): predicted rate, the largest spectral radius of (I-Λ)(I-Q) over time
+For layers with a vector fixed point, at the longest training length (N sequences):
+    eval_sweeps (tolerances,): sweeps that the worst sequence needed for the tolerances 1e-1, 1e-2, 1e-3 (128: not met)
+    eval_residuals (32,): relative change in sweep 1, 2, ..., mean over sequences
+    eval_radius (N,): predicted rate, the largest spectral radius of (I-Λ)(I-Q) over time
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from disobey.training.tasks.sequences.batches import evaluation_sequences, power
 from disobey.training.tasks.sequences.model import FIXED_POINTS, solver_of
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
-MOST = 128  # sweeps before a tolerance counts as not met
-SWEEPS = 32  # whose residuals are written down
-FEW = 2  # words whose spectral radius is computed: it costs O(T D³)
+MAX_SWEEPS = 128  # before a tolerance counts as not met
+RESIDUAL_SWEEPS = 32  # whose residuals are written down
+RADIUS_SEQUENCES = 2  # whose spectral radius is computed: it costs O(T D³)
 
 
 @torch.no_grad()
@@ -40,14 +41,14 @@ def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
     iterates = recipe.model.name in FIXED_POINTS
     budgets = (spec.sweeps, *spec.budgets) if iterates else (0,)
     solvers = [solver_of(spec), *(Iterate(n, 0.0) if n else Exact() for n in spec.budgets)] if iterates else [None]
-    asked = [evaluation_sequences(task, spec.count, n) for n in spec.lengths]
+    lengths = [evaluation_sequences(task, spec.count, n) for n in spec.lengths]
     constant = powers_of(task, spec.powers) if spec.powers else None
     scores, powers = [], []
     for solver in solvers:
         _use(model, solver)
-        scores.append([_score(model, words) for words in asked])
+        scores.append([_score(model, sequences) for sequences in lengths])
         if constant is not None:
-            powers.append((_guesses(model, constant) == constant.targets).mean(axis=0))
+            powers.append((_predicted(model, constant) == constant.targets).mean(axis=0))
     table = np.array(scores)  # (K, L, 3)
     arrays = {
         "eval_lengths": np.array(spec.lengths),
@@ -71,32 +72,33 @@ def _use(model: SequenceModel, solver: Exact | Iterate | None) -> None:
             layer.solver = solver  # type: ignore[assignment]
 
 
-def _guesses(model: SequenceModel, words: Sequences) -> NDArray:
+def _predicted(model: SequenceModel, sequences: Sequences) -> NDArray:
     device = next(model.parameters()).device
-    return model(torch.as_tensor(words.inputs, device=device)).argmax(-1).cpu().numpy()
+    return model(torch.as_tensor(sequences.inputs, device=device)).argmax(-1).cpu().numpy()
 
 
-def _score(model: SequenceModel, words: Sequences) -> tuple[float, float, float]:
-    asked = words.targets != IGNORED
-    right = _guesses(model, words) == words.targets
-    return float(right[:, -1].mean()), float(right[asked].mean()), float((right | ~asked).all(axis=1).mean())
+def _score(model: SequenceModel, sequences: Sequences) -> tuple[float, float, float]:
+    """Share of sequences whose last answer, of answers that, and of sequences whose every answer is right."""
+    answered = sequences.targets != IGNORED
+    right = _predicted(model, sequences) == sequences.targets
+    return float(right[:, -1].mean()), float(right[answered].mean()), float((right | ~answered).all(axis=1).mean())
 
 
-def _convergence(model: SequenceModel, words: Sequences) -> dict[str, NDArray]:
-    """How the first layer's iteration goes on these words."""
+def _convergence(model: SequenceModel, sequences: Sequences) -> dict[str, NDArray]:
+    """How the first layer's iteration converges on these sequences."""
     layer = model.layers[0]
     assert isinstance(layer, FixedPointRNN)
-    x = model.norms[0](model.embedding(torch.as_tensor(words.inputs, device=model.head.weight.device)))
+    x = model.norms[0](model.embedding(torch.as_tensor(sequences.inputs, device=model.head.weight.device)))
     needed = []
     for tolerance in TOLERANCES:
-        layer.solver = Iterate(MOST, tolerance)
+        layer.solver = Iterate(MAX_SWEEPS, tolerance)
         layer(x)
         assert layer.last_solve is not None
-        needed.append(layer.last_solve.iterations if bool(layer.last_solve.converged.all()) else MOST)
+        needed.append(layer.last_solve.iterations if bool(layer.last_solve.converged.all()) else MAX_SWEEPS)
     residuals: list[float] = []
     layer.solver = _Recording(residuals)  # type: ignore[assignment]
     layer(x)
-    radius = layer.contraction_rate(x[:FEW])
+    radius = layer.contraction_rate(x[:RADIUS_SEQUENCES])
     return {
         "eval_sweeps": np.array(needed),
         "eval_residuals": np.array(residuals),
@@ -105,15 +107,15 @@ def _convergence(model: SequenceModel, words: Sequences) -> dict[str, NDArray]:
 
 
 class _Recording:
-    """A solver of `SWEEPS` sweeps that writes down the mean residual of each."""
+    """A solver of `RESIDUAL_SWEEPS` sweeps that writes down the mean residual of each."""
 
     def __init__(self, into: list[float]):
         self.into = into
 
-    def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+    def __call__(self, sweep: Sweep, _walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
         states, residual = start, torch.zeros(len(start))
-        for _ in range(SWEEPS):
+        for _ in range(RESIDUAL_SWEEPS):
             last, states = states, sweep(states)
             residual = relative_change(states, last)
             self.into.append(float(residual.mean()))
-        return states, Solve(SWEEPS, residual, torch.isfinite(residual))
+        return states, Solve(RESIDUAL_SWEEPS, residual, torch.isfinite(residual))

@@ -23,7 +23,13 @@ from disobey.training.tasks.sequences.states import StateLesson
 
 
 class SequenceObjective:
-    """``objective.backward(step, model, batch)`` for `loop.fit`. The loss is that of the answers, without the states'."""
+    """What a run on sequences minimizes: the loss of the answers, and what a lesson on states adds to it.
+
+    Args:
+        run: its targets and its generator.
+        teacher: where a term uses one.
+        lesson: regression on the teacher's states.
+    """
 
     def __init__(self, run: Run, teacher: SequenceModel | None = None, lesson: StateLesson | None = None):
         self.terms = ScheduleTerms(run.recipe.targets, run.recipe.optim.steps)
@@ -36,17 +42,17 @@ class SequenceObjective:
         own = {"generator": self.generator.get_state()}
         if self.lesson is None:
             return own
-        return own | {"luck": self.lesson.luck.get_state(), "unexplained": self.lesson.unexplained}
+        return own | {"states": self.lesson.generator.get_state(), "unexplained": self.lesson.unexplained}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """From a checkpoint within the run."""
         self.generator.set_state(state["generator"].cpu())
         if self.lesson is not None:
-            self.lesson.luck.set_state(state["luck"].cpu())
+            self.lesson.generator.set_state(state["states"].cpu())
             self.lesson.unexplained.copy_(state["unexplained"])
 
     def backward(self, step: int, model: SequenceModel, batch: SequenceBatch) -> Tensor:
-        """Forward and backward pass of a batch; the loss, ()."""
+        """Forward and backward pass of a batch, for `loop.fit`; the loss of the answers alone, ()."""
         answered = batch.answered
         logits, extra = (model(batch.inputs), 0.0) if self.lesson is None else self.lesson(model, batch.inputs, step)
 
