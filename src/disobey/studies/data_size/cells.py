@@ -1,4 +1,7 @@
-"""The design of the data-size study and its cells: which arm, how many examples, which budget, under which regime."""
+"""The design of the data-size study: its arms, its conditions (regimes), and the cells that are trained.
+
+Arms are called by what their target is; the ids A0 to A18 of the documentation stay as aliases.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,51 @@ from disobey.data.dataset import Kind
 from disobey.errors import refusal
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import Schedule
-from disobey.training.recipe import OptimSpec
 
 Budget: TypeAlias = Literal["steps", "convergence", "epochs"]
-BUDGETS: tuple[Budget, ...] = ("steps", "convergence", "epochs")
-BUDGET_WORDS: dict[Budget, str] = {
+RegimeName: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
+
+BUDGETS: dict[Budget, str] = {
     "steps": "equal steps",
-    "convergence": "to convergence, chosen on validation",
+    "convergence": "to convergence, checkpoint chosen on validation",
     "epochs": "equal epochs",
 }
-RegimeName: TypeAlias = Literal["fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"]
-SHORT = {
-    "A4": "smoothing, same entropy",
-    "A5": "smoothing, each entropy",
-    "A9a": "permuted per example",
-    "A10a": "class means of the n",
-    "A10b": "class means of all",
-    "A11": "shuffled in the class",
-    "A12": "class mean + confidence",
+LABELS, KD = "labels", "distillation"
+_WITHOUT_CONTROL = {
+    "A0": LABELS,
+    "A1": KD,
+    "A2a": "mse",
+    "A2b": "mse_centred",
+    "A3": "label_smoothing",
+    "A17": "tempered_labels",
+    "A18a": "untrained_teacher",
+    "A18b": "random_head",
 }
-EARLY_SHARE = 0.1  # of its training, after which the early teacher of the regime quality is taken
+IDS = {_WITHOUT_CONTROL.get(id, arm.control): id for id, arm in ARMS.items()}  # name of an arm -> its id
+NAMES = {id: name for name, id in IDS.items()}
+SHORT = {
+    "smoothed_to_mean_entropy": "smoothing, same mean entropy",
+    "smoothed_to_each_entropy": "smoothing, same entropy",
+    "permuted_each": "permuted per example",
+    "class_mean": "class means",
+    "class_mean_of_all": "class means of all N",
+    "shuffled_within_class": "shuffled within class",
+    "class_mean_with_confidence": "class means with confidence",
+}
+EARLY_FRACTION = 0.1  # of its training, after which the early-stopped teacher of the regime quality is taken
 MEMBERS = 3  # of its ensemble
 
 
 @dataclass(frozen=True)
 class ParsedArm:
-    """An arm as it was asked for. word: its one spelling, so that A1:20 at temperature 20 is A1."""
+    """An arm as it was asked for.
+
+    Attributes:
+        word: its one spelling: ``distillation:20`` at temperature 20, and ``A1``, are ``distillation``.
+        name: the arm without its value.
+        value: temperature of distillation or amount of a control; None where it is the default.
+        temperature: of the study.
+    """
 
     word: str
     name: str
@@ -43,53 +65,66 @@ class ParsedArm:
 
     @property
     def text(self) -> str:
-        """What a figure calls it: the arm and its words."""
-        arm = ARMS[self.name]
-        at = "" if self.value is None else (f", τ={self.value:g}" if self.name == "A1" else f", {self.value:g}")
-        return f"{self.name} {arm.text}{at}"
+        """The arm in words, with its id: ``distillation, τ=4 (A1)``."""
+        at = "" if self.value is None else (f", τ={self.value:g}" if self.name == KD else f", {self.value:g}")
+        return f"{ARMS[IDS[self.name]].text}{at} ({IDS[self.name]})"
 
     @property
     def short(self) -> str:
         """The same in few words, for legends."""
-        return f"{self.name} {SHORT[self.name]}" if self.value is None and self.name in SHORT else self.text
+        return self.text if self.value or self.name not in SHORT else f"{SHORT[self.name]} ({IDS[self.name]})"
 
     def schedule(self) -> Schedule:
         """The arm as a training objective."""
-        if self.name == "A1":
+        if self.name == KD:
             return ARMS["A1"].schedule(self.value or self.temperature)
-        return ARMS[self.name].schedule(self.temperature, self.value)
+        return ARMS[IDS[self.name]].schedule(self.temperature, self.value)
 
 
 def parsed(word: str, temperature: float) -> ParsedArm:
-    """``A7``, ``A1:TEMPERATURE`` or ``ARM:AMOUNT``. Raises `ValueError` for what no arm takes.
+    """An arm from ``NAME``, ``NAME:AMOUNT`` or ``distillation:TEMPERATURE``; for NAME an id (``A7``) may stand.
 
-    >>> parsed("A1:20", 20.0).word, parsed("A16:3", 20.0).text
-    ('A1', 'A16 top k kept, 3')
+    Raises:
+        ValueError: no such arm, or it takes no such value.
+
+    Example:
+        >>> parsed("A1:20", 20.0).word, parsed("top_k:3", 20.0).text
+        ('distillation', 'top k kept, 3 (A16)')
     """
-    name, colon, after = word.partition(":")
-    takes_value = name == "A1" or (name in ARMS and bool(ARMS[name].amounts))
+    head, colon, after = word.partition(":")
+    name = NAMES.get(head, head)
+    amounts = ARMS[IDS[name]].amounts if name in IDS else ()
+    default = temperature if name == KD else amounts[0] if amounts else None
     try:
         value = float(after) if colon else None
     except ValueError:
         value = -1.0
-    if name not in ARMS or (colon and not takes_value) or (value is not None and value <= 0):
-        with_amounts = ", ".join(name for name, arm in ARMS.items() if arm.amounts)
-        expected = f"an arm out of {', '.join(ARMS)}, with A1:TEMPERATURE or ARM:AMOUNT for {with_amounts}"
+    if name not in IDS or (value is not None and (default is None or value <= 0)):
+        with_amounts = ", ".join(name for name, id in IDS.items() if ARMS[id].amounts)
+        expected = f"an arm out of {', '.join(IDS)}, with distillation:TEMPERATURE, or NAME:AMOUNT for {with_amounts}"
         raise refusal("unknown-arm", expected, repr(word))
-    if value is not None and value == (temperature if name == "A1" else ARMS[name].amounts[0]):
-        value = None
+    value = None if value == default else value
     return ParsedArm(name if value is None else f"{name}:{value:g}", name, value, temperature)
 
 
 @dataclass(frozen=True)
 class Regime:
-    """How a cell departs from the main design, in which the student's examples lie within those of its teacher.
+    """A condition: how a cell departs from the main design, where the teacher's examples include the student's.
 
-    fresh: the teacher learns from one half of the data, the student from the other. teacher_train: the teacher's number
-    of examples; 0: as many as the student. age: share of the teacher's training. noise: wrong labels of the student.
+    Attributes:
+        name: in words, for tables and legends.
+        fresh: the teacher is trained on one half of the data, the student on the other.
+        teacher_train: number of the teacher's training examples; 0: as many as the student's; None: all N.
+        teacher: the teacher's model; the main one where empty.
+        age: fraction of its training after which the teacher is taken.
+        members: of an ensemble of teachers.
+        student: the student's model; the main one where empty.
+        noise: fraction of corrupted labels of the student.
+        augment: augmentation of both.
+        views: whether the teacher predicts every augmented view (``same``) or the plain image (``fixed``).
     """
 
-    name: str = "overlap"
+    name: str = "main design"
     fresh: bool = False
     teacher_train: int | None = None
     teacher: str = ""
@@ -102,29 +137,29 @@ class Regime:
 
     @property
     def of_labels(self) -> Regime:
-        """Where the twin, trained on labels, is found: what changes the teacher alone does not change it."""
+        """Where the control (twin) is found: what changes only the teacher does not change a student of labels."""
         if self.views == "fixed":
             return CROP
-        return self if self.fresh or self.student or self.noise or self.augment else OVERLAP
+        return self if self.fresh or self.student or self.noise or self.augment else MAIN
 
 
-OVERLAP = Regime()
+MAIN = Regime()
 FRESH = Regime("fresh examples", fresh=True)
-SAME_N = Regime("teacher of the same n", teacher_train=0)
-EARLY = Regime(f"teacher after {EARLY_SHARE:.0%} of its training", age=EARLY_SHARE)
-ENSEMBLE = Regime(f"ensemble of {MEMBERS}", members=MEMBERS)
-CROP = Regime("crops, asked about every view", augment="crop")
-CROP_FIXED = Regime("crops, fixed targets", augment="crop", views="fixed")
+SAME_N = Regime("teacher trained on the same n examples", teacher_train=0)
+EARLY = Regime(f"teacher after {EARLY_FRACTION:.0%} of its training", age=EARLY_FRACTION)
+ENSEMBLE = Regime(f"ensemble of {MEMBERS} teachers", members=MEMBERS)
+CROP = Regime("random crops, teacher sees every view", augment="crop")
+CROP_FIXED = Regime("random crops, teacher sees the plain image", augment="crop", views="fixed")
 
 
 def teacher_of(examples: int) -> Regime:
-    """The teacher has this many examples."""
-    return Regime(f"teacher of {examples:,}", teacher_train=examples)
+    """The teacher is trained on this many examples."""
+    return Regime(f"teacher trained on {examples:,} examples", teacher_train=examples)
 
 
-def noisy(share: float) -> Regime:
-    """This share of the student's labels is wrong."""
-    return Regime(f"{share:.0%} wrong labels", noise=share)
+def noisy(fraction: float) -> Regime:
+    """This fraction of the student's labels is corrupted."""
+    return Regime(f"{fraction:.0%} corrupted labels", noise=fraction)
 
 
 def wide(word: str) -> Regime:
@@ -134,12 +169,12 @@ def wide(word: str) -> Regime:
 
 @dataclass(frozen=True)
 class Cell:
-    """One student before its seed. size: n, the number of its examples."""
+    """One student before its seed; ``size`` is n, the number of its training examples."""
 
     arm: str
     size: int
     budget: Budget = "steps"
-    regime: Regime = OVERLAP
+    regime: Regime = MAIN
 
 
 @dataclass(frozen=True)
@@ -147,21 +182,19 @@ class Design:
     """What the study compares, as a value: all that its claims, tables and charts know of the options.
 
     Attributes:
-        data: name of the data set; ``kind`` of its inputs, with so many ``classes`` and ``tests``, its test examples.
-        total: N, all training examples.
-        sizes: the numbers n of a student's examples, ascending.
+        data: name of the data set.
+        kind: of its inputs.
+        classes: number of classes.
+        tests: number of test examples.
+        total: N, the number of training examples.
+        sizes: the students' numbers of training examples n, ascending.
         arms: each once, in its one spelling.
-        temperature: of every soft arm.
-        budgets: how long the cells of the main design are trained.
-        regimes: beyond the main design.
-        teacher: its model in a word.
-        student: the students' model in a word.
-        widths: the models of other students, in the regime ``widths``.
-        noises: shares of wrong labels, in the regime ``noise``.
-        optim: the budget of equal steps.
-        patience: how many times longer the budget ``convergence`` is.
-        epochs: of the budget ``epochs``.
-        kernels: largest n of students in closed form.
+        temperature: of all soft targets.
+        budgets: training budgets of the main design.
+        regimes: conditions beside the main design.
+        student: the students' model.
+        widths: the students' models in the regime ``widths``.
+        noises: fractions of corrupted labels in the regime ``noise``.
     """
 
     data: str
@@ -174,18 +207,13 @@ class Design:
     temperature: float
     budgets: tuple[Budget, ...]
     regimes: tuple[RegimeName, ...]
-    teacher: str
     student: str
     widths: tuple[str, ...]
     noises: tuple[float, ...]
-    optim: OptimSpec
-    patience: float
-    epochs: float
-    kernels: int
 
     @property
     def small(self) -> tuple[int, ...]:
-        """The sizes that claims about little data are judged at: up to a tenth of all, at least two."""
+        """The sizes at which claims about little data are tested: up to N/10, at least two."""
         return tuple(n for n in self.sizes if n <= self.total / 10) or self.sizes[:2]
 
     @property
@@ -195,43 +223,32 @@ class Design:
 
     @property
     def teacher_sizes(self) -> tuple[int, ...]:
-        """Of the teachers beside the main one, ascending: a sixteenth and a quarter of N."""
+        """Training examples of the regime ``teacher-sizes``' teachers: N/16 and N/4."""
         return tuple(max(self.total // part, self.classes) for part in (16, 4))
 
     def arm(self, word: str) -> ParsedArm:
         """An arm of this design from its word."""
         return parsed(word, self.temperature)
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> tuple[Cell, ...]:
         """Every cell of the main design and of the regimes, each once."""
         cells = [Cell(arm, n, budget) for budget in self.budgets for n in self.sizes for arm in self.arms]
         for name in self.regimes:
-            cells += self._regime(name)
-        return list(dict.fromkeys(cells))
+            budgets: tuple[Budget, ...] = ("steps", "convergence") if name == "teacher-sizes" else ("steps",)
+            for regime, arms in self._regimes()[name]:
+                sizes = [n for n in self.sizes if not regime.fresh or 2 * n <= self.total]
+                cells += [Cell(arm, n, budget, regime) for budget in budgets for n in sizes for arm in arms]
+        return tuple(dict.fromkeys(cells))
 
-    def _regime(self, name: RegimeName) -> list[Cell]:
-        """The cells of one regime. Labels (A0) have no teacher: where only it differs they are those of the main design."""
-
-        def cells(regime: Regime, *arms: str, budget: Budget = "steps") -> list[Cell]:
-            sizes = [n for n in self.sizes if not regime.fresh or 2 * n <= self.total]
-            return [Cell(arm, n, budget, regime) for n in sizes for arm in arms]
-
-        match name:
-            case "fresh":
-                return cells(FRESH, "A0", "A1", "A13")
-            case "same-n":
-                return cells(SAME_N, "A1")
-            case "teacher-sizes":
-                of_other_teachers: list[Cell] = []
-                for regime in map(teacher_of, self.teacher_sizes):
-                    of_other_teachers += cells(regime, "A1") + cells(regime, "A1", budget="convergence")
-                return cells(OVERLAP, "A0", "A1", budget="convergence") + of_other_teachers
-            case "quality":
-                return [cell for regime in (EARLY, ENSEMBLE, self.equal_size) for cell in cells(regime, "A1")]
-            case "noise":
-                return [cell for share in self.noises for cell in cells(noisy(share), "A0", "A1")]
-            case "augment":
-                return cells(CROP, "A0", "A1") + cells(CROP_FIXED, "A1") if self.kind == "image" else []
-            case "widths":
-                others = [cell for word in self.widths for cell in cells(wide(word), "A0", "A1")]
-                return others + cells(self.equal_size, "A1")
+    def _regimes(self) -> dict[RegimeName, list[tuple[Regime, tuple[str, ...]]]]:
+        """Every regime with its arms; labels are trained again only where more than the teacher changes."""
+        both, taught = (LABELS, KD), (KD,)
+        return {
+            "fresh": [(FRESH, (*both, "argmax"))],
+            "same-n": [(SAME_N, taught)],
+            "teacher-sizes": [(MAIN, both), *((teacher_of(m), taught) for m in self.teacher_sizes)],
+            "quality": [(regime, taught) for regime in (EARLY, ENSEMBLE, self.equal_size)],
+            "noise": [(noisy(share), both) for share in self.noises],
+            "augment": [(CROP, both), (CROP_FIXED, taught)] if self.kind == "image" else [],
+            "widths": [*((wide(word), both) for word in self.widths), (self.equal_size, taught)],
+        }

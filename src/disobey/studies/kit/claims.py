@@ -53,7 +53,16 @@ class Noted:
     note: str
 
 
-Answer: TypeAlias = Sequence[Estimate] | Noted | Skip
+@dataclass(frozen=True)
+class Decided:
+    """Evidence that carries out a `Stated` rule, one of several parts that no rule value can express."""
+
+    verdict: Verdict
+    estimates: Sequence[Estimate]
+    note: str = ""
+
+
+Answer: TypeAlias = Sequence[Estimate] | Noted | Decided | Skip
 
 
 @dataclass(frozen=True)
@@ -127,12 +136,18 @@ def judge(specs: Sequence[ClaimSpec[E, G]], evidence: E, settings: Iterable[G]) 
             if isinstance(answer, Skip):
                 skipped.append((spec.id, setting.label, answer.reason))
                 continue
-            estimates, note = (answer.estimates, answer.note) if isinstance(answer, Noted) else (answer, "")
-            verdict, own = decide(spec.rule, estimates)
-            notes = " ".join(filter(None, (own, note)))
+            verdict, estimates, notes = _carried_out(spec.rule, answer)
             found, source = tuple(estimates), spec.source.name
             claims.append(Claim(spec.text, source, verdict, found, spec.rule.words, spec.id, setting.label, notes))
     return Verdicts(tuple(claims), tuple(skipped))
+
+
+def _carried_out(rule: Rule, answer: Sequence[Estimate] | Noted | Decided) -> tuple[Verdict, Sequence[Estimate], str]:
+    if isinstance(answer, Decided):
+        return answer.verdict, answer.estimates, answer.note
+    estimates, note = (answer.estimates, answer.note) if isinstance(answer, Noted) else (answer, "")
+    verdict, own = decide(rule, estimates)
+    return verdict, estimates, " ".join(filter(None, (own, note)))
 
 
 def _counts(claims: Sequence[Claim]) -> str:

@@ -49,7 +49,14 @@ class Within:
     margin: float
 
 
-Rule: TypeAlias = Beyond | BeyondControl | Within
+@dataclass(frozen=True)
+class Stated:
+    """A rule of several parts, in words: the evidence of its claim carries it out and answers with `Decided`."""
+
+    words: str
+
+
+Rule: TypeAlias = Stated | Beyond | BeyondControl | Within
 
 
 def above(border: float, subject: str = "interval") -> Beyond:
@@ -105,6 +112,8 @@ def most_of(share: float = 0.5) -> Beyond:
 def decide(rule: Rule, estimates: Sequence[Estimate]) -> tuple[Verdict, str]:
     """The verdict of a rule on its estimates, and what a reader must know beside it (often nothing)."""
     match rule:
+        case Stated():
+            raise TypeError(f"the evidence of this claim decides: {rule.words}")
         case Beyond():
             note = "" if estimates[0].known else rule.undefined
             return _verdict(rule.direction * side(estimates[0], rule.border)), note

@@ -1,4 +1,4 @@
-"""`Watch`: what the callbacks of all frameworks share. They only say when, which model, and on which device."""
+"""`Recorder`: what the callbacks of all frameworks share. They only say when, which model, and on which device."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from disobey.integrations.scores import scores
 from disobey.integrations.trajectory import Trajectory
 
 
-class Watch:
-    """Every ``every`` steps: a student's scores on ``batches`` (the same each time, unshuffled), beside its teacher's.
+class Recorder:
+    """Records a student's scores on a fixed held-out set while it is trained, beside its teacher's.
 
-    teacher: (N, C) scores on the same examples in the same order. labels: (N,) where known. path: where
-    `Trajectory.write` puts the looks when training ends. student: the part of the trained module that is watched
-    (all of it by default).
+    Args:
+        teacher: (N, C) scores of the teacher on the held-out examples.
+        batches: the same examples in the same order, the same each time, not shuffled.
+        labels: (N,) where known.
+        every: steps from one record to the next.
+        path: where `Trajectory.write` saves the records when training ends.
+        student: gives the part of the trained module that is recorded; all of it by default.
     """
 
     def __init__(
@@ -34,8 +38,8 @@ class Watch:
         self.trajectory = Trajectory(teacher, labels, every)
         self.batches, self.path, self.student = batches, path, student
 
-    def look(self, module: torch.nn.Module, device: torch.device | str, step: int, *, last: bool = False) -> None:
+    def record(self, module: torch.nn.Module, device: torch.device | str, step: int, *, last: bool = False) -> None:
         """Records the student where the step is due, and always at the ``last`` one, after which all is written."""
-        self.trajectory.look(step, lambda: scores(self.student(module), self.batches, device), always=last)
+        self.trajectory.record(step, lambda: scores(self.student(module), self.batches, device), always=last)
         if last and self.path is not None:
             self.trajectory.write(self.path)
