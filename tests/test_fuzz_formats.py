@@ -1,4 +1,4 @@
-"""Hostile files of every format at both entry points (`--data`, `diagnose`) and every decoder: refused or read."""
+"""Hostile files of every format, at `--data`, `diagnose` and every decoder: a message or a reading."""
 
 import json
 import random

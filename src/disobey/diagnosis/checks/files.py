@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from disobey.diagnosis.errors import nearest, printable
+from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.evidence.representations import layers
+from disobey.errors import printable
 from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 

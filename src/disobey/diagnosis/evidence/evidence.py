@@ -25,6 +25,7 @@ from disobey.diagnosis.evidence.top_k import read_top_k
 from disobey.diagnosis.input.matrices import Matrix, side_by_side, whole
 from disobey.diagnosis.input.pair import Pair
 from disobey.diagnosis.input.score_types import as_logits
+from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
@@ -138,10 +139,16 @@ def _evidence(pair: Pair, rows: NDArray, logs: dict, columns: dict, tops: dict, 
 
     students, twins = {k: logs[k] for k in pair.students}, {k: logs[k] for k in pair.twins}
     sample = Predictions(
-        logs["teacher"], next(iter(students.values())), part(pair.labels),
-        rows if pair.ids is None else pair.ids[rows], pair.split, next(iter(twins.values()), None),
-        part(pair.mislabelled), part(pair.groups), pair.class_names,
-    )  # fmt: skip
+        logs["teacher"],
+        next(iter(students.values())),
+        part(pair.labels),
+        rows if pair.ids is None else pair.ids[rows],
+        pair.split,
+        next(iter(twins.values()), None),
+        part(pair.mislabelled),
+        part(pair.groups),
+        pair.class_names,
+    )
     named = {"teacher": tops["teacher"], "student": tops[next(iter(students))]}
     if twins:
         named["twin"] = tops[next(iter(twins))]
@@ -172,7 +179,7 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
 
     read = side_by_side(list(models.values()), per_block, work)
     if read != n:
-        raise ValueError(f"{pair.name}: expected {n:,} rows, came {read:,}; try: write the file again")
+        raise refusal("cut-short", f"{n:,} rows", f"{read:,}", "write the file again", where=pair.name)
     for name, logits in sampled.items():
         for first in range(0, len(rows), per_block):
             part = slice(first, first + per_block)

@@ -192,9 +192,13 @@ def doubtful(models: dict[str, Softmax], columns: dict[str, NDArray]) -> NDArray
 
 
 def columns_of_block(
-    blocks: dict[str, NDArray], values: Mapping[str, str], where: dict[str, str], start: int,
-    labels: NDArray | None, buffers: dict[str, HalfBuffers] | None,
-) -> dict[str, NDArray]:  # fmt: skip
+    blocks: dict[str, NDArray],
+    values: Mapping[str, str],
+    where: dict[str, str],
+    start: int,
+    labels: NDArray | None,
+    buffers: dict[str, HalfBuffers] | None,
+) -> dict[str, NDArray]:
     """All columns of one block of stored numbers: by the fast way where ``buffers`` are given, rows of it redone."""
     numbers = start + np.arange(len(next(iter(blocks.values()))))
     if buffers is None:
