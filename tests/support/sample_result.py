@@ -116,7 +116,7 @@ def gain_chart():
         },
         Axis("setting", "data", "nominal"),
         Axis("gain", "accuracy, student − twin (points)"),
-        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on clean languages it is nil.",
+        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on languages it is 0.",
         caption="Paired by seed. Whiskers: 95% over 5 runs; one setting has a single run and no whisker.",
         color=Axis("temperature", "temperature", "nominal"),
         rules=(Rule(0, 0, "no gain"),),

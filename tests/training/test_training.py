@@ -91,8 +91,10 @@ def test_labels_equal_the_slow_twin(records, tmp_path):
 
 def test_arms_share_initialization_and_order_teachers_do_not():
     dataset = load(DATA, 0)
-    first = {name: built(recipe, dataset, 0).state_dict() for name, recipe in
-             (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))}  # fmt: skip
+    first = {
+        name: built(recipe, dataset, 0).state_dict()
+        for name, recipe in (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))
+    }
     key = next(iter(first["student"]))
     assert torch.equal(first["student"][key], first["twin"][key])
     assert not torch.equal(first["student"][key], first["teacher"][key])

@@ -112,7 +112,7 @@ def test_progress_ends_at_one(tmp_path):
 
 
 def test_a_run_that_kills_its_worker_fails_in_the_end(tmp_path):
-    """The worker dies inside a run, three times: that run fails with its reason, the other worker's run is untouched."""
+    """The worker dies inside a run, three times: that run fails with its reason, the other is untouched."""
     factory = tmp_path / "deadly.py"
     factory.write_text("import os, signal\ndef make(shape, classes):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
     deadly = replace(TEACHER, model=ModelSpec(f"{factory}:make"))
@@ -159,7 +159,7 @@ def finish(root, workers=1):
 
 @pytest.mark.slow
 def test_twenty_kills_leave_the_same_result(tmp_path):
-    """kill -9 of the whole process group at random moments, then resume: the uninterrupted run's result, byte for byte."""
+    """Kills of the whole process group at random moments, then resume: the uninterrupted result, byte for byte."""
     whole = finish(tmp_path / "whole")
     rng = np.random.default_rng(0)
     began = time.monotonic()

@@ -116,7 +116,10 @@ def test_float64_equals_the_sequential_loop(store, optim):
     """Every objective, mixed sizes and seeds, choice by validation, kept checkpoints: to 1e-10 after 40 steps."""
     runs = [Run(student(name, optim=optim, keep=(0, 7, 40)), seed) for name in TARGETS for seed in (0, 1)]
     small = replace(DATA, train=30)
-    runs += [Run(student("labels", optim=optim, data=small, choose="validation", check=3)), Run(student("labels", optim=optim, data=replace(DATA, noise=0.3)))]  # fmt: skip
+    runs += [
+        Run(student("labels", optim=optim, data=small, choose="validation", check=3)),
+        Run(student("labels", optim=optim, data=replace(DATA, noise=0.3))),
+    ]
     assert_float64_equals(store, runs)
 
 
@@ -129,7 +132,10 @@ def assert_float64_equals(store, runs):
         assert isinstance(ours, type(slow))
         torch.testing.assert_close(ours.losses, slow.losses, rtol=1e-6, atol=1e-8)  # written in float32
         assert ours.kept.keys() == slow.kept.keys()
-        for state, reference in [(one.model.state_dict(), other.model.state_dict()), *((ours.kept[s], slow.kept[s]) for s in ours.kept)]:  # fmt: skip
+        for state, reference in [
+            (one.model.state_dict(), other.model.state_dict()),
+            *((ours.kept[s], slow.kept[s]) for s in ours.kept),
+        ]:
             for name, value in reference.items():
                 torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10)
         assert (ours.chosen, ours.checks) == (slow.chosen, slow.checks)
@@ -326,7 +332,9 @@ def test_records_look_like_any_other(store):
         record = records[run]
         assert record.cost["stacked"] == 2
         assert record.cost["examples"] == 40 * 32
-        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < {p.stem for p in (record.path / "predictions").iterdir()}  # fmt: skip
+        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < {
+            p.stem for p in (record.path / "predictions").iterdir()
+        }
         assert np.exp(record.log_probs("test", 10)).sum(1) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -376,7 +384,9 @@ def queue(runs, have=(), most=4):
 def test_groups_are_cells_first_shared_between_workers():
     runs = [Run(student(name), seed) for name in ("labels", "smoothed") for seed in (0, 1, 2, 3)]
     waiting = queue(runs)
-    assert [(r.seed, r.recipe.targets) for r in waiting.take(1)] == [(s, TARGETS[n]) for s in (0, 1) for n in ("labels", "smoothed")]  # fmt: skip
+    assert [(r.seed, r.recipe.targets) for r in waiting.take(1)] == [
+        (s, TARGETS[n]) for s in (0, 1) for n in ("labels", "smoothed")
+    ]
     assert len(waiting) == 4
     assert [len(waiting.take(2)) for _ in range(4)] == [2, 1, 1, 0]
 
