@@ -141,6 +141,9 @@ def assemble(name: str, parts: dict[str, Columns], options: Options) -> Dataset:
 
 def _check_inputs(part: Columns) -> None:
     """Rows there are, as many as labels, with nothing in them that is no number or no text."""
+    for what, column in (("inputs", part.inputs), ("labels", part.labels)):
+        if isinstance(column, np.ndarray) and column.ndim == 0:
+            raise refused(part.where, f"a row of {what} for every example", "a single value", "a complete file")
     rows, labels = len(part.inputs), len(part.labels)
     if rows != labels:
         raise refused(part.where, "as many inputs as labels", f"{rows} inputs and {labels} labels", "a complete file")
