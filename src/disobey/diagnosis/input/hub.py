@@ -190,7 +190,7 @@ def _local(path: Path, limit: int) -> Iterator[dict]:
             import pyarrow.parquet as parquet
 
             with parquet.ParquetFile(path) as opened:
-                yield from bounded_table(opened, opened.schema_arrow.names, path, limit).to_pylist()
+                yield from bounded_table(path, opened, opened.schema_arrow.names, path, limit).to_pylist()
         else:
             raise refusal("file-format", ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension", where=path)
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError, MemoryError) as error:
