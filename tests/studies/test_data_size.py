@@ -51,8 +51,14 @@ def test_smoke_judges_every_claim_and_says_the_same_again(smoke):
     result = study.analyze(records)
     assert [c.name for c in result.of(Claim)] == [f"C{i}" for i in range(1, 14)]
     assert {c.name for c in result.of(Chart)} == {
-        "label-equivalence", "accuracy", "scales", "explained", "fidelity", "regimes", "closed-form",
-    }  # fmt: skip
+        "label-equivalence",
+        "accuracy",
+        "scales",
+        "explained",
+        "fidelity",
+        "regimes",
+        "closed-form",
+    }
     assert result.smoke
     assert study.analyze(records).to_json() == result.to_json()
     assert Result.from_json(result.to_json()).to_json() == result.to_json()
@@ -236,8 +242,19 @@ def test_a_planted_confirmation_is_confirmed():
     results = planted(as_published)
     found = verdicts(with_closed_forms(results, kernel=0.2, probe=0.95))
     assert {name for name, verdict in found.items() if verdict == "supported"} == {
-        "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12", "C13",
-    }  # fmt: skip
+        "C1",
+        "C2",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        "C7",
+        "C8",
+        "C9",
+        "C10",
+        "C12",
+        "C13",
+    }
     assert found["C11"] == "refuted"  # there is a gain without wrong labels
 
 
@@ -258,8 +275,18 @@ def test_a_planted_refutation_is_refuted():
     results = planted(smoothing_in_disguise, kl=steep)
     found = verdicts(with_closed_forms(results, kernel=1.0, probe=1.0))
     assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
-        "C1", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12",
-    }  # fmt: skip
+        "C1",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        "C7",
+        "C8",
+        "C9",
+        "C10",
+        "C11",
+        "C12",
+    }
 
 
 def test_variance_alone_supports_c11():

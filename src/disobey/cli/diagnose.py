@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
+    """Options of `disobey diagnose`."""
+
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
-    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or teacher.npy student.npy …"""
+    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or one .npy each"""
     teacher: str | None = None
     """the teacher's file, or hf:NAME (a model of the hub or a local folder)"""
     student: str | None = None

@@ -104,9 +104,15 @@ def _carried_out(
     for turn in range(MENDS):
         with progress_bar(options.quiet) as progress:
             outcome = run_all(
-                runs, store, workers=options.worker_count, device=options.device, progress=progress, verify=turn > 0,
-                stall=60 * options.stall_timeout, checkpoint=60 * options.checkpoint_minutes,
-            )  # fmt: skip
+                runs,
+                store,
+                workers=options.worker_count,
+                device=options.device,
+                progress=progress,
+                verify=turn > 0,
+                stall=60 * options.stall_timeout,
+                checkpoint=60 * options.checkpoint_minutes,
+            )
         try:
             return outcome, study.analyze(outcome.records)
         except Damaged:

@@ -203,7 +203,7 @@ class DataSize:
         return replace(base, steps=steps[budget])
 
     def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
-        """n training examples (None: N) for the teacher (fold 0) or the student (fold 1) of a cell."""
+        """Training examples, n of them (None: all), for the teacher (fold 0) or the student (fold 1) of a cell."""
         everything = n is not None and n >= len(self.setup.dataset.train)
         train = (
             self.setup.train if n is None else None if everything else n

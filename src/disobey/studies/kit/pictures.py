@@ -16,6 +16,7 @@ __all__ = ["count_word", "estimates_chart", "logit_logit", "model_word", "most_d
 
 
 def model_word(spec: ModelSpec) -> str:
+    """A model as the command line names it."""
     return spec_text(spec)
 
 
@@ -25,4 +26,5 @@ def count_word(examples: int | None) -> str:
 
 
 def most_disobeyed(predictions: Predictions, dataset: Dataset, title: str, count: int = 12) -> Gallery:
+    """The examples on which the student deviates most from its teacher."""
     return gallery.most_disobeyed(predictions, title, example_of(predictions, dataset), count=count)
