@@ -52,7 +52,8 @@ def network(case: Case, width: int | None = None):
     """The model of a case, or one of another width."""
     import torch
 
-    from disobey.models.build import ModelSpec, build
+    from disobey.models.build import build
+    from disobey.models.spec import ModelSpec
 
     torch.manual_seed(0)
     return build(ModelSpec(case.model, width=width), shape=case.shape, classes=CLASSES)
@@ -100,7 +101,7 @@ def ours(case: Case, what: str) -> Block:
 
     from disobey.data.augment import Views
     from disobey.data.dataset import Dataset, DataSpec, Split
-    from disobey.models.build import ModelSpec
+    from disobey.models.spec import ModelSpec
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels
     from disobey.training.batches import ExampleBatches, order_of

@@ -7,7 +7,7 @@ import pytest
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.studies.data_size.cells import (
     BUDGETS,
@@ -35,7 +35,8 @@ from disobey.studies.data_size.tables import tables
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.verdicts import Stated, decide
 from disobey.targets.arms import ARMS
-from disobey.training.recipe import Run, Teaching
+from disobey.training.recipe import Run
+from disobey.training.specs import Teaching
 from tests.support.refusals import refuses
 
 SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5)), arms=ALL_ARMS, budgets=tuple(BUDGETS))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training import savepoint as module

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.runs import pair
 from disobey.records.store import Store
 from disobey.targets.schedule import distill, labels, match, switch
@@ -58,7 +58,7 @@ def departure_from_slow_training(run, trace, loss, teacher_logits=None):
     """Autograd through a loss that is written out, no table, no shortcut. ``teacher_logits`` of a batch (B, ...)."""
     dataset = load(run.recipe.data, run.seed)
     model, views = built(run.recipe, dataset, run.seed).double(), Views.of(dataset, run.recipe.data.augment)
-    y, order = torch.from_numpy(dataset.train.given), order_of(run, len(views), views.count)
+    y, order = torch.from_numpy(dataset.train.observed), order_of(run, len(views), views.count)
 
     def backward(step):
         rows = order.rows[step]
@@ -120,8 +120,8 @@ def test_same_bits_whatever_the_workers(tmp_path, records, workers):
 
 def test_records_say_what_was_trained_on(records):
     record = records[Run(TWIN)]
-    assert (record.examples["train.given"] != record.examples["train.labels"]).mean() == pytest.approx(0.2)
-    assert (record.examples["test.given"] == record.examples["test.labels"]).all()
+    assert (record.examples["train.observed"] != record.examples["train.labels"]).mean() == pytest.approx(0.2)
+    assert (record.examples["test.observed"] == record.examples["test.labels"]).all()
     assert record.history["loss"].shape == (25,)
     probs = np.exp(record.log_probs("test").astype(np.float64))
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)

@@ -71,7 +71,7 @@ class SharedInputs:
 
     def labels(self, run: Run) -> Tensor:
         """The observed training labels (N,), on the device."""
-        observed = self.dataset(run).train.given
+        observed = self.dataset(run).train.observed
         return self.get(("labels", run.recipe.data, run.seed), lambda: _tensor(observed, self.device))
 
     def validation(self, run: Run) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
     """
     if len(records) != 1:
         raise refusal("one-teacher", f"one teacher for control {OF_ALL!r}", len(records), "teaching of one member")
-    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
+    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.observed"]
     return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
 
 

@@ -12,13 +12,14 @@ import pytest
 
 from disobey.cli.main import main
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.records.tables import note_of
 from disobey.targets.schedule import distill
 from disobey.training.execution import engine, reuse
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from tests.support.refusals import refuses
 
 DATA = DataSpec("digits-8x8", train=100)

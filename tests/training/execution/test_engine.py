@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies.deviation import Deviation
 from disobey.studies.kit.setup import Setup

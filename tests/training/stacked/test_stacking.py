@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
 from disobey.data.tensors import black, inputs_tensor
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import distill, labels, match, switch
-from disobey.targets.teacher_free import spare
+from disobey.targets.teacher_free import mask_confusable
 from disobey.training.execution.engine import run_all
 from disobey.training.execution.preflight import check
 from disobey.training.execution.queue import Grouping, Queue
@@ -54,7 +54,7 @@ TARGETS = {
     "switch": switch(distill(4.0), labels(0.1), at=0.33),
     "alone": distill(4.0, loss="js"),
     "moving": distill(8.0, temperature_to=1.0),
-    "spare": spare("student", amount=0.7, after=0.25),
+    "spare": mask_confusable("student", amount=0.7, after=0.25),
 }
 
 

@@ -6,11 +6,10 @@ from disobey.data.dataset import Dataset
 from disobey.figures import gallery
 from disobey.figures.estimates import estimates_chart
 from disobey.figures.logit_plot import logit_plot as logit_logit
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec, spec_text
 from disobey.records.predictions import Predictions
 from disobey.records.results import Gallery
 from disobey.studies.kit.examples import example_of
-from disobey.training.presets import spec_text
 
 __all__ = ["count_word", "estimates_chart", "logit_logit", "model_word", "most_disobeyed"]
 
