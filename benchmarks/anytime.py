@@ -53,6 +53,7 @@ def stopped(values: NDArray, truth: float, factors: NDArray) -> tuple[float, flo
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=40)

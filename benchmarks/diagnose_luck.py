@@ -2,9 +2,10 @@
 
     python benchmarks/diagnose_luck.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
 
-Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin. None was
-distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what *distillation
-visible* says of the pairs and the differences that are certain over examples. docs/diagnose.md has the numbers.
+Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin.
+None was distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints
+what *distillation visible* says of the pairs and the differences that are certain over examples. docs/diagnose.md has
+the numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from disobey.training.recipe import Run
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--students", type=int, default=6)
     parser.add_argument("--data", default="mnist-5k")

@@ -89,7 +89,7 @@ def code_lines(node: Function) -> int:
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[Function, bool]]:
-    """(function, public?) of a module: functions at the top and methods of classes; public where no name starts with _."""
+    """(function, public?) of a module: top-level functions and methods; public where no name starts with _."""
     for node in tree.body:
         if isinstance(node, Function):
             yield node, not node.name.startswith("_")
@@ -131,9 +131,8 @@ def report(root: Path) -> None:
     print(f"\ncircles in the whole package: {len(circles(graph))}")
     print(f"modules over {LONG_MODULE} lines: {sum(len(lines) > LONG_MODULE for lines in texts.values())}")
     longest = sorted(((code_lines(f), f"{p.relative_to(root)}:{f.name}") for p, f, _ in every), reverse=True)
-    print(
-        f"functions over {LONG_FUNCTION} lines of code: {sum(n > LONG_FUNCTION for n, _ in longest)}; longest {longest[0]}"
-    )
+    over = sum(n > LONG_FUNCTION for n, _ in longest)
+    print(f"functions over {LONG_FUNCTION} lines of code: {over}; longest {longest[0]}")
     print(f"lines over {LONG_LINE} characters: {long_lines}; formatter switched off: {skips}")
     print(f"public functions and methods: {len(public)}; documented {len(documented) / len(public):.1%}", end="; ")
     print(f"with a section on arguments, returns or errors {len(sections) / len(public):.1%}")

@@ -15,7 +15,8 @@ from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),

@@ -9,9 +9,20 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "disobey"
 EVERYTHING = {
-    "data", "models", "targets", "records", "training", "measures",
-    "theory", "figures", "studies", "diagnosis", "reports", "integrations", "cli",
-}  # fmt: skip
+    "data",
+    "models",
+    "targets",
+    "records",
+    "training",
+    "measures",
+    "theory",
+    "figures",
+    "studies",
+    "diagnosis",
+    "reports",
+    "integrations",
+    "cli",
+}
 ALLOWED = {
     "data": set(),
     "models": set(),

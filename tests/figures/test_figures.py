@@ -67,8 +67,10 @@ def test_what_the_teacher_is_has_three_words_and_one_for_nobody_knows():
     p = pair()
     flags = np.arange(300) % 3 == 0
     assert set(logit_plot(replace(p, mislabelled=flags), "a", "b").data["teacher is"]) == {
-        "right", "wrong", "trained on a wrong label",
-    }  # fmt: skip
+        "right",
+        "wrong",
+        "trained on a wrong label",
+    }
     assert set(logit_plot(replace(p, labels=None), "a", "b").data["teacher is"]) == {"unknown"}
 
 

@@ -1,4 +1,4 @@
-"""The report in headless Chromium, from a file, offline: what a reader meets on a desk, a phone, in the dark, on paper."""
+"""The report in headless Chromium, from a file, offline: on a desk, on a phone, in the dark, on paper."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_what_found_nothing_opens_by_key_and_lies_open_on_paper(visit, tmp_path)
     assert page.locator("#part-1").bounding_box()["y"] < 844  # what follows is on the first screen
     page.keyboard.press("Tab")  # the link that skips to the content
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.innerText") == "19 checks found nothing"
+    assert page.evaluate("document.activeElement.innerText") == "19 checks passed"
     page.keyboard.press("Enter")
     assert cards.count() == 19
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -106,12 +106,12 @@ def test_what_found_nothing_opens_without_scripts(visit, tmp_path):
     path = write(Result("s", "q", FINDINGS), tmp_path)
     page = visit(path, java_script_enabled=False).page
     assert page.locator(".card.ok:visible").count() == 0
-    page.get_by_text("19 checks found nothing").click()
+    page.get_by_text("19 checks passed").click()
     assert page.locator(".card.ok:visible").count() == 19
     # The sheets that a printer gets, closed or not.
     sheets = lambda: len(re.findall(rb"/Type\s*/Page\b", page.pdf()))
     opened = sheets()
-    page.get_by_text("19 checks found nothing").click()
+    page.get_by_text("19 checks passed").click()
     assert sheets() == opened > 2
 
 
@@ -120,7 +120,7 @@ def test_figures_follow_the_window(visit):
     wide = seen.page.locator("#part-2 .live svg").bounding_box()["width"]
     seen.page.set_viewport_size({"width": 420, "height": 800})
     seen.page.locator("#part-2").scroll_into_view_if_needed()
-    # Drawn anew, not only shrunk by its style. (A function: the page's policy forbids to evaluate text again and again.)
+    # Drawn anew, not only shrunk by its style. (A function, because the page's policy forbids to evaluate text.)
     seen.page.wait_for_function("() => document.querySelector('#part-2 .live svg').getAttribute('width') < 400")
     assert seen.page.locator("#part-2 .live svg").bounding_box()["width"] < 400 < 500 < wide
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 420
@@ -172,9 +172,19 @@ def hostile():
     h = HOSTILE
     data = {h: (1.0, 2.0), "y": (1.0, 2.0), "c": (h, h + "2"), "image": (h, "https://example.org/i.png")}
     chart = Chart(
-        h, h, "scatter", data, Axis(h, h), Axis("y", h), alt=h, caption=h,
-        color=Axis("c", h, "nominal"), facet=Axis("c", h, "nominal"), rules=(Rule(1, 0, h),), tooltip=("image",),
-    )  # fmt: skip
+        h,
+        h,
+        "scatter",
+        data,
+        Axis(h, h),
+        Axis("y", h),
+        alt=h,
+        caption=h,
+        color=Axis("c", h, "nominal"),
+        facet=Axis("c", h, "nominal"),
+        rules=(Rule(1, 0, h),),
+        tooltip=("image",),
+    )
     bars = Chart(h, h, "bar", {"x": (h, "b"), "y": (1.0, 2.0)}, Axis("x", h, "nominal"), Axis("y", h), alt=h)
     blocks = (
         Finding(h, "warning", h, (), h),

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from disobey.data.dataset import DataSpec
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.records.results import Estimate
 from disobey.studies.kit.claims import ClaimSpec, Noted, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, factors
@@ -313,8 +313,11 @@ def specs():
 def test_claims_are_judged_setting_by_setting():
     verdicts = judge(specs(), VALUES, [Setting("a"), Setting("b")])
     assert [(c.name, c.setting, c.verdict) for c in verdicts.claims] == [
-        ("Q1", "a", "supported"), ("Q2", "a", "supported"), ("Q1", "b", "refuted"), ("Q2", "b", "refuted"),
-    ]  # fmt: skip
+        ("Q1", "a", "supported"),
+        ("Q2", "a", "supported"),
+        ("Q1", "b", "refuted"),
+        ("Q2", "b", "refuted"),
+    ]
     assert {c.rule for c in verdicts.claims} == {ABOVE_ZERO.words}
     assert {c.source for c in verdicts.claims} == {PAPER.name}
     assert verdicts.of("Q2")[0].note == "Look."

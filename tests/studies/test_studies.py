@@ -64,7 +64,7 @@ def obedient_or_exaggerating(slope):
         z = base_logits(run.seed, split, labels)
         if run.recipe.replica == 0:
             return z
-        if run.recipe.targets.listens:
+        if run.recipe.targets.uses_teacher:
             return slope * z + 0.05 * rng.normal(size=z.shape)
         return 0.5 * z + rng.normal(size=z.shape)
 
@@ -92,7 +92,7 @@ def test_a_planted_caution_is_refuted():
 
 
 def test_deviation_of_independent_models_is_selection_and_not_supported():
-    """A student that never listened looks less confident than its teacher; so does its twin: no verdict for the claim."""
+    """A student that never listened looks less confident than its teacher, and so does its control: no verdict."""
 
     def speak(run, split, labels, rng):
         z = rng.normal(size=(len(labels), 10))
@@ -113,7 +113,7 @@ def test_deviation_of_independent_models_is_selection_and_not_supported():
 def test_a_gain_is_found_and_paired():
     def speak(run, split, labels, rng):
         z = base_logits(run.seed, split, labels)
-        worse = rng.random(len(labels)) < (0.05 if run.recipe.targets.listens else 0.25)
+        worse = rng.random(len(labels)) < (0.05 if run.recipe.targets.uses_teacher else 0.25)
         z[worse] = rng.normal(size=(int(worse.sum()), 10))
         return z
 
@@ -126,7 +126,7 @@ def test_a_gain_is_found_and_paired():
 def test_a_seed_without_all_its_arms_is_left_out():
     study = deviation()
     records = records_of(study, obedient_or_exaggerating(1.5))
-    missing = next(run for run in records if run.seed == 3 and run.recipe.targets.listens)
+    missing = next(run for run in records if run.seed == 3 and run.recipe.targets.uses_teacher)
     del records[missing]
     result = study.analyze(records)
     assert all(e.n == 4 for c in result.of(Claim) for e in c.evidence)

@@ -9,7 +9,7 @@ from disobey.data.load import load
 from disobey.records.results import Table
 from disobey.studies.kit.design import Design
 from disobey.studies.kit.evidence import Evidence
-from disobey.studies.teacher_free import TeacherFree
+from disobey.studies.teacher_free.study import TeacherFree
 from disobey.training.recipe import Run
 from tests.support.refusals import refuses
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from disobey.training.optim import learning_rates
-from disobey.training.recipe import OptimSpec
-from disobey.training.stacked.loop import Slice
+from disobey.training.prepare import Prepared
+from disobey.training.specs import OptimSpec
 
 EPS = torch.finfo(torch.float32).eps
 UNITS = 16  # that a step may depart; measured: at most 3.6 with AVX-512, AVX2 and SSE, and a wrong target is thousands
@@ -26,7 +26,7 @@ class Trace:
     def __init__(self):
         self.weights: list[dict[str, Tensor]] = []
 
-    def look(self, step: int, model: nn.Module, losses: Tensor) -> None:
+    def record(self, step: int, model: nn.Module, losses: Tensor) -> None:
         self.weights.append({name: value.detach().clone() for name, value in model.named_parameters()})
 
 
@@ -66,14 +66,12 @@ def departure(
     return worst
 
 
-def departure_of(one: Slice, trace: Trace) -> float:
+def departure_of(one: Prepared, trace: Trace) -> float:
     """`departure` of a prepared run, in float64, through its objective and autograd."""
-    assert len(trace.weights) == len(one.order)
+    batches = one.batches
+    assert len(trace.weights) == len(batches)
 
     def backward(step: int) -> None:
-        rows, views = one.order.rows[step], None if one.order.views is None else one.order.views[step]
-        x = one.inputs.take(rows, views)
-        logits = one.model(x)
-        logits.backward(one.objective(step, logits, rows, views, x)[1])
+        one.objective.backward(step, one.model, batches(step))
 
     return departure(one.model, one.run.recipe.optim, backward, trace.weights)

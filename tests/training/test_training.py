@@ -18,9 +18,13 @@ from disobey.records.store import Store
 from disobey.targets.schedule import distill, labels, match, switch
 from disobey.training.batches import order_of
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.loop import fit
+from disobey.training.prepare import SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.restore import built, trained
+from disobey.training.specs import OptimSpec, Teaching
 from disobey.training.teacher_table import form_of
-from disobey.training.train import built, train, trained
+from disobey.training.train import train
 from tests.support.rounding import UNITS, Trace, departure
 
 DATA = DataSpec("digits-8x8", train=200, noise=0.2)
@@ -41,12 +45,17 @@ def records(store):
 
 
 def trained_alike(run, store, loss, teacher_logits=None):
-    """Trains the run, and asserts that every step is plain PyTorch's in float64, to rounding; the run's record.
-
-    Autograd through a loss that is written out, no table, no shortcut. ``teacher_logits`` of a batch (B, ...).
-    """
+    """Trains the run, and asserts that every step is plain PyTorch's in float64, to rounding; the run's record."""
     trace = Trace()
     record = train(run, store, observers=[trace])
+    assert departure_from_slow_training(run, trace, loss, teacher_logits) < UNITS
+    ours = load_file(record.weights())
+    assert all(torch.equal(ours[name], value) for name, value in trace.weights[-1].items())
+    return record
+
+
+def departure_from_slow_training(run, trace, loss, teacher_logits=None):
+    """Autograd through a loss that is written out, no table, no shortcut. ``teacher_logits`` of a batch (B, ...)."""
     dataset = load(run.recipe.data, run.seed)
     model, views = built(run.recipe, dataset, run.seed).double(), Views.of(dataset, run.recipe.data.augment)
     y, order = torch.from_numpy(dataset.train.given), order_of(run, len(views), views.count)
@@ -57,10 +66,7 @@ def trained_alike(run, store, loss, teacher_logits=None):
         loss(model(x), y[rows], None if teacher_logits is None else teacher_logits(x)).backward()
 
     assert len(trace.weights) == len(order)
-    assert departure(model, run.recipe.optim, backward, trace.weights) < UNITS
-    ours = load_file(record.weights())
-    assert all(torch.equal(ours[name], value) for name, value in trace.weights[-1].items())
-    return record
+    return departure(model, run.recipe.optim, backward, trace.weights)
 
 
 def teacher_of(records):
@@ -154,10 +160,10 @@ def test_zero_weight_is_absence(store, records):
     ],
 )
 def test_every_objective_learns(store, targets):
-    recipe = replace(STUDENT, targets=targets, teacher=TEACHER if targets.listens else None)
+    recipe = replace(STUDENT, targets=targets, teacher=TEACHER if targets.uses_teacher else None)
     losses = run_all([Run(recipe)], store, workers=0).records[Run(recipe)].history["loss"]
     assert np.isfinite(losses).all()
-    if not targets.moves:  # the losses of a moving objective are not comparable
+    if not targets.time_varying:  # the losses of a moving objective are not comparable
         assert losses[-5:].mean() < losses[:5].mean()
 
 
@@ -165,18 +171,19 @@ IMAGES = replace(DATA, augment="crop")
 
 
 @pytest.mark.parametrize(("steps", "form"), [(20, "replay"), (600, "views")])
-def test_cached_views_equal_the_online_teacher(store, records, monkeypatch, steps, form):
+def test_cached_views_equal_the_online_teacher(store, records, steps, form):
     """The table is the teacher: training from it and asking step by step are the same training, to rounding."""
-    import disobey.training.teacher_table as teaching
-
     slow, teacher = partial(hinton, temperature=3.0, weight=1.0), teacher_of(records)
     optim = OptimSpec(lr=0.01, steps=steps, batch=32, stop=20)
     recipe = replace(STUDENT, data=IMAGES, optim=optim, targets=distill(3.0))
     assert form_of(Run(recipe), 200, 81, 10) == form
     trained_alike(Run(recipe), _with_teachers(store, recipe), slow, teacher)
-    monkeypatch.setattr(teaching, "LARGEST", 0)
-    assert form_of(Run(recipe), 200, 81, 10) == "online"
-    trained_alike(Run(recipe), _with_teachers(store, recipe), slow, teacher)
+    assert form_of(Run(recipe), 200, 81, 10, limit=0) == "online"
+    one, trace = prepared(Run(recipe), SharedInputs(store, torch.device("cpu"))), Trace()
+    assert one.objective.table is not None
+    one.objective.table = None
+    fit(one.model, one.run, one.batches, one.objective.backward, observers=[trace])
+    assert departure_from_slow_training(one.run, trace, slow, teacher) < UNITS
 
 
 def test_a_run_that_stops_early_leaves_no_short_table_to_the_whole_one(store):

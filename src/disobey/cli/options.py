@@ -27,6 +27,10 @@ class Common:
     """worker processes: a number, auto (one per core), 0 (none: train in this process) or ray"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """device that networks are trained on"""
+    checkpoint_minutes: float = 10.0
+    """minutes between two checkpoints within a long run, from which it goes on after it was killed; 0: none"""
+    stall_timeout: float = 0.0
+    """minutes without a sign of life after which a run is ended as failed; 0: never"""
     quiet: bool = False
     """print neither progress nor summary"""
 
@@ -46,8 +50,8 @@ def parse(first: A, second: B, argv: list[str], *, prog: str, description: str) 
         return first, second
 
     # set here, not in the signature: the types are known only now
-    both.__annotations__ = {name: Annotated[type(v), tyro.conf.arg(name="")] for name, v in
-                            (("first", first), ("second", second))}  # fmt: skip
+    sides = {"first": first, "second": second}
+    both.__annotations__ = {name: Annotated[type(v), tyro.conf.arg(name="")] for name, v in sides.items()}
     return tyro.cli(
         both,
         args=argv,

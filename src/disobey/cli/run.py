@@ -14,14 +14,18 @@ from pathlib import Path
 
 from disobey.cli.options import Common, parse_study
 from disobey.cli.progress import progress_bar
-from disobey.errors import refusal
+from disobey.errors import printable, refusal
+from disobey.records.manifest import Damaged
+from disobey.records.mixing import made_with, mixtures
+from disobey.records.partial import Missing, marked
 from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class RunOptions(Common):
     """named settings of this study (published ones, say); other options override them"""
     full: bool = False
     """short for --preset full, where the study has one"""
+    partial: bool = False
+    """judge claims although runs failed or are missing: on the seeds that are left, which selected themselves"""
+    reports: Path | None = None
+    """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
     """print the result as JSON on standard output"""
 
@@ -56,8 +64,7 @@ def main(argv: list[str]) -> int:
     if options.dry_run:
         print(_forecast(study, runs, store))
         return 0
-    with progress_bar(options.quiet) as progress:
-        outcome = run_all(runs, store, workers=options.worker_count, device=options.device, progress=progress)
+    outcome, result = _carried_out(study, runs, store, options)
     for failure in outcome.failed.values():
         name = failure.run.recipe.name or failure.run.id
         print(f"disobey: run failed: {name}, seed {failure.run.seed}: {failure.message}", file=sys.stderr)
@@ -67,14 +74,15 @@ def main(argv: list[str]) -> int:
             f"{store.root / 'failures'}; the same command tries them again",
             file=sys.stderr,
         )
-    try:
-        result = study.analyze(outcome.records)
-    except ValueError as error:
-        if outcome.failed:  # too little is left to say anything: the failures above are the message
-            print(f"disobey: no report: {error}", file=sys.stderr)
-            return 1
-        raise
-    page = publish(result, folder_of(study, options.out), outcome)
+    if outcome.retried:
+        n = len(outcome.retried)
+        print(f"disobey: {n} run{'s' * (n != 1)} tried again, because a worker or node ended", file=sys.stderr)
+    if isinstance(result, ValueError):  # too little is left to say anything: the failures above are the message
+        print(f"disobey: no report: {result}", file=sys.stderr)
+        return 1
+    if outcome.failed:
+        result = marked(result, missing_of(runs, outcome), settle=options.partial)
+    page = publish(result, options.reports or folder_of(study, options.out), outcome)
     if options.json:
         sys.stdout.write(result.to_json())
     elif not options.quiet:
@@ -82,12 +90,56 @@ def main(argv: list[str]) -> int:
     return 1 if outcome.failed else 0
 
 
+MENDS = 3  # times that records are found damaged only when they are read
+
+
+def _carried_out(
+    study: Study, runs: list[Run], store: Store, options: RunOptions
+) -> tuple[Outcome, Result | ValueError]:
+    """What was trained, and what it says (or why it says nothing, where runs failed).
+
+    A record that turns out damaged when it is read counts as not finished: all are verified then, and what is damaged
+    is trained again.
+    """
+    for turn in range(MENDS):
+        with progress_bar(options.quiet) as progress:
+            outcome = run_all(
+                runs, store, workers=options.worker_count, device=options.device, progress=progress, verify=turn > 0,
+                stall=60 * options.stall_timeout, checkpoint=60 * options.checkpoint_minutes,
+            )  # fmt: skip
+        try:
+            return outcome, study.analyze(outcome.records)
+        except Damaged:
+            if turn == MENDS - 1:
+                raise
+        except ValueError as error:
+            if outcome.failed:
+                return outcome, error
+            raise
+    raise AssertionError("the loop returns or raises")
+
+
+def missing_of(runs: Sequence[Run], outcome: Outcome) -> Missing:
+    """What a study lacks after runs failed, for its first sentence."""
+    failures = list(outcome.failed.values())
+    first = next((f for f in failures if not f.skipped), failures[0])
+    seeds = {run.seed for run in runs}
+    lacking = sorted({run.seed for run in runs if run not in outcome.records})
+    return Missing(len(failures), len(closure(runs)), tuple(lacking), len(seeds), printable(first.message))
+
+
 def publish(result: Result, folder: Path, outcome: Outcome) -> Path:
     """Writes result.json, provenance.json, report.html and the figures; the report's path."""
     from disobey.records.files import write_text
     from disobey.reports.page import write
 
-    provenance = stamp() | {"cost": _cost(outcome)}
+    makers = made_with(outcome.records.values())
+    provenance = stamp() | {
+        "cost": _cost(outcome),
+        "made_with": makers,
+        "warnings": mixtures(makers),
+        "runs": sorted(run.id for run in outcome.records),
+    }
     result.write(folder / "result.json")
     write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
     return write(result, folder, provenance)
@@ -156,6 +208,7 @@ def _cost(outcome: Outcome) -> dict[str, float]:
         "runs": len(outcome.records),
         "reused": len(outcome.reused),
         "failed": len(outcome.failed),
+        "tried_again": sum(outcome.retried.values()),
         "cpu_seconds": round(sum(cost["cpu_seconds"] for cost in trained), 1),
         "cpu_seconds_with_reused": round(sum(r.cost["cpu_seconds"] for r in outcome.records.values()), 1),
     }

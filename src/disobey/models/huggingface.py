@@ -164,12 +164,13 @@ def _image(
 def _load(auto: Any, config: PretrainedConfig, name: str, weights: bool, fingerprint: str) -> nn.Module:
     try:
         if not weights:
-            return auto.from_config(config)
+            return auto.from_config(config, trust_remote_code=False)
         return auto.from_pretrained(
             name,
             config=config,
             ignore_mismatched_sizes=True,
             use_safetensors=True,
+            trust_remote_code=False,  # left out, it asks on standard input, where a "y" runs the folder's code
             dtype=torch.float32,
             **_revision(name, fingerprint),
         )
@@ -180,7 +181,7 @@ def _load(auto: Any, config: PretrainedConfig, name: str, weights: bool, fingerp
 
 def _config(name: str, fingerprint: str) -> PretrainedConfig:
     try:
-        return _transformers().AutoConfig.from_pretrained(name, **_revision(name, fingerprint))
+        return _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False, **_revision(name, fingerprint))
     except (OSError, ValueError) as error:
         raise refusal("hub-configuration", "a readable configuration", error, where=f"hf:{name}") from error
 

@@ -16,7 +16,7 @@ class _Studies(Mapping[str, type[Study]]):
         "loss-switching": ("loss_switching", "LossSwitching"),
         "eigenspace": ("eigenspace.study", "Eigenspace"),
         "denoising": ("denoising.study", "Denoising"),
-        "teacher-free": ("teacher_free", "TeacherFree"),
+        "teacher-free": ("teacher_free.study", "TeacherFree"),
         "data-size": ("data_size.study", "DataSize"),
         "state-tracking": ("state_tracking.study", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),

@@ -111,14 +111,17 @@ class LossSwitching:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds, on digits."""
         setup = Setup(data="digits-8x8", seeds=(0, 1), steps=30)
         return cls(setup, "mlp:16", switch_points=(0.0, 0.5, 1.0), label_noise=(0.2,), is_smoke=True)
 
     @property
     def recipes(self) -> Distillation:
+        """Teacher, students and controls as recipes."""
         return Distillation(self.setup, self.teacher, self.early)
 
     def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data."""
         return self.recipes.chosen()
 
     def arm(self, noise: float, teacher: str, first: str, window: float, at: float) -> Arm:
@@ -138,6 +141,7 @@ class LossSwitching:
         )
 
     def design(self) -> Design:
+        """Every arm, paired by seed."""
         points = sorted({0.0, 1.0, *self.switch_points})
         grid = product(self.label_noise, self.teachers, ("labels first", "teacher first"), self.windows, points)
         return Design(tuple(dict.fromkeys(self.arm(*cell) for cell in grid)), self.setup.seeds)
@@ -160,9 +164,11 @@ class LossSwitching:
         return found
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return self.design().runs()
 
     def analyze(self, records: Records) -> Result:
+        """Claims, charts and tables of the complete seeds."""
         design = self.design()
         e, conditions = Evidence.read(design, records), self.conditions(design)
         verdicts = judge(CLAIMS, e, conditions)
@@ -177,17 +183,20 @@ class LossSwitching:
         return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
 
     def methods(self) -> str:
+        """What was trained and how, in sentences."""
         return (
-            f"Data: {self.setup.data}. Every schedule trains the same student ({self.student}) from the same initialization "
-            f"on the same batches for {budget_words(self.setup.optim)}. Only the loss differs: cross-entropy on the labels, "
-            f"or T²·KL(teacher‖student) at τ={self.temperature:g}. 'Until' is the fraction of steps before the switch; a "
-            "window blends the two losses linearly around it. The control (twin) is the student trained on labels from the "
-            "first to the last step. The share of the gain recovered is (accuracy − labels) / (distillation − labels), a "
-            "ratio of paired means with Fieller's interval; it is undefined where the gain's own interval does not lie above 0."
+            f"Data: {self.setup.data}. Every schedule trains the same student ({self.student}) from the same "
+            f"initialization on the same batches for {budget_words(self.setup.optim)}. Only the loss differs: "
+            f"cross-entropy on the labels, or T²·KL(teacher‖student) at τ={self.temperature:g}. 'Until' is the "
+            "fraction of steps before the switch; a window blends the two losses linearly around it. The control "
+            "(twin) is the student trained on labels from the first to the last step. The share of the gain "
+            "recovered is (accuracy − labels) / (distillation − labels), a ratio of paired means with Fieller's "
+            "interval; it is undefined where the gain's own interval does not lie above 0."
         )
 
 
 def line_chart(conditions: Sequence[Condition], e: Evidence, measure: str, name: str, title: str) -> Chart:
+    """One measure against the switch point, a line for each order of objectives."""
     rows = [
         (
             arm.number("at"),
@@ -199,14 +208,15 @@ def line_chart(conditions: Sequence[Condition], e: Evidence, measure: str, name:
         for arm in c.arms
     ]
     alt = (
-        f"{title} by switch point. Labels first runs from distillation (0) to labels alone (1), teacher first the other way "
-        "round; bands are 95% intervals over runs."
+        f"{title} by switch point. Labels first runs from distillation (0) to labels alone (1), teacher first the "
+        "other way round; bands are 95% intervals over runs."
     )
     axes = Axis("x", "fraction of training before the switch"), Axis("y", title)
     return estimates_chart(rows, name, f"{title} by switch point", *axes, alt, kind="line", color="schedule")
 
 
 def schedule_table(conditions: Sequence[Condition], e: Evidence) -> Table:
+    """Every schedule with its differences from the two ends."""
     distilled = {arm: condition.distilled for condition in conditions for arm in condition.arms}
 
     def share(arm: Arm) -> Cell:

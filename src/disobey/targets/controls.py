@@ -221,7 +221,7 @@ def one_hot_with_margin(log_probs: Tensor, labels: Tensor, margin: float = 0.0) 
 
 
 def wrong_image(log_probs: Tensor, generator: Generator) -> Tensor:
-    """A18c: every example gets the prediction for another example (never its own if N > 1), whatever their labels."""
+    """A18c: every example gets the prediction for another example (never its own if N > 1), of any label."""
     order = torch.randperm(len(log_probs), generator=generator).to(log_probs.device)
     out = torch.empty_like(log_probs)
     out[order] = log_probs[order.roll(1)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import BUDGET
 from disobey.data.dataset import Dataset, Kind, Split
 from disobey.data.sources.text import Vocabulary
 from disobey.data.subsets import split_off
@@ -16,7 +17,7 @@ from disobey.errors import refusal
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category", "intent", "target", "y")
 IMAGE_COLUMNS = ("img", "image", "images")
 TEXT_COLUMNS = ("text", "sentence", "content", "question", "review")
-MAX_BYTES = 8 << 30  # of decoded inputs in one split, because data sets are kept in memory
+MAX_BYTES = BUDGET  # of decoded inputs in one split, because data sets are kept in memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Options:
             key, value = (key, value) if equals else ("label", key)
             if key not in cls.__dataclass_fields__ or not value:
                 fields = ", ".join(cls.__dataclass_fields__)
-                expected = f"options out of {fields} behind '#'"
+                expected = f"options out of {fields} after '#'"
                 raise refusal("data-option", expected, repr(item), "NAME#label=COLUMN,size=32", where=name)
             chosen[key] = value
         for key in ("length", "size"):
@@ -169,7 +170,7 @@ def assemble(name: str, parts: dict[str, Columns], options: Options) -> Dataset:
         if split.inputs.shape[1:] != splits["train"].inputs.shape[1:]:
             shapes = splits["train"].inputs.shape[1:], split.inputs.shape[1:]
             expected = f"inputs of shape {shapes[0]} as in training"
-            raise refusal("input-shapes", expected, shapes[1], "one shape", where=parts[key].where)
+            raise refusal("input-shapes", expected, shapes[1], "inputs of one shape", where=parts[key].where)
     ordered = (splits["train"], splits["validation"], splits["test"])
     return Dataset(name, train.kind, classes, *ordered, vocabulary, separator, train.where)
 
@@ -194,7 +195,7 @@ def _check_inputs(part: Columns) -> None:
         bad = np.flatnonzero(~np.isfinite(part.inputs).all(axis=1))
         if len(bad):
             got = f"NaN or infinity in row {bad[0]}"
-            raise refusal("not-finite", "finite features", got, "filling or dropping it", where=part.where)
+            raise refusal("not-finite", "finite features", got, "filling or dropping such rows", where=part.where)
 
 
 def _coded_labels(parts: list[Columns]) -> tuple[tuple[str, ...], list[NDArray]]:
@@ -216,7 +217,7 @@ def _coded_labels(parts: list[Columns]) -> tuple[tuple[str, ...], list[NDArray]]
         if column.dtype.kind == "i" and column.min() < 0:
             row = int(column.argmin())
             got = f"{column[row]} in row {row}"
-            raise refusal("negative-label", "labels from 0", got, "dropping what has no label", where=part.where)
+            raise refusal("negative-label", "labels from 0", got, "dropping rows without a label", where=part.where)
     known, _ = np.unique(columns[0], return_inverse=True)
     if len(known) > 20 and len(known) > len(columns[0]) / 2:
         got = f"{len(known)} different labels in {len(columns[0])} rows"
@@ -263,7 +264,7 @@ def _clean_labels(part: Columns) -> NDArray:
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         got = f"{labels.dtype} of shape {labels.shape}"
         raise refusal(
-            "label-type", "one whole number or name a row as label", got, "labels.astype('int64')", where=part.where
+            "label-type", "one whole number or name per row as label", got, "labels.astype('int64')", where=part.where
         )
     if labels.dtype.kind == "u" and labels.max(initial=0) > 2**62:
         raise refusal("label-range", "labels from 0", f"{labels.max()}", "another label column", where=part.where)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import mendable, regular
 from disobey.data.dataset import Dataset, Kind
 from disobey.data.formats.columns import MAX_BYTES, Columns, Options, assemble
 from disobey.data.formats.images import decoded
@@ -69,10 +70,13 @@ def from_path(name: str) -> Dataset:
     path = Path(place).expanduser()
     if not path.exists():
         raise refusal("no-file", "a file or folder", "nothing there", "another path", where=place)
+    if not path.is_dir():
+        regular(path)
     try:
-        return assemble(name, _file(path, options) if path.is_file() else _folder(path, options), options)
+        with mendable(place):
+            return assemble(name, _folder(path, options) if path.is_dir() else _file(path, options), options)
     except OSError as error:
-        raise refusal("unreadable", "readable files", str(error), "its permissions", where=place) from None
+        raise refusal("unreadable", "readable files", str(error), "changing their permissions", where=place) from None
 
 
 def signature(name: str) -> tuple:
@@ -96,7 +100,7 @@ def _file(path: Path, options: Options) -> dict[str, Columns]:
         return {"train": READERS[path.suffix](path, options)}
     formats = ", ".join((".npz", *READERS))
     expected = f"a file ending in {formats}, or a folder"
-    raise refusal("file-format", expected, repr(path.suffix or path.name), "docs/data.md", where=path)
+    raise refusal("file-format", expected, repr(path.suffix or path.name), "a format of docs/data.md", where=path)
 
 
 def _folder(path: Path, options: Options) -> dict[str, Columns]:
@@ -125,7 +129,9 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
             if path.name.lower().startswith(starts):
                 if key in found:
                     expected = f"one file for the {key} split"
-                    raise refusal("two-files", expected, f"{found[key].name} as well", "removing one", where=path)
+                    raise refusal(
+                        "two-files", expected, f"{found[key].name} as well", "removing one of them", where=path
+                    )
                 found[key] = path
     return {key: found[key] for key in SPLITS if key in found}
 
@@ -133,7 +139,11 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
 def _needs_train(path: Path, found: dict) -> None:
     if "train" not in found:
         raise refusal(
-            "no-train-file", "a file that begins with 'train'", f"splits {', '.join(found)}", "renaming it", where=path
+            "no-train-file",
+            "a file that begins with 'train'",
+            f"splits {', '.join(found)}",
+            "renaming one of them",
+            where=path,
         )
 
 
@@ -145,7 +155,7 @@ def _picture_classes(path: Path) -> tuple[str, ...]:
     if not classes:
         formats = ", ".join(READERS)
         expected = f"idx files, train and test files ({formats}) or a folder a class"
-        raise refusal("file-format", expected, "none", "docs/data.md", where=path)
+        raise refusal("file-format", expected, "none", "a format of docs/data.md", where=path)
     return classes
 
 
@@ -153,7 +163,7 @@ def _picture_folder(path: Path, classes: tuple[str, ...], options: Options) -> C
     odd = set(_picture_classes(path)) - set(classes)
     if odd:
         expected = f"class folders out of {', '.join(classes)}"
-        raise refusal("class-folders", expected, ", ".join(sorted(odd)), "the same folders", where=path)
+        raise refusal("class-folders", expected, ", ".join(sorted(odd)), "the same folders in every split", where=path)
     files = [
         (file, number)
         for number, name in enumerate(classes)
@@ -179,10 +189,10 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
         labels = next(iter(sorted(path.glob(images.name.split("-images-")[0] + "-labels-idx1-ubyte*"))), None)
         if labels is None:
             got = "no *-labels-idx1-ubyte file"
-            raise refusal("no-labels-file", "its labels beside it", got, "the complete set of files", where=images)
+            raise refusal("no-labels-file", "its labels beside it", got, "downloading all files", where=images)
         if key in parts:
             expected = f"one pair for the {key} split"
-            raise refusal("two-files", expected, f"{parts[key].where} as well", "a folder of its own", where=images)
+            raise refusal("two-files", expected, f"{parts[key].where} as well", "a folder for each pair", where=images)
         parts[key] = Columns(str(images), "image", _idx(images, 3)[..., None], _idx(labels, 1), classes)
     _needs_train(path, parts)
     return {key: parts[key] for key in SPLITS if key in parts}
@@ -191,7 +201,7 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
 def _idx(file: Path, dimensions: int) -> NDArray:
     """The array in an idx file of bytes, plain or compressed."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as raw:
+        with gzip.open(regular(file)) if file.suffix == ".gz" else open(regular(file), "rb") as raw:
             head = raw.read(4 + 4 * dimensions)
             if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, 8, dimensions)):
                 expected = f"an idx file of bytes in {dimensions} dimensions"
@@ -276,7 +286,7 @@ def _npz_arrays(file: Path) -> dict[str, NDArray]:
                     got = f"Python objects in {entry.filename}"
                     raise refusal("python-objects", "arrays of numbers or of strings", got, "plain arrays", where=file)
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                total += size
+                total += size + (4 * int(np.prod(shape, dtype=object)) if len(shape) == 2 else 0)  # as float32, too
                 if total > MAX_BYTES or size > entry.file_size:
                     got = f"{size:,} in {entry.filename}, {entry.file_size:,} stored"
                     raise refusal(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import read_bounded
 from disobey.data.formats.columns import MAX_BYTES
 from disobey.errors import refusal
 
+MAX_PICTURE = 1 << 28  # bytes of one picture as it is stored
 MAX_PIXELS = 1 << 24  # of one picture, 4096 x 4096; read from its header, before it is decoded
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 GREY = ("1", "L", "LA")
@@ -57,11 +59,11 @@ def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int 
             if array.nbytes * count > MAX_BYTES:
                 got = f"{count} of {array.shape}"
                 expected = f"pictures of {MAX_BYTES >> 30} GiB together"
-                raise refusal("too-large", expected, got, "#size=32 behind the name", where=where)
+                raise refusal("too-large", expected, got, "#size=32 after the name", where=where)
             result = np.empty((count, *array.shape), np.uint8)
         if array.shape != result.shape[1:]:
             got = f"{array.shape[:2]} after {result.shape[1:3]} in {first}"
-            raise refusal("picture-sizes", "pictures of one size", got, "#size=32 behind the name", where=where)
+            raise refusal("picture-sizes", "pictures of one size", got, "#size=32 after the name", where=where)
         result[row] = array
     return result
 
@@ -71,7 +73,7 @@ def _opened(where: str, content: bytes | Path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own bound is lower than the one that PIL warns about
-            content = content if isinstance(content, bytes) else content.read_bytes()
+            content = content if isinstance(content, bytes) else read_bounded(content, MAX_PICTURE)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.size[0] * image.size[1] <= MAX_PIXELS:
             image.load()
@@ -85,10 +87,12 @@ def _opened(where: str, content: bytes | Path):
 
 def _converted(where: str, image, mode: str):
     if image.mode.startswith(("I", "F")):
-        raise refusal("picture-mode", "8 bits a channel", f"mode {image.mode}", "converting it to 8 bits", where=where)
+        raise refusal(
+            "picture-mode", "8 bits per channel", f"mode {image.mode}", "converting it to 8 bits", where=where
+        )
     if mode == "L" and image.mode not in GREY:
         expected = "grey pictures, as the first one is"
-        raise refusal("picture-mode", expected, f"mode {image.mode}", "converting all to RGB", where=where)
+        raise refusal("picture-mode", expected, f"mode {image.mode}", "converting all pictures to RGB", where=where)
     return image.convert(mode)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from disobey.bounds import LINE, OBJECT, Tally, bounded_table, text_file
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -43,10 +44,15 @@ def read_csv(file: Path, options: Options) -> Columns:
     """
     where = str(file)
     try:
-        with open(file, newline="", encoding="utf-8-sig") as raw:
+        tally = Tally(where)
+        with open(text_file(file), newline="", encoding="utf-8-sig") as raw:
             quoting = csv.QUOTE_NONE if file.suffix == ".tsv" else csv.QUOTE_MINIMAL
             delimiter = "\t" if file.suffix == ".tsv" else ","
-            rows = [row for row in csv.reader(raw, delimiter=delimiter, quoting=quoting, strict=True) if row]
+            rows = []
+            for row in csv.reader(raw, delimiter=delimiter, quoting=quoting, strict=True):
+                tally.add(OBJECT * (1 + len(row)) + sum(map(len, row)))
+                if row:
+                    rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise refusal("not-utf8", "rows of UTF-8 text", str(error), "saving it as UTF-8 CSV", where=where) from None
     if not rows:
@@ -87,23 +93,37 @@ def read_json_lines(file: Path, options: Options) -> Columns:
         Refusal: ``not-json-lines``, ``json-keys``, ``empty-file`` or ``no-column``.
     """
     where = str(file)
-    rows = []
+    rows, tally = [], Tally(where)
     try:
-        with open(file, encoding="utf-8-sig") as raw:
-            for number, line in enumerate(raw, 1):
+        with open(text_file(file), encoding="utf-8-sig") as raw:
+            for number, line in enumerate(iter(lambda: raw.readline(LINE + 1), ""), 1):
+                if len(line) > LINE:
+                    raise refusal(
+                        "long-line",
+                        f"lines of at most {LINE:,} characters",
+                        f"more in line {number}",
+                        "npz",
+                        where=where,
+                    )
                 if line.strip():
+                    tally.add(decoded_size(line))
                     row = json.loads(line)
                     if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
                         got = f"{line.strip()[:60]!r} in line {number}"
                         expected = "an object with the same keys in every line"
-                        raise refusal("json-keys", expected, got, "one object a line", where=where)
+                        raise refusal("json-keys", expected, got, "one object per line", where=where)
                     rows.append(row)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
-        raise refusal("not-json-lines", "JSON lines in UTF-8", got, "one object a line", where=where) from None
+        raise refusal("not-json-lines", "JSON lines in UTF-8", got, "one object per line", where=where) from None
     if not rows:
         raise refusal("empty-file", "at least one row", "an empty file", "a complete file", where=where)
     return _named(where, {key: [row[key] for row in rows] for key in rows[0]}, options)
+
+
+def decoded_size(line: str) -> int:
+    """About how many bytes a line of JSON takes as Python's objects: numbers, texts, lists and mappings counted."""
+    return 4 * len(line) + OBJECT * (line.count(",") + 2 * line.count("[") + 4 * line.count("{"))
 
 
 def _named(where: str, columns: dict[str, list], options: Options) -> Columns:
@@ -174,7 +194,7 @@ def read_parquet(file: Path, options: Options) -> Columns:
             wanted = [options.input or usual[0]] if options.input or usual else rest
             for name in wanted:
                 choose_column(where, rest, name, known, "input")
-            table = opened.read([*wanted, label])
+            table = bounded_table(opened, [*wanted, label], where)
     except (pa.ArrowException, OSError) as error:
         raise refusal(
             "not-parquet", "a parquet file", f"{type(error).__name__}: {error}", "a complete file", where=where

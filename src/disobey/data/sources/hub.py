@@ -6,11 +6,13 @@ Names are ``hub:NAME``, ``hub:NAME:CONFIGURATION`` or ``hub:FOLDER`` (the files 
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from disobey.bounds import mendable
 from disobey.data.dataset import Dataset
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
@@ -44,6 +46,11 @@ def from_hub(name: str) -> Dataset:
         Refusal: ``hub-name``, ``no-datasets``, ``hub-failed``, ``no-train-split``, or a refusal of its columns.
     """
     place, options = Options.parse(name)
+    with mendable(place):
+        return _from_hub(name, place, options)
+
+
+def _from_hub(name: str, place: str, options: Options) -> Dataset:
     found = _splits(place.removeprefix("hub:"))
     parts: dict[str, Columns] = {}
     for key, names in SPLIT_NAMES.items():
@@ -70,7 +77,7 @@ def _splits(place: str) -> dict[str, Any]:
         ) from None
     if not place.strip():
         raise refusal(
-            "hub-name", "a name behind it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER", where="hub:"
+            "hub-name", "a name after it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER", where="hub:"
         )
     path = Path(place).expanduser()
     try:
@@ -78,7 +85,7 @@ def _splits(place: str) -> dict[str, Any]:
             loaded = datasets.load_from_disk(str(path))
         else:
             repository, _, configuration = (str(path), "", "") if path.exists() else place.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
+            loaded = datasets.load_dataset(repository, configuration or None, **_no_code(datasets))
     except Exception as error:  # network, names, formats: the library's errors have no common base class
         got = f"{type(error).__name__}: {error}"
         attempt = "its exact name, a network, hub:NAME:CONFIGURATION or a local folder"
@@ -86,6 +93,12 @@ def _splits(place: str) -> dict[str, Any]:
             "hub-failed", "a data set of the Hugging Face hub or a folder", got, attempt, where=f"hub:{place}"
         ) from None
     return {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _no_code(datasets: Any) -> dict[str, bool]:
+    """Versions before 4 run a repository's script where somebody answers "y"; later ones know no scripts."""
+    known = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in known else {}
 
 
 def _columns(where: str, data: Any, options: Options) -> Columns:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.streaming import asking
 from disobey.figures import gallery
 from disobey.figures.examples import class_word
 from disobey.figures.gallery import Look
@@ -14,7 +13,7 @@ from disobey.figures.heatmap import heat_map, matrix_cells
 from disobey.figures.logit_plot import X_TITLE, logit_plot
 from disobey.measures.calibration import reliability_curve as curve
 from disobey.measures.deviation import binned_medians, confidence
-from disobey.measures.inference.intervals import on_twin
+from disobey.measures.inference.measure import columns_on
 from disobey.measures.information import dark_knowledge, similarity_blocks
 from disobey.records.results import Axis, Chart, Gallery, Rule
 
@@ -23,7 +22,7 @@ HEAT = 40  # classes in a heat map
 
 def logits(evidence: Evidence) -> Chart:
     """Student (and control, beside it) against teacher, one point an example, by whether the teacher is right."""
-    functions = {"student": confidence, "twin": on_twin(asking(confidence)).columns}
+    functions = {"student": confidence, "twin": columns_on(confidence, "twin")}
     columns = {}
     for name, function in functions.items():
         if name == "student" or evidence.sample.twin is not None:
@@ -54,12 +53,19 @@ def medians(evidence: Evidence) -> Chart | None:
             data[key] += [round(float(v), 4) for v in column]
         data["model"] += [name] * len(bins.x)
     return Chart(
-        "medians", "Typical confidence at each confidence of the teacher", "line",
-        {k: tuple(v) for k, v in data.items()}, Axis("x", X_TITLE),
-        Axis("y", "the model's log-odds, median (nats)"), "Line of medians with a band of quartiles, one line a model.",
-        caption="Median (line) and quartiles (band) in 20 equally filled bins.", color=Axis("model", "model", "nominal"),
-        low="low", high="high", rules=(Rule(1.0, 0.0, "obeys (y = x)"),),
-    )  # fmt: skip
+        "medians",
+        "Typical confidence at each confidence of the teacher",
+        "line",
+        {k: tuple(v) for k, v in data.items()},
+        Axis("x", X_TITLE),
+        Axis("y", "the model's log-odds, median (nats)"),
+        "Line of medians with a band of quartiles, one line a model.",
+        caption="Median (line) and quartiles (band) in 20 equally filled bins.",
+        color=Axis("model", "model", "nominal"),
+        low="low",
+        high="high",
+        rules=(Rule(1.0, 0.0, "obeys (y = x)"),),
+    )
 
 
 def reliability(evidence: Evidence) -> Chart | None:
@@ -77,12 +83,20 @@ def reliability(evidence: Evidence) -> Chart | None:
             data[key] += [round(float(v), 5) for v in getattr(found, key)]
         data["model"] += [name] * len(found.n)
     return Chart(
-        "reliability", "Does confidence mean what it says?", "line", {k: tuple(v) for k, v in data.items()},
-        Axis("confidence", "mean confidence of the bin"), Axis("accuracy", "accuracy of the bin"),
+        "reliability",
+        "Does confidence mean what it says?",
+        "line",
+        {k: tuple(v) for k, v in data.items()},
+        Axis("confidence", "mean confidence of the bin"),
+        Axis("accuracy", "accuracy of the bin"),
         "Reliability curves: accuracy against confidence in 15 equally filled bins, one curve a model.",
         caption=f"15 equally filled bins; bands are Wilson intervals at {evidence.level:.0%}. On the diagonal: calibrated.",
-        color=Axis("model", "model", "nominal"), low="low", high="high", rules=(Rule(1.0, 0.0, "calibrated"),), tooltip=("n",),
-    )  # fmt: skip
+        color=Axis("model", "model", "nominal"),
+        low="low",
+        high="high",
+        rules=(Rule(1.0, 0.0, "calibrated"),),
+        tooltip=("n",),
+    )
 
 
 def class_deviation(evidence: Evidence) -> Chart | None:
@@ -102,12 +116,16 @@ def class_deviation(evidence: Evidence) -> Chart | None:
     what = "label" if sample.labels is not None else "teacher's choice"
     names = [class_word(sample, c) for c in chosen]
     return heat_map(
-        matrix_cells(means[np.ix_(chosen, chosen)], names, names), "class-deviation", "Which classes deviate from which?",
-        Axis("class", "class", "nominal"), Axis(what, what, "nominal"), Axis("value", "student − teacher probability"),
+        matrix_cells(means[np.ix_(chosen, chosen)], names, names),
+        "class-deviation",
+        "Which classes deviate from which?",
+        Axis("class", "class", "nominal"),
+        Axis(what, what, "nominal"),
+        Axis("value", "student − teacher probability"),
         f"Heat map of student − teacher probability, {what} by class.",
         caption="Positive: the student gives the class more probability than its teacher, on examples of the row's label."
         + (f" The {HEAT} classes that deviate most, of {classes}." if classes > HEAT else ""),
-    )  # fmt: skip
+    )
 
 
 def similarity(evidence: Evidence) -> Chart | None:
@@ -119,11 +137,15 @@ def similarity(evidence: Evidence) -> Chart | None:
     order = np.argsort(similarity_blocks(known.similarity, max(2, round(np.sqrt(sample.n_classes)))), kind="stable")
     names = [class_word(sample, c) for c in order]
     return heat_map(
-        matrix_cells(np.nan_to_num(known.similarity[np.ix_(order, order)]), names, names), "class-similarity",
-        "What the teacher finds similar", Axis("class", "class", "nominal"), Axis("label", "label", "nominal"),
-        Axis("value", "share of the rest"), "Heat map of share of the rest, label by class.",
+        matrix_cells(np.nan_to_num(known.similarity[np.ix_(order, order)]), names, names),
+        "class-similarity",
+        "What the teacher finds similar",
+        Axis("class", "class", "nominal"),
+        Axis("label", "label", "nominal"),
+        Axis("value", "share of the rest"),
+        "Heat map of share of the rest, label by class.",
         caption="The teacher's probability beyond the label, shared out; classes are ordered by groups of similar ones.",
-    )  # fmt: skip
+    )
 
 
 def most_disobeyed(evidence: Evidence) -> Gallery | None:

@@ -116,4 +116,5 @@ def _paule_mandel(y: NDArray, variances: NDArray) -> float:
     top = float(y.var(ddof=1)) + float(variances.max())
     while excess(top) > 0:
         top *= 2
-    return float(brentq(excess, 0.0, top, xtol=1e-15, rtol=1e-12))
+    root, _ = brentq(excess, 0.0, top, xtol=1e-15, full_output=True)
+    return float(root)

@@ -75,7 +75,7 @@ class _Walk(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         decay, drive, full, first, weight, states = ctx.saved_tensors
         scale, normalize = ctx.how
         width, gain = drive.shape[-1], 1 - decay

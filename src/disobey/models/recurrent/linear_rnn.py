@@ -165,7 +165,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         decay, states, initial = ctx.saved_tensors
         d_decay, d_inputs, d_initial = _backward(decay, states, initial, grad, *ctx.how)
         return d_decay, d_inputs, None if initial is None else d_initial, None, None

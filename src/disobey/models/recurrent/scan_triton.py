@@ -11,6 +11,9 @@ every chunk to one step (product of decays, last state from zero), a short scan 
 state, and the walk follows. Two arrays are then read twice.
 """
 
+# pyright: reportPossiblyUnbound=false
+# Triton is bound wherever AVAILABLE is true.
+
 from functools import cache
 
 import torch

@@ -12,6 +12,7 @@ from disobey.studies.kit.evidence import CONTROL, Evidence
 
 
 def slope_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
+    """Slope of student and control against the temperature."""
     rows = [
         (
             arm.number("temperature"),
@@ -25,14 +26,15 @@ def slope_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
         for model, who in (("student", arm), ("control", arm.control_arm()))
     ]
     alt = (
-        "Slope of the student's log-odds on the teacher's against the distillation temperature, with the control's slope; "
-        "bands are 95% intervals over runs."
+        "Slope of the student's log-odds on the teacher's against the distillation temperature, with the control's "
+        "slope; bands are 95% intervals over runs."
     )
     axes = Axis("x", "distillation temperature", "log"), Axis("y", "least-squares slope in logit space")
     return estimates_chart(rows, "slope-temperature", "Slope against temperature", *axes, alt, kind="line")
 
 
 def gain_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
+    """Accuracy over the control, by setting."""
     rows = [
         (
             f"{arm['student']}, τ={arm['temperature']:g}" + (", early teacher" if arm["early"] else ""),

@@ -1,8 +1,8 @@
 """Where, and how, does a student deviate from its teacher, and does it pay?
 
 Re-runs section 3 of Nagarajan et al. (2023), arXiv:2301.12923. Added here: a control (twin) beside every student, the
-same student trained on labels alone. It is needed because choosing the teacher's most likely class makes any independent
-model look less confident where the teacher is confident, and because noise attenuates a least-squares slope.
+same student trained on labels alone. It is needed because choosing the teacher's most likely class makes any
+independent model look less confident where the teacher is confident, and because noise attenuates least squares.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from disobey.errors import refusal
 from disobey.figures.gallery import most_disobeyed
 from disobey.figures.logit_plot import logit_plot
+from disobey.models.spec import spec_text
 from disobey.records.results import Chart, Estimate, Gallery, Result, Table
 from disobey.studies.deviation import charts, tables
 from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, PAPER, SPLITS
@@ -27,7 +28,6 @@ from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.targets.schedule import distill
-from disobey.training.presets import spec_text
 from disobey.training.recipe import Run
 
 
@@ -43,7 +43,7 @@ class Deviation:
     name: ClassVar[str] = "deviation"
     question: ClassVar[str] = "Where does a student disobey its teacher, and does it pay?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Data, architecture and T as published. The paper's budget is not known to us; this is the one of most CIFAR-100
+        # Data, architecture and T as published. The paper's budget is not known; this one is that of most CIFAR-100
         # tables: 240 epochs of batch 64, learning rate 0.05 divided by ten three times.
         "paper-cifar100": {
             "setup": Setup(
@@ -92,17 +92,21 @@ class Deviation:
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds, on digits."""
         setup = Setup(data="digits-8x8", seeds=(0, 1), steps=30)
         return cls(setup, "mlp:16", students=("self",), temperatures=(1.0, 4.0), label_noise=(0.2,), is_smoke=True)
 
     @property
     def recipes(self) -> Distillation:
+        """Teacher, students and controls as recipes."""
         return Distillation(self.setup, self.teacher, self.early)
 
     def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data."""
         return self.recipes.chosen()
 
     def design(self) -> Design:
+        """Every arm, paired by seed."""
         arms = []
         for noise in self.label_noise:
             for student in self.students:
@@ -112,6 +116,7 @@ class Deviation:
         return Design(tuple(arms), self.setup.seeds)
 
     def arm(self, noise: float, student: str, early: bool, temperature: float) -> Arm:
+        """One student in one setting."""
         teacher = "early-stopped" if early else "final"
         return self.recipes.arm(
             f"{noise:.0%} label noise, {student} student, {teacher} teacher, τ={temperature:g}",
@@ -124,9 +129,11 @@ class Deviation:
         )
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return self.design().runs()
 
     def analyze(self, records: Records) -> Result:
+        """Claims, charts and tables of the complete seeds."""
         design = self.design()
         e = Evidence.read(design, records, splits=SPLITS)
         arms, main = design.arms, design.where(student=self.students[0], early=False, temperature=self.temperature)
@@ -154,11 +161,14 @@ class Deviation:
         return logit_plot(first, f"logits-{split}-noise{arm['noise']:g}", title)
 
     def gallery(self, arm: Arm, e: Evidence) -> Gallery:
+        """The test examples of the first seed with the largest deviation."""
         first = e.predictions(arm, class_names=self.setup.dataset.classes)
         title = f"Most disobeyed test examples: {arm.label}, seed {e.seeds[0]}"
         return most_disobeyed(first, title, example_of(first, self.setup.dataset))
 
     def teacher_table(self, e: Evidence) -> Table:
+        """Model and accuracy of every teacher."""
+
         def number(key: str) -> Callable[[float], Estimate]:
             return lambda noise: e.summary(self.recipes.teacher_recipe(noise), key)
 
@@ -172,6 +182,7 @@ class Deviation:
         return table("Teachers at the end of training", self.label_noise, columns, caption)
 
     def methods(self, e: Evidence) -> str:
+        """What was trained and how, in sentences."""
         setup, rest = self.setup, 1 - self.weight
         source = next(iter(e.records.values())).info["data"]["source"]
         train, validation, test = (f"{len(setup.dataset.split(name)):,}" for name in ("train", "validation", "test"))
@@ -179,13 +190,14 @@ class Deviation:
             f" + {rest:g} cross-entropy on the labels" if rest else ""
         )
         return (
-            f"Data: {setup.data} ({source}); {train} training, {validation} validation and {test} test examples. Label noise "
-            f"is symmetric and in the training labels only. Teacher: {spec_text(self.recipes.model())}; students: "
-            f"{', '.join(self.students)}. Every model is trained for {budget_words(setup.optim)}. Students minimize "
-            f"{objective}. The control (twin) of a student has the same initialization, batches and labels and is trained on "
-            "the labels alone: the two differ only in their targets, and both use a different initialization and batch order "
-            f"from the teacher's. The early-stopped teacher is the checkpoint after {self.early:.0%} of the teacher's steps. "
-            "The last weights are used; nothing was chosen on the test split.\n\nx and y are the log-odds of the teacher's "
-            "most likely class under teacher and student: its logit minus the log-sum-exp of the other logits, in nats. "
-            "Lowest quartile: the quarter of the split's examples with the smallest x. Differences are paired by seed."
+            f"Data: {setup.data} ({source}); {train} training, {validation} validation and {test} test examples. "
+            f"Label noise is symmetric and in the training labels only. Teacher: {spec_text(self.recipes.model())}; "
+            f"students: {', '.join(self.students)}. Every model is trained for {budget_words(setup.optim)}. Students "
+            f"minimize {objective}. The control (twin) of a student has the same initialization, batches and labels "
+            "and is trained on the labels alone: the two differ only in their targets, and both use a different "
+            "initialization and batch order from the teacher's. The early-stopped teacher is the checkpoint after "
+            f"{self.early:.0%} of the teacher's steps. The last weights are used; nothing was chosen on the test "
+            "split.\n\nx and y are the log-odds of the teacher's most likely class under teacher and student: its "
+            "logit minus the log-sum-exp of the other logits, in nats. Lowest quartile: the quarter of the split's "
+            "examples with the smallest x. Differences are paired by seed."
         )

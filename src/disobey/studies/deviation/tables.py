@@ -13,6 +13,7 @@ from disobey.studies.kit.tables import table
 
 
 def gain_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    """Accuracy, agreement and loss of student and control."""
     columns = (
         ("setting", lambda arm: arm.label),
         ("student", e.means(ACCURACY)),
@@ -30,6 +31,7 @@ def gain_table(arms: Sequence[Arm], e: Evidence) -> Table:
 
 
 def deviation_table(arms: Sequence[Arm], e: Evidence, split: str) -> Table:
+    """Every measure of deviation, of student and control."""
     measures = {
         SLOPE: "slope (OLS)",
         "tls_slope": "slope (TLS)",
@@ -59,6 +61,7 @@ def deviation_table(arms: Sequence[Arm], e: Evidence, split: str) -> Table:
 
 
 def calibration_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    """Proper scores and calibration errors."""
     measures = {"nll": "NLL", "brier": "Brier", "ece": "ECE (15 bins)", "ece_debiased": "ECE, debiased"}
     columns: list[tuple[str, Callable]] = [("setting", lambda arm: arm.label)]
     for measure, heading in measures.items():
@@ -67,6 +70,7 @@ def calibration_table(arms: Sequence[Arm], e: Evidence) -> Table:
 
 
 def kind_table(arms: Sequence[Arm], e: Evidence) -> Table:
+    """Deviation where the teacher is right, where it is wrong, and on corrupted labels."""
     measures = {SLOPE: "slope (OLS)", "mean_deviation": "mean y−x", LOW: "lowest quartile: mean y−x"}
     rows = [
         (arm, split, kind)

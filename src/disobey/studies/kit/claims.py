@@ -16,7 +16,9 @@ class Labelled(Protocol):
     """What claims are judged on: an arm, or several arms with their roles, that say in words which setting they are."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """The setting in words."""
+        ...
 
 
 E = TypeVar("E")
@@ -106,7 +108,7 @@ class Verdicts:
         return _counts(self.of(id))
 
     def summary(self) -> str:
-        """How all claims came out: ``Of 6 claims, 1 supported, 5 refuted.``"""
+        """How all claims came out, as in "Of 6 claims, 1 supported, 5 refuted."."""
         return f"Of {len(self.claims)} claims, {_counts(self.claims)}."
 
     def gains(self, id: str, setting: Callable[[str], str] = str) -> str:
@@ -135,8 +137,8 @@ def judge(specs: Sequence[ClaimSpec[E, G]], evidence: E, settings: Iterable[G]) 
                 skipped.append((spec.id, setting.label, answer.reason))
                 continue
             verdict, estimates, notes = _carried_out(spec.rule, answer)
-            claims.append(Claim(spec.text, spec.source.name, verdict, tuple(estimates), spec.rule.words, spec.id,
-                                setting.label, notes))  # fmt: skip
+            found, source = tuple(estimates), spec.source.name
+            claims.append(Claim(spec.text, source, verdict, found, spec.rule.words, spec.id, setting.label, notes))
     return Verdicts(tuple(claims), tuple(skipped))
 
 

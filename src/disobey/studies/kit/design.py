@@ -127,8 +127,6 @@ def complete_seeds(seeds: Sequence[int], recipes: Sequence[Recipe], records: Rec
     """
     complete = tuple(seed for seed in seeds if all(Run(recipe, seed) in records for recipe in recipes))
     if not complete:
-        raise refusal(
-            "no-complete-seed", "a seed with all its runs finished", "none",
-            "the same command again, and see the failed runs above",
-        )  # fmt: skip
+        attempt = "the same command again, and see the failed runs above"
+        raise refusal("no-complete-seed", "a seed with all its runs finished", "none", attempt)
     return complete

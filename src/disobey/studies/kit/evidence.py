@@ -14,8 +14,8 @@ from scipy.stats import rankdata
 
 from disobey.measures import agreement, calibration, deviation
 from disobey.measures.inference.comparisons import ratio_over_runs
-from disobey.measures.inference.intervals import Measure, applicable, mean_over_runs
-from disobey.measures.inference.values import values
+from disobey.measures.inference.measure import Measure, applicable, values
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
@@ -181,7 +181,7 @@ class Evidence:
 
 
 def run_summary(record: RunRecord, split: str) -> Mapping[Hashable, float]:
-    """A `Reader` of the numbers that training wrote down: ``accuracy`` of the split, and all that belong to no split."""
+    """A `Reader` of the numbers that training wrote down: ``accuracy`` of the split, and what belongs to no split."""
     return {key.removeprefix(f"{split}_"): float(value) for key, value in record.summary.items()}
 
 

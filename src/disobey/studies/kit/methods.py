@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from disobey.records.results import Text
-from disobey.training.recipe import OptimSpec
+from disobey.training.specs import OptimSpec
 
 
 def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) -> Text:
@@ -18,7 +18,11 @@ def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) ->
 
 
 def budget_words(optim: OptimSpec) -> str:
-    """How long and how a model is trained: ``300 steps of 128 examples with adam (learning rate 0.01, cosine schedule)``."""
+    """How long and how a model is trained.
+
+    >>> budget_words(OptimSpec(lr=0.01, steps=1200))
+    '1,200 steps of 128 examples with adam (learning rate 0.01, cosine schedule)'
+    """
     return (
         f"{optim.steps:,} steps of {optim.batch} examples with {optim.name} (learning rate {optim.lr:g}, {optim.decay} "
         "schedule)"

@@ -16,12 +16,13 @@ from typing import Literal
 from disobey.data.dataset import Dataset, DataSpec
 from disobey.data.load import load, resolve
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec
 from disobey.models.build import resolve as resolve_model
+from disobey.models.spec import ModelSpec, model_spec, spec_text
 from disobey.studies.kit.design import Arm, Factor
 from disobey.targets.schedule import Schedule, labels
-from disobey.training.presets import Defaults, budget, defaults_of, model_spec, spec_text
-from disobey.training.recipe import OptimSpec, Recipe, Teaching
+from disobey.training.presets import Defaults, budget, defaults_of
+from disobey.training.recipe import Recipe
+from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,23 @@ class Setup:
     """Data, budget and seeds: what every study of classifiers reads."""
 
     data: str = "mnist-5k"
-    """a name of `disobey list`, a path, or hub:NAME"""
+    """data set: a name of `disobey list`, a path, or hub:NAME"""
     train: int | None = None
     """number of training examples"""
     augment: Literal["none", "crop", "crop-flip", "mixup"] = "none"
-    """views of images in training (teachers answer about the same view)"""
+    """random views of images in training; the teacher sees the same view"""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """paired seeds: each is a data noise, a teacher and its students"""
+    """paired seeds; each has its own label noise, teacher and students"""
     steps: int | None = None
     """training steps of every arm"""
     batch: int | None = None
-    """examples a step"""
+    """examples per step"""
     lr: float | None = None
     """largest learning rate"""
     optimizer: Literal["default", "sgd", "adam", "adamw"] = "default"
     """optimizer; sgd has momentum 0.9"""
     decay: Literal["default", "cosine", "constant", "steps"] = "default"
-    """how the learning rate falls"""
+    """learning rate schedule"""
     weight_decay: float | None = None
     """weight decay"""
 
@@ -89,9 +90,15 @@ class Setup:
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for on these data, in words."""
         optim = self.optim
-        numbers = {"steps": f"{optim.steps:,}", "batch": optim.batch, "lr": f"{optim.lr:g}",
-                   "weight_decay": f"{optim.weight_decay:g}", "optimizer": optim.name, "decay": optim.decay}  # fmt: skip
-        words = {name: by_data(value, self.data) for name, value in numbers.items()}
+        values = {
+            "steps": f"{optim.steps:,}",
+            "batch": optim.batch,
+            "lr": f"{optim.lr:g}",
+            "weight_decay": f"{optim.weight_decay:g}",
+            "optimizer": optim.name,
+            "decay": optim.decay,
+        }
+        words = {name: by_data(value, self.data) for name, value in values.items()}
         return words | {"train": f"all {len(self.dataset.train):,} of {self.data}"}
 
 
@@ -143,7 +150,7 @@ class Distillation:
         self, word: str, targets: Schedule, noise: float = 0.0, *, early: bool = False, name: str = ""
     ) -> Recipe:
         """A student of the final or the early-stopped teacher; with no term that needs a teacher it is the control."""
-        taught = targets.listens
+        taught = targets.uses_teacher
         return Recipe(
             replace(self.setup.spec, noise=noise),
             self.model(word),

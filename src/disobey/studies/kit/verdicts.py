@@ -61,14 +61,14 @@ Rule: TypeAlias = Stated | Beyond | BeyondControl | Within
 
 def above(border: float, subject: str = "interval") -> Beyond:
     """The interval lies above the border."""
-    return Beyond(f"supported: the {subject} lies above {border:g}; refuted: below {border:g}; else inconclusive",
-                  border, 1, subject)  # fmt: skip
+    words = f"supported: the {subject} lies above {border:g}; refuted: below {border:g}; else inconclusive"
+    return Beyond(words, border, 1, subject)
 
 
 def below(border: float, subject: str = "interval") -> Beyond:
     """The interval lies below the border."""
-    return Beyond(f"supported: the {subject} lies below {border:g}; refuted: above {border:g}; else inconclusive",
-                  border, -1, subject)  # fmt: skip
+    words = f"supported: the {subject} lies below {border:g}; refuted: above {border:g}; else inconclusive"
+    return Beyond(words, border, -1, subject)
 
 
 ABOVE_ZERO = above(0.0)
@@ -121,7 +121,7 @@ def decide(rule: Rule, estimates: Sequence[Estimate]) -> tuple[Verdict, str]:
             student = rule.student.direction * side(estimates[0], rule.student.border)
             control = rule.student.direction * side(estimates[1])
             verdict = _verdict(-1 if -1 in (student, control) else min(student, control))
-            note = "The student alone would have supported the claim; its control, which had no teacher, shows as much or more."
+            note = "The student alone would support the claim; its control, without a teacher, shows as much or more."
             return verdict, note if student == 1 and control != 1 else ""
         case Within():
             return _verdict(_closeness(estimates[0], rule.margin)), ""

@@ -1,30 +1,41 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
-What is in the store is reused. Equal small networks are trained together (see `stacking`). A failed run is noted with
-its traceback, the runs that need it are skipped, the others go on. Nothing is retried silently; the next call tries
-failed runs again.
+What is in the store is reused, once it is what was written. Equal small networks are trained together (see `stacking`).
+A failed run is noted with its traceback, the runs that need it are skipped, the others go on; the next call tries it
+again. A run whose worker or node died is put back twice. A store that cannot be written ends everything at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from disobey.errors import printable
+from disobey.records.files import no_space
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.execution.pools import pool
 from disobey.training.execution.queue import Grouping, Queue
-from disobey.training.execution.workers import Answer, Pool, heartbeat, pool
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.execution.reuse import check_data, look, set_aside
+from disobey.training.execution.vitals import Vitals
+from disobey.training.execution.workers import EVERY, Answer, Pool, heartbeat
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 POLL = 0.5  # seconds between two looks at the heartbeats
 PATIENCE = 1.0  # seconds before asking again for a run that another process has
+TRIES = 3  # of a run whose worker or node died: once, and two more times
 
 
 @dataclass(frozen=True)
 class Failure:
+    """Why a run has no record."""
+
     run: Run
     message: str
     trace: str = ""
@@ -33,9 +44,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
+    """What there is after `run_all`. ``retried``: how often a run was put back because its worker or node had died."""
+
     records: Mapping[Run, RunRecord]
     reused: frozenset[Run]
     failed: Mapping[Run, Failure]
+    retried: Mapping[Run, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,14 +64,22 @@ class Progress:
     current: tuple[str, ...] = ()
 
 
+def tell(line: str) -> None:
+    """A line for people on standard error."""
+    print(f"disobey: {line}", file=sys.stderr, flush=True)
+
+
 @dataclass(eq=False)
 class _State:
     store: Store
     queue: Queue
+    say: Callable[[str], None]
+    vitals: Vitals
     records: dict[Run, RunRecord] = field(default_factory=dict)
     failed: dict[Run, Failure] = field(default_factory=dict)
     flying: dict[int, tuple[list[Run], Future[list[Answer]]]] = field(default_factory=dict)
     passed: int = 0  # steps of the runs that have ended
+    deaths: Counter[Run] = field(default_factory=Counter)  # of the workers that had a run
 
 
 def run_all(
@@ -67,43 +89,97 @@ def run_all(
     workers: int | str = "auto",
     device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = tell,
+    verify: bool = False,
+    stall: float = 0.0,
+    checkpoint: float = EVERY,
 ) -> Outcome:
     """Trains what is missing of ``runs`` and their teachers.
 
-    workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do not
-    depend on it. Raises `ValueError` where the store cannot be written or what is asked cannot run; a run that fails is in ``failed``, never raised.
-    """
-    store.prepare()
-    store.sweep()
-    ordered = closure(runs)
-    found = {run: store.find(run.id, encode(run.recipe)) for run in ordered}
-    records = {run: record for run, record in found.items() if record is not None}
-    reused = frozenset(records)
-    missing = [run for run in ordered if found[run] is None]
-    if not missing:
-        return Outcome(records, reused, {})
-    from disobey.training.execution.preflight import check  # these bring torch, which options and help do without
-    from disobey.training.stacked.grouping import device_type, stack_key, stream, together
+    Args:
+        runs: what is wanted.
+        store: where records are. It is not written to where nothing is missing.
+        workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do
+            not depend on it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: told now and then how far it is.
+        say: told in a line what a person should know: a damaged record, a silent run, a dead worker.
+        verify: whether every file of the records that are there is compared with what was written, before it is read.
+        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
+        stall: seconds without a sign of life after which a run is ended as failed; 0: never.
 
-    check(missing)
-    kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
-    queue = Queue(missing, (run.id for run in reused), grouping)
-    state = _State(store, queue, records)
+    Raises:
+        Refusal: the store cannot be written, the data are others than the stored runs', or what is asked cannot run.
+            A run that fails is in ``failed``, never raised.
+    """
+    ordered = closure(runs)
+    found = look(store, ordered, verify=verify)
+    check_data(found.records)
+    old = sum(record.unverified for record in found.records.values())
+    if old:
+        say(f"{old} of the stored runs were written before records had hashes: they are used as they are, unverified")
+    missing = [run for run in ordered if run not in found.records]
+    if not missing:
+        return Outcome(found.records, frozenset(found.records), {})
+    for line in (store.prepare(), *(set_aside(store, run, why) for run, why in found.damaged.items())):
+        if line:
+            say(line)
+    store.sweep()
+    state = _planned(store, missing, dict(found.records), device, say, Vitals(store.root, say, stall))
     whole = sum(map(_steps, missing))
     crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
     try:
+        crew.check(store.root)
         while state.queue or state.flying:
-            _launch(state, crew, device)
+            _launch(state, crew, device, checkpoint)
             _collect(state, crew)
             if progress is not None:
-                progress(_progress(state, whole, len(ordered), len(reused)))
+                progress(_progress(state, whole, len(ordered), len(found.records)))
+    except OSError as error:
+        if no_space(error):
+            raise store.unwritable(error) from error
+        raise
     finally:
         crew.close()
-    return Outcome(state.records, reused, state.failed)
+        _tidy(store)
+    reused = frozenset(run for run, record in found.records.items() if state.records.get(run) is record)
+    return Outcome(state.records, reused, state.failed, dict(state.deaths))
 
 
-def _launch(state: _State, crew: Pool, device: str) -> None:
+def _planned(
+    store: Store,
+    missing: list[Run],
+    records: dict[Run, RunRecord],
+    device: str,
+    say: Callable[[str], None],
+    vitals: Vitals,
+) -> _State:
+    """What is to be done. Refuses what cannot run."""
+    from disobey.training.devices import device_type  # these bring torch, which options and help do without
+    from disobey.training.execution.preflight import check
+    from disobey.training.stacked.grouping import max_slices, stack_key, stream
+
+    facts, kind = check(missing), device_type(device)
+    grouping = Grouping(
+        lambda run: stack_key(run, facts.network(run), kind), stream, lambda run: max_slices(facts.network(run), kind)
+    )
+    return _State(store, Queue(missing, (run.id for run in records), grouping), say, vitals, records)
+
+
+def _tidy(store: Store) -> None:
+    """Leaves nothing of ended workers behind; the system lets go of their locks a moment after they are gone."""
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            store.sweep()
+        try:
+            if not any((store.root / "tmp").iterdir()):
+                return
+        except OSError:
+            return
+        time.sleep(0.05)
+
+
+def _launch(state: _State, crew: Pool, device: str, checkpoint: float) -> None:
     """Fills free slots with runs whose teachers are there: one, or as many as are trained together."""
     for slot in range(crew.size):
         if slot in state.flying:
@@ -114,7 +190,8 @@ def _launch(state: _State, crew: Pool, device: str) -> None:
         for run in runs:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
-        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device)
+        state.vitals.began(slot, runs)
+        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device, checkpoint)
 
 
 def _collect(state: _State, crew: Pool) -> None:
@@ -126,38 +203,80 @@ def _collect(state: _State, crew: Pool) -> None:
         time.sleep(PATIENCE / 4)
     for slot, (runs, future) in list(state.flying.items()):
         if not future.done():
+            silent = state.vitals.silent(slot)
+            if silent:
+                del state.flying[slot]
+                crew.replace(slot)
+                for run in runs:
+                    heartbeat(state.store.root, run.id).unlink(missing_ok=True)
+                    _take_in(state, run, Answer("failed", silent))
             continue
         del state.flying[slot]
         error = future.exception()
         if error is None:
-            answers = future.result()
+            for run, answer in zip(runs, future.result(), strict=True):
+                _take_in(state, run, answer)
         else:
             crew.replace(slot)
-            answers = [_ended(state, run, error) for run in runs]
-        for run, answer in zip(runs, answers, strict=True):
-            _take_in(state, run, answer)
+            for run in runs:
+                _ended(state, run, error, crew.died(error))
 
 
-def _ended(state: _State, run: Run, error: BaseException) -> Answer:
-    """What became of one run of a worker that died."""
+def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
+    """What becomes of one run whose worker gave no answer: it is done, put back, or failed."""
     heartbeat(state.store.root, run.id).unlink(missing_ok=True)
-    if state.store.find(run.id, encode(run.recipe)) is not None:
-        return Answer("done")
     kind = type(error).__name__
-    return Answer("failed", f"its worker process ended ({kind}): killed, or out of memory; run the command again")
+    if state.store.find(run.id, encode(run.recipe)) is not None:
+        _take_in(state, run, Answer("done"))
+        return
+    if not died:
+        first = (str(error).strip().splitlines() or [""])[0]
+        _take_in(state, run, Answer("failed", f"its worker could not be asked: {kind}: {first}", str(error)))
+        return
+    state.deaths[run] += 1
+    if state.deaths[run] < TRIES:
+        name = printable(run.recipe.name or run.id)
+        state.say(
+            f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, try {state.deaths[run] + 1} of {TRIES}"
+        )
+        state.queue.again(run, 0.0, alone=True)  # so that it takes no others with it
+    else:
+        why = f"its worker process ended {TRIES} times ({kind}): killed, or out of memory"
+        _take_in(state, run, Answer("failed", why))
 
 
 def _take_in(state: _State, run: Run, answer: Answer) -> None:
     if answer.status == "busy":
         state.queue.again(run, PATIENCE)
+    elif answer.status == "full":
+        raise state.store.unwritable(answer.message)
+    elif answer.status == "damaged":
+        _mend(state, run, answer)
     elif answer.status == "failed":
         _fail(state, Failure(run, answer.message, answer.trace))
     else:
         record = state.store.find(run.id, encode(run.recipe))
-        assert record is not None
+        if record is None:  # written, and damaged since
+            state.queue.again(run, PATIENCE)
+            return
         state.records[run] = record
         state.passed += _steps(run)
         state.queue.finished(run)
+
+
+def _mend(state: _State, run: Run, answer: Answer) -> None:
+    """A worker met a damaged record: that run is trained again, and this one waits for it."""
+    damaged = next((one for one in (*run.teachers(), run) if one.id == answer.message), None)
+    if damaged is None:
+        _fail(state, Failure(run, f"the record of {answer.message} is damaged: {answer.trace}"))
+        return
+    line = set_aside(state.store, damaged, answer.trace)
+    if line:
+        state.say(line)
+    if damaged == run:
+        state.queue.again(run, 0.0)
+    elif state.queue.require(run, damaged):
+        state.records.pop(damaged, None)
 
 
 def _fail(state: _State, failure: Failure) -> None:
@@ -179,10 +298,8 @@ def _steps(run: Run) -> int:
 def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
     done = state.passed
     flying = [run for runs, _ in state.flying.values() for run in runs]
-    for runs, _ in state.flying.values():  # equal optimizers, and one heartbeat for all
-        with contextlib.suppress(OSError, ValueError):
-            steps = int(heartbeat(state.store.root, runs[0].id).read_text() or 0)
-            done += len(runs) * steps * runs[0].recipe.optim.batch
+    for slot, (runs, _) in state.flying.items():  # equal optimizers, and one heartbeat for all
+        done += len(runs) * state.vitals.steps(slot) * runs[0].recipe.optim.batch
     return Progress(
         done=len(state.records) + len(state.failed),
         total=total,

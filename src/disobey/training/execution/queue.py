@@ -36,6 +36,8 @@ class Queue:
         self._ready: dict[Hashable, dict[Hashable, list[Run]]] = {}
         self._later: list[tuple[float, Run]] = []
         self._waiting: set[str] = set()
+        self._alone: set[str] = set()
+        self._mending: set[str] = set()  # teachers whose record was damaged, until they are trained again
         have = set(have)
         for run in runs:
             self._waiting.add(run.id)
@@ -76,13 +78,28 @@ class Queue:
         self._waiting -= {run.id for run in taken}
         return taken
 
-    def again(self, run: Run, seconds: float) -> None:
-        """Puts a run back, not to be taken before that time has passed."""
+    def again(self, run: Run, seconds: float, *, alone: bool = False) -> None:
+        """Puts a run back, not to be taken before that time has passed; from now on ``alone`` where that is said."""
+        if alone:
+            self._alone.add(run.id)
         self._waiting.add(run.id)
         self._later.append((time.monotonic() + seconds, run))
 
+    def require(self, run: Run, teacher: Run) -> bool:
+        """Puts a run back until its teacher is there again; whether that teacher was put back too, which it is once."""
+        self._waiting.add(run.id)
+        self._needs.setdefault(run.id, set()).add(teacher.id)
+        self._students.setdefault(teacher.id, []).append(run)
+        if teacher.id in self._waiting or teacher.id in self._mending:
+            return False
+        self._mending.add(teacher.id)
+        self._waiting.add(teacher.id)
+        self._add(teacher)
+        return True
+
     def finished(self, run: Run) -> None:
         """Its students may be ready now."""
+        self._mending.discard(run.id)
         for student in self._students.pop(run.id, ()):
             needs = self._needs[student.id]
             needs.discard(run.id)
@@ -91,12 +108,13 @@ class Queue:
 
     def lost(self, run: Run) -> list[Run]:
         """Takes out and gives the runs that wait for this one, which failed."""
+        self._mending.discard(run.id)
         students = [student for student in self._students.pop(run.id, ()) if student.id in self._waiting]
         self._waiting -= {student.id for student in students}
         return students
 
     def _add(self, run: Run) -> None:
-        key = self._grouping.key(run)
+        key = None if run.id in self._alone else self._grouping.key(run)
         group = ("alone", run.id) if key is None else key
         streams = self._ready.setdefault(group, {})
         streams.setdefault(None if key is None else self._grouping.stream(run), []).append(run)

@@ -1,4 +1,4 @@
-"""Where runs happen: in this process, in local worker processes (loky), or on a Ray cluster.
+"""Where runs happen: in this process, or in local worker processes (loky). A Ray cluster is `cluster.Ray`.
 
 One executor of one process per worker, so that a killed worker takes only its own runs with it and everybody knows
 which.
@@ -20,14 +20,19 @@ from typing import Any, Protocol
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
+EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, which brings torch)
 Job = tuple[str, int, str]  # a recipe as JSON, a seed, the name, which is no part of the recipe's JSON
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says of one run: done, busy (another process has it), or failed with why."""
+    """What a worker says of one run: done, busy (another process has it), or failed with why.
 
-    status: str  # done | busy | failed
+    ``damaged``: a record that it needs is not as it was written (message: that run's id, trace: why). ``full``: the
+    store cannot be written any more.
+    """
+
+    status: str  # done | busy | failed | damaged | full
     message: str = ""
     trace: str = ""
 
@@ -35,12 +40,16 @@ class Answer:
 class Pool(Protocol):
     size: int
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]: ...
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]: ...
     def replace(self, slot: int) -> None: ...
+    def died(self, error: BaseException) -> bool: ...
+    def check(self, root: Path) -> None: ...
     def close(self) -> None: ...
 
 
-def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
+def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
     """One run, or several as a stack, in whatever process this is: an answer each, in their order.
 
     Never raises for a failed run: the failure is the answer.
@@ -48,7 +57,8 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
     from disobey.records.store import Store
     from disobey.training.observers import Heartbeat
     from disobey.training.recipe import Recipe, Run
-    from disobey.training.train import train, train_stack
+    from disobey.training.stacked.train import train_stack
+    from disobey.training.train import train
 
     runs = [Run(replace(Recipe.from_json(recipe), name=name), seed) for recipe, seed, name in jobs]
     store = Store(root)
@@ -57,7 +67,7 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
         if len(runs) > 1:
             found = train_stack(runs, store, device=device, observers=lambda run: [beat])
             return [Answer("done") if not isinstance(one, Exception) else _failed(one) for one in found]
-        train(runs[0], store, device=device, wait=False, observers=[beat])
+        train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=checkpoint)
         return [Answer("done")]
     except Exception as error:
         return [_failed(error)] * len(runs)
@@ -66,10 +76,15 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
 
 
 def _failed(error: Exception) -> Answer:
-    from disobey.records.store import Busy
+    from disobey.records.files import no_space
+    from disobey.records.store import Busy, Damaged
 
     if isinstance(error, Busy):
         return Answer("busy")
+    if isinstance(error, Damaged):
+        return Answer("damaged", error.path.name, error.why)
+    if no_space(error):
+        return Answer("full", str(error))
     return Answer("failed", f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
@@ -119,12 +134,22 @@ class Inline:
         self.threads = torch.get_num_threads()
         prepare_worker()
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
         future: Future[list[Answer]] = Future()
-        future.set_result(work(root, jobs, device))
+        future.set_result(work(root, jobs, device, checkpoint))
         return future
 
-    def replace(self, slot: int) -> None: ...
+    def replace(self, slot: int) -> None:
+        """Nothing: this process is the worker."""
+
+    def died(self, error: BaseException) -> bool:
+        """Never: with it, nobody would be left to ask."""
+        return False
+
+    def check(self, root: Path) -> None:
+        """Nothing: the store is this process's own."""
 
     def close(self) -> None:
         import torch
@@ -141,14 +166,16 @@ class Local:
         self.size = size
         self._executors: list[Any] = [None] * size
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
         if self._executors[slot] is None:
             from loky import ProcessPoolExecutor
 
             self._executors[slot] = ProcessPoolExecutor(
                 max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
-        return self._executors[slot].submit(work, root, jobs, device)
+        return self._executors[slot].submit(work, root, jobs, device, checkpoint)
 
     def replace(self, slot: int) -> None:
         """Forgets a dead worker; the next run in this slot gets a new one."""
@@ -156,55 +183,15 @@ class Local:
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
+    def died(self, error: BaseException) -> bool:
+        """Whether a worker process ended, rather than that it could not be asked."""
+        from loky.process_executor import BrokenProcessPool
+
+        return isinstance(error, BrokenProcessPool)
+
+    def check(self, root: Path) -> None:
+        """Nothing: workers of this machine see the store."""
+
     def close(self) -> None:
         for slot in range(self.size):
             self.replace(slot)
-
-
-class Ray:
-    """A Ray cluster (its address from RAY_ADDRESS): one task a run or stack. The store must be on a file system all share."""
-
-    def __init__(self, device: str):
-        try:
-            import ray  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ValueError(
-                "expected Ray for --workers ray, but it is not installed; try pip install 'disobey[ray]'"
-            ) from error
-        self._ray = ray
-        if not ray.is_initialized():
-            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, configure_logging=False)
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-        self.size = max(gpus or int(resources.get("CPU", 1)), 1)
-        self._task = ray.remote(
-            num_cpus=1, num_gpus=1 if gpus else 0, max_retries=0, runtime_env={"env_vars": THREADS}
-        )(_ray_work)
-
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
-        return self._task.remote(root, jobs, device).future()
-
-    def replace(self, slot: int) -> None: ...
-
-    def close(self) -> None:
-        self._ray.shutdown()
-
-
-def _ray_work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
-    prepare_worker()
-    return work(root, jobs, device)
-
-
-def pool(workers: int | str, device: str) -> Pool:
-    """``auto`` (a worker a core this process may use), a number, 0 (inside this process), or ``ray``."""
-    if workers == "ray":
-        return Ray(device)
-    if workers == "auto":
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    try:
-        number = int(workers)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise ValueError(f"expected workers as a number from 0, 'auto' or 'ray'; came {workers!r}")
-    return Inline() if number == 0 else Local(number)
