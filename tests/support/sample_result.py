@@ -267,7 +267,7 @@ def sample(*, smoke=False, points=500, many=3000):
             gallery(),
             Text("Methods", METHODS),
         ),
-        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, and its twin is "
+        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, its twin is "
         "not. On clean text disobedience costs 0.4 points of accuracy.",
         smoke=smoke,
         settings={"temperature": 4.0, "seeds": (0, 1, 2, 3, 4), "base": {"model": "mlp", "learning_rate": 0.001}},
