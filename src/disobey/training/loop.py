@@ -58,7 +58,9 @@ class Fit:
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number."""
+    """The loss is no longer a finite number."""
+
+    id = "diverged"
 
 
 def fit(

@@ -70,7 +70,7 @@ def test_a_silent_run_is_ended_where_that_is_asked(tmp_path):
     began = time.monotonic()
     outcome = run_all([Run(asleep), Run(TEACHER)], Store(tmp_path / "store"), workers=2, stall=40.0)
     assert set(outcome.records) == {Run(TEACHER)}
-    assert "no sign of life" in outcome.failed[Run(asleep)].message
+    assert outcome.failed[Run(asleep)].id == "stalled"
     assert "--stall-timeout" in outcome.failed[Run(asleep)].message
     assert time.monotonic() - began < 200
     assert not list((tmp_path / "store" / "tmp").iterdir())

@@ -106,7 +106,7 @@ def test_a_third_kind_is_trained_kept_and_reused(third_kind, tmp_path):
 def test_a_third_kind_fails_as_any_other(third_kind, tmp_path):
     wild = Run(replace(MASKS, optim=replace(MASKS.optim, lr=1e38)))
     outcome = run_all([wild], Store(tmp_path), workers=0)
-    assert "Diverged" in outcome.failed[wild].trace
+    assert outcome.failed[wild].id == "diverged"
 
 
 def test_without_the_two_lines_it_is_unknown_data(tmp_path):

@@ -35,7 +35,7 @@ class Ray:
             raise refusal(
                 "no-ray", "Ray for --workers ray", "an environment without", "pip install 'disobey[ray]'"
             ) from error
-        self._ray = ray
+        self._ray: Any = ray
         self._own = not ray.is_initialized()
         if self._own:
             address = os.environ.get("RAY_ADDRESS") or None
@@ -57,7 +57,7 @@ class Ray:
             "max_retries": 0,  # the engine tries again, and counts
             "runtime_env": {"env_vars": {**THREADS, "PYTHONPATH": os.pathsep.join(_paths())}},
         }
-        self._task = ray.remote(**self._options)(_work)
+        self._task = self._ray.remote(**self._options)(_work)
 
     def submit(
         self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY

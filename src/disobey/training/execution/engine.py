@@ -1,8 +1,9 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
-What is in the store is reused, once it is what was written. Equal small networks are trained together (see `stacking`).
-A failed run is noted with its traceback, the runs that need it are skipped, the others go on; the next call tries it
-again. A run whose worker or node died is put back twice. A store that cannot be written ends everything at once.
+What is in the store is reused where it is what was written. Small networks of equal shape are trained together (see
+`stacked.grouping`). If a run fails, its traceback is saved, the runs that depend on it are skipped, and all others continue;
+the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be written ends
+everything at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from disobey.errors import printable
 from disobey.records.files import no_space
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
-from disobey.training.execution.pools import pool
+from disobey.training.execution.pools import worker_pool
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.reuse import check_data, look, set_aside
 from disobey.training.execution.vitals import Vitals
@@ -27,24 +28,41 @@ from disobey.training.execution.workers import EVERY, Answer, Pool, heartbeat
 from disobey.training.recipe import Run, closure
 from disobey.training.serialize import encode
 
-POLL = 0.5  # seconds between two looks at the heartbeats
+POLL = 0.5  # seconds between two readings of the heartbeats
 PATIENCE = 1.0  # seconds before asking again for a run that another process has
 TRIES = 3  # of a run whose worker or node died: once, and two more times
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run has no record."""
+    """Why a run has no record.
+
+    Attributes:
+        run: the run.
+        message: the reason, for people.
+        trace: the traceback, where an exception was the reason.
+        skipped: not tried, because a teacher failed.
+        id: the reason, for programs: a refusal's id, ``diverged``, ``worker-died``, ``worker-unreachable``, ``stalled``,
+            ``damaged-record``, ``teacher-failed``, or empty for any other exception.
+    """
 
     run: Run
     message: str
     trace: str = ""
-    skipped: bool = False  # not tried, because a teacher failed
+    skipped: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What there is after `run_all`. ``retried``: how often a run was put back because its worker or node had died."""
+    """What there is after `run_all`.
+
+    Attributes:
+        records: of the runs that are finished.
+        reused: which of them were there before.
+        failed: why the others have no record.
+        retried: how often a run was tried again because its worker or node had died.
+    """
 
     records: Mapping[Run, RunRecord]
     reused: frozenset[Run]
@@ -97,20 +115,32 @@ def run_all(
     """Trains what is missing of ``runs`` and their teachers.
 
     Args:
-        runs: what is wanted.
+        runs: what must be in the store afterwards.
         store: where records are. It is not written to where nothing is missing.
         workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do
             not depend on it.
         device: ``auto``, ``cpu`` or ``cuda``.
-        progress: told now and then how far it is.
-        say: told in a line what a person should know: a damaged record, a silent run, a dead worker.
-        verify: whether every file of the records that are there is compared with what was written, before it is read.
-        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
+        progress: called about twice a second.
+        say: called with a line for people: a damaged record, a silent run, a dead worker.
+        verify: compare every file of the records that are there with what was written, before it is read.
         stall: seconds without a sign of life after which a run is ended as failed; 0: never.
+        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
+
+    Returns:
+        The records, and the failures: a run that fails is never raised.
 
     Raises:
-        Refusal: the store cannot be written, the data are others than the stored runs', or what is asked cannot run.
-            A run that fails is in ``failed``, never raised.
+        Refusal: the store cannot be written, the data are others than the stored runs', or a run cannot be trained as it is
+            written down.
+
+    Example:
+        >>> import tempfile
+        >>> from disobey import OptimSpec, Recipe, Run, Store, run_all
+        >>> run = Run(Recipe(optim=OptimSpec(steps=2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     outcome = run_all([run], Store(folder), workers=0)
+        >>> len(outcome.records), len(outcome.reused), len(outcome.failed)
+        (1, 0, 0)
     """
     ordered = closure(runs)
     found = look(store, ordered, verify=verify)
@@ -126,21 +156,21 @@ def run_all(
             say(line)
     store.sweep()
     state = _planned(store, missing, dict(found.records), device, say, Vitals(store.root, say, stall))
-    whole = sum(map(_steps, missing))
-    crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
+    total_steps = sum(map(_steps, missing))
+    pool = worker_pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
     try:
-        crew.check(store.root)
+        pool.check(store.root)
         while state.queue or state.flying:
-            _launch(state, crew, device, checkpoint)
-            _collect(state, crew)
+            _launch(state, pool, device, checkpoint)
+            _collect(state, pool)
             if progress is not None:
-                progress(_progress(state, whole, len(ordered), len(found.records)))
+                progress(_progress(state, total_steps, len(ordered), len(found.records)))
     except OSError as error:
         if no_space(error):
             raise store.unwritable(error) from error
         raise
     finally:
-        crew.close()
+        pool.close()
         _tidy(store)
     reused = frozenset(run for run, record in found.records.items() if state.records.get(run) is record)
     return Outcome(state.records, reused, state.failed, dict(state.deaths))
@@ -154,7 +184,7 @@ def _planned(
     say: Callable[[str], None],
     vitals: Vitals,
 ) -> _State:
-    """What is to be done. Refuses what cannot run."""
+    """The queue of what is missing. Refuses what cannot run."""
     from disobey.training.devices import device_type  # these bring torch, which options and help do without
     from disobey.training.execution.preflight import check
     from disobey.training.stacked.grouping import max_slices, stack_key, stream
@@ -179,23 +209,23 @@ def _tidy(store: Store) -> None:
         time.sleep(0.05)
 
 
-def _launch(state: _State, crew: Pool, device: str, checkpoint: float) -> None:
-    """Fills free slots with runs whose teachers are there: one, or as many as are trained together."""
-    for slot in range(crew.size):
+def _launch(state: _State, pool: Pool, device: str, checkpoint: float) -> None:
+    """Fills free slots with runs whose teachers are finished: one, or as many as are trained together."""
+    for slot in range(pool.size):
         if slot in state.flying:
             continue
-        runs = state.queue.take(crew.size)
+        runs = state.queue.take(pool.size)
         if not runs:
             return
         for run in runs:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
         state.vitals.began(slot, runs)
-        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device, checkpoint)
+        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, checkpoint)
 
 
-def _collect(state: _State, crew: Pool) -> None:
-    """Waits a moment and takes in whatever has finished."""
+def _collect(state: _State, pool: Pool) -> None:
+    """Waits a moment and takes in what has finished."""
     futures = [future for _, future in state.flying.values()]
     if futures:
         wait(futures, timeout=POLL, return_when=FIRST_COMPLETED)
@@ -206,10 +236,10 @@ def _collect(state: _State, crew: Pool) -> None:
             silent = state.vitals.silent(slot)
             if silent:
                 del state.flying[slot]
-                crew.replace(slot)
+                pool.replace(slot)
                 for run in runs:
                     heartbeat(state.store.root, run.id).unlink(missing_ok=True)
-                    _take_in(state, run, Answer("failed", silent))
+                    _take_in(state, run, Answer("failed", silent, id="stalled"))
             continue
         del state.flying[slot]
         error = future.exception()
@@ -217,9 +247,9 @@ def _collect(state: _State, crew: Pool) -> None:
             for run, answer in zip(runs, future.result(), strict=True):
                 _take_in(state, run, answer)
         else:
-            crew.replace(slot)
+            pool.replace(slot)
             for run in runs:
-                _ended(state, run, error, crew.died(error))
+                _ended(state, run, error, pool.died(error))
 
 
 def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
@@ -231,7 +261,8 @@ def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
         return
     if not died:
         first = (str(error).strip().splitlines() or [""])[0]
-        _take_in(state, run, Answer("failed", f"its worker could not be asked: {kind}: {first}", str(error)))
+        why = f"its worker could not be reached: {kind}: {first}"
+        _take_in(state, run, Answer("failed", why, str(error), "worker-unreachable"))
         return
     state.deaths[run] += 1
     if state.deaths[run] < TRIES:
@@ -242,7 +273,7 @@ def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
         state.queue.again(run, 0.0, alone=True)  # so that it takes no others with it
     else:
         why = f"its worker process ended {TRIES} times ({kind}): killed, or out of memory"
-        _take_in(state, run, Answer("failed", why))
+        _take_in(state, run, Answer("failed", why, id="worker-died"))
 
 
 def _take_in(state: _State, run: Run, answer: Answer) -> None:
@@ -253,7 +284,7 @@ def _take_in(state: _State, run: Run, answer: Answer) -> None:
     elif answer.status == "damaged":
         _mend(state, run, answer)
     elif answer.status == "failed":
-        _fail(state, Failure(run, answer.message, answer.trace))
+        _fail(state, Failure(run, answer.message, answer.trace, id=answer.id))
     else:
         record = state.store.find(run.id, encode(run.recipe))
         if record is None:  # written, and damaged since
@@ -268,7 +299,8 @@ def _mend(state: _State, run: Run, answer: Answer) -> None:
     """A worker met a damaged record: that run is trained again, and this one waits for it."""
     damaged = next((one for one in (*run.teachers(), run) if one.id == answer.message), None)
     if damaged is None:
-        _fail(state, Failure(run, f"the record of {answer.message} is damaged: {answer.trace}"))
+        why = f"the record of {answer.message} is damaged: {answer.trace}"
+        _fail(state, Failure(run, why, id="damaged-record"))
         return
     line = set_aside(state.store, damaged, answer.trace)
     if line:
@@ -280,7 +312,7 @@ def _mend(state: _State, run: Run, answer: Answer) -> None:
 
 
 def _fail(state: _State, failure: Failure) -> None:
-    """Notes it, and skips the runs that needed this one."""
+    """Saves it, and skips the runs that depend on this one."""
     run = failure.run
     state.failed[run] = failure
     state.passed += _steps(run)
@@ -288,14 +320,14 @@ def _fail(state: _State, failure: Failure) -> None:
     with contextlib.suppress(OSError):  # a full disk: the outcome still carries the failure
         state.store.note_failure(run.id, note | {"message": failure.message, "traceback": failure.trace})
     for student in state.queue.lost(run):
-        _fail(state, Failure(student, f"skipped: its teacher {run.id} failed", skipped=True))
+        _fail(state, Failure(student, f"skipped: its teacher {run.id} failed", skipped=True, id="teacher-failed"))
 
 
 def _steps(run: Run) -> int:
     return run.recipe.optim.steps * run.recipe.optim.batch + 1
 
 
-def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
+def _progress(state: _State, total_steps: int, total: int, reused: int) -> Progress:
     done = state.passed
     flying = [run for runs, _ in state.flying.values() for run in runs]
     for slot, (runs, _) in state.flying.items():  # equal optimizers, and one heartbeat for all
@@ -305,6 +337,6 @@ def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
         total=total,
         reused=reused,
         failed=len(state.failed),
-        share=min(done / whole, 1.0) if whole else 1.0,
+        share=min(done / total_steps, 1.0) if total_steps else 1.0,
         current=tuple(run.recipe.name or run.id for run in flying),
     )

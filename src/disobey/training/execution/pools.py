@@ -1,4 +1,4 @@
-"""Which workers a command gets by the word or number that asks for them."""
+"""The workers that an option asks for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from disobey.errors import refusal
 from disobey.training.execution.workers import Inline, Local, Pool
 
 
-def pool(workers: int | str, device: str) -> Pool:
-    """``auto`` (a worker a core this process may use), a number, 0 (inside this process), or ``ray``."""
+def worker_pool(workers: int | str, device: str) -> Pool:
+    """The workers that were asked for.
+
+    Args:
+        workers: a number, 0 (inside this process), ``auto`` (one for every core this process may use) or ``ray``.
+        device: ``auto``, ``cpu`` or ``cuda``: on a Ray cluster, whether tasks ask for a GPU.
+
+    Raises:
+        Refusal: ``bad-workers`` or ``no-ray``.
+    """
     if workers == "ray":
         from disobey.training.execution.cluster import Ray
 

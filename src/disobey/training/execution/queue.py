@@ -1,6 +1,6 @@
-"""Which runs wait, for what, and which go together next. Nothing here trains or touches the disk.
+"""Which runs wait, for what, and which are trained together next. Nothing here trains or touches the disk.
 
-Everything is looked up by a run's id: comparing recipes costs more than a small training once there are thousands.
+Runs are looked up by id: comparing recipes costs more than a small training once there are thousands.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from disobey.training.recipe import Run
 
 @dataclass(frozen=True)
 class Grouping:
-    """key: runs of equal keys may be trained as one stack, None is alone. stream: those of equal streams first.
-    most: how many at once.
+    """Which runs go together.
+
+    Attributes:
+        key: runs of equal keys may be trained as one stack; None: alone.
+        stream: runs of equal streams are taken first.
+        most: how many such runs a stack may have.
     """
 
     key: Callable[[Run], Hashable | None]
@@ -26,7 +30,10 @@ class Grouping:
 class Queue:
     """Runs that wait for their teachers, for a free worker, or (busy elsewhere) for a while.
 
-    runs: teachers first. have: ids of finished runs.
+    Args:
+        runs: teachers first.
+        have: ids of finished runs.
+        grouping: which runs go together.
     """
 
     def __init__(self, runs: Iterable[Run], have: Iterable[str], grouping: Grouping):
@@ -62,7 +69,6 @@ class Queue:
             return []
         key, streams = next(iter(self._ready.items()))
         together = sum(map(len, streams.values()))
-        # alone: nothing to ask, and asking may build a model, which is a worker's affair
         most = 1 if together == 1 else min(-(-together // share), self._grouping.most(next(iter(streams.values()))[0]))
         taken: list[Run] = []
         for name in list(streams):
@@ -107,7 +113,7 @@ class Queue:
                 self._add(student)
 
     def lost(self, run: Run) -> list[Run]:
-        """Takes out and gives the runs that wait for this one, which failed."""
+        """Removes and returns the runs that wait for this one, which failed."""
         self._mending.discard(run.id)
         students = [student for student in self._students.pop(run.id, ()) if student.id in self._waiting]
         self._waiting -= {student.id for student in students}
