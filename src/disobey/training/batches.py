@@ -98,6 +98,7 @@ class ExampleBatches:
             self._mixing.set_state(state["mixing"].cpu())
 
     def __call__(self, step: int) -> Batch:
+        """The batch of a step."""
         rows = self.order.rows[step]
         views = None if self.order.views is None else self.order.views[step]
         x = self.inputs.take(rows, views)

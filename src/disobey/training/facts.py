@@ -1,4 +1,4 @@
-"""What is known of data and networks before training, read off the data that was loaded and the network that was built."""
+"""What is known of data and networks before training, read off the loaded data and the built network."""
 
 from __future__ import annotations
 

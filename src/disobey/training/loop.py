@@ -1,4 +1,4 @@
-"""The one loop: take a batch, run forward and backward, step. Nothing else happens here, and nothing waits for the device.
+"""The one loop: take a batch, run forward and backward, step. Nothing else, and nothing waits for the device.
 
 Every kind of learning trains through `fit`, with batches and a backward pass of its own; only the stacked loop, which
 trains many small networks at once, repeats its steps (`stacked.loop`).
@@ -31,7 +31,9 @@ class Batches(Protocol[B_co]):
     """The batches of a run: how many, and the one of every step."""
 
     def __len__(self) -> int: ...
-    def __call__(self, step: int) -> B_co: ...
+    def __call__(self, step: int) -> B_co:
+        """The batch of a step."""
+        ...
 
 
 Backward = Callable[[int, M, B], Tensor]
@@ -175,14 +177,15 @@ PATROL = 50  # steps between two looks at the losses
 class Patrol:
     """Notices within `PATROL` steps (twice as many on a GPU) that all losses have stopped being numbers.
 
-    ``patrol(done, losses)``: losses (steps,), or (steps, K) of a stack. On a GPU the answer about the last look is read,
-    which is ready by now: nothing waits.
+    ``patrol(done, losses)``: losses (steps,), or (steps, K) of a stack. On a GPU the answer about the last look is
+    read, which is ready by now: nothing waits.
     """
 
     def __init__(self) -> None:
         self._asked: Tensor | None = None
 
     def __call__(self, done: int, losses: Tensor) -> bool:
+        """Whether the losses so far have diverged."""
         if done % PATROL:
             return False
         now = torch.isfinite(losses[done - 1]).any()

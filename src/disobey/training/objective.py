@@ -39,6 +39,7 @@ class ScheduleTerms:
         self._known: dict[int, tuple[Term, ...]] = {}
 
     def __call__(self, step: int) -> tuple[Term, ...]:
+        """The terms of a step."""
         progress = step / self.steps
         if self._varies:
             return self.schedule.at(progress)
@@ -85,7 +86,8 @@ class Objective:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
                 raise refusal(
                     "control-without-table",
-                    f"a fixed temperature and answers that repeat for control {term.control!r}, which reshapes a table once",
+                    f"a fixed temperature and answers that repeat for control {term.control!r}, which reshapes a "
+                    "table once",
                     "answers that never repeat" if table is None else f"temperature_to={term.temperature_to}",
                     "augment other than 'mixup'" if table is None else "a fixed temperature",
                 )
@@ -97,6 +99,7 @@ class Objective:
         self._strengths: dict[tuple, Tensor] = {}
 
     def __call__(self, step: int, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and gradient of one step."""
         value: Tensor | None = None
         gradient: Tensor | None = None
         detached = logits.detach()

@@ -1,4 +1,4 @@
-"""Checkpoints within a run: everything that the loop has changed so far, so that a long run goes on where it was killed.
+"""Checkpoints within a run: everything that the loop has changed, so that a long run goes on where it was killed.
 
 What is restored is all that the next step reads: weights, the optimizer's moments, generators, losses, kept and best
 weights. So a resumed run ends with the bits of one that was never interrupted. Short runs, and stacks, write none.
@@ -27,7 +27,7 @@ LARGEST = 1 << 40
 
 
 class Keeper(Protocol):
-    """Something that changes while a run trains and is no part of its model: generators, what was measured on the way."""
+    """What changes while a run trains and is no part of its model: generators, measurements on the way."""
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers, texts, and mappings of them."""
@@ -62,8 +62,15 @@ class Savepoint:
         """Whether it is time for a checkpoint."""
         return self.clock() >= self._due
 
-    def write(self, done: int, model: nn.Module, opt: torch.optim.Optimizer, losses: Tensor, memory: Keeper,
-              besides: Sequence[Tensor]) -> None:  # fmt: skip
+    def write(
+        self,
+        done: int,
+        model: nn.Module,
+        opt: torch.optim.Optimizer,
+        losses: Tensor,
+        memory: Keeper,
+        besides: Sequence[Tensor],
+    ) -> None:
         """Writes everything after ``done`` steps, unless the run has diverged."""
         if bool(torch.isfinite(losses[:done]).all()):
             state = {
@@ -86,8 +93,9 @@ class Savepoint:
                 file.write(body)
         self._due = self.clock() + self.every
 
-    def read(self, model: nn.Module, opt: torch.optim.Optimizer, losses: Tensor, memory: Keeper,
-             besides: Sequence[Tensor]) -> int:  # fmt: skip
+    def read(
+        self, model: nn.Module, opt: torch.optim.Optimizer, losses: Tensor, memory: Keeper, besides: Sequence[Tensor]
+    ) -> int:
         """Puts everything back; how many steps were done, 0 where there is no checkpoint that can be believed."""
         state = self._state(losses.device)
         if state is None:

@@ -1,7 +1,8 @@
 """Named streams of randomness: everything random in a run comes from one seed, a name and a replica.
 
-Two runs with equal seed and replica share initialization and batch order whatever their targets are: that pairs the arms
-of a study. A teacher (replica 0) and its student (replica 1) share data, but neither initialization nor batch order.
+Two runs with equal seed and replica share initialization and batch order whatever their targets are: that pairs the
+arms of a study. A teacher (replica 0) and its student (replica 1) share data, but neither initialization nor batch
+order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values as JSON: `encode` writes the fields of a dataclass that differ from their defaults, `decode` reads them back."""
+"""Values as JSON: `encode` writes a dataclass's fields that differ from their defaults, `decode` reads them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def decode(value: Any, hint: Any, where: str = "recipe") -> Any:
         where: the field, for messages.
 
     Raises:
-        Refusal: ``unknown-field``, ``wrong-type``, ``unknown-choice``, ``out-of-range``, ``too-deep`` or ``incomplete``;
+        Refusal: ``unknown-field``, ``wrong-type``, ``unknown-choice``, ``out-of-range``, ``too-deep`` or
+        ``incomplete``;
             and what the dataclasses themselves refuse.
     """
     return typed(value, hint, where, _RULES)

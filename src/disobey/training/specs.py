@@ -1,6 +1,7 @@
 """The parts of a recipe as values: `OptimSpec`, `Teaching`, and `SequenceSpec` for data that is generated.
 
-Every field decides the result, and a default never changes its meaning: stored keys cover the fields that differ from it.
+Every field decides the result, and a default never changes its meaning: stored keys cover the fields that differ from
+it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Machines that are lost cost no study: dead workers and nodes are replaced, silent ones named, unreachable ones said."""
+"""Machines that are lost cost no study: dead workers and nodes are replaced, silent ones named."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""State distillation and probes, with planted truth: states that are a map of others, and states that hold the answer."""
+"""State distillation and probes with planted truth: states that are a map of others, states that hold the answer."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_unexplained_is_one_minus_the_share_of_variance():
 
 
 def test_a_map_is_found_where_there_is_one():
-    """The teacher's states are an affine map of the student's: the lesson's ties get there without the student's help."""
+    """The teacher's states are an affine map of the student's: the lesson's ties find it without the student."""
     torch.manual_seed(0)
     ties = StateTies(5, 7, feeds=False)
     student, rotation = torch.randn(64, 6, 5), torch.randn(5, 7)

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: one task a run or stack, on whichever node has room. The store must be one that all nodes share."""
+"""Runs on a Ray cluster: one task a run or stack, on whichever node has room. All nodes must share the store."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
 What is in the store is reused where it is what was written. Small networks of equal shape are trained together (see
-`stacked.grouping`). If a run fails, its traceback is saved, the runs that depend on it are skipped, and all others continue;
-the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be written ends
-everything at once.
+`stacked.grouping`). If a run fails, its traceback is saved, the runs that depend on it are skipped, and all others
+continue; the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be
+written ends everything at once.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ class Failure:
     """Why a run has no record.
 
     Attributes:
-        run: the run.
-        message: the reason, for people.
-        trace: the traceback, where an exception was the reason.
-        skipped: not tried, because a teacher failed.
-        id: the reason, for programs: a refusal's id, ``diverged``, ``worker-died``, ``worker-unreachable``, ``stalled``,
+        run: the run. message: the reason, for people. trace: the traceback, where an exception was the reason. skipped:
+        not tried, because a teacher failed. id: the reason, for programs: a refusal's id, ``diverged``,
+        ``worker-died``, ``worker-unreachable``, ``stalled``,
             ``damaged-record``, ``teacher-failed``, or empty for any other exception.
     """
 
@@ -130,7 +128,8 @@ def run_all(
         The records, and the failures: a run that fails is never raised.
 
     Raises:
-        Refusal: the store cannot be written, the data are others than the stored runs', or a run cannot be trained as it is
+        Refusal: the store cannot be written, the data are others than the stored runs', or a run cannot be trained as
+        it is
             written down.
 
     Example:
@@ -268,7 +267,8 @@ def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
     if state.deaths[run] < TRIES:
         name = printable(run.recipe.name or run.id)
         state.say(
-            f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, try {state.deaths[run] + 1} of {TRIES}"
+            f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, try {state.deaths[run] + 1} of "
+            f"{TRIES}"
         )
         state.queue.again(run, 0.0, alone=True)  # so that it takes no others with it
     else:

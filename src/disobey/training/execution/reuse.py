@@ -51,7 +51,8 @@ def set_aside(store: Store, run: Run, why: str) -> str:
     except (Busy, FileNotFoundError):
         return ""
     name = printable(run.recipe.name or run.id)
-    return f"the record of {name}, seed {run.seed}, is not as it was written ({printable(why)}): moved to {aside}, trained again"
+    what = f"the record of {name}, seed {run.seed}, is not as it was written ({printable(why)})"
+    return f"{what}: moved to {aside}, trained again"
 
 
 def check_data(records: Mapping[Run, RunRecord]) -> None:
@@ -86,4 +87,9 @@ def _share(run: Run) -> float:
 
 
 def _versions(packages: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {packages[name]}" for name in ("scikit-learn", "mlxtend", "pyspellchecker") if name in packages) or "unknown versions"  # fmt: skip
+    return (
+        ", ".join(
+            f"{name} {packages[name]}" for name in ("scikit-learn", "mlxtend", "pyspellchecker") if name in packages
+        )
+        or "unknown versions"
+    )

@@ -28,7 +28,8 @@ class Answer:
     """What became of one run in a worker.
 
     Attributes:
-        status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as it
+        status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as
+        it
             was written; ``full``, the store cannot be written any more.
         message: why it failed, for people; of a damaged record the run's id.
         trace: the traceback; of a damaged record what is wrong with it.
@@ -153,8 +154,8 @@ def _end_with(parent: int) -> None:
 class Inline:
     """This process, one run after the other: for debugging and for one run.
 
-    While it is open the process has one torch thread, as every worker has, or the bits of a run would depend on where it
-    was trained. `close` gives torch its threads back; the allocator stays tuned.
+    While it is open the process has one torch thread, as every worker has, or the bits of a run would depend on where
+    it was trained. `close` gives torch its threads back; the allocator stays tuned.
     """
 
     size = 1

@@ -23,9 +23,9 @@ MIN_SLICES = 8  # that a stack may have whatever their size
 def stack_key(run: Run, network: NetworkFacts, device: str = "cpu") -> Hashable | None:
     """Runs of equal keys can be one stack on this kind of device; None: this run is trained on its own.
 
-    Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. On CPU MLPs only, on GPUs
-    small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, and batches that are no
-    multiple of 16 rows (they would tie bits to a slice's place).
+    Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. On CPU MLPs only, on
+    GPUs small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, and batches that
+    are no multiple of 16 rows (they would tie bits to a slice's place).
     """
     data, model, optim = run.recipe.data, run.recipe.model, run.recipe.optim
     if data.augment == "mixup" or optim.batch % LINE or device not in MAX_PARAMETERS:

@@ -53,7 +53,7 @@ class _Part:
 
 
 class StackedObjective:
-    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and the gradient (K, C padded, B), whose pad is zero.
+    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and gradient (K, C padded, B), whose pad is zero.
 
     The gradient's memory is used again at the next step.
     """
@@ -67,6 +67,7 @@ class StackedObjective:
         self._gradient: Tensor | None = None
 
     def __call__(self, at: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses and gradient of one step."""
         era = bisect_right(self._changes, at.step)
         if era not in self._layers:
             self._layers = {era: self._build(at.step, logits)}

@@ -61,7 +61,7 @@ def train_stack(
 def _train_together(
     runs: Sequence[Run], shared: SharedInputs, observers: Callable[[Run], Sequence[Observer]], results: Results
 ) -> None:
-    """Fills ``results``: what breaks one run's preparation or record is that run's, what breaks the stack is whose it is alone."""
+    """Fills ``results``: what breaks one run is that run's; after what breaks the stack, members are trained alone."""
     clock, ready = Clock(), []
     for run in runs:
         try:
@@ -94,7 +94,7 @@ def _one_by_one(
     results: Results,
     error: Exception,
 ) -> None:
-    """Trains a stack's members alone after it raised, so that only the guilty run fails: alone they have the same bits."""
+    """Trains a stack's members alone after it raised, so that only the guilty run fails; the bits are the same."""
     if len(stack) == 1 or no_space(error):
         results.update((one.run, error) for one in stack)
         return

@@ -1,11 +1,11 @@
 """Learning from token sequences, whose loss is a mean over the answers of a batch.
 
-The record has weights, the summary and in ``history``: ``loss`` (steps,), ``eval_*`` (see `evaluation` and `probe`) and,
-with state distillation, ``unexplained`` (steps,) (see `states`). It has no predictions and no examples, as the sequences
-are generated from their seeds.
+The record has weights, the summary and in ``history``: ``loss`` (steps,), ``eval_*`` (see `evaluation` and `probe`)
+and, with state distillation, ``unexplained`` (steps,) (see `states`). It has no predictions and no examples, as the
+sequences are generated from their seeds.
 
-What does the work is imported when it is first asked for: recurrent layers bring torch's compiler, three seconds of imports
-that other tasks do without. (So no module of this folder may have the name of one of the three functions.)
+What does the work is imported when it is first asked for: recurrent layers bring torch's compiler, three seconds of
+imports that other tasks do without. (So no module of this folder may have the name of one of the three functions.)
 """
 
 from __future__ import annotations

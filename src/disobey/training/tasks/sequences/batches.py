@@ -1,7 +1,7 @@
 """The sequences of a task by name: new ones every step, or a fixed pool; and those of the evaluation.
 
-Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``, ``arithmetic``,
-``brackets``. Shapes: B batch, T time.
+Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``,
+``arithmetic``, ``brackets``. Shapes: B batch, T time.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class SequenceBatches:
         return self.steps
 
     def __call__(self, step: int) -> SequenceBatch:
+        """The batch of a step."""
         drawn = self.draw(step)
         inputs = torch.as_tensor(drawn.inputs, device=self.device)
         targets = torch.as_tensor(drawn.targets, device=self.device)

@@ -1,6 +1,7 @@
 """What a trained sequence model can do: accuracies by length and by sweeps at test, on random and on constant words.
 
-All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L lengths.
+All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L
+lengths.
     eval_lengths (L,)    eval_budgets (K,): sweeps, 0 = the exact solver
     eval_last, eval_answers, eval_whole (K, L): share of words whose last answer, of answers that, of words whose every
         answer is right

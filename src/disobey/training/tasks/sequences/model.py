@@ -28,9 +28,12 @@ def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
     if layer not in FIXED_POINTS:
         return {}
     options: dict[str, Any] = {
-        "rank": spec.rank, "mixer": spec.mixer, "scale": spec.scale, "solver": solver_of(spec),
+        "rank": spec.rank,
+        "mixer": spec.mixer,
+        "scale": spec.scale,
+        "solver": solver_of(spec),
         "normalize_state": spec.normalize,
-    }  # fmt: skip
+    }
     if layer == "fixed_point":
         return options | {"state_dependent": spec.state_dependent}
     return options | ({} if spec.state_dependent else {"reads": ()})
@@ -56,7 +59,8 @@ def check_sequence(run: Run) -> None:
     """Refuses tasks, layers and options that do not go together; trains nothing.
 
     Raises:
-        Refusal: ``sequence-layer``, ``sequence-weights``, ``sequence-teaching``, ``sequence-teacher``, ``no-teacher``, or
+        Refusal: ``sequence-layer``, ``sequence-weights``, ``sequence-teaching``, ``sequence-teacher``, ``no-teacher``,
+        or
             what states, probes, the task and the layer themselves refuse.
     """
     recipe = run.recipe

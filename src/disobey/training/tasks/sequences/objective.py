@@ -23,7 +23,7 @@ from disobey.training.tasks.sequences.states import StateLesson
 
 
 class SequenceObjective:
-    """``objective.backward(step, model, batch)`` for `loop.fit`. The loss is that of the answers, without the states'."""
+    """``objective.backward(step, model, batch)`` for `loop.fit`. The loss is that of the answers alone."""
 
     def __init__(self, run: Run, teacher: SequenceModel | None = None, lesson: StateLesson | None = None):
         self.terms = ScheduleTerms(run.recipe.targets, run.recipe.optim.steps)

@@ -1,8 +1,9 @@
 """What a model's states say about the answers: a standardized logistic probe, before and after training.
 
-``eval_probe`` (2, P): share of right answers of the probe at position 1 to P of words that neither model nor probe has seen;
-row 0 the trained model, row 1 the same initialization before training. The probe is fitted at the training lengths only, so
-that later positions are extrapolation; its regularization is chosen on validation words. Shapes: N words, T time.
+``eval_probe`` (2, P): share of right answers of the probe at position 1 to P of words that neither model nor probe has
+seen; row 0 the trained model, row 1 the same initialization before training. The probe is fitted at the training
+lengths only, so that later positions are extrapolation; its regularization is chosen on validation words. Shapes: N
+words, T time.
 """
 
 from __future__ import annotations

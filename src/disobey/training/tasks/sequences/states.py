@@ -1,9 +1,9 @@
 """State distillation: a student's states are tied to its teacher's by linear maps that are learned with it.
 
-The loss is the share of the variance of the teacher's states that a linear map of the student's states leaves unexplained:
-the student must carry what the teacher carries, in any basis. Optionally the student's mixer reads a linear map of the
-teacher's previous state for a share of training; the student's own states are then tied to that map too, so
-that it can do without. Shapes: B batch, T time, D the student's state, E the teacher's.
+The loss is the share of the variance of the teacher's states that a linear map of the student's states leaves
+unexplained: the student must carry what the teacher carries, in any basis. Optionally the student's mixer reads a
+linear map of the teacher's previous state for a share of training; the student's own states are then tied to that map
+too, so that it can do without. Shapes: B batch, T time, D the student's state, E the teacher's.
 """
 
 from __future__ import annotations
