@@ -240,7 +240,7 @@ def test_probabilities_of_zero_and_one_give_no_nan():
     hard = np.eye(4)[np.random.default_rng(0).integers(4, size=80)]
     found = disobey.diagnose(hard, hard[::-1].copy(), hard.argmax(1))
     assert "NaN" not in found.to_json()
-    assert next(f for f in found.of(Finding) if f.name == "finite values").status == "warning"
+    assert next(f for f in found.of(Finding) if f.id == "finite-values").status == "warning"
 
 
 def test_extreme_values_give_no_warnings_of_numpys():

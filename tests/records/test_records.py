@@ -157,6 +157,6 @@ def test_open_intervals_survive_being_written():
     text = result.to_json()
     assert Result.from_json(text).of(Claim)[0].evidence == (open_above,)
     assert '"high": "inf"' in text
-    assert str(open_above) == "3 [2, inf] (95 % over 5 runs)"
+    assert str(open_above) == "3 [2, inf] (95% over 5 runs)"
     assert open_above.bounded
     assert not open_above.known

@@ -24,7 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures.inference.measure import Columns, Measure
-from disobey.measures.inference.statistics import mean, ols_slope, sd_ratio, swapped_slope, tail_mean, tls_slope
+from disobey.measures.inference.statistics import (
+    correlation_coefficient,
+    mean,
+    ols_slope,
+    sd_ratio,
+    swapped_slope,
+    tail_mean,
+    tls_slope,
+)
 from disobey.records.predictions import Predictions
 
 
@@ -202,6 +210,20 @@ def top_slope(k: int) -> Measure:
 
 
 MEASURES = _measures()
+
+
+def _correlated(x, y, right, mislabelled, *, weights=None) -> NDArray:
+    return correlation_coefficient(x, y, weights=weights)
+
+
+CLOSENESS = Measure(
+    "log_odds_correlation",
+    confidence,
+    _correlated,
+    _finite,
+    about="correlation of teacher and student log-odds of the teacher's choice",
+)
+"""How closely a student follows its teacher, whatever the slope: what `diagnose` compares with the control (twin)."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> F
     >>> n = np.array([20, 60, 200, 600, 2000])
     >>> law = fidelity_law(n, [[0.2, 0.12, 0.08, 0.04, 0.02], [0.26, 0.13, 0.07, 0.04, 0.025]])
     >>> print(law.exponent, law.preferred, law.verdict(), sep="; ")
-    0.503 [0.417, 0.588] (95 % over 2 runs); power law; supported
+    0.503 [0.417, 0.588] (95% over 2 runs); power law; supported
     """
     x, table = table_on_log_size(sizes, gaps)
     if len(x) < 3:

@@ -69,7 +69,7 @@ def slope_on_log_size(
     """Least-squares slope of each seed's values (S, K) on the natural log of n (or per ``decades``), with a t interval.
 
     >>> print(slope_on_log_size([10, 100, 1000], [[3, 2, 1], [3.3, 2, 1.3], [2.9, 2, 0.9]], decades=True))
-    -1 [-1, -1] (95 % over 3 runs)
+    -1 [-1, -1] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, values)
     x = x / np.log(10) if decades else x
@@ -88,7 +88,7 @@ def shares_explained(
 
     >>> found = shares_explained({"smooth": [0.51, 0.52, 0.53]}, [0.5, 0.5, 0.5], [0.6, 0.61, 0.62])
     >>> print(found["smooth"])
-    0.182 [-0.0569, 0.333] (95 % over 3 runs)
+    0.182 [-0.0569, 0.333] (95% over 3 runs)
     """
     base = np.asarray(labels, dtype=np.float64)
     gain = np.asarray(distilled, dtype=np.float64) - base
@@ -251,7 +251,7 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
 
     >>> found = crossover([10, 100, 1000], [[0.2, 0.1, -0.1], [0.21, 0.1, -0.1], [0.2, 0.11, -0.1]])
     >>> print(found.size)
-    322 [296, 347] (95 % over 3 runs)
+    322 [296, 347] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, gaps)
     at, knots = rising_knots(x, -table)

@@ -32,7 +32,7 @@ class Estimate:
     largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
     >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
-    0.912 [0.895, 0.929] (95 % over 1,000 examples)
+    0.912 [0.895, 0.929] (95% over 1,000 examples)
     """
 
     name: str
@@ -44,7 +44,7 @@ class Estimate:
     over: Over
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
+        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g}% over {self.n:,} {self.over})"
 
     def interval(self) -> str:
         """The bounds in brackets, or that there are none."""
@@ -163,20 +163,41 @@ class Claim:
     verdict: Verdict
     evidence: tuple[Estimate, ...]
     rule: str  # written down before the runs
-    name: str = ""  # C1, C2, ...
+    name: str = ""  # for people: C1, C2, ...
     setting: str = ""  # which data, noise, models it was judged on
     note: str = ""  # what a reader must know before repeating the verdict
+    id: str = ""  # for programs and tests, the same in every release
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of a diagnosis: what was seen, how bad it is and what to try."""
+    """One check of a diagnosis: what was seen, how bad it is and what to try.
+
+    Attributes:
+        name: of the check, for people.
+        status: ``ok``, ``note`` (worth knowing) or ``warning`` (mend it, or do not rely on the result).
+        message: what was seen, in whole sentences.
+        evidence: the estimates behind it, each under its own name: see `estimate`.
+        advice: what to try, as an instruction.
+        id: of the check, kebab-case, for programs and tests; the same in every release.
+        case: which of its answers a check gives, where it has several of one status; kebab-case.
+        invalidates: nothing else that was computed counts until this is mended.
+        headline: what it contributes to the verdict, as a clause without an end mark; empty where that is nothing.
+    """
 
     name: str
     status: Literal["ok", "note", "warning"]
     message: str
     evidence: tuple[Estimate, ...] = ()
     advice: str = ""
+    id: str = ""
+    case: str = ""
+    invalidates: bool = False
+    headline: str = ""
+
+    def estimate(self, name: str) -> Estimate | None:
+        """The evidence of this name; None where there is none."""
+        return next((estimate for estimate in self.evidence if estimate.name == name), None)
 
 
 Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding

@@ -79,12 +79,7 @@ def pair_from(
     facts: Mapping[str, Any] | None = None,
 ) -> Pair:
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
-    named = canonical(
-        {
-            k: v if hasattr(v, "blocks") else ArrayMatrix(np.asarray(v), f"{where}[{k}]" if where else k)
-            for k, v in arrays.items()
-        }
-    )  # type: ignore[arg-type]
+    named = canonical({k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()})
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
@@ -108,6 +103,10 @@ def pair_from(
         split=split,
         facts=dict(facts or {}),
     )
+
+
+def _matrix(value: Matrix | NDArray, where: str) -> Matrix:
+    return value if hasattr(value, "blocks") else ArrayMatrix(np.asarray(value), where)  # type: ignore[return-value]
 
 
 def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:

@@ -1,4 +1,4 @@
-"""What a diagnosis shows: the logit–logit plot, reliability, deviations by class, similarities, disobeyed examples."""
+"""What a diagnosis shows: the logit plot, reliability, deviations by class, similarities, disobeyed examples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.report.tables import CONTROL
 from disobey.figures import gallery
 from disobey.figures.examples import class_word
 from disobey.figures.gallery import Look
@@ -40,7 +41,7 @@ def medians(evidence: Evidence) -> Chart | None:
         return None
     sample = evidence.sample
     sides = (
-        {"student": sample} if sample.twin is None else {"student": sample, "twin": sample.with_student(sample.twin)}
+        {"student": sample} if sample.twin is None else {"student": sample, CONTROL: sample.with_student(sample.twin)}
     )
     data: dict[str, list] = {name: [] for name in ("x", "y", "low", "high", "model")}
     for name, predictions in sides.items():
@@ -64,16 +65,16 @@ def medians(evidence: Evidence) -> Chart | None:
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",
-        rules=(Rule(1.0, 0.0, "obeys (y = x)"),),
+        rules=(Rule(1.0, 0.0, "obeys: y = x"),),
     )
 
 
 def reliability(evidence: Evidence) -> Chart | None:
-    """Accuracy against confidence of teacher, student and twin."""
+    """Accuracy against confidence of teacher, student and control."""
     sample = evidence.sample
     if evidence.labels is None or evidence.sparse is not None:
         return None
-    sides = {"teacher": sample.teacher, "student": sample.student, "twin": sample.twin}
+    sides = {"teacher": sample.teacher, "student": sample.student, CONTROL: sample.twin}
     data: dict[str, list] = {name: [] for name in ("confidence", "accuracy", "low", "high", "model", "n")}
     for name, log_probs in sides.items():
         if log_probs is None:
@@ -84,7 +85,7 @@ def reliability(evidence: Evidence) -> Chart | None:
         data["model"] += [name] * len(found.n)
     return Chart(
         "reliability",
-        "Does confidence mean what it says?",
+        "Is confidence equal to accuracy?",
         "line",
         {k: tuple(v) for k, v in data.items()},
         Axis("confidence", "mean confidence of the bin"),

@@ -54,7 +54,7 @@ def over_examples(
         >>> logits = np.eye(2)[[0, 1, 0, 0] * 25]
         >>> p = Predictions.from_logits(logits, logits, np.arange(100) % 2)
         >>> print(over_examples(right, p))
-        0.75 [0.658, 0.831] (95 % over 100 examples)
+        0.75 [0.658, 0.831] (95% over 100 examples)
     """
     return all_over_examples([measure], predictions, resamples=resamples, level=level, seed=seed)[measure.name]
 
