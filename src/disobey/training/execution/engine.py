@@ -122,7 +122,7 @@ def run_all(
         say: called with a line for people: a damaged record, a silent run, a dead worker.
         verify: compare every file of the records that are there with what was written, before it is read.
         stall: seconds without a sign of life after which a run is ended as failed; 0: never.
-        checkpoint: seconds between two checkpoints within a long run, from which it goes on after it was killed; 0: none.
+        checkpoint: seconds between two checkpoints within a long run, from which it resumes; 0: none.
 
     Returns:
         The records, and the failures: a run that fails is never raised.
