@@ -1,7 +1,7 @@
 """Samples a second of distillation: our loop beside a plain loop and beside torchdistill's box, interleaved.
 
     python benchmarks/training.py                                 our loop, its floor and a plain loop
-    python benchmarks/training.py --torchdistill                  the same with torchdistill, in an environment of its own
+    python benchmarks/training.py --torchdistill            the same with torchdistill, in an environment of its own
     python benchmarks/training.py --models cnn --sides 28 --augment none --optimizer adam
     python benchmarks/training.py --study                         whole studies: two workers against one (idle machine!)
     python benchmarks/training.py --repeats 2 --study deviation --seeds 0 1 2
@@ -66,6 +66,8 @@ def serve(contender: str) -> None:
 
 
 class Server:
+    """A contender in a process of its own, asked line by line."""
+
     def __init__(self, contender: str, python: str = sys.executable):
         command = [python, __file__, "--serve", contender]
         self.process = subprocess.Popen(
@@ -86,6 +88,7 @@ class Server:
         return cpu, wall
 
     def close(self) -> None:
+        """Ends the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
@@ -100,8 +103,9 @@ def environment(folder: Path) -> tuple[str | None, str]:
             mine = [p for p in sys.path if p.endswith("site-packages")]
             target = next(folder.glob("lib/python*/site-packages")) / "beside.pth"
             target.write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in mine))
-        if subprocess.run([python, "-c", "import importlib.metadata as m; m.version('torchdistill')"],
-                          capture_output=True).returncode:  # fmt: skip
+        if subprocess.run(
+            [python, "-c", "import importlib.metadata as m; m.version('torchdistill')"], capture_output=True
+        ).returncode:
             install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "torchdistill", "torchvision"]
             subprocess.run(install, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -142,21 +146,26 @@ def ratio(over: list, under: list, clock: int = 0) -> str:
 
 
 def report(case: Case, factors: list[float], times: dict[str, list[tuple[float, float]]], steps: int) -> None:
+    """Prints the table of one case."""
     step = {label: 1e3 * statistics.median(cpu for cpu, _ in spent) / steps for label, spent in times.items()}
     kd, floor = times["kd"], times["floor"]
     print(f"\n## {case.model} {case.side}x{case.side}x{case.shape[0]}, {case.augment}, {case.optimizer}")
-    print(f"CPU ms a step: kd {step['kd']:.2f}, labels {step['labels']:.2f}, floor {step['floor']:.2f}; "
-          f"kd/floor {ratio(kd, floor)}, labels/floor {ratio(times['labels'], floor)}, "
-          f"kd/labels {ratio(kd, times['labels'])}")  # fmt: skip
+    print(
+        f"CPU ms a step: kd {step['kd']:.2f}, labels {step['labels']:.2f}, floor {step['floor']:.2f}; "
+        f"kd/floor {ratio(kd, floor)}, labels/floor {ratio(times['labels'], floor)}, "
+        f"kd/labels {ratio(kd, times['labels'])}"
+    )
     for factor in factors:
         width = teacher_width(case.model, case.side, factor)
         true = operations(case.model, case.side, width) / operations(case.model, case.side, None)
         first = [(a + b, c + d) for (a, c), (b, d) in zip(kd, times[f"table x{factor:g}"], strict=True)]
         for label in (label for label in times if label.endswith(f" x{factor:g}") and not label.startswith("table")):
             peer = times[label]
-            print(f"| {case.model} | {case.side} | {case.augment} | x{true:.1f} (width {width}) | {label.split()[0]} | "
-                  f"{ratio(peer, kd)} | {ratio(peer, kd, 1)} | {ratio(peer, first)} | {step[label]:.2f} |",
-                  flush=True)  # fmt: skip
+            print(
+                f"| {case.model} | {case.side} | {case.augment} | x{true:.1f} (width {width}) | {label.split()[0]} | "
+                f"{ratio(peer, kd)} | {ratio(peer, kd, 1)} | {ratio(peer, first)} | {step[label]:.2f} |",
+                flush=True,
+            )
 
 
 HEADER = """
@@ -194,6 +203,7 @@ def study(arguments: list[str], repeats: int) -> None:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--sides", nargs="+", type=int, choices=(28, 32), default=[28, 32])
@@ -202,8 +212,13 @@ def main() -> None:
     parser.add_argument("--teachers", nargs="*", type=float, default=[2.0, 4.0], help="operations over the student's")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0, help="of the steps in a block")
-    parser.add_argument("--torchdistill", nargs="?", type=Path, metavar="FOLDER",
-                        const=Path(tempfile.gettempdir()) / "disobey-torchdistill")  # fmt: skip
+    parser.add_argument(
+        "--torchdistill",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        const=Path(tempfile.gettempdir()) / "disobey-torchdistill",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of --study")
     parser.add_argument("--study", nargs=argparse.REMAINDER, help="last; what follows is for `disobey run`")
     parser.add_argument("--serve", choices=list(MAKERS), help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The contenders of benchmarks/training.py: our loop, a plain loop and torchdistill's box, on the same network and images.
+"""The contenders of benchmarks/training.py: ours, a plain loop and torchdistill's box, on equal networks and images.
 
 A contender is a function ``(case, what)`` that gives a block: called with a number of steps, it trains so many.
 """
@@ -32,6 +32,7 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
         return (1 if self.side == 28 else 3, self.side, self.side)
 
 
@@ -48,9 +49,11 @@ def images(case: Case):
 
 
 def network(case: Case, width: int | None = None):
+    """The model of a case, or one of another width."""
     import torch
 
-    from disobey.models.build import ModelSpec, build
+    from disobey.models.build import build
+    from disobey.models.spec import ModelSpec
 
     torch.manual_seed(0)
     return build(ModelSpec(case.model, width=width), shape=case.shape, classes=CLASSES)
@@ -80,6 +83,7 @@ def teacher_width(model: str, side: int, factor: float) -> int:
 
 
 def peer_optimizer(case: Case, parameters):
+    """The optimizer of a case, as the peers build it."""
     import torch
 
     if case.optimizer == "adam":
@@ -97,7 +101,7 @@ def ours(case: Case, what: str) -> Block:
 
     from disobey.data.augment import Views
     from disobey.data.dataset import Dataset, DataSpec, Split
-    from disobey.models.build import ModelSpec
+    from disobey.models.spec import ModelSpec
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels
     from disobey.training.batches import ExampleBatches, order_of
@@ -180,11 +184,12 @@ def ours(case: Case, what: str) -> Block:
 
 
 def forever(loader) -> Iterator:
+    """A loader's batches, again and again."""
     while True:
         yield from loader
 
 
-def plain(case: Case, what: str) -> Block:
+def plain(case: Case, _what: str) -> Block:
     """The loop of the field's reference repositories, without their logging."""
     import numpy as np
     import torch
@@ -238,8 +243,8 @@ def plain(case: Case, what: str) -> Block:
     return trains
 
 
-def torchdistill(case: Case, what: str) -> Block:
-    """torchdistill's DistillationBox, its KDLoss, torchvision's transforms on PIL images as in its configurations."""
+def torchdistill(case: Case, _what: str) -> Block:
+    """The DistillationBox of torchdistill, its KDLoss, and torchvision's transforms as in its configurations."""
     import torch
 
     fragment = torch.library.Library("torchvision", "FRAGMENT")  # its kernels ask for CUDA; nothing here calls them
@@ -267,8 +272,11 @@ def torchdistill(case: Case, what: str) -> Block:
             return transform(Image.fromarray(x[i].squeeze())), int(y[i])
 
     torch.set_num_threads(1)
-    ends = {f"{who}_module_{key}": value for who in ("student", "teacher")
-            for key, value in (("path", "."), ("io", "output"))}  # fmt: skip
+    ends = {
+        f"{who}_module_{key}": value
+        for who in ("student", "teacher")
+        for key, value in (("path", "."), ("io", "output"))
+    }
     loss = {"key": "KDLoss", "kwargs": ends | {"temperature": TEMPERATURE, "alpha": 1 - WEIGHT}}
     sgd = {"lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY}
     config = {
@@ -280,10 +288,11 @@ def torchdistill(case: Case, what: str) -> Block:
         },
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
         "student": {"forward_proc": "forward_batch_only", "requires_grad": True},
-        "optimizer": {"key": "Adam", "kwargs": {"lr": LR / 25}} if case.optimizer == "adam"
+        "optimizer": {"key": "Adam", "kwargs": {"lr": LR / 25}}
+        if case.optimizer == "adam"
         else {"key": "SGD", "kwargs": sgd},
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"kd": {"criterion": loss, "weight": 1.0}}}},
-    }  # fmt: skip
+    }
     student = network(case)
     teacher = network(case, teacher_width(case.model, case.side, case.factor)).eval()
     box = get_distillation_box(teacher, student, {"train": Images()}, config, torch.device("cpu"), None, False, 1)

@@ -1,4 +1,4 @@
-"""Hostile files of every format at both doors (`--data` and `diagnose`) and at every decoder: a message or a reading."""
+"""Hostile files of every format, at `--data`, `diagnose` and every decoder: a message or a reading."""
 
 import json
 import random

@@ -276,8 +276,10 @@ def test_a_twin_on_another_scale_makes_no_mark(k):
 
 def test_errors_learned_on_training_examples_are_no_loss_yet():
     arrays = pairs.negative_transfer(1)
-    assert [judged(gather(pair_from(arrays, split=split)), [outcome.negative_transfer])[0].status
-            for split in ("test", "train")] == ["warning", "note"]  # fmt: skip
+    assert [
+        judged(gather(pair_from(arrays, split=split)), [outcome.negative_transfer])[0].status
+        for split in ("test", "train")
+    ] == ["warning", "note"]
 
 
 def test_a_collapsed_student_is_named_as_such():

@@ -64,13 +64,23 @@ def test_chunks_are_all_rows_in_order_as_float64():
 E = Estimate("slope", 1.2, 1.1, 1.3, 0.95, 5, "runs")
 BLOCKS = (
     Table("t", ("a", "b", "c"), ((1, "x", E), (None, True, 2.5)), "caption"),
-    Chart("c", "t", "line", {"x": (1.0, None), "kind": ("a", "b")}, Axis("x", "X", "log"), Axis("x", "Y"), "alt",
-          color=Axis("kind", ""), rules=(Rule(1.0, 0.0, "y = x"),), tooltip=("x",)),
+    Chart(
+        "c",
+        "t",
+        "line",
+        {"x": (1.0, None), "kind": ("a", "b")},
+        Axis("x", "X", "log"),
+        Axis("x", "Y"),
+        "alt",
+        color=Axis("kind", ""),
+        rules=(Rule(1.0, 0.0, "y = x"),),
+        tooltip=("x",),
+    ),
     Gallery("g", (Exhibit("e", ("one", "two"), image=((0, 255), (3, 4))), Exhibit("e", (), text="<b>")), "c"),
     Text("Methods", "words — and “quotes”"),
     Claim("c", "s", "refuted", (E,), "r", "C1", "here", "n"),
     Finding("f", "warning", "m", (E,), "try"),
-)  # fmt: skip
+)
 
 
 def test_results_read_back(tmp_path):
@@ -116,7 +126,7 @@ def record(path, ids, z, given=None):
     ids = np.asarray(ids)
     labels = ids % 3
     save_file(
-        {"test.ids": ids, "test.labels": labels, "test.given": labels if given is None else given},
+        {"test.ids": ids, "test.labels": labels, "test.observed": labels if given is None else given},
         path / "examples.safetensors",
     )
     np.save(path / "predictions" / "test.npy", log_softmax(z, axis=1).astype(np.float32))

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
+    """Options of `disobey diagnose`."""
+
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
-    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or teacher.npy student.npy …"""
+    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or several .npy"""
     teacher: str | None = None
     """the teacher's file, or hf:NAME (a model of the hub or a local folder)"""
     student: str | None = None
@@ -58,13 +60,13 @@ def main(argv: list[str]) -> int:
         DiagnoseOptions, args=argv, prog="disobey diagnose", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
     )
     from disobey.diagnosis.diagnose import report
-    from disobey.diagnosis.errors import problem
     from disobey.diagnosis.evidence.evidence import gather
+    from disobey.errors import refusal
 
     if not 0 < options.temperature < float("inf"):
-        raise problem("--temperature", "a number above 0", str(options.temperature))
+        raise refusal("temperature-range", "a number above 0", options.temperature, where="--temperature")
     if not 0.5 <= options.level < 1:
-        raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
+        raise refusal("level-range", "a number from .5 to 1", options.level, "0.95", where="--level")
     pair = opened(options)
     _writable(options, pair.name)
     inputs: list[dict[str, Any]] = []
@@ -112,14 +114,20 @@ def _recorded(files: dict[str, Path], records: list[dict[str, Any]]) -> None:
 
 def opened(options: DiagnoseOptions) -> Pair:
     """The pair by whichever door the options name. Raises `ValueError` where they name none or two."""
-    from disobey.diagnosis.errors import problem
     from disobey.diagnosis.input.join import read_pair, read_two, with_twin
+    from disobey.errors import refusal
 
     two = (options.teacher, options.student)
     if options.data is not None and not any(name and name.startswith("hf:") for name in two):
-        raise problem("--data", "hf: models to run on it", "none", "--teacher hf:NAME --student hf:NAME, or no --data")
+        raise refusal(
+            "data-without-models",
+            "hf: models to run on it",
+            "none",
+            "--teacher hf:NAME --student hf:NAME, or no --data",
+            where="--data",
+        )
     if options.pair and any(two):
-        raise problem("options", "PAIR, or --teacher and --student", "both")
+        raise refusal("two-inputs", "PAIR, or --teacher and --student", "both", where="options")
     if options.pair:
         pair = read_pair(*options.pair, labels=options.labels, values=options.values, split=options.split)
     elif all(two):
@@ -131,26 +139,42 @@ def opened(options: DiagnoseOptions) -> Pair:
         pair = read_two(options.teacher, options.student, options.labels, values=options.values, split=options.split)
     elif any(two):
         missing = "--student" if options.teacher else "--teacher"
-        raise problem(
-            "options", f"{missing} beside the other", "one of them", "disobey diagnose --teacher t.npz --student s.npz"
+        raise refusal(
+            "one-input",
+            f"{missing} beside the other",
+            "one of them",
+            "disobey diagnose --teacher t.npz --student s.npz",
+            where="options",
         )
     else:
-        raise problem("options", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz")
+        raise refusal(
+            "no-input", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz", where="options"
+        )
     return pair if options.twin is None else with_twin(pair, options.twin, values=options.values)
 
 
 def _named(options: DiagnoseOptions, both: bool) -> Pair:
-    from disobey.diagnosis.errors import problem
     from disobey.diagnosis.input.hub import predict_named
+    from disobey.errors import refusal
 
     if not both:
-        raise problem("options", "hf: for teacher and student, or files for both", "one of each")
+        raise refusal(
+            "files-and-models", "hf: for teacher and student, or files for both", "one of each", where="options"
+        )
     if options.data is None:
-        raise problem("options", "--data with hf: models", "none", "--data hf:NAME or a local file")
+        raise refusal(
+            "missing-data", "--data with hf: models", "none", "--data hf:NAME or a local file", where="options"
+        )
     if options.labels is not None:
-        raise problem("--labels", "labels in --data beside hf: models", options.labels, "a column 'label'")
+        raise refusal(
+            "labels-beside-models",
+            "labels in --data beside hf: models",
+            options.labels,
+            "a column 'label'",
+            where="--labels",
+        )
     if options.twin is not None and not options.twin.startswith("hf:"):
-        raise problem("--twin", "hf:NAME beside hf: models", options.twin)
+        raise refusal("twin-file", "hf:NAME beside hf: models", options.twin, where="--twin")
     assert options.teacher is not None
     assert options.student is not None
     with contextlib.suppress(ImportError):
@@ -164,7 +188,7 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
             logging.disable_progress_bar()
     return predict_named(
         options.teacher, options.student, options.data, twin=options.twin, split=options.split, limit=options.limit
-    )  # fmt: skip
+    )
 
 
 def _folder(options: DiagnoseOptions, name: str) -> Path:
@@ -174,19 +198,27 @@ def _folder(options: DiagnoseOptions, name: str) -> Path:
 
 def _writable(options: DiagnoseOptions, name: str) -> None:
     """Refuses, before anything is computed, places where nothing could be written after it."""
-    from disobey.diagnosis.errors import problem
+    from disobey.errors import refusal
 
     places = [("--out", _folder(options, name))]
     if options.json is not None and str(options.json) != "-":
         if options.json.is_dir():
-            raise problem("--json", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}")
+            raise refusal(
+                "not-a-file", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}", where="--json"
+            )
         places.append(("--json", options.json.parent))
     for option, folder in places:
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         if not there.is_dir():
-            raise problem(option, "a folder, new or old", f"the file {there}", "another place")
+            raise refusal("not-a-folder", "a folder, new or old", f"the file {there}", "another place", where=option)
         if not os.access(there, os.W_OK | os.X_OK):
-            raise problem(option, "a folder that you may write to", f"{there}, which is read-only", "--out ELSEWHERE")
+            raise refusal(
+                "read-only",
+                "a folder that you may write to",
+                f"{there}, which is read-only",
+                "--out ELSEWHERE",
+                where=option,
+            )
 
 
 def _write(result: Result, options: DiagnoseOptions, name: str, inputs: list[dict[str, Any]]) -> Path:

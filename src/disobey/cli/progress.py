@@ -23,6 +23,7 @@ class PlainLines:
         self.began = self.said = clock()
 
     def __call__(self, state: State) -> None:
+        """Prints a line where a minute has passed since the last one."""
         now = self.clock()
         if now - self.said < EVERY:
             return
@@ -49,7 +50,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[State], None] | None]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

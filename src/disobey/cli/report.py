@@ -18,6 +18,8 @@ from disobey.records.results import Result
 
 @dataclass(frozen=True)
 class ReportOptions:
+    """Options of `disobey report`."""
+
     result: tyro.conf.Positional[Path]
     """a result.json, or the folder it is in"""
     out: Path | None = None
@@ -25,6 +27,7 @@ class ReportOptions:
 
 
 def main(argv: list[str]) -> int:
+    """Redraws a report; the exit status."""
     options = tyro.cli(ReportOptions, args=argv, prog="disobey report", description="Redraws a report.")
     path = options.result / "result.json" if options.result.is_dir() else options.result
     try:
@@ -40,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def _written(result: Result, path: Path, folder: Path) -> Path:
-    """Draws it. Whatever goes wrong with drawing is the file's fault: nothing else is read."""
+    """Draws the report. Every error of drawing is the file's: nothing else is read."""
     from disobey.reports.page import write
 
     try:
@@ -55,7 +58,7 @@ def _written(result: Result, path: Path, folder: Path) -> Path:
 
 
 def _provenance(path: Path) -> dict[str, Any] | None:
-    """How the result came about, where that was written down."""
+    """The provenance beside the result, if there is one."""
     try:
         text = read_bounded(path, LARGEST_INFO)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
 import sys
 from collections import Counter
@@ -11,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from disobey.cli.options import Common, parse
+from disobey.cli.options import Common, parse_study
 from disobey.cli.progress import progress_bar
-from disobey.errors import printable
+from disobey.errors import printable, refusal
 from disobey.records.manifest import Damaged
 from disobey.records.mixing import made_with, mixtures
 from disobey.records.partial import Missing, marked
@@ -23,19 +24,22 @@ from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)
 class RunOptions(Common):
+    """Options of `disobey run` beside the study's own."""
+
     dry_run: bool = False
-    """say what would be trained and what is there already, then stop"""
+    """print what would be trained and what is there already, and stop"""
     smoke: bool = False
-    """the whole study in seconds, to see that it runs: evidence of nothing"""
+    """run the whole study in seconds to see that it works: evidence of nothing"""
     preset: str = ""
-    """a named setting of this study (a published one, say); other options change it further"""
+    """named settings of this study (published ones, say); other options override them"""
     full: bool = False
-    """the preset full: everything that the study can ask"""
+    """short for --preset full, where the study has one"""
     partial: bool = False
     """judge claims although runs failed or are missing: on the seeds that are left, which selected themselves"""
     reports: Path | None = None
@@ -45,14 +49,15 @@ class RunOptions(Common):
 
 
 def main(argv: list[str]) -> int:
+    """Runs one study; exit status 1 where runs failed."""
     kind, rest = _study(argv)
     start = _start(kind, rest)
-    study, options = parse(
+    study, options = parse_study(
         start,
         RunOptions(),
         rest,
         prog=f"disobey run {kind.name}",
-        description=f"{kind.question}\n\n{kind.__doc__ or ''}",
+        description=f"{kind.question}\n\n{inspect.cleandoc(kind.__doc__ or '')}",
     )
     runs = study.plan()
     store = Store(options.out)
@@ -99,9 +104,15 @@ def _carried_out(
     for turn in range(MENDS):
         with progress_bar(options.quiet) as progress:
             outcome = run_all(
-                runs, store, workers=options.crew, device=options.device, progress=progress, verify=turn > 0,
-                stall=60 * options.stall_timeout, checkpoint=60 * options.checkpoint_minutes,
-            )  # fmt: skip
+                runs,
+                store,
+                workers=options.worker_count,
+                device=options.device,
+                progress=progress,
+                verify=turn > 0,
+                stall=60 * options.stall_timeout,
+                checkpoint=60 * options.checkpoint_minutes,
+            )
         try:
             return outcome, study.analyze(outcome.records)
         except Damaged:
@@ -158,28 +169,28 @@ def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
         if argv and argv[0] in ("-h", "--help"):
             print(f"usage: disobey run STUDY [OPTIONS]\n\nstudies: {names}\n`disobey run STUDY --help` for its options")
             raise SystemExit(0)
-        raise ValueError(f"expected a study after 'run': {names}; came {argv[0] if argv else 'nothing'!r}")
+        raise refusal("no-study", f"a study after 'run': {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:
         near = difflib.get_close_matches(argv[0], STUDIES, 1)
-        raise ValueError(
-            f"expected a study out of {names}; came {argv[0]!r}; "
-            + (f"did you mean {near[0]!r}?" if near else "see disobey list")
-        )
+        hint = repr(near[0]) if near else "disobey list"
+        raise refusal("unknown-study", f"a study out of {names}", repr(argv[0]), hint)
     return STUDIES[argv[0]], list(argv[1:])
 
 
 def _start(kind: type[Study], argv: list[str]) -> Study:
-    """The defaults that options change: the study's own, its smoke test's, or a preset's."""
-    if "--smoke" in argv:
-        return kind.smoke()
+    """The defaults that options override: the study's own, its smoke test's, or a preset's."""
     names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
     names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]
     names += ["full"] * ("--full" in argv)
+    if "--smoke" in argv:
+        if names:
+            raise refusal("smoke-preset", "--smoke or a preset", "both", "one of them: each sets all options")
+        return kind.smoke()
     if not names:
         return kind()
     if names[-1] not in kind.presets:
         known = ", ".join(kind.presets) or "none"
-        raise ValueError(f"expected a preset of {kind.name} ({known}); came {names[-1]!r}")
+        raise refusal("unknown-preset", f"a preset of {kind.name} ({known})", repr(names[-1]))
     return kind(**kind.presets[names[-1]])
 
 

@@ -14,6 +14,8 @@ from disobey.records.store import Store
 
 @dataclass(frozen=True)
 class StoreOptions:
+    """Options of `disobey store`."""
+
     out: Path = Path("disobey-runs")
     """the folder of runs and reports"""
     check: bool = False

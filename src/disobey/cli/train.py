@@ -22,6 +22,8 @@ from disobey.training.serialize import decode
 
 @dataclass(frozen=True)
 class TrainOptions:
+    """Options of `disobey train` beside the common ones."""
+
     recipe: str = ""
     """a file with a recipe as JSON, or a run.json of the store"""
     seed: int | None = None
@@ -33,6 +35,7 @@ class TrainOptions:
 
 
 def main(argv: list[str]) -> int:
+    """Trains one run; exit status 1 where it failed."""
     if argv and not argv[0].startswith("-"):
         argv = ["--recipe", *argv]
     options, common = parse(
@@ -43,8 +46,15 @@ def main(argv: list[str]) -> int:
         _refuse_code(run)
     store = Store(common.out)
     with progress_bar(common.quiet) as progress:
-        outcome = run_all([run], store, workers=common.crew, device=common.device, progress=progress,
-                          stall=60 * common.stall_timeout, checkpoint=60 * common.checkpoint_minutes)  # fmt: skip
+        outcome = run_all(
+            [run],
+            store,
+            workers=common.worker_count,
+            device=common.device,
+            progress=progress,
+            stall=60 * common.stall_timeout,
+            checkpoint=60 * common.checkpoint_minutes,
+        )
     for failure in outcome.failed.values():
         print(f"disobey: run failed: {failure.run.id}: {failure.message}", file=sys.stderr)
     if outcome.failed:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from disobey.diagnosis.checks import alignment, confidence, files, language, numbers, outcome
-from disobey.diagnosis.errors import problem
 from disobey.diagnosis.evidence.evidence import Evidence, gather
 from disobey.diagnosis.evidence.representations import representations
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.report import charts, tables
 from disobey.diagnosis.report.verdict import methods, verdict
+from disobey.errors import refusal
 from disobey.records.predictions import Predictions
 from disobey.records.results import Finding, Result
 
@@ -93,9 +93,9 @@ def diagnose(
     ['row alignment', 'label alignment']
     """
     if not np.isfinite(temperature) or temperature <= 0:
-        raise problem("temperature", "a number above 0", str(temperature))
+        raise refusal("temperature-range", "a number above 0", temperature, where="temperature")
     if not 0.5 <= level < 1:
-        raise problem("level", "a number from .5 to 1", str(level), "0.95")
+        raise refusal("level-range", "a number from .5 to 1", level, "0.95", where="level")
     more = {"twin": twin, "ids": ids, "groups": groups, "class_names": class_names, "texts": texts}
     pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
@@ -116,21 +116,36 @@ def _report(evidence: Evidence, checks: Sequence[Check]) -> Result:
     findings = judged(evidence, checks)
     made = (
         tables.outcome(evidence) if evidence.pair.labels is not None else None,
-        tables.closeness(evidence), tables.deviations(evidence), tables.calibrations(evidence),
-        tables.temperatures(evidence), tables.teacher_information(evidence), representations(evidence), tables.seeds(evidence),
-        tables.per_class(evidence), tables.per_group(evidence),
-    )  # fmt: skip
+        tables.closeness(evidence),
+        tables.deviations(evidence),
+        tables.calibrations(evidence),
+        tables.temperatures(evidence),
+        tables.teacher_information(evidence),
+        representations(evidence),
+        tables.seeds(evidence),
+        tables.per_class(evidence),
+        tables.per_group(evidence),
+    )
     shown = tuple(table for table in made if table is not None and table.rows)
     drawn = (
-        charts.logit_logit(evidence), charts.medians(evidence), charts.reliability(evidence),
-        charts.class_deviation(evidence), charts.similarity(evidence), charts.most_disobeyed(evidence),
-    )  # fmt: skip
+        charts.logits(evidence),
+        charts.medians(evidence),
+        charts.reliability(evidence),
+        charts.class_deviation(evidence),
+        charts.similarity(evidence),
+        charts.most_disobeyed(evidence),
+    )
     figures = tuple(chart for chart in drawn if chart is not None)
     settings: dict[str, Any] = {
-        "examples": evidence.n, "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
-        "sampled": len(evidence.rows), "split": evidence.pair.split, "temperature": evidence.temperature,
-        "level": evidence.level, "seed": evidence.seed, "values": dict(evidence.pair.values),
-    }  # fmt: skip
+        "examples": evidence.n,
+        "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
+        "sampled": len(evidence.rows),
+        "split": evidence.pair.split,
+        "temperature": evidence.temperature,
+        "level": evidence.level,
+        "seed": evidence.seed,
+        "values": dict(evidence.pair.values),
+    }
     blocks = (*findings, *figures[:1], *shown, *figures[1:], methods(evidence))
     return Result("diagnose", QUESTION, blocks, verdict(evidence, findings, shown), settings=settings)
 
@@ -142,12 +157,20 @@ def _pair(teacher, student, labels, more: Mapping[str, Any], values: str, split:
         teacher = read_pair(teacher, values=values, split=split)
     if isinstance(teacher, Pair):
         if student is not None:
-            raise problem("student", "nothing beside a whole pair", "a student as well", "diagnose(pair)")
+            raise refusal(
+                "pair-and-student",
+                "nothing beside a whole pair",
+                "a student as well",
+                "diagnose(pair)",
+                where="student",
+            )
         given = {"labels": labels, **more}
         whole_pair = with_columns(teacher, {n: as_array(v, n) for n, v in given.items() if v is not None}, values)
         return replace(whole_pair, split=teacher.split if split == "test" else split)
     if student is None:
-        raise problem("student", "the student's scores", "none", "diagnose(teacher, student, labels)")
+        raise refusal(
+            "missing-student", "the student's scores", "none", "diagnose(teacher, student, labels)", where="student"
+        )
     students = student if isinstance(student, Mapping) else None
     arrays = {"teacher": as_array(teacher, "teacher")}
     if students is None:
@@ -167,7 +190,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise problem(name, "an array with rows of equal length", str(error)) from error
+        raise refusal("ragged-array", "an array with rows of equal length", error, where=name) from error
     if array.dtype.kind not in "biufUS":
-        raise problem(name, "numbers or text", f"type {array.dtype}", "np.asarray(…, dtype=float)")
+        raise refusal("array-type", "numbers or text", f"type {array.dtype}", "np.asarray(…, dtype=float)", where=name)
     return array

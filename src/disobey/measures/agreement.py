@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 from disobey.measures.deviation import best_classes, log_odds
-from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.statistics import mean, tail_mean
 from disobey.records.predictions import Predictions
 

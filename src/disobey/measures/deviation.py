@@ -23,7 +23,7 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.statistics import mean, ols_slope, sd_ratio, swapped_slope, tail_mean, tls_slope
 from disobey.records.predictions import Predictions
 

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from disobey.errors import refusal
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -37,7 +39,7 @@ def spectrum(inputs: Tensor) -> Spectrum:
     tensor([9., 1.], dtype=torch.float64)
     """
     if inputs.ndim != 2 or len(inputs) < 2:
-        raise ValueError(f"expected at least two rows of inputs (N, D), came shape {tuple(inputs.shape)}")
+        raise refusal("input-rows", "at least two rows of inputs (N, D)", f"shape {tuple(inputs.shape)}")
     x = inputs.detach().double()
     x = x - x.mean(0)
     values, directions = torch.linalg.eigh(x.T @ x / len(x))
@@ -61,7 +63,7 @@ def bands(values: Tensor, shares: Sequence[float] = (0.5, 0.9, 0.99)) -> tuple[s
     (slice(0, 1, None), slice(1, 3, None), slice(3, 4, None))
     """
     if len(values) < len(shares) or list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
-        raise ValueError(f"expected rising shares in (0, 1], at most one a direction ({len(values)}); came {shares}")
+        raise refusal("band-shares", f"rising shares in (0, 1], at most one a direction ({len(values)})", shares)
     held = values.double().cumsum(0) / values.double().sum()
     found, start = [], 0
     for index, share in enumerate(shares):

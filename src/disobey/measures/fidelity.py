@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 
+from disobey.errors import refusal
 from disobey.measures.inference.crossings import table_on_log_size
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 STEEPEST = 5.0  # exponents beyond ±this are not searched
@@ -78,7 +79,7 @@ def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> F
     """
     x, table = table_on_log_size(sizes, gaps)
     if len(x) < 3:
-        raise ValueError(f"expected at least three sizes to tell a power law from another, came {len(x)}")
+        raise refusal("few-sizes", "at least three sizes to tell a power law from another", len(x))
     seeds, mean = len(table), table.mean(axis=0)
     none = Estimate("", np.nan, np.nan, np.nan, level, seeds, "runs")
     exponent, constant = replace(none, name="exponent b"), replace(none, name="constant c")

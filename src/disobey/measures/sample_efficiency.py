@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from scipy.stats import t as student_t
 
+from disobey.errors import refusal
 from disobey.measures.inference.comparisons import ratio_over_runs
 from disobey.measures.inference.crossings import (
     STEPS,
@@ -26,7 +27,7 @@ from disobey.measures.inference.crossings import (
     table_on_log_size,
     where_zero,
 )
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 
@@ -51,7 +52,7 @@ def scales(
     labels_nll, student_nll = np.asarray(labels_nll, dtype=np.float64), np.asarray(student_nll, dtype=np.float64)
     if not labels.shape == student.shape == labels_nll.shape == student_nll.shape:
         shapes = ", ".join(str(a.shape) for a in (labels, student, labels_nll, student_nll))
-        raise ValueError(f"expected four tables of one shape (seeds, sizes), came {shapes}")
+        raise refusal("table-shapes", "four tables of one shape (seeds, sizes)", shapes)
     _check_shares(labels, student)
     half_labels, half_student = ((a * n_test + 0.5) / (n_test + 1) for a in (labels, student))
     return {
@@ -267,6 +268,6 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
 def _check_shares(*tables: NDArray) -> None:
     worst = [float(bound) for table in tables for bound in (table.min(), table.max())]
     if min(worst) < 0 or max(worst) > 1:
-        raise ValueError(
-            f"expected accuracies between 0 and 1, came {min(worst)} to {max(worst)}; divide percents by 100"
+        raise refusal(
+            "not-shares", "accuracies between 0 and 1", f"{min(worst)} to {max(worst)}", "dividing percents by 100"
         )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from disobey.errors import refusal
 from disobey.measures.inference.resampling import GROUPS, jackknife_interval
 
 FEWEST = 4  # examples that the unbiased estimate needs
@@ -72,9 +73,9 @@ def _prepared(x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
         side = side / scale if scale > 0 else side
         out.append(_triangle(side) if side.shape[1] > len(side) else side)
     if len(out[0]) != len(out[1]) or len(out[0]) < FEWEST:
-        raise ValueError(
-            f"features: expected {FEWEST} or more matching rows, came {len(out[0])} and {len(out[1])} · "
-            "save both from the same loop"
+        got = f"{len(out[0])} and {len(out[1])}"
+        raise refusal(
+            "feature-rows", f"{FEWEST} or more matching rows", got, "saving both from the same loop", where="features"
         )
     return out[0], out[1]
 

@@ -19,13 +19,15 @@ from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
+"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval; never printed without its unit of resampling.
 
-    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over`` (examples or runs). Where no interval
+    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over``. Where no interval
     can be given (one run, say) they are NaN, which JSON holds as null. One that is open on a side (a size beyond the
     largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
@@ -39,12 +41,13 @@ class Estimate:
     high: float
     level: float
     n: int
-    over: Literal["examples", "runs"]
+    over: Over
 
     def __str__(self) -> str:
         return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
 
     def interval(self) -> str:
+        """The bounds in brackets, or that there are none."""
         return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
 
     @property
@@ -136,6 +139,8 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
+    """Examples one by one."""
+
     title: str
     exhibits: tuple[Exhibit, ...]
     caption: str = ""
@@ -179,6 +184,8 @@ Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
 
 @dataclass(frozen=True)
 class Result:
+    """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for."""
+
     study: str
     question: str
     blocks: tuple[Block, ...]
@@ -201,7 +208,7 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Reads `to_json`'s text; a newer version's fields are left out. Raises `Refusal` where it is something else."""
+        """Reads `to_json`'s text without a newer version's fields. Raises `Refusal` where it is something else."""
         value = parse_json(text, "a result.json that disobey wrote", id=_RULES.id)
         if not isinstance(value, dict) or value.get("type") != cls.__name__:
             raise refusal(
@@ -215,6 +222,7 @@ class Result:
         return result
 
     def write(self, path: Path) -> None:
+        """Writes result.json, or leaves the old one."""
         write_text(path, self.to_json())
 
     @classmethod
@@ -230,9 +238,19 @@ class Result:
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text,
+        Axis,
+        Chart,
+        Claim,
+        Estimate,
+        Exhibit,
+        Finding,
+        Gallery,
+        Result,
+        Rule,
+        Table,
+        Text,
     )
-}  # fmt: skip
+}
 
 
 def _encode(value: Any) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from disobey.models.build import ModelSpec
 from disobey.models.mlp import MLP
+from disobey.models.spec import ModelSpec
 from disobey.models.stack import stackable
 from disobey.training.recipe import Run
 from disobey.training.restore import Sizes

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from disobey.errors import refusal
 from disobey.targets import teacher_free
 from disobey.targets.controls import controlled
-from disobey.targets.losses import (
+from disobey.targets.gradients import (
     SoftTargets,
     kl_with_gradient,
     label_cross_entropy_with_gradient,
-    label_loss,
-    loss_at,
     soft_targets,
 )
+from disobey.targets.losses import label_loss, loss_at
 from disobey.targets.schedule import Schedule, Term
 from disobey.training.batches import Batch, Mix
 from disobey.training.teacher_table import Table, TeacherFn
@@ -35,7 +34,7 @@ class ScheduleTerms:
 
     def __init__(self, schedule: Schedule, steps: int):
         self.schedule, self.steps = schedule, steps
-        self._varies = schedule.moves
+        self._varies = schedule.time_varying
         self._ends = [phase.until for phase in schedule.phases]
         self._known: dict[int, tuple[Term, ...]] = {}
 
@@ -171,7 +170,7 @@ class Objective:
     def _one_label(self, term: Term, logits: Tensor, labels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         value, gradient = _on_labels(term, logits, labels, scale)
         if term.control:
-            gradient = teacher_free.spared_gradient(gradient, labels, self._strength(term, logits), term.amount)
+            gradient = teacher_free.masked_gradient(gradient, labels, self._strength(term, logits), term.amount)
         return value, gradient
 
     def _strength(self, term: Term, logits: Tensor) -> Tensor:
@@ -195,7 +194,7 @@ class Objective:
         else:
             raise refusal(
                 "mask-not-measurable",
-                f"a mask of label gradients out of {', '.join(teacher_free.CONTROLS)}, "
+                f"a mask of label gradients out of {', '.join(teacher_free.MASKS)}, "
                 "the last with a teacher whose answers repeat (no mixup)",
                 repr(term.control),
             )

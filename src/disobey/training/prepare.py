@@ -71,7 +71,7 @@ class SharedInputs:
 
     def labels(self, run: Run) -> Tensor:
         """The observed training labels (N,), on the device."""
-        observed = self.dataset(run).train.given
+        observed = self.dataset(run).train.observed
         return self.get(("labels", run.recipe.data, run.seed), lambda: _tensor(observed, self.device))
 
     def validation(self, run: Run) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
     recipe, dataset, inputs, order = run.recipe, shared.dataset(run), shared.views(run), shared.order(run)
     table = teacher = about = None
     records: list[RunRecord] = []
-    if recipe.targets.listens:
+    if recipe.targets.uses_teacher:
         records = [teacher_record(shared.store, one) for one in run.teachers()]
         models = [
             shared.get(("teacher", one, recipe.teaching), partial(_teacher, run, one, record, shared))
@@ -160,7 +160,7 @@ def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
     """
     if len(records) != 1:
         raise refusal("one-teacher", f"one teacher for control {OF_ALL!r}", len(records), "teaching of one member")
-    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
+    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.observed"]
     return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
 
 

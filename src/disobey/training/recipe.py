@@ -11,7 +11,7 @@ from typing import Literal
 
 from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.decoding import parse_json
 from disobey.targets.schedule import Schedule
 from disobey.training.serialize import decode, encode
@@ -59,7 +59,7 @@ class Recipe:
     name: str = field(default="", compare=False)
 
     def __post_init__(self):
-        if self.targets.listens and self.teacher is None:
+        if self.targets.uses_teacher and self.teacher is None:
             raise refusal("no-teacher", "a teacher for targets that use one", "none", "teacher=Recipe(...)")
         if (self.sequence is not None) != (self.task == "sequences"):
             raise refusal(

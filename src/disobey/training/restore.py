@@ -9,7 +9,8 @@ from torch import nn
 
 from disobey.data.dataset import Dataset
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec, build
+from disobey.models.build import build
+from disobey.models.spec import ModelSpec
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
 from disobey.training.recipe import Recipe, Run

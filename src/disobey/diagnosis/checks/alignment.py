@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.input.pair import class_name
+from disobey.errors import printable
+from disobey.measures.inference.examples import share
 from disobey.records.results import Estimate, Finding
 
 BLOCKS = 20  # consecutive parts in which rows are compared

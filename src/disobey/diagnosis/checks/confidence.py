@@ -6,10 +6,11 @@ import numpy as np
 from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates, share
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.temperature import fitted as fitted_to
 from disobey.measures import calibration
-from disobey.measures.inference.intervals import on_teacher, on_twin
+from disobey.measures.inference.examples import share
+from disobey.measures.inference.measure import on_teacher, on_twin
 from disobey.measures.information import softness
 from disobey.records.results import Estimate, Finding
 

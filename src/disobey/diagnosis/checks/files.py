@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from disobey.diagnosis.errors import nearest, printable
+from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.evidence.representations import layers
+from disobey.errors import printable
+from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 MEANT = {  # names that mean an array, but are not near its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import mean_of
+from disobey.measures.inference.examples import mean_of
 from disobey.records.results import Finding
 
 SMALL = 0.9  # mass of the teacher's list below which too much is lost

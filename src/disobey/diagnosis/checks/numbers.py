@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.evidence.temperature import fitted as fitted_to
+from disobey.errors import printable
 from disobey.measures.deviation import confidence
+from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 SEED_ROWS = 500  # rows on which seeds are compared with one another
@@ -43,8 +43,13 @@ def stated_values(evidence: Evidence) -> Finding | None:
         if tempered is not None:
             return tempered
     if len({kind for name, kind in kinds.items()}) > 1:
-        return Finding("stated values", "note", f"The sides hold different kinds of values ({told}).", (),
-                       "Correct if that is what was saved; else give --values.")  # fmt: skip
+        return Finding(
+            "stated values",
+            "note",
+            f"The sides hold different kinds of values ({told}).",
+            (),
+            "Correct if that is what was saved; else give --values.",
+        )
     return Finding("stated values", "ok", f"Read as {told}.")
 
 

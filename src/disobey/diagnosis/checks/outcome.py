@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from scipy.stats import binomtest, norm, ttest_ind
 
-from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates, mean_of, share
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.temperature import fitted as fitted_to
+from disobey.errors import printable
 from disobey.measures import agreement
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import Measure, minus_twin, paired_difference
+from disobey.measures.inference.examples import mean_of, share
+from disobey.measures.inference.measure import Measure, minus_twin
+from disobey.measures.inference.runs import paired_difference
 from disobey.measures.inference.statistics import correlation_coefficient
 from disobey.records.results import Estimate, Finding
 
@@ -41,8 +43,14 @@ def _finite(x, y, *rest):
     return np.isfinite(x) & np.isfinite(y)
 
 
-CLOSENESS = Measure("log_odds_correlation", confidence, _correlated, _finite, (),
-                    "correlation of teacher and student log-odds of the teacher's choice")  # fmt: skip
+CLOSENESS = Measure(
+    "log_odds_correlation",
+    confidence,
+    _correlated,
+    _finite,
+    (),
+    "correlation of teacher and student log-odds of the teacher's choice",
+)
 
 
 def distillation_visible(evidence: Evidence) -> Finding | None:
@@ -56,8 +64,13 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     """
     if evidence.sample.twin is None:
         message = "No twin: whether the teacher explains the student beyond the labels cannot be said."
-        return Finding("distillation visible", "note", message, (),
-                       "Train one student without the teacher (same recipe, same training examples and labels, their errors included) and save it as 'twin'.")  # fmt: skip
+        return Finding(
+            "distillation visible",
+            "note",
+            message,
+            (),
+            "Train one student without the teacher (same recipe, same training examples and labels, their errors included) and save it as 'twin'.",
+        )
     measures = [minus_twin(CLOSENESS), minus_twin(agreement.MEASURES["agreement"])]
     found = [e for e in _at(evidence, measures, 0.99).values() if e.known]
     scaled = _on_one_scale(evidence)

@@ -16,7 +16,6 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence.streaming import (
     HalfBuffers,
-    asking,
     column_names,
     columns_of_block,
     empty_columns,
@@ -26,10 +25,11 @@ from disobey.diagnosis.evidence.top_k import read_top_k
 from disobey.diagnosis.input.matrices import Matrix, side_by_side, whole
 from disobey.diagnosis.input.pair import Pair
 from disobey.diagnosis.input.score_types import as_logits
+from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_teacher, minus_twin, on_teacher, on_twin
+from disobey.measures.inference.measure import columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
@@ -139,10 +139,16 @@ def _evidence(pair: Pair, rows: NDArray, logs: dict, columns: dict, tops: dict, 
 
     students, twins = {k: logs[k] for k in pair.students}, {k: logs[k] for k in pair.twins}
     sample = Predictions(
-        logs["teacher"], next(iter(students.values())), part(pair.labels),
-        rows if pair.ids is None else pair.ids[rows], pair.split, next(iter(twins.values()), None),
-        part(pair.mislabelled), part(pair.groups), pair.class_names,
-    )  # fmt: skip
+        logs["teacher"],
+        next(iter(students.values())),
+        part(pair.labels),
+        rows if pair.ids is None else pair.ids[rows],
+        pair.split,
+        next(iter(twins.values()), None),
+        part(pair.mislabelled),
+        part(pair.groups),
+        pair.class_names,
+    )
     named = {"teacher": tops["teacher"], "student": tops[next(iter(students))]}
     if twins:
         named["twin"] = tops[next(iter(twins))]
@@ -173,7 +179,7 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
 
     read = side_by_side(list(models.values()), per_block, work)
     if read != n:
-        raise ValueError(f"{pair.name}: expected {n:,} rows, came {read:,}; try: write the file again")
+        raise refusal("cut-short", f"{n:,} rows", f"{read:,}", "write the file again", where=pair.name)
     for name, logits in sampled.items():
         for first in range(0, len(rows), per_block):
             part = slice(first, first + per_block)
@@ -206,10 +212,10 @@ def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Column
     out = dict(own)
     out[softness(1.0)] = (arrays["teacher.entropy"], arrays["teacher.rest"])
     if pair.labels is not None:
-        out[on_teacher(asking(scores)).columns] = scored("teacher")
-        out[minus_teacher(asking(scores)).columns] = (*scored(student), *scored("teacher"))
+        out[columns_on(scores, "teacher")] = scored("teacher")
+        out[columns_beside(scores, "teacher")] = (*scored(student), *scored("teacher"))
     if twin:
         for function, columns in of(twin).items():
-            out[on_twin(asking(function)).columns] = columns
-            out[minus_twin(asking(function)).columns] = (*own[function], *columns)
+            out[columns_on(function, "twin")] = columns
+            out[columns_beside(function, "twin")] = (*own[function], *columns)
     return out

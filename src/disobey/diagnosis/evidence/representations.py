@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.matrices import Matrix
+from disobey.errors import printable, refusal
 from disobey.measures.similarity import FEWEST, cka_interval
 from disobey.records.results import Cell, Estimate, Table
 
@@ -86,7 +86,9 @@ def _rows(matrix: Matrix, chosen: NDArray, side: str) -> NDArray:
     width = int(np.prod(matrix.shape[1:], dtype=np.int64))
     where = matrix.where or f"features of the {side}"
     if matrix.dtype.kind not in "fiu":
-        raise problem(where, "features as numbers", f"type {matrix.dtype}", "save them as float32")
+        raise refusal(
+            "feature-type", "features as numbers", f"type {matrix.dtype}", "save them as float32", where=where
+        )
     out, start = np.empty((len(chosen), width)), 0
     for block in matrix.blocks(max(1, 2**20 // max(1, width))):
         first, last = np.searchsorted(chosen, [start, start + len(block)])
@@ -94,7 +96,13 @@ def _rows(matrix: Matrix, chosen: NDArray, side: str) -> NDArray:
         start += len(block)
     bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(bad):
-        raise problem(where, "finite features", f"NaN or Inf in row {int(chosen[bad[0]])}", "drop those examples")
+        raise refusal(
+            "not-finite",
+            "finite features",
+            f"NaN or Inf in row {int(chosen[bad[0]])}",
+            "drop those examples",
+            where=where,
+        )
     if len(out) < FEWEST:
-        raise problem(where, f"{FEWEST} examples or more", f"{len(out)}", "leave the features out")
+        raise refusal("few-examples", f"{FEWEST} examples or more", len(out), "leave the features out", where=where)
     return out

@@ -9,7 +9,7 @@ other type, take the float64 way. Tests compare the two with the measures' own c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from scipy.special import logsumexp
 
 from disobey.diagnosis.input.score_types import as_logits
 from disobey.measures.agreement import divergences
-from disobey.measures.inference.intervals import Measure
 from disobey.records.predictions import Predictions
 
 SAFE = 40.0  # |largest logit| up to which squares of float32 exponentials neither overflow nor vanish
@@ -193,9 +192,13 @@ def doubtful(models: dict[str, Softmax], columns: dict[str, NDArray]) -> NDArray
 
 
 def columns_of_block(
-    blocks: dict[str, NDArray], values: Mapping[str, str], where: dict[str, str], start: int,
-    labels: NDArray | None, buffers: dict[str, HalfBuffers] | None,
-) -> dict[str, NDArray]:  # fmt: skip
+    blocks: dict[str, NDArray],
+    values: Mapping[str, str],
+    where: dict[str, str],
+    start: int,
+    labels: NDArray | None,
+    buffers: dict[str, HalfBuffers] | None,
+) -> dict[str, NDArray]:
     """All columns of one block of stored numbers: by the fast way where ``buffers`` are given, rows of it redone."""
     numbers = start + np.arange(len(next(iter(blocks.values()))))
     if buffers is None:
@@ -219,12 +222,3 @@ def columns_of_block(
 def forward_and_reverse(predictions: Predictions) -> tuple[NDArray, ...]:
     """Columns (KL, reverse KL): those divergences that one pass has."""
     return divergences(1.0)(predictions)[:2]
-
-
-def asking(columns: Callable) -> Measure:
-    """A measure of these columns, only to ask what its twin's and teacher's forms call theirs."""
-    return Measure("", columns, _first)
-
-
-def _first(*columns: NDArray, weights: NDArray | None = None) -> float:
-    return float(columns[0][0])

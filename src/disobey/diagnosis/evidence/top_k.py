@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import problem, row_list
-from disobey.diagnosis.evidence.streaming import FINITE, asking, forward_and_reverse, widened
+from disobey.diagnosis.errors import row_list
+from disobey.diagnosis.evidence.streaming import FINITE, forward_and_reverse, widened
 from disobey.diagnosis.input.matrices import side_by_side
 from disobey.diagnosis.input.pair import Pair, TopK
+from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_twin, on_twin
+from disobey.measures.inference.measure import columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 
@@ -29,8 +30,19 @@ _BLOCK = 2**19  # listed log-probabilities in a block
 _SLACK = 2e-2  # how far rounding in half precision may lift the mass of a list above 1
 
 
-NAMES = ("x", "y", "agree", "undecided", "kl", "reverse_kl", "entropy", "beyond", "teacher_mass", "student_mass",
-         "unknown_mass")  # fmt: skip
+NAMES = (
+    "x",
+    "y",
+    "agree",
+    "undecided",
+    "kl",
+    "reverse_kl",
+    "entropy",
+    "beyond",
+    "teacher_mass",
+    "student_mass",
+    "unknown_mass",
+)
 LABELLED = ("teacher_right", "student_right", "nll", "confidence")
 TEACHERS = {"x", "undecided", "entropy", "beyond", "teacher_mass", "student_mass", "unknown_mass", "teacher_right"}
 KINDS = {"agree": np.int8, "undecided": np.int8, "teacher_right": np.int8, "student_right": np.int8}
@@ -62,8 +74,14 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(1000, SAMPLE // k)), replace=False))
     sides = {"student": topk} if topk.twin is None else {"student": topk, "twin": topk.of_twin}
     names = (*NAMES, *(LABELLED if pair.labels is not None else ()))
-    arrays = {side: {name: np.empty(n, KINDS.get(name, np.float32)) for name in names
-                     if side == "student" or name not in TEACHERS} for side in sides}  # fmt: skip
+    arrays = {
+        side: {
+            name: np.empty(n, KINDS.get(name, np.float32))
+            for name in names
+            if side == "student" or name not in TEACHERS
+        }
+        for side in sides
+    }
     coarse = {who: np.empty((len(rows), k + 1)) for who in ("teacher", *sides)}
     places = None if pair.labels is None else np.full(len(rows), k)  # of the true token; k: beyond the list
 
@@ -86,8 +104,15 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
 
     matrices = (topk.ids, topk.teacher, *(own.student for own in sides.values()))
     side_by_side(matrices, max(1, min(n, _BLOCK // k)), work)
-    sample = Predictions(coarse["teacher"], coarse["student"], places, rows if pair.ids is None else pair.ids[rows], pair.split,
-                         coarse.get("twin"), groups=None if pair.groups is None else pair.groups[rows])  # fmt: skip
+    sample = Predictions(
+        coarse["teacher"],
+        coarse["student"],
+        places,
+        rows if pair.ids is None else pair.ids[rows],
+        pair.split,
+        coarse.get("twin"),
+        groups=None if pair.groups is None else pair.groups[rows],
+    )
     return sample, rows, _all_columns(arrays, pair), arrays["student"]
 
 
@@ -106,11 +131,13 @@ def _lists(of_teacher: tuple[NDArray, NDArray], of_student: tuple[NDArray, NDArr
         mass = _summed(probs)
         bad = np.flatnonzero(~(mass <= 1 + _SLACK) | ~np.isfinite(mass))
         if len(bad):
-            raise problem(
-                matrix.where or "top-k", "natural log-probabilities, whose list sums to at most 1",
+            raise refusal(
+                "top-k-mass",
+                "natural log-probabilities, whose list sums to at most 1",
                 f"a sum of {mass[bad[0]]:.4g} in {row_list(bad + start)}",
                 "subtract logsumexp over the whole vocabulary before taking the top k",
-            )  # fmt: skip
+                where=matrix.where or "top-k",
+            )
     return Lists(log_teacher, p, log_student, q, gap, lost, unknown, p.argmax(axis=1))
 
 
@@ -153,16 +180,26 @@ def _columns(ids: NDArray, lists: Lists, topk: TopK, labels: NDArray | None, par
         x = _log_odds(lists.log_teacher, p, top, rows, rest)
         y = _log_odds(lists.log_student, q, top, rows, student_rest)
     out = {
-        "x": x, "y": y, "agree": agree, "undecided": undecided, "kl": np.where(lists.lost, np.inf, np.maximum(kl, 0)),
-        "reverse_kl": np.maximum(reverse, 0), "entropy": entropy, "beyond": 1 - p[rows, top], "teacher_mass": mass,
-        "student_mass": student_mass, "unknown_mass": unknown,
-    }  # fmt: skip
+        "x": x,
+        "y": y,
+        "agree": agree,
+        "undecided": undecided,
+        "kl": np.where(lists.lost, np.inf, np.maximum(kl, 0)),
+        "reverse_kl": np.maximum(reverse, 0),
+        "entropy": entropy,
+        "beyond": 1 - p[rows, top],
+        "teacher_mass": mass,
+        "student_mass": student_mass,
+        "unknown_mass": unknown,
+    }
     if labels is None:
         return out
     return out | {
-        "teacher_right": ids[rows, top] == labels[part], "student_right": own == labels[part],
-        "nll": np.nan if topk.label_student is None else -topk.label_student[part], "confidence": q[rows, best],
-    }  # fmt: skip
+        "teacher_right": ids[rows, top] == labels[part],
+        "student_right": own == labels[part],
+        "nll": np.nan if topk.label_student is None else -topk.label_student[part],
+        "confidence": q[rows, best],
+    }
 
 
 def _log_odds(logs: NDArray, probs: NDArray, place: NDArray, rows: NDArray, rest: NDArray) -> NDArray:
@@ -202,8 +239,8 @@ def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Call
         return own
     columns = _as_columns(arrays["student"] | arrays["twin"], pair)
     twin = {function: found for function, found in columns.items() if function is not softness(1.0)}
-    theirs = {on_twin(asking(f)).columns: columns for f, columns in twin.items()}
-    both = {minus_twin(asking(f)).columns: (*own[f], *columns) for f, columns in twin.items()}
+    theirs = {columns_on(f, "twin"): columns for f, columns in twin.items()}
+    both = {columns_beside(f, "twin"): (*own[f], *columns) for f, columns in twin.items()}
     return own | theirs | both
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.input.matrices import Matrix
+from disobey.errors import printable, refusal
 
 ALIASES = {
     "teacher": ("teacher", "teacher_logits", "teacher_probs", "teacher_log_probs"),
@@ -40,7 +40,9 @@ def canonical(arrays: Mapping[str, Matrix]) -> dict[str, Matrix]:
     for name, matrix in arrays.items():
         base = known.get(name, name)
         if base in out:
-            raise problem(matrix.where, f"one array for {base}", "two under different names", "keep one")
+            raise refusal(
+                "two-names", f"one array for {base}", "two under different names", "keep one", where=matrix.where
+            )
         out[base] = matrix
     return out
 

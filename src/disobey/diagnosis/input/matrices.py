@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.bounds import BUDGET
-from disobey.diagnosis.errors import Unusable, problem
+from disobey.errors import Refusal, refusal
 
 Opener = Callable[[], BinaryIO]
 READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, MemoryError,
@@ -83,16 +83,19 @@ class StreamMatrix:
         rows = max(1, min(rows, self.shape[0]))
         try:
             if self.row_bytes > BUDGET:
-                raise problem(self.where, "rows that fit in memory", f"{self.row_bytes / 2**30:.1f} GiB each")
+                got = f"{self.row_bytes / 2**30:.1f} GiB each"
+                raise refusal("too-large", "rows that fit in memory", got, where=self.where)
             with self.open() as file:
                 for start in range(0, self.shape[0], rows):
                     buffer = np.empty(min(rows, self.shape[0] - start) * self.row_bytes, np.uint8)
                     self._fill(file, buffer.data, start)
                     yield self._decoded(buffer.view(self.stored))
         except READ_ERRORS as error:
-            if isinstance(error, Unusable):
+            if isinstance(error, Refusal):
                 raise
-            raise problem(self.where, "a readable file", f"damage ({error})", "write the file again") from error
+            raise refusal(
+                "damaged-file", "a readable file", f"damage ({error})", "write the file again", where=self.where
+            ) from error
 
     def _fill(self, file: BinaryIO, view: memoryview, start: int) -> None:
         done = 0
@@ -100,8 +103,12 @@ class StreamMatrix:
             got = file.readinto(view[done:])  # type: ignore[attr-defined]
             if not got:
                 row = start + done // max(1, self.row_bytes)
-                raise problem(
-                    self.where, f"{self.shape[0]:,} rows", f"a file that ends in row {row:,}", "copy or write it again"
+                raise refusal(
+                    "cut-short",
+                    f"{self.shape[0]:,} rows",
+                    f"a file that ends in row {row:,}",
+                    "copy or write it again",
+                    where=self.where,
                 )
             done += got
 
@@ -160,7 +167,9 @@ def whole(matrix: Matrix) -> NDArray:
     """All of it in memory: for labels, ids and names. Raises `ValueError` where it is too large for that."""
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     if size > WHOLE_LIMIT:
-        raise problem(matrix.where, "a column of at most 2 GiB", f"{size / 2**30:.1f} GiB", "store it as int32")
+        raise refusal(
+            "too-large", "a column of at most 2 GiB", f"{size / 2**30:.1f} GiB", "store it as int32", where=matrix.where
+        )
     if isinstance(matrix, ArrayMatrix):
         return matrix.array
     if isinstance(matrix, StreamMatrix) and not matrix.shape:

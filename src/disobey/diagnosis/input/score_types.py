@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from disobey.diagnosis.errors import problem, row_list
+from disobey.diagnosis.errors import row_list
 from disobey.diagnosis.input.matrices import Matrix, head
+from disobey.errors import refusal
 
 Values: TypeAlias = Literal["logits", "log-probabilities", "probabilities"]
 VALUES = get_args(Values)
@@ -30,7 +31,7 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
     """
     if asked != "auto":
         if asked not in VALUES:
-            raise problem("values", f"auto or one of {', '.join(VALUES)}", repr(asked))
+            raise refusal("unknown-values", f"auto or one of {', '.join(VALUES)}", repr(asked), where="values")
         if asked == "log-probabilities":
             _sum_to_one(matrix)
         return asked  # type: ignore[return-value]
@@ -45,18 +46,20 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
         odd = np.flatnonzero(np.abs(sums - 1) > slack)
         # A few odd rows are damaged probabilities, reported with all the others; many are something else.
         if len(odd) > 0.01 * len(some) + 1:
-            raise problem(
-                matrix.where, "logits, log-probabilities, or probabilities that sum to 1 in every row",
+            raise refusal(
+                "not-normalized",
+                "logits, log-probabilities, or probabilities that sum to 1 in every row",
                 f"values in [0, 1] whose rows sum to something else (row {odd[0]}: {sums[odd[0]]:.4g})",
                 "normalize them, save logits instead, or say --values logits",
-            )  # fmt: skip
+                where=matrix.where,
+            )
         return "probabilities"
     sums = some.sum(axis=1)
     even = sums.mean() / some.shape[1]
     if 0 <= some.min() < 0.1 * even and len(sums) > 1 and np.ptp(sums) <= 1e-3 * sums.mean():  # what no logits do
-        came = f"values above 0 whose rows all sum to {sums.mean():.4g}"
+        got = f"values above 0 whose rows all sum to {sums.mean():.4g}"
         hint = "divide by that sum (percent? counts of votes?), or say --values logits"
-        raise problem(matrix.where, "logits, log-probabilities or probabilities", came, hint)
+        raise refusal("not-scores", "logits, log-probabilities or probabilities", got, hint, where=matrix.where)
     if some.max() <= slack and np.abs(logsumexp(some, axis=1)).max() <= 2 * slack:
         return "log-probabilities"
     return "logits"
@@ -75,9 +78,9 @@ def _sum_to_one(matrix: Matrix) -> None:
     sums = logsumexp(some, axis=1) if len(some) else np.zeros(1)
     odd = np.flatnonzero(np.abs(sums) > 0.2)
     if len(odd):
-        came = f"another sum (e to the {sums[odd[0]]:.4g}, say) in {len(odd):,} of the first {len(some):,} rows"
+        got = f"another sum (e to the {sums[odd[0]]:.4g}, say) in {len(odd):,} of the first {len(some):,} rows"
         hint = "--values auto, logits or probabilities"
-        raise problem(matrix.where, "log-probabilities, whose exponentials sum to 1", came, hint)
+        raise refusal("not-normalized", "log-probabilities, whose exponentials sum to 1", got, hint, where=matrix.where)
 
 
 def as_logits(block: NDArray, values: str, where: str, numbers: NDArray) -> NDArray:
@@ -85,21 +88,26 @@ def as_logits(block: NDArray, values: str, where: str, numbers: NDArray) -> NDAr
     block = np.asarray(block, dtype=np.float64)
     bad = unusable(block)
     if len(bad):
-        raise problem(
-            where, "a finite number for some class and no NaN or +Inf in every row", f"otherwise in {row_list(numbers[bad])}",
+        raise refusal(
+            "not-finite",
+            "a finite number for some class and no NaN or +Inf in every row",
+            f"otherwise in {row_list(numbers[bad])}",
             "drop these rows, or find where the model overflows (half precision?)",
-        )  # fmt: skip
+            where=where,
+        )
     if values != "probabilities":
         return block
     sums = block.sum(axis=1)
     slack = WIDE if len(block) and np.abs(sums - 1).max() <= WIDE else 1e-3
     odd = np.flatnonzero((np.abs(sums - 1) > slack) | (block < -1e-6).any(axis=1))
     if len(odd):
-        raise problem(
-            where, "probabilities that sum to 1 in every row",
+        raise refusal(
+            "not-normalized",
+            "probabilities that sum to 1 in every row",
             f"a sum of {sums[odd[0]]:.4g} or a negative value in {row_list(numbers[odd])}",
             "normalize them, or save logits",
-        )  # fmt: skip
+            where=where,
+        )
     with np.errstate(divide="ignore"):
         return np.log(np.maximum(block, 0.0))
 

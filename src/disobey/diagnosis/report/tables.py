@@ -9,24 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.checks.outcome import CLOSENESS
-from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates, mean_of, share
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.diagnosis.input.pair import class_name
+from disobey.errors import printable
 from disobey.measures import agreement, calibration, deviation, information
 from disobey.measures.calibration import tempered
 from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect
-from disobey.measures.inference.intervals import (
-    Measure,
-    applicable,
-    mean_over_runs,
-    minus_twin,
-    on_teacher,
-    on_twin,
-    paired_difference,
-)
+from disobey.measures.inference.examples import mean_of, share
+from disobey.measures.inference.measure import Measure, applicable, minus_twin, on_teacher, on_twin
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.measures.information import dark_knowledge, partial_correlation, shuffled_teacher, similarity_blocks
 from disobey.records.results import Cell, Table
 
@@ -52,8 +46,15 @@ def three_columns(evidence: Evidence, measures: Sequence[Measure], title: str, c
 
 
 def outcome(evidence: Evidence) -> Table:
-    names = ("student_accuracy", "teacher_accuracy", "accuracy_gap", "positive_flips", "negative_flips",
-             "student_right_where_they_differ", "teacher_right_where_they_differ")  # fmt: skip
+    names = (
+        "student_accuracy",
+        "teacher_accuracy",
+        "accuracy_gap",
+        "positive_flips",
+        "negative_flips",
+        "student_right_where_they_differ",
+        "teacher_right_where_they_differ",
+    )
     caption = "Shares of examples. A flip is an example that only one of teacher and student gets right."
     table = three_columns(evidence, [agreement.MEASURES[n] for n in names], "Accuracy and flips", caption)
     if evidence.sample.twin is None:
@@ -122,8 +123,19 @@ def _itself(measure: Measure) -> Measure:
 
 def deviations(evidence: Evidence) -> Table:
     """The deviation statistics, split by whether the teacher is right."""
-    names = ["ols_slope", "tls_slope", "sd_ratio", "swapped_slope", "mean_deviation", "low_deviation", "high_deviation",
-             "low_below", "high_below", "share_below", "infinite_share"]  # fmt: skip
+    names = [
+        "ols_slope",
+        "tls_slope",
+        "sd_ratio",
+        "swapped_slope",
+        "mean_deviation",
+        "low_deviation",
+        "high_deviation",
+        "low_below",
+        "high_below",
+        "share_below",
+        "infinite_share",
+    ]
     splits = ["teacher_right", "teacher_wrong"] if evidence.pair.labels is not None else []
     splits += ["mislabelled"] if evidence.pair.mislabelled is not None else []
     names += [f"{name}.{split}" for split in splits for name in ("ols_slope", "mean_deviation", "low_deviation")]
@@ -172,11 +184,21 @@ def teacher_information(evidence: Evidence) -> Table:
     rows: list[tuple[Cell, ...]] = [(m.name, found.get(m.name), m.about) for m in measures]
     if evidence.sparse is None and 2 < evidence.sample.n_classes <= 2000:
         known = dark_knowledge(evidence.finite)
-        rows.append(("instance share", known.instance_share,
-                     "share of the variance of the non-target distribution that lies within classes"))  # fmt: skip
+        rows.append(
+            (
+                "instance share",
+                known.instance_share,
+                "share of the variance of the non-target distribution that lies within classes",
+            )
+        )
         if evidence.sample.n_classes >= 4:
-            rows.append(("block share", block_share(known.similarity),
-                         "share of non-target probability inside groups of similar classes; by chance about 1 / groups"))  # fmt: skip
+            rows.append(
+                (
+                    "block share",
+                    block_share(known.similarity),
+                    "share of non-target probability inside groups of similar classes; by chance about 1 / groups",
+                )
+            )
     rows += beyond_the_labels(evidence)
     return Table("What the teacher knows", ("quantity", "value", "meaning"), tuple(rows))
 
@@ -200,8 +222,13 @@ def beyond_the_labels(evidence: Evidence) -> list[tuple[Cell, ...]]:
     x, y, z = evidence.of(information.beyond_twin)
     chosen = {name: getattr(sample, name).argmax(axis=1) for name in ("teacher", "student", "twin")}
     more = (chosen["student"] == chosen["teacher"]) - (chosen["twin"] == chosen["teacher"]).astype(float)
-    rows.append(("agreement beyond twin", mean_of("agreement beyond twin", more, evidence.level),
-                 "student's agreement with the teacher minus the twin's"))  # fmt: skip
+    rows.append(
+        (
+            "agreement beyond twin",
+            mean_of("agreement beyond twin", more, evidence.level),
+            "student's agreement with the teacher minus the twin's",
+        )
+    )
     kinds = {"row-permuted": False} | ({"class-permuted": True} if sample.labels is not None else {})
     for kind, within in kinds.items():
         orders = [_dealt(evidence, within, seed) for seed in range(20)]
@@ -226,8 +253,13 @@ def _null(what: str, kind: str, values: list[float], level: float) -> list[tuple
         return []
     name = f"{what}, {kind} teacher"
     rows = "within the classes of the labels" if kind == "class-permuted" else "anew"
-    return [(name, mean_over_runs(values, name, level=level),
-             f"{what} beyond twin with the teacher's rows dealt out {rows} (20 times)")]  # fmt: skip
+    return [
+        (
+            name,
+            mean_over_runs(values, name, level=level),
+            f"{what} beyond twin with the teacher's rows dealt out {rows} (20 times)",
+        )
+    ]
 
 
 def seeds(evidence: Evidence) -> Table | None:
@@ -235,8 +267,16 @@ def seeds(evidence: Evidence) -> Table | None:
     runs = evidence.seeds()
     if len(runs) < 2:
         return None
-    measures = applicable([agreement.MEASURES["student_accuracy"], agreement.MEASURES["agreement"], agreement.MEASURES["kl"],
-                           deviation.MEASURES["ols_slope"], deviation.MEASURES["low_deviation"]], evidence.sample)  # fmt: skip
+    measures = applicable(
+        [
+            agreement.MEASURES["student_accuracy"],
+            agreement.MEASURES["agreement"],
+            agreement.MEASURES["kl"],
+            deviation.MEASURES["ols_slope"],
+            deviation.MEASURES["low_deviation"],
+        ],
+        evidence.sample,
+    )
     paired = len(evidence.twins) == len(runs)
     rows = []
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -249,9 +289,11 @@ def seeds(evidence: Evidence) -> Table | None:
         if paired:
             other = [v[measure.name] for v in theirs]
             differences = np.subtract(mine, other)
-            row += [paired_difference(mine, other, measure.name, level=evidence.level),
-                    effect_size(mine, other, level=evidence.level),
-                    float(minimum_detectable_effect(differences, level=evidence.level))]  # fmt: skip
+            row += [
+                paired_difference(mine, other, measure.name, level=evidence.level),
+                effect_size(mine, other, level=evidence.level),
+                float(minimum_detectable_effect(differences, level=evidence.level)),
+            ]
         rows.append(tuple(row))
     columns = (
         "measure",

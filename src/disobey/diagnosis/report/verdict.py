@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from disobey.diagnosis.checks.outcome import FURTHER, LUCK, TINY
-from disobey.diagnosis.errors import printable
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.errors import printable
 from disobey.records.results import Estimate, Finding, Table, Text
 
-GRAVE = ("row alignment", "label alignment", "class order", "label order", "vocabulary", "identical models",
-         "stated values", "plausible teacher", "constant rows", "same labels", "twin alignment", "twin class order")  # fmt: skip
+GRAVE = (
+    "row alignment",
+    "label alignment",
+    "class order",
+    "label order",
+    "vocabulary",
+    "identical models",
+    "stated values",
+    "plausible teacher",
+    "constant rows",
+    "same labels",
+    "twin alignment",
+    "twin class order",
+)
 
 
 def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Table, ...]) -> str:
@@ -20,9 +32,11 @@ def verdict(evidence: Evidence, findings: tuple[Finding, ...], tables: tuple[Tab
         return f"{_one(first)} {_next(grave[0])}"
     visible = next((f for f in findings if f.name == "distillation visible"), None)
     agree = _cell(tables, "agreement")
-    share = None if agree is None else (
-        f"agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%}"
-    )  # fmt: skip
+    share = (
+        None
+        if agree is None
+        else (f"agree on {agree.value:.1%}, {100 * agree.level:g} % interval {agree.low:.1%} to {agree.high:.1%}")
+    )
     shown = "" if share is None else f" (they {share})"
     if visible is not None and visible.status == "note" and evidence.sample.twin is not None:
         first = _conditional(visible) + shown
@@ -90,18 +104,26 @@ def _next(finding: Finding) -> str:
 def methods(evidence: Evidence) -> Text:
     """What was computed, with citations, ready to be pasted."""
     pair, n = evidence.pair, evidence.n
-    drawn = "" if len(evidence.rows) == n else (
-        f" Measures that need whole distributions, and the checks on them, use a random sample of {len(evidence.rows):,} examples."
-    )  # fmt: skip
+    drawn = (
+        ""
+        if len(evidence.rows) == n
+        else (
+            f" Measures that need whole distributions, and the checks on them, use a random sample of {len(evidence.rows):,} examples."
+        )
+    )
     width = (
         f"{pair.shape[1]:,} classes"
         if evidence.sparse is None
         else f"the teacher's {pair.topk.ids.shape[1] if pair.topk else 0} most likely tokens"
     )
     first = next(iter(evidence.students))
-    several = "" if len(evidence.students) < 2 else (
-        f" Of {len(evidence.students)} students everything but 'Over seeds' is about the first, {printable(first, 40)}."
-    )  # fmt: skip
+    several = (
+        ""
+        if len(evidence.students) < 2
+        else (
+            f" Of {len(evidence.students)} students everything but 'Over seeds' is about the first, {printable(first, 40)}."
+        )
+    )
     twin = (
         "A twin trained without the teacher is the control, and effects are given as differences to it."
         if evidence.sample.twin is not None
@@ -118,7 +140,7 @@ def methods(evidence: Evidence) -> Text:
         "jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for shares. "
         f"Temperatures are natural-log based; KL at T = {evidence.temperature:g} is given without the factor T².{several}{drawn}{missing} "
         "Computed with Disobey."
-    )  # fmt: skip
+    )
     return Text("Methods", body)
 
 

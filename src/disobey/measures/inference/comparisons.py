@@ -17,7 +17,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, rankdata
 from scipy.stats import t as student_t
 
-from disobey.measures.inference.intervals import mean_over_runs, paired
+from disobey.measures.inference.runs import mean_over_runs, paired
 from disobey.records.results import Estimate
 
 EXACT_PAIRS = 12  # 4,096 sign patterns; above, Monte Carlo

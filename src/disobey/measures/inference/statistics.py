@@ -129,9 +129,14 @@ def correlation_coefficient(x: NDArray, y: NDArray, *, weights: NDArray | None =
 
 @quiet
 def tail_mean(
-    x: NDArray, d: NDArray, keep: NDArray | None = None, *, share: float, upper: bool = False,
+    x: NDArray,
+    d: NDArray,
+    keep: NDArray | None = None,
+    *,
+    share: float,
+    upper: bool = False,
     weights: NDArray | None = None,
-) -> NDArray:  # fmt: skip
+) -> NDArray:
     """Mean of d over the lowest (or highest) ``share`` of x, over the rows in ``keep`` only where it is given.
 
     The share is of *all* the weight, so the threshold is the full sample's; the example that straddles it counts in

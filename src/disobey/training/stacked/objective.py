@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from disobey.targets.losses import label_log_probs, soft_targets
+from disobey.targets.gradients import soft_targets
+from disobey.targets.losses import label_log_probs
 from disobey.targets.schedule import Term
 from disobey.training.batches import Batch
 from disobey.training.objective import Objective
@@ -111,7 +112,7 @@ class StackedObjective:
 
     def _parts(self, objective: Objective, step: int, logits: Tensor) -> list[_Part] | None:
         """None: this slice's terms are none that a layer computes."""
-        if objective.schedule.moves:
+        if objective.schedule.time_varying:
             return None
         parts = []
         for term in objective.terms(step):

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
-from disobey.models.build import is_file, resolve
+from disobey.models.build import resolve
+from disobey.models.spec import HUGGING_FACE, is_file
 from disobey.records.runs import SPLITS
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
@@ -59,7 +60,7 @@ def check(run: Run, facts: Facts) -> None:
         facts.sizes[place] = Sizes.of(load(data, run.seed))
     if not facts.is_new((model, *place)):
         return
-    if model.name.startswith("hf:") or is_file(model.name):
+    if model.name.startswith(HUGGING_FACE) or is_file(model.name):
         resolve(model)
     else:
         facts.networks[(model, *place)] = NetworkFacts.of(facts.sizes[place].network(model))
@@ -141,7 +142,7 @@ def _examples(dataset: Dataset) -> dict[str, NDArray]:
     arrays = {}
     for name in SPLITS:
         split = dataset.split(name)
-        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.given, f"{name}.ids": split.ids}
+        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.observed, f"{name}.ids": split.ids}
     return arrays
 
 
@@ -158,7 +159,7 @@ def _summary(trained: Trained) -> dict[str, float]:
     dataset, answers = trained.dataset, trained.predictions
     numbers = {f"{name}_accuracy": _share(answers[name], dataset.split(name).labels) for name in SPLITS}
     return numbers | {
-        "fitted": _share(answers["train"], dataset.train.given),
+        "fitted": _share(answers["train"], dataset.train.observed),
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "chosen_step": trained.fit.chosen,
     }
