@@ -1,4 +1,4 @@
-"""The footer of a parquet file, read without pyarrow, whose own accessors end the process where a column's part is damaged.
+"""The footer of a parquet file, read without pyarrow, whose own accessors end the process where a column is damaged.
 
 Only what a budget needs: how many values each column chunk claims. The footer is a struct in Thrift's compact protocol.
 """
