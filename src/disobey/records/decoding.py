@@ -69,7 +69,7 @@ def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> A
         return _scalar(value, hint, where, rules)
     if hint is Any:
         return _plain(value, where, rules, depth)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _instance(value, hint, where, rules, depth)
     origin, args = _parts(hint)
     if origin is Literal:

@@ -1,10 +1,12 @@
 """`RunRecord`: what one finished run left on disk, read when it is asked for.
 
-Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds
-    run.json              recipe, seed, summary numbers, data fingerprint; provenance and cost; the manifest and its
-    seal examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,)
+Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds::
+
+    run.json              recipe, seed, summary numbers, data fingerprint; provenance, cost, manifest and seal
+    examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,)
     history.safetensors   loss (steps,) per step; check_* at the looks at the validation split
-    predictions/SPLIT[@STEP].npy   (N, C) float32 log-probabilities weights/last.safetensors, weights/STEP.safetensors
+    predictions/SPLIT[@STEP].npy   (N, C) float32 log-probabilities
+    weights/last.safetensors, weights/STEP.safetensors
 """
 
 from __future__ import annotations
