@@ -42,7 +42,7 @@ class RunOptions(Common):
     """short for --preset full, where the study has one"""
     partial: bool = False
     """judge claims although runs failed or are missing: on the seeds that are left, which selected themselves"""
-    reports: Path | None = None
+    reports: str = ""
     """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
     """print the result as JSON on standard output"""
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
         return 1
     if outcome.failed:
         result = marked(result, missing_of(runs, outcome), settle=options.partial)
-    page = publish(result, options.reports or folder_of(study, options.out), outcome)
+    page = publish(result, Path(options.reports) if options.reports else folder_of(study, options.out), outcome)
     if options.json:
         sys.stdout.write(result.to_json())
     elif not options.quiet:
