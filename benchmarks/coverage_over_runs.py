@@ -66,7 +66,7 @@ def holds(estimate: Estimate, truth: float) -> bool:
 
 
 def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArray, resamples: int = 400) -> NDArray:
-    """The rival: log factors (B, K) of resampled seeds, straight lines through the rising mean, grid ends as they are."""
+    """The alternative: log factors (B, K) of resampled seeds; straight lines through the rising mean."""
     weights = resample_counts(len(labels), resamples, rng) / len(labels)
     curves, wanted = np.maximum.accumulate(weights @ labels, axis=1), weights @ student
     x = np.log(SIZES)
@@ -76,7 +76,8 @@ def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArra
 
 def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     print(
-        "| n | S | planted | bias of log | sd of log | held (missed above) | seeds resampled: percentile | centred, widened |"
+        "| n | S | planted | bias of log | sd of log | held (missed above) | seeds resampled: percentile | centred, "
+        "widened |"
     )
     print("|" + "---|" * 8)
     peak = 1.1
@@ -95,7 +96,8 @@ def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     held, rival, value = np.mean(sides, axis=0), np.mean(rivals, axis=0), np.array(logs)
     for k, n in enumerate(SIZES):
         print(
-            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} | {value[:, k].std():.2f} | "
+            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} "
+            f"| {value[:, k].std():.2f} | "
             f"{held[0, k]:.3f} ({held[1, k]:.3f}) | {rival[0, k]:.3f} | {rival[1, k]:.3f} |"
         )
 
@@ -228,7 +230,8 @@ def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
                     f"{np.mean([holds(law.offset, d) for law in bent]):.3f} | "
                     f"{np.mean([law.preferred == 'offset' for law in laws]):.2f}, "
                     f"{np.mean([law.aicc[1] < law.aicc[0] for law in laws]):.2f} | "
-                    f"{np.mean([v == 'supported' for v in verdicts]):.2f}, {np.mean([v == 'refuted' for v in verdicts]):.2f} | "
+                    f"{verdicts.count('supported') / len(verdicts):.2f}, "
+                    f"{verdicts.count('refuted') / len(verdicts):.2f} | "
                     f"{np.mean([law.not_positive for law in laws]) / seeds / len(SIZES):.4f} |",
                     flush=True,
                 )

@@ -1,15 +1,16 @@
 """Time and memory of diagnosing large pairs, against reading the same bytes once with numpy.
 
-    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed] [--tokens 10000000]
+    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed] [--tokens
+    10000000]
 
 Each measurement is a process of its own; numpy and the diagnosis take turns, ``--repeat`` times. Two kinds of reading:
-"reads" is a fresh ``np.load`` of every array into memory (``np.fromfile`` for safetensors): the bytes, nothing computed.
-"as float32" goes on to convert every half-precision number to float32, a block at a time into one buffer, which any
-computation on them needs. "pass" is ours over the file, "whole" the diagnosis with all intervals, checks and charts,
-"command" `disobey diagnose` from start to exit, imports included, report, figures and ``result.json`` written. Files
-lie in the page cache unless ``--cold`` empties it before every measurement (root, Linux). Peak memory is the process's
-largest resident set (Linux: VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows: packing takes a
-minute a gigabyte. The files (4 GB by default, 6.3 for the tokens) go to ``--folder`` and are deleted.
+"reads" is a fresh ``np.load`` of every array into memory (``np.fromfile`` for safetensors): the bytes, nothing
+computed. "as float32" goes on to convert every half-precision number to float32, a block at a time into one buffer,
+which any computation on them needs. "pass" is ours over the file, "whole" the diagnosis with all intervals, checks and
+charts, "command" `disobey diagnose` from start to exit, imports included, report, figures and ``result.json`` written.
+Files lie in the page cache unless ``--cold`` empties it before every measurement (root, Linux). Peak memory is the
+process's largest resident set (Linux: VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows:
+packing takes a minute a gigabyte. The files (4 GB by default, 6.3 for the tokens) go to ``--folder`` and are deleted.
 """
 
 from __future__ import annotations
