@@ -33,6 +33,7 @@ def warned(arrays) -> dict[str, str]:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--clean", type=int, default=200)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
+    """Options of `disobey diagnose`."""
+
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
     """file or folder with teacher and student (.npz, .npy, .safetensors, .parquet, .csv, .jsonl), or a file an array"""
     teacher: str | None = None

@@ -7,12 +7,7 @@ from collections.abc import Iterable
 
 from numpy.typing import NDArray
 
-from disobey.errors import Refusal, printable, refusal
-
-
-def problem(where: object, expected: str, got: str, attempt: str = "") -> Refusal:
-    """The old name of `disobey.errors.refusal`, for modules that still import it from here."""
-    return refusal("unusable-pair", expected, got, attempt, where=where)
+from disobey.errors import printable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

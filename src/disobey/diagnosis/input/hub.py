@@ -7,6 +7,7 @@ Sequence and image classifiers predict classes; causal language models predict e
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import LINE, bounded_table, text_file
 from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.input.matrices import ArrayMatrix
 from disobey.diagnosis.input.pair import Pair, pair_from
@@ -147,7 +149,9 @@ def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
         ) from error
     base, _, configuration = name.partition(":")
     try:
-        found: Any = datasets.load_dataset(base, configuration or None, split=split)
+        known = inspect.signature(datasets.load_dataset).parameters  # before version 4 it ran scripts when told "y"
+        no_code: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
+        found: Any = datasets.load_dataset(base, configuration or None, split=split, **no_code)
         found = found.select(range(min(limit, len(found))))
         features = found.features
         names = next((tuple(f.names) for k, f in features.items() if k in LABELS and hasattr(f, "names")), None)
@@ -175,19 +179,21 @@ def _local(path: Path, limit: int) -> Iterator[dict]:
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
-            with open(path, newline="", encoding="utf-8-sig") as file:
+            with open(text_file(path), newline="", encoding="utf-8-sig") as file:
                 yield from itertools.islice(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","), limit)
         elif suffix in (".jsonl", ".txt"):
-            with open(path, encoding="utf-8") as file:
-                lines = itertools.islice((line for line in file if line.strip()), limit)
+            with open(text_file(path), encoding="utf-8") as file:
+                short = iter(lambda: file.readline(LINE), "")
+                lines = itertools.islice((line for line in short if line.strip()), limit)
                 yield from ({"text": line.rstrip("\n")} if suffix == ".txt" else json.loads(line) for line in lines)
         elif suffix == ".parquet":
             import pyarrow.parquet as parquet
 
-            yield from itertools.islice(parquet.read_table(path).to_pylist(), limit)
+            with parquet.ParquetFile(path) as opened:
+                yield from bounded_table(path, opened, opened.schema_arrow.names, path, limit).to_pylist()
         else:
             raise refusal("file-format", ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension", where=path)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError, MemoryError) as error:
         raise refusal("unreadable-file", f"a readable {suffix} file", error, where=path) from error
 
 

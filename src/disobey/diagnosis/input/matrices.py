@@ -6,6 +6,7 @@ cache is not counted against the process as it would be with a memory map.
 
 from __future__ import annotations
 
+import lzma
 import os
 import zlib
 from collections import deque
@@ -17,10 +18,12 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import BUDGET
 from disobey.errors import Refusal, refusal
 
 Opener = Callable[[], BinaryIO]
-READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error)
+READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, MemoryError,
+               OverflowError)  # fmt: skip
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
 THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read
 
@@ -79,6 +82,9 @@ class StreamMatrix:
         """Blocks of at most ``rows`` rows."""
         rows = max(1, min(rows, self.shape[0]))
         try:
+            if self.row_bytes > BUDGET:
+                got = f"{self.row_bytes / 2**30:.1f} GiB each"
+                raise refusal("too-large", "rows that fit in memory", got, where=self.where)
             with self.open() as file:
                 for start in range(0, self.shape[0], rows):
                     buffer = np.empty(min(rows, self.shape[0] - start) * self.row_bytes, np.uint8)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import OBJECT, Tally
 from disobey.diagnosis.input.aliases import ALIASES
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix
-from disobey.diagnosis.input.readers.parquet import NUMBERED, grouped
+from disobey.diagnosis.input.readers.parquet import NUMBERED, fixed_text, grouped
 from disobey.errors import printable, refusal
 
 LIMIT = 200 * 2**20
@@ -32,7 +33,11 @@ def read_csv(path: Path) -> Mapping[str, Matrix]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
-            rows = [row for row in reader if row]
+            rows, tally = [], Tally(path)
+            for row in reader:
+                tally.add(OBJECT * (2 + len(row)) + sum(map(len, row)))
+                if row:
+                    rows.append(row)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise refusal(
             "not-csv", "comma-separated text in UTF-8", error, "export it again, or use npz", where=path
@@ -72,7 +77,7 @@ def _array(path: Path, name: str, members: list[str], columns: Mapping[str, tupl
         try:
             return ArrayMatrix(np.array([int(value) for value in columns[members[0]]], dtype=np.int64), where)
         except (ValueError, OverflowError):
-            return ArrayMatrix(np.array([value[:10_000] for value in columns[members[0]]]), where)
+            return ArrayMatrix(fixed_text(columns[members[0]]), where)
     arrays = [_numbers(path, member, columns[member]) for member in members]
     return ArrayMatrix(np.stack(arrays, axis=1) if len(members) > 1 else arrays[0], where)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from disobey.bounds import mendable
 from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.input.matrices import Matrix
 from disobey.diagnosis.input.readers.csv import read_csv
@@ -32,6 +33,11 @@ def read_arrays(path: Path) -> Mapping[str, Matrix]:
     content shows its format, a wrong extension is named as such.
     """
     path = Path(path)
+    with mendable(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Mapping[str, Matrix]:
     try:
         if path.is_dir():
             return _read_folder(path)

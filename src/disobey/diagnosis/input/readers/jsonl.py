@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from disobey.bounds import BUDGET, LINE, OBJECT, Tally
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix
 from disobey.errors import printable, refusal
 
@@ -63,9 +64,14 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     tokens: list[tuple[list[Entry], int]] = []
     line_number = 0
     try:
+        tally = Tally(path)
         with open(path, encoding="utf-8") as file:
-            for line_number, line in enumerate(file, 1):
+            for line_number, line in enumerate(iter(lambda: file.readline(LINE + 1), ""), 1):
+                if len(line) > LINE:
+                    got, most = f"more in line {line_number}", f"lines of at most {LINE >> 20} million characters"
+                    raise refusal("long-line", most, got, "a sequence a line", where=path)
                 if line.strip():
+                    tally.add(OBJECT * (2 * line.count(":") + line.count(",")))  # entries stay in memory as mappings
                     tokens += _tokens(json.loads(line), numbers, f"{path}, line {line_number}")
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
         got = f"{printable(error)} in line {line_number}"
@@ -217,6 +223,10 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
             "some-twins", "a twin in every line, or in none", "it in some", "leave it out, or add it", where=path
         )
     n, k = len(tokens), max(len(_listed(entries[0])) for entries, _ in tokens)
+    if 8 * n * k * (2 + 2 * len(names)) > BUDGET:
+        got = f"{n:,} tokens, the longest list with {k:,}"
+        most = f"lists that fit in {BUDGET >> 30} GiB as a table"
+        raise refusal("too-large", most, got, "lists of one length", where=path)
     if k < 2:
         raise refusal(
             "top-k-size", "at least 2 tokens in the teacher's lists", k, "ask for more log-probabilities", where=path

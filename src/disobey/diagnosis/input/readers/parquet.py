@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import BUDGET, bounded_table
 from disobey.diagnosis.errors import row_list
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix
 from disobey.errors import Refusal, printable, refusal
+from disobey.footer import largest_column
 
+LARGEST_GROUP = 2**31  # values: run lengths let a few bytes stand for any number of them
 NUMBERED = re.compile(r"(.+?)_(\d{1,6})$")
 
 
@@ -97,17 +100,32 @@ def _refused(where: str, kind: str, rows: int) -> Iterator[NDArray]:
 def _texts(path: Path, column: str, where: str) -> NDArray:
     import pyarrow.parquet as parquet
 
-    values = parquet.read_table(path, columns=[column]).column(0).to_pylist()
+    with parquet.ParquetFile(path) as file:
+        values = bounded_table(path, file, [column], where).column(0).to_pylist()
     missing = [row for row, value in enumerate(values) if value is None]
     if missing:
         raise refusal("missing-value", "a text in every row", f"none in {row_list(np.array(missing))}", where=where)
-    return np.array([str(value)[:10_000] for value in values])
+    return fixed_text([str(value) for value in values])
+
+
+def fixed_text(values: Sequence[str]) -> NDArray:
+    """Texts as an array, which gives every one the room of the longest: cut so that all together stay within bounds.
+
+    >>> fixed_text(["a", "longer"]).dtype
+    dtype('<U6')
+    """
+    longest = max(16, min(10_000, (BUDGET // 16) // max(len(values), 1)))
+    return np.array([value[:longest] for value in values])
 
 
 def _width(path: Path, column: str, where: str) -> int:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
+        most = largest_column(path)
+        if most > LARGEST_GROUP:
+            wanted = f"at most {LARGEST_GROUP:,} numbers in a row group"
+            raise refusal("too-large", wanted, f"{most:,}", "writing smaller row groups", where=where)
         for batch in file.iter_batches(1, columns=[column]):
             first = batch.column(0)[0].as_py()
             return len(first) if first is not None else 0
