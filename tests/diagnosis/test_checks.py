@@ -1,4 +1,7 @@
-"""Every check catches the fault that it is for, and sound pairs raise no warning. The full table is in docs/guides/diagnose-validation.md."""
+"""Every check catches the fault that it is for, and sound pairs raise no warning.
+
+The full table is in docs/guides/diagnose-validation.md.
+"""
 
 import numpy as np
 import pytest
@@ -87,7 +90,7 @@ def test_findings_do_not_depend_on_the_order_of_classes():
 
 
 def test_seeds_tell_an_effect_from_seed_variation():
-    """One student happens to be nearer to the teacher than one twin; over seeds nothing is left. And a real effect stays."""
+    """One student happens to be closer to the teacher than one twin; over seeds nothing remains. A real effect does."""
     rng = np.random.default_rng(2)
     z = 2 * rng.normal(size=(1500, 5))
     teacher = z + 0.5 * rng.normal(size=z.shape)
@@ -266,7 +269,7 @@ def test_equal_accuracy_is_called_equal():
 
 @pytest.mark.parametrize("k", [0.25, 4.0])
 def test_a_twin_on_another_scale_makes_no_effect(k):
-    """A twin that is only hotter or colder correlates less with the teacher; a student so still shows what it learned."""
+    """A twin at another temperature correlates less with the teacher; such a student still shows what it learned."""
     for arrays in map(pairs.no_distillation, range(4)):
         found = _visible(arrays | {"twin": arrays["twin"] / k})
         assert found.status == "warning"

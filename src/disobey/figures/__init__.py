@@ -1,1 +1,1 @@
-"""Charts, galleries and tables that studies and diagnosis share: result blocks from records and measures, not drawn."""
+"""Charts, galleries and tables of studies and diagnosis: records and measures in, result blocks out; no drawing."""

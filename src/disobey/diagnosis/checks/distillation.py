@@ -48,8 +48,8 @@ RAISE_WEIGHT = (
     "Raise the weight of the soft term or its temperature, if the student should follow its teacher more closely."
 )
 FLAG_ERRORS = (
-    "Verify it. To have it checked, diagnose the predictions on training examples with an array 'mislabelled' that says "
-    "where training used another label."
+    "Verify it. To have it checked, diagnose the predictions on training examples with an array 'mislabelled' that "
+    "says where training used another label."
 )
 FIND_TEACHER = (
     "Check that this is the teacher (checkpoint, seed) that taught it, and that the soft term reaches the loss: its "
@@ -63,9 +63,9 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
     Without distillation student and control are exchangeable, so differences of closeness have mean 0 over runs. The
     intervals are over examples, for these two models: with very many examples even two undistilled models differ for
     certain, by a little (`TINY`) or by seed variation (`SEED_VARIATION`); only several seeds (`closer_over_seeds`) say
-    how much runs differ. Above 0: distillation had an effect. (A correlation with the teacher alone proves nothing: both
-    learned the same labels.) That needs a control that learned from the same examples and labels: one with its own draw
-    of label noise is further away.
+    how much runs differ. Above 0: distillation had an effect. (A correlation with the teacher alone proves nothing:
+    both learned the same labels.) That needs a control that learned from the same examples and labels: one with its
+    own draw of label noise is further away.
     """
     if evidence.sample.twin is None:
         message = "No control (twin): whether the teacher explains the student beyond the labels cannot be said."
@@ -111,8 +111,8 @@ def _closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
             return note(ID, message, *shown, advice=advice, case="other-seeds", headline=headline)
     elif largest < SEED_VARIATION:
         message += (
-            " A single run of each cannot distinguish this from seed-to-seed variation: of two undistilled students that "
-            "differ only in their seed, one is closer, too."
+            " A single run of each cannot distinguish this from seed-to-seed variation: of two undistilled students "
+            "that differ only in their seed, one is closer, too."
         )
         headline = "{closer}, but a single run of each cannot distinguish this from seed-to-seed variation"
         return note(
@@ -129,13 +129,13 @@ def _closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
         )
     if _labels_look_noisy(evidence):
         message += (
-            " The teacher is less confident than it is accurate, as after training on noisy labels (or after smoothing, "
-            "regularization or a short training). If they were noisy, this holds only for a control that was trained on "
-            "the same labels, their errors included."
+            " The teacher is less confident than it is accurate, as after training on noisy labels (or after "
+            "smoothing, regularization or a short training). If they were noisy, this holds only for a control that "
+            "was trained on the same labels, their errors included."
         )
         headline = (
-            "If the control (twin) was trained on the same labels, their errors included, distillation had an effect: the "
-            "student is closer to its teacher than the control"
+            "If the control (twin) was trained on the same labels, their errors included, distillation had an "
+            "effect: the student is closer to its teacher than the control"
         )
         return note(
             ID, message, *shown, advice=FLAG_ERRORS, case="noisy-labels", headline=_headline(evidence, headline)
@@ -158,8 +158,8 @@ def _not_closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
     lacking, advice = _lacks(evidence), FIND_TEACHER
     if lacking > LACKING:
         advice = (
-            f"Train the student longer, or take a larger one, first: it is {100 * lacking:.0f} points less accurate than "
-            f"its teacher, and soft targets take more steps than labels. {advice}"
+            f"Train the student longer, or take a larger one, first: it is {100 * lacking:.0f} points less accurate "
+            f"than its teacher, and soft targets take more steps than labels. {advice}"
         )
     if further:
         message = "The student is *further* from this teacher than a control (twin) that never saw it."
@@ -170,8 +170,8 @@ def _not_closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
             "visible effect."
         )
         headline = (
-            "Distillation had no visible effect: the control (twin), which never saw this teacher, is as close to it as "
-            "the student"
+            "Distillation had no visible effect: the control (twin), which never saw this teacher, is as close to it "
+            "as the student"
         )
     case = "further" if further else "no-effect"
     return warning(ID, message, *shown, advice=advice, case=case, headline=_headline(evidence, headline))
@@ -255,8 +255,8 @@ def same_labels(evidence: Evidence) -> Finding | None:
 
     A model that learned a wrong label gives the true one less there than on other examples of its class. Where the
     student does and the control does not, the control was trained on other labels (clean ones, or another draw of the
-    noise); the teacher then shares its errors with the student alone, and closeness to it proves nothing. Only rows that
-    were trained on can show this, and only ``mislabelled`` says which.
+    noise); the teacher then shares its errors with the student alone, and closeness to it proves nothing. Only rows
+    that were trained on can show this, and only ``mislabelled`` says which.
     """
     sample, id = evidence.sample, "same-labels"
     if sample.twin is None or sample.labels is None or sample.mislabelled is None or evidence.sparse is not None:
@@ -275,14 +275,14 @@ def same_labels(evidence: Evidence) -> Finding | None:
     if student.low > 0 and apart.low > 0 and twin.value < student.value / 2:
         message = f"The control (twin) did not learn the student's wrong labels: {numbers}."
         advice = (
-            "Train the twin on the same labels, their errors included: with others its distance from the teacher proves "
-            "nothing."
+            "Train the twin on the same labels, their errors included: with others its distance from the teacher "
+            "proves nothing."
         )
         return warning(id, message, *shown, advice=advice, invalidates=True)
     if twin.high <= 0 or student.high <= 0 or max(student.low, twin.low) <= 0:
         message = (
-            f"Nothing shows which labels the control (twin) was trained on ({numbers}): these are no training examples, "
-            "or the models were trained too little to learn them."
+            f"Nothing shows which labels the control (twin) was trained on ({numbers}): these are no training "
+            "examples, or the models were trained too little to learn them."
         )
         return note(id, message, *shown, case="undecidable")
     return ok(id, f"Student and control (twin) learned the same wrong labels: {numbers}.", *shown)
@@ -314,9 +314,11 @@ def same_teacher(evidence: Evidence) -> Finding | None:
     best, low, high = close[order[0]], close[order[-1]], close[order[1]]
     if best - high > max(APART, 2 * (high - low)):
         message = (
-            f"{printable(order[0], 40)} is far closer to this teacher than the other seeds are (correlation of log-odds "
-            f"{best:.2f}, the others {low:.2f} to {high:.2f})."
+            f"{printable(order[0], 40)} is far closer to this teacher than the other seeds are (correlation of "
+            f"log-odds {best:.2f}, the others {low:.2f} to {high:.2f})."
         )
-        advice = "Were the others taught by this teacher, from the same labels? If each had its own, diagnose each pair alone."
+        advice = (
+            "Did this teacher teach the others, with the same labels? If each had its own, diagnose each pair alone."
+        )
         return warning(id, message, advice=advice)
     return ok(id, f"The seeds are about equally close to the teacher: {low:.2f} to {best:.2f}.")

@@ -30,7 +30,7 @@ CONSTANT_SPREAD = 1e-4  # standard deviation of a probability over examples belo
 
 
 def stated_values(evidence: Evidence) -> Finding | None:
-    """Logits, log-probabilities or probabilities, as detected; softmax taken twice, or values divided by a temperature."""
+    """Logits, log-probabilities or probabilities as detected; no second softmax, no division by a temperature."""
     if evidence.sparse is not None:
         return None
     id, kinds = "stated-values", evidence.pair.values

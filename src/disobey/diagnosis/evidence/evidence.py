@@ -36,8 +36,8 @@ from disobey.records.results import Estimate
 
 WHOLE = 2**23  # numbers a model up to which everything is held in float64: 64 MiB
 SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float32
-# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one another
-# (with 2**18 two are no faster than one), and few enough for the cache that cores share.
+# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one
+# another (with 2**18 two are no faster than one), and few enough for the cache that cores share.
 _BLOCK = 2**20
 FEWEST_SAMPLED = 256  # examples of a large pair that are sampled, however many classes it has
 

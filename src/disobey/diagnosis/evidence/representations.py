@@ -1,5 +1,8 @@
-"""Saved features of teacher and student, compared by CKA: ``features_teacher``, ``features_student``, ``features_twin``,
-or one of each for every layer (``features_teacher_layer1`` …), which are compared where the layer's name is the same."""
+"""Saved features of teacher, student and control, compared by CKA.
+
+They are named ``features_teacher``, ``features_student``, ``features_twin``; of several layers
+``features_teacher_layer1`` and so on, which are compared where the layer's name is the same.
+"""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ KINDS = {"agree": np.int8, "undecided": np.int8, "teacher_right": np.int8, "stud
 class Lists:
     """A block of lists, by their logs and probabilities; unknown student entries have probability 0 in both.
 
-    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the teacher
-    allows. unknown: the teacher's mass on entries that the student's are not known of.
+    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the
+    teacher allows. unknown: the teacher's mass on entries that the student's are not known of.
     """
 
     log_teacher: NDArray

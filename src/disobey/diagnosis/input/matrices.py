@@ -42,7 +42,7 @@ class Matrix(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayMatrix:
-    """An array that is already in memory (or mapped by its owner)."""
+    """An array in memory (or mapped by its owner)."""
 
     array: NDArray
     where: str = ""
@@ -62,7 +62,7 @@ class ArrayMatrix:
 
 @dataclass(frozen=True)
 class StreamMatrix:
-    """Rows that lie one after another in a byte stream: .npy, an entry of .npz (packed or not), .safetensors."""
+    """Rows one after another in a byte stream: .npy, an entry of .npz (compressed or not), .safetensors."""
 
     open: Opener  # at the first byte of the first row
     shape: tuple[int, ...]
@@ -146,8 +146,8 @@ class BatchMatrix:
 def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tuple[NDArray, ...]], None]) -> int:
     """Calls ``work(first row, a block of each matrix)`` for all blocks, on `THREADS` threads; gives the rows read.
 
-    NumPy lets the interpreter go while it computes, so threads help. Blocks do not depend on how many there are:
-    where a call writes only what belongs to its rows, neither does any number.
+    NumPy releases the interpreter's lock while it computes, so threads help. Blocks do not depend on the number of
+    threads, so neither does any number, as long as a call writes only what belongs to its rows.
     """
     # glibc hands freed blocks back to the system, to be faulted in again page by page, until it saw a large one freed.
     np.empty(2**25 - 2**16, np.uint8)
@@ -164,7 +164,7 @@ def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tup
 
 
 def whole(matrix: Matrix) -> NDArray:
-    """All of it in memory: for labels, ids and names. Raises `ValueError` where it is too large for that."""
+    """All of it in memory: for labels, ids and names. Raises `Refusal` where it is too large for that."""
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     if size > WHOLE_LIMIT:
         raise refusal(

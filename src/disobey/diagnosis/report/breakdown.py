@@ -93,8 +93,8 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
             cells.append(mean_of(name.split(" (")[0], known, evidence.level) if len(known) else None)
         rows.append(tuple(cells))
     caption = (
-        f"Largest deviations first; {len(rows)} of {len(names)}. Means leave infinite values out. Among many rows a few "
-        "intervals miss by chance."
+        f"Largest deviations first; {len(rows)} of {len(names)}. Means leave infinite values out. Among many rows a "
+        "few intervals miss by chance."
     )
     return Table(title, (what, "n", *shares, *means), tuple(rows), caption)
 

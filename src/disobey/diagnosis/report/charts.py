@@ -91,7 +91,7 @@ def reliability(evidence: Evidence) -> Chart | None:
         Axis("confidence", "mean confidence of the bin"),
         Axis("accuracy", "accuracy of the bin"),
         "Reliability curves: accuracy against confidence in 15 equally filled bins, one curve a model.",
-        caption=f"15 equally filled bins; bands are Wilson intervals at {evidence.level:.0%}. On the diagonal: calibrated.",
+        caption=f"15 equally filled bins; bands: Wilson intervals at {evidence.level:.0%}. Diagonal: calibrated.",
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",
@@ -124,7 +124,7 @@ def class_deviation(evidence: Evidence) -> Chart | None:
         Axis(what, what, "nominal"),
         Axis("value", "student − teacher probability"),
         f"Heat map of student − teacher probability, {what} by class.",
-        caption="Positive: the student gives the class more probability than its teacher, on examples of the row's label."
+        caption="Above 0: on examples of the row's label the student gives the class more probability than the teacher."
         + (f" The {HEAT} classes that deviate most, of {classes}." if classes > HEAT else ""),
     )
 
@@ -145,7 +145,7 @@ def similarity(evidence: Evidence) -> Chart | None:
         Axis("label", "label", "nominal"),
         Axis("value", "share of the rest"),
         "Heat map of share of the rest, label by class.",
-        caption="The teacher's probability beyond the label, shared out; classes are ordered by groups of similar ones.",
+        caption="How the teacher's probability beyond the label is shared; similar classes stand side by side.",
     )
 
 

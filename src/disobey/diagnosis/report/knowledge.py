@@ -121,7 +121,7 @@ def representations(evidence: Evidence) -> Table | None:
         rows.append((printable(layer.name, 60) or "features", *cells, f"{layer.widths[0]:,} to {layer.widths[1]:,}"))
     columns = ("layer", "student", *((CONTROL, DIFFERENCE) if twin else ()), "features an example")
     caption = (
-        "Linear CKA without its bias: 1, the same up to rotation and scale; 0, unrelated. Two models trained on the same "
-        "labels are alike without distillation: read student − control."
+        "Linear CKA without its bias: 1, the same up to rotation and scale; 0, unrelated. Two models trained on the "
+        "same labels are alike without distillation: read student − control."
     )
     return Table("Features", columns, tuple(rows), caption)

@@ -13,14 +13,14 @@ def methods(evidence: Evidence) -> Text:
     sentences = (
         f"Teacher and student were compared on {n:,} examples ({pair.split}) with {_width(evidence)}.",
         "Deviations of the student from its teacher are measured on log-odds of the teacher's most likely class "
-        "(Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 agreement and Kullback-Leibler divergence (Stanton "
-        "et al. 2021, arXiv 2106.05945); calibration by the expected calibration error with 15 bins (Guo et al. 2017, "
-        "ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the Brier score with "
-        "its decomposition (Murphy 1973).",
+        "(Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 agreement and Kullback-Leibler divergence "
+        "(Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration error with 15 bins (Guo et "
+        "al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
+        "Brier score with its decomposition (Murphy 1973).",
         _control(evidence),
-        f"Intervals are at {level} over examples (these models, other examples of the same kind): centred bootstrap up to "
-        "5,000 examples, grouped jackknife up to 50,000, and the spread over 100 random groups beyond; Wilson's for "
-        "shares.",
+        f"Intervals are at {level} over examples (these models, other examples of the same kind): centred bootstrap "
+        "up to 5,000 examples, grouped jackknife up to 50,000, and the spread over 100 random groups beyond; "
+        "Wilson's for shares.",
         f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
         _several(evidence),
         _sampled(evidence),
@@ -39,10 +39,10 @@ def _width(evidence: Evidence) -> str:
 
 def _control(evidence: Evidence) -> str:
     if evidence.sample.twin is not None:
-        return "A student that was trained without the teacher is the control (twin); effects are given as differences from it."
+        return "A student trained without the teacher is the control (twin); effects are given as differences from it."
     return (
-        "There is no control (twin), a student trained without the teacher, so effects of distillation and of the labels "
-        "are not separated."
+        "There is no control (twin), a student trained without the teacher, so effects of distillation and of the "
+        "labels are not separated."
     )
 
 
@@ -57,6 +57,6 @@ def _sampled(evidence: Evidence) -> str:
     if len(evidence.rows) == evidence.n:
         return ""
     return (
-        f"Measures that need whole distributions, and the checks on them, use a random sample of {len(evidence.rows):,} "
-        "examples."
+        f"Measures that need whole distributions, and the checks on them, use a random sample of "
+        f"{len(evidence.rows):,} examples."
     )

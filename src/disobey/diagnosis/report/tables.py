@@ -1,4 +1,4 @@
-"""How student and teacher compare: accuracy, agreement, calibration, deviation, temperature; every number with its interval."""
+"""How student and teacher compare: accuracy, agreement, calibration, deviation, temperature, with intervals."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def deviations(evidence: Evidence) -> Table:
         measures += [deviation.MEASURES["ols_slope.top2"]]
         measures += [deviation.MEASURES["ols_slope.top5"]] if evidence.sample.n_classes >= 5 else []
     caption = (
-        "x: teacher's, y: student's log-odds of the teacher's most likely class, in nats. Read student − control: choosing "
-        "the teacher's best class makes any other model look less confident, distilled or not."
+        "x: teacher's, y: student's log-odds of the teacher's most likely class, in nats. Read student − control: "
+        "choosing the teacher's best class makes any other model look less confident, distilled or not."
     )
     return three_columns(evidence, applicable(measures, evidence.sample), "Deviation in logit space", caption)
 

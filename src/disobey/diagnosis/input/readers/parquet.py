@@ -133,7 +133,7 @@ def _width(path: Path, column: str, where: str) -> int:
 
 
 def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, failures: tuple, rows: int):
-    """Arrays of at most ``rows`` rows; a row that is missing or of another length is named."""
+    """Arrays of at most ``rows`` rows; a missing row, or one of another length, is refused by number."""
     import pyarrow.parquet as parquet
 
     start, width = 0, None
