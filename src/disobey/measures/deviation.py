@@ -108,6 +108,7 @@ def _on_pair(statistic: Callable) -> Callable:
 
 
 def mean_deviation(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Mean of y − x, in nats."""
     return mean(y - x, weights=weights)
 
 
@@ -123,15 +124,17 @@ def tail_below(x, y, right, mislabelled, *, upper: bool, subset: str = "", weigh
 
 
 def below(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Share of examples with y below x; ties count half."""
     return mean(0.5 * (1.0 - np.sign(_gap(x, y))), weights=weights)
 
 
 def _gap(x: NDArray, y: NDArray) -> NDArray:
-    """y − x in sign, also where both are infinite."""
+    """Y − x in sign, also where both are infinite."""
     return (y > x).astype(np.float64) - (y < x)
 
 
 def infinite(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Share of examples with infinite log-odds on a side."""
     return mean(~_finite(x, y), weights=weights)
 
 

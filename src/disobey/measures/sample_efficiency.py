@@ -115,8 +115,10 @@ class EquivalenceCurve:
     per_seed: NDArray
 
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Of the largest factor: supported where its lower bound is above ``supports``, refuted where its upper bound
-        is not above ``refutes``."""
+        """Of the largest factor.
+
+        Supported where its lower bound is above ``supports``, refuted where its upper bound is not above ``refutes``.
+        """
         if self.largest.low > supports:
             return "supported"
         return "refuted" if self.largest.high <= refutes else "inconclusive"
@@ -139,8 +141,8 @@ def label_equivalence(
 
     The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
     noisy values is too large. So each size is lowered by what the largest of all their errors exceeds half of the time
-    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound is
-    the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
+    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound
+    is the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
@@ -237,8 +239,11 @@ def _largest(
 
 @dataclass(frozen=True)
 class Crossover:
-    """The size at which a gain turns into a loss. censored: "above" where it is a gain at every size of the grid
-    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on."""
+    """The size at which a gain turns into a loss.
+
+    censored: "above" where it is a gain at every size of the grid
+    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on.
+    """
 
     size: Estimate
     censored: Censored

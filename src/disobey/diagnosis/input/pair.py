@@ -327,4 +327,5 @@ def _class_names(named: Mapping[str, Matrix], n_classes: int) -> tuple[str, ...]
 
 
 def class_name(pair: Pair, number: int) -> str:
+    """A class by its name, or its number."""
     return pair.class_names[number] if pair.class_names else str(number)

@@ -52,7 +52,8 @@ def over_runs_and_examples(
         seed: of the draws.
 
     Raises:
-        Refusal: ``few-runs`` for fewer than five runs, where it would err on the narrow side; ``other-examples`` where the
+        Refusal: ``few-runs`` for fewer than five runs, where it would err on the narrow side; ``other-examples`` where
+        the
             runs' ids differ.
 
     Reference:

@@ -46,11 +46,11 @@ Entry = dict[int, float]
 
 
 def read_jsonl(path: Path) -> Mapping[str, Matrix]:
-    """The arrays of a top-k pair: ``topk_ids`` (N, k), ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k),
-    ``labels`` (N,).
+    """The arrays of a top-k pair.
 
-    k is the longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list
-    lacks one of the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
+    They are ``topk_ids``, ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k) and ``labels`` (N,); k is the
+    longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list lacks one of
+    the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
     """
     if path.stat().st_size > LIMIT:
         raise refusal(
