@@ -126,7 +126,7 @@ def record(path, ids, z, given=None):
     ids = np.asarray(ids)
     labels = ids % 3
     save_file(
-        {"test.ids": ids, "test.labels": labels, "test.observed": labels if given is None else given},
+        {"test.ids": ids, "test.labels": labels, "test.given": labels if given is None else given},
         path / "examples.safetensors",
     )
     np.save(path / "predictions" / "test.npy", log_softmax(z, axis=1).astype(np.float32))

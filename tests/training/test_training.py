@@ -122,8 +122,8 @@ def test_same_bits_whatever_the_workers(tmp_path, records, workers):
 
 def test_records_say_what_was_trained_on(records):
     record = records[Run(TWIN)]
-    assert (record.examples["train.observed"] != record.examples["train.labels"]).mean() == pytest.approx(0.2)
-    assert (record.examples["test.observed"] == record.examples["test.labels"]).all()
+    assert (record.examples["train.given"] != record.examples["train.labels"]).mean() == pytest.approx(0.2)
+    assert (record.examples["test.given"] == record.examples["test.labels"]).all()
     assert record.history["loss"].shape == (25,)
     probs = np.exp(record.log_probs("test").astype(np.float64))
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)

@@ -160,7 +160,7 @@ def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
     """
     if len(records) != 1:
         raise refusal("one-teacher", f"one teacher for control {OF_ALL!r}", len(records), "teaching of one member")
-    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.observed"]
+    log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
     return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
 
 
