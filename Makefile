@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 OUT ?= disobey-runs
 SOURCES := src tests benchmarks examples docs scripts
 VERSIONS ?= 3.12 3.13
-COVERAGE := 90  # percent of lines and branches; measured, see docs/decisions
+# Percent of lines and branches that make test must run at least.
+COVERAGE := 80
 # One thread a process: two OpenMP teams on few cores are many times slower than one each.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1

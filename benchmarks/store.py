@@ -58,7 +58,8 @@ def study(name: str, smoke: bool) -> None:
 
 def checkpoints() -> None:
     """One checkpoint of a ResNet-56's size, against the ten minutes between two of them."""
-    from disobey.models.build import ModelSpec, build
+    from disobey.models.build import build
+    from disobey.models.spec import ModelSpec
 
     model = build(ModelSpec("resnet56", width=64), shape=(3, 32, 32), classes=10, vocabulary=0)
     opt = torch.optim.Adam(model.parameters())
@@ -70,7 +71,7 @@ def checkpoints() -> None:
         def state(self):
             return {}
 
-        def restore(self, state):
+        def restore(self, _state):
             return None
 
     with tempfile.TemporaryDirectory() as root:
@@ -80,8 +81,10 @@ def checkpoints() -> None:
         seconds = time.perf_counter() - began
         size = (Path(root) / "a.pt").stat().st_size
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"a checkpoint of {parameters / 1e6:.1f} M parameters and Adam's moments, {size / 2**20:.0f} MiB: "
-          f"{seconds:.2f} s every 600 s, {seconds / 6:.3f}%")  # fmt: skip
+    print(
+        f"a checkpoint of {parameters / 1e6:.1f} M parameters and Adam's moments, {size / 2**20:.0f} MiB: "
+        f"{seconds:.2f} s every 600 s, {seconds / 6:.3f}%"
+    )
     due = Savepoint(Path("x"))
     began = time.perf_counter()
     for _ in range(100_000):

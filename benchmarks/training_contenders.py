@@ -52,7 +52,8 @@ def network(case: Case, width: int | None = None):
     """The model of a case, or one of another width."""
     import torch
 
-    from disobey.models.build import ModelSpec, build
+    from disobey.models.build import build
+    from disobey.models.spec import ModelSpec
 
     torch.manual_seed(0)
     return build(ModelSpec(case.model, width=width), shape=case.shape, classes=CLASSES)

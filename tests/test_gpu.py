@@ -8,9 +8,9 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.diagnosis.input.predict import predict_pair
-from disobey.models.build import ModelSpec
 from disobey.models.mlp import MLP
 from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.targets.schedule import distill

@@ -56,6 +56,7 @@ def keep(exhibit: Exhibit, report: Path, folder: Path) -> None:
     text = json.dumps(json.loads((report.parent / "result.json").read_text("utf-8")), ensure_ascii=False)
     (folder / "result.json.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     about = json.loads((report.parent / "provenance.json").read_text("utf-8")) | {"command": exhibit.command}
+    about.pop("runs", None)  # names of runs in a store that nobody else has
     (folder / "provenance.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     picture(report, folder / "report.png")
     if exhibit == EXHIBITS[0]:  # the picture of the index and of the README: its first screen

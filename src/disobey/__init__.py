@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from disobey.targets.schedule import distill, labels, match, smooth, switch
     from disobey.targets.teacher_free import mask_confusable, spare
     from disobey.training.execution.engine import run_all
-    from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+    from disobey.training.recipe import Recipe, Run
+    from disobey.training.specs import OptimSpec, Teaching
 
 __version__ = "0.1.0"
 __all__ = [

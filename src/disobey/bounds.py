@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from disobey.errors import Refusal, refusal
+from disobey.footer import largest_column
 
 BUDGET = 4 << 30  # bytes, decoded, of one file's content: data sets and predictions are held in memory
 TEXT_FILE = 1 << 30  # bytes on disk of a file of text
@@ -83,7 +84,7 @@ def too_large(where: object, size: int, budget: int = BUDGET) -> Refusal:
     )
 
 
-def bounded_table(opened: Any, names: Sequence[str], where: object, rows: int | None = None) -> Any:
+def bounded_table(path: Path, opened: Any, names: Sequence[str], where: object, rows: int | None = None) -> Any:
     """Columns of an open parquet file as a table, a few rows at a time, within the budget.
 
     Run lengths and dictionaries let a small file stand for any amount of data: rows are counted as the Python objects
@@ -96,9 +97,8 @@ def bounded_table(opened: Any, names: Sequence[str], where: object, rows: int | 
     tally = Tally(where)
     wanted = about.num_rows if rows is None else min(rows, about.num_rows)
     tally.add(OBJECT * wanted * len(names))
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
-    largest = max((g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns)), default=1)
-    values = max((g.column(c).num_values for g in groups for c in range(g.num_columns)), default=1)
+    largest = max((about.row_group(i).total_byte_size for i in range(about.num_row_groups)), default=1)
+    values = largest_column(path)
     tally.add(OBJECT * max(values - about.num_rows, 0))  # lists: as many numbers in one row as the group has
     at_once = max(1, min(65_536, (BUDGET // 4) // max(largest, 1)))
     batches, have = [], 0

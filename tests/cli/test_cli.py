@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from disobey.cli.main import main
+from tests.support.refusals import refuses
 
 
 def disobey(*words, cwd=None, **env):
@@ -141,35 +142,38 @@ def test_a_report_is_redrawn_without_training(smoke, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
-BAD = [
-    (["fly"], "did you mean", False),
-    (["rum"], "did you mean 'run'", True),
-    (["run"], "expected a study", True),
-    (["run", "deviaton"], "try 'deviation'", True),
-    (["run", "deviation", "--seeds", "1", "1"], "(1, 1)", True),
-    (["run", "deviation", "--early", "1"], "--early", True),
-    (["run", "deviation", "--smoke", "--preset", "text"], "--smoke or a preset", True),
-    (["run", "deviation", "--data", "mnist5k"], "try 'mnist-5k'", True),
-    (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
-    (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
-    (["run", "deviation", "--preset", "papers"], "expected a preset", True),
-    (["run", "deviation", "--label-noise", "1.5"], "expected noise", True),
-    (["run", "deviation", "--smoke", "--workers", "many"], "expected workers", True),
-    (["run", "deviation", "--temperature", "3"], "one of temperatures", True),
-    (["train", "nowhere.json"], "expected a recipe", True),
-    (["train"], "expected a recipe", True),
-    (["report", "nowhere.json"], "nothing is there", True),
+BAD = [  # words, the refusal's id, and what its sentence must name
+    (["fly"], "unknown-command", "'fly'"),
+    (["rum"], "unknown-command", "try 'run'"),
+    (["run"], "no-study", "deviation"),
+    (["run", "deviaton"], "unknown-study", "try 'deviation'"),
+    (["run", "deviation", "--seeds", "1", "1"], "bad-seeds", "(1, 1)"),
+    (["run", "deviation", "--early", "1"], "bad-early", "--early"),
+    (["run", "deviation", "--smoke", "--preset", "text"], "smoke-preset", "--smoke"),
+    (["run", "deviation", "--data", "mnist5k"], "unknown-data", "try 'mnist-5k'"),
+    (["run", "deviation", "--data", "nowhere.npz"], "no-file", "nowhere.npz"),
+    (["run", "deviation", "--teacher", "cnnn"], "unknown-model", "'cnn'"),
+    (["run", "deviation", "--preset", "papers"], "unknown-preset", "'papers'"),
+    (["run", "deviation", "--label-noise", "1.5"], "noise-range", "1.5"),
+    (["run", "deviation", "--smoke", "--workers", "many"], "bad-workers", "'many'"),
+    (["run", "deviation", "--temperature", "3"], "temperature-not-trained", "3.0"),
+    (["train", "nowhere.json"], "bad-recipe", "nowhere.json"),
+    (["train"], "no-recipe", "RECIPE.json"),
+    (["report", "nowhere.json"], "no-result", "nowhere.json"),
 ]
 
 
-@pytest.mark.parametrize(("words", "said", "exact"), BAD, ids=[" ".join(b[0]) for b in BAD])
-def test_one_message_and_status_two(words, said, exact, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("words", "id", "named"), BAD, ids=[" ".join(b[0]) for b in BAD])
+def test_one_message_and_status_two(words, id, named, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert not exact or said in error
+    assert named in error
     assert "Traceback" not in error
     assert error.count("\n") == 1
+    monkeypatch.setenv("DISOBEY_DEBUG", "1")
+    with refuses(id, named):
+        main(words)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_signed_gaps_are_what_two_halves_of_the_noise_give():
 
 @pytest.mark.parametrize("size", [0.0, 0.5, 1.0, 2.0, 6.0])
 def test_signed_gaps_never_err_upwards(size):
-    """Fifteen bins of the same sign: no bias without a gap, below it where signs are in doubt, none where they are not."""
+    """Fifteen bins of one sign: no bias without a gap, below it where signs are in doubt, none where they are not."""
     draws = np.random.default_rng(6).normal(size=(20_000, 15))
     values = signed_gaps(size + draws, np.ones(15)).mean(axis=1)
     off, noise = values.mean() - size, values.std() / np.sqrt(len(values))

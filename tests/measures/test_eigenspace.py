@@ -24,7 +24,7 @@ X = torch.randn(200, 6, generator=RNG, dtype=torch.float64) * torch.tensor([3.0,
 
 
 def test_flow_of_teacher_and_student_shows_the_bias_of_the_theory():
-    """Planted: the student of a stopped teacher is log f1(T)/fk(T) more top-biased than its twin, at all equal times."""
+    """Planted: the student of a stopped teacher is log f1(T)/fk(T) more top-biased than its twin, at equal times."""
     x = (X - X.mean(0)).numpy()
     problem = LinearProblem.from_data(x, x @ np.arange(1.0, 7.0), reduction="mean")
     of, within = spectrum(X), [slice(k, k + 1) for k in range(6)]

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from disobey.models.build import MODELS, ModelSpec, build, kind_of, resolve
+from disobey.models.build import MODELS, build, kind_of, resolve
+from disobey.models.spec import ModelSpec
 from tests.support.refusals import refuses
 
 SHAPES = {"image": ((3, 16, 20), 0), "text": ((12,), 40), "features": ((9,), 0)}

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from disobey.models.build import MODELS, ModelSpec, build
+from disobey.models.build import MODELS, build
 from disobey.models.features import feature_paths, features, pooled, recording
+from disobey.models.spec import ModelSpec
 from tests.support.refusals import refuses
 
 SHAPES = {"image": ((1, 16, 16), 0), "text": ((12,), 40), "features": ((9,), 0)}

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from disobey.models.build import ModelSpec, build, resolve
+from disobey.models.build import build, resolve
+from disobey.models.spec import ModelSpec
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.importorskip("transformers")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from disobey.models.build import ModelSpec, build, resolve
+from disobey.models.build import build, resolve
 from disobey.models.features import features
+from disobey.models.spec import ModelSpec
 from tests.support.refusals import refuses
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the import: a wrong name must fail, not search

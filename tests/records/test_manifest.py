@@ -49,13 +49,26 @@ def read(store):
     """Everything that an analysis or a student reads of a record."""
     record = store.found("k-s0", RECIPE)
     return [
-        record.info, record.history, record.examples, record.weights(), record.weights(8), record.log_probs("test", 8),
+        record.info,
+        record.history,
+        record.examples,
+        record.weights(),
+        record.weights(8),
+        record.log_probs("test", 8),
         *(np.array(record.log_probs(split)) for split in ("train", "validation", "test")),
-    ]  # fmt: skip
+    ]
 
 
-FILES = ("run.json", "examples.safetensors", "history.safetensors", "predictions/train.npy", "predictions/test.npy",
-         "predictions/test@8.npy", "weights/last.safetensors", "weights/8.safetensors")  # fmt: skip
+FILES = (
+    "run.json",
+    "examples.safetensors",
+    "history.safetensors",
+    "predictions/train.npy",
+    "predictions/test.npy",
+    "predictions/test@8.npy",
+    "weights/last.safetensors",
+    "weights/8.safetensors",
+)
 
 
 def flip(path, place=0.7):

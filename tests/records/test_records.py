@@ -64,13 +64,23 @@ def test_chunks_are_all_rows_in_order_as_float64():
 E = Estimate("slope", 1.2, 1.1, 1.3, 0.95, 5, "runs")
 BLOCKS = (
     Table("t", ("a", "b", "c"), ((1, "x", E), (None, True, 2.5)), "caption"),
-    Chart("c", "t", "line", {"x": (1.0, None), "kind": ("a", "b")}, Axis("x", "X", "log"), Axis("x", "Y"), "alt",
-          color=Axis("kind", ""), rules=(Rule(1.0, 0.0, "y = x"),), tooltip=("x",)),
+    Chart(
+        "c",
+        "t",
+        "line",
+        {"x": (1.0, None), "kind": ("a", "b")},
+        Axis("x", "X", "log"),
+        Axis("x", "Y"),
+        "alt",
+        color=Axis("kind", ""),
+        rules=(Rule(1.0, 0.0, "y = x"),),
+        tooltip=("x",),
+    ),
     Gallery("g", (Exhibit("e", ("one", "two"), image=((0, 255), (3, 4))), Exhibit("e", (), text="<b>")), "c"),
     Text("Methods", "words — and “quotes”"),
     Claim("c", "s", "refuted", (E,), "r", "C1", "here", "n"),
     Finding("f", "warning", "m", (E,), "try"),
-)  # fmt: skip
+)
 
 
 def test_results_read_back(tmp_path):
@@ -147,6 +157,6 @@ def test_open_intervals_survive_being_written():
     text = result.to_json()
     assert Result.from_json(text).of(Claim)[0].evidence == (open_above,)
     assert '"high": "inf"' in text
-    assert str(open_above) == "3 [2, inf] (95 % over 5 runs)"
+    assert str(open_above) == "3 [2, inf] (95% over 5 runs)"
     assert open_above.bounded
     assert not open_above.known

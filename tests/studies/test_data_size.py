@@ -7,7 +7,7 @@ import pytest
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.studies.data_size.cells import (
     BUDGETS,
@@ -35,7 +35,8 @@ from disobey.studies.data_size.tables import tables
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.verdicts import Stated, decide
 from disobey.targets.arms import ARMS
-from disobey.training.recipe import Run, Teaching
+from disobey.training.recipe import Run
+from disobey.training.specs import Teaching
 from tests.support.refusals import refuses
 
 SMALL = DataSize(Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4, 5)), arms=ALL_ARMS, budgets=tuple(BUDGETS))
@@ -51,8 +52,14 @@ def test_smoke_judges_every_claim_and_says_the_same_again(smoke):
     result = study.analyze(records)
     assert [c.name for c in result.of(Claim)] == [f"C{i}" for i in range(1, 14)]
     assert {c.name for c in result.of(Chart)} == {
-        "label-equivalence", "accuracy", "scales", "explained", "fidelity", "regimes", "closed-form",
-    }  # fmt: skip
+        "label-equivalence",
+        "accuracy",
+        "scales",
+        "explained",
+        "fidelity",
+        "regimes",
+        "closed-form",
+    }
     assert result.smoke
     assert study.analyze(records).to_json() == result.to_json()
     assert Result.from_json(result.to_json()).to_json() == result.to_json()
@@ -236,8 +243,19 @@ def test_a_planted_confirmation_is_confirmed():
     results = planted(as_published)
     found = verdicts(with_closed_forms(results, kernel=0.2, probe=0.95))
     assert {name for name, verdict in found.items() if verdict == "supported"} == {
-        "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C12", "C13",
-    }  # fmt: skip
+        "C1",
+        "C2",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        "C7",
+        "C8",
+        "C9",
+        "C10",
+        "C12",
+        "C13",
+    }
     assert found["C11"] == "refuted"  # there is a gain without wrong labels
 
 
@@ -258,8 +276,18 @@ def test_a_planted_refutation_is_refuted():
     results = planted(smoothing_in_disguise, kl=steep)
     found = verdicts(with_closed_forms(results, kernel=1.0, probe=1.0))
     assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
-        "C1", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12",
-    }  # fmt: skip
+        "C1",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        "C7",
+        "C8",
+        "C9",
+        "C10",
+        "C11",
+        "C12",
+    }
 
 
 def test_variance_alone_supports_c11():

@@ -14,7 +14,7 @@ from disobey.studies.denoising.gradients import CROSS, KD, ONE_HOT, _fresh, read
 from disobey.studies.denoising.study import Denoising
 from disobey.studies.denoising.theory import Grid
 from disobey.theory.class_similarity import predicted_ratios
-from disobey.training.train import trained
+from disobey.training.restore import trained
 from tests.support.refusals import refuses
 
 
@@ -44,7 +44,7 @@ def test_alignments_equal_plain_autograd(smoke, reading):
     study, records = smoke
     paired, found = reading
     dataset = load(paired.student.recipe.data, 0)
-    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
+    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.observed)
     new_x, new_y = _fresh(paired.student, dataset, study.fresh)
     teacher = torch.from_numpy(np.array(records[paired.teacher].log_probs("train")))
     t = max(study.temperatures)

@@ -12,7 +12,7 @@ from disobey.studies.eigenspace import theory
 from disobey.studies.eigenspace.layer_paths import WHOLE, bases, paths
 from disobey.studies.eigenspace.study import Eigenspace
 from disobey.training.recipe import Run
-from disobey.training.train import built
+from disobey.training.restore import built
 from tests.support.refusals import refuses
 
 

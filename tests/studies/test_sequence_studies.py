@@ -26,7 +26,7 @@ class Fake:
 
 
 def records_of(study, accuracy, powers=lambda recipe: 0.5):
-    """Fake records of every run: ``accuracy(recipe, length, budget)`` (budget None: as in training), with a little noise."""
+    """Fake records of every run: ``accuracy(recipe, length, budget)`` (None: as in training), with a little noise."""
     found = {}
     for number, run in enumerate(study.plan()):
         spec, rng = run.recipe.sequence, np.random.default_rng(number)
@@ -53,7 +53,7 @@ def verdicts(result):
 
 
 def as_published(recipe: Recipe, length: int, budget: int | None) -> float:
-    """What the paper's account says: the fewer sweeps, the closer to chance; diagonal layers at chance; an LSTM solves it."""
+    """The paper's account: the fewer sweeps, the closer to chance; diagonal layers at chance; an LSTM solves it."""
     spec, layer = recipe.sequence, recipe.model.name
     assert spec is not None
     if layer == "lstm":

@@ -44,7 +44,7 @@ def records_of(study, speak):
         answers, examples = {}, {}
         for split in ("train", "validation", "test"):
             part = data.split(split)
-            examples |= {f"{split}.ids": part.ids, f"{split}.labels": part.labels, f"{split}.given": part.given}
+            examples |= {f"{split}.ids": part.ids, f"{split}.labels": part.labels, f"{split}.given": part.observed}
             answers[split] = log_softmax(speak(run, split, part.labels, rng), axis=1)
         summary = {"fitted": 1.0, "train_accuracy": 1.0, "test_accuracy": 0.9}
         found[run] = Fake(answers, examples, summary)

@@ -1,4 +1,4 @@
-"""Hostile files of every format that is read, made by their structure: headers, columns, types and shapes, not bytes alone."""
+"""Hostile files of every format that is read, made by their structure: headers, columns, types and shapes."""
 
 from __future__ import annotations
 
@@ -216,11 +216,23 @@ def _dictionary():
 
 
 _COLUMNS: list[Callable] = [
-    _column([None]), _column([1, None]), _column([True, False]), _column(["", "x"]), _column([b"\x89PNG", b""]),
-    _column([[1.0], [1.0, 2.0]]), _column([[], []]), _column([[None, 1.0]]), _column([[[1.0]]]), _column([{"bytes": b"x"}]),
-    _column([{"bytes": None, "path": "/dev/zero"}]), _column([1e308, float("nan")]), _column([2**62, -1]),
-    _column(["1", "2"]), _column(["1.5", "nan"]), _dictionary,
-]  # fmt: skip
+    _column([None]),
+    _column([1, None]),
+    _column([True, False]),
+    _column(["", "x"]),
+    _column([b"\x89PNG", b""]),
+    _column([[1.0], [1.0, 2.0]]),
+    _column([[], []]),
+    _column([[None, 1.0]]),
+    _column([[[1.0]]]),
+    _column([{"bytes": b"x"}]),
+    _column([{"bytes": None, "path": "/dev/zero"}]),
+    _column([1e308, float("nan")]),
+    _column([2**62, -1]),
+    _column(["1", "2"]),
+    _column(["1.5", "nan"]),
+    _dictionary,
+]
 
 
 def idx(rng: random.Random) -> bytes:
@@ -231,8 +243,14 @@ def idx(rng: random.Random) -> bytes:
 
 
 FORMATS: dict[str, Callable[[random.Random], bytes]] = {
-    "npz": npz, "npy": npy, "csv": csv, "jsonl": jsonl, "safetensors": safetensors, "parquet": parquet, "idx": idx,
-}  # fmt: skip
+    "npz": npz,
+    "npy": npy,
+    "csv": csv,
+    "jsonl": jsonl,
+    "safetensors": safetensors,
+    "parquet": parquet,
+    "idx": idx,
+}
 
 
 def mutants(name: str, seed: int, n: int) -> Iterator[bytes]:

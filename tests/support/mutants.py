@@ -7,9 +7,39 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-ODD = (None, True, False, 0, 1, -1, 2**63, -(2**63), 10**400, 1e308, -1e308, 5e-324, 0.5, "", "x", "inf", "NaN", "../x",
-       "/dev/zero", "<script>", "\u2028", "\ud800", "a" * 5_000, [], {}, [[]], [None], {"type": "Estimate"},
-       {"type": "Result"}, {"": ""}, [0] * 50)  # fmt: skip
+ODD = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**63,
+    -(2**63),
+    10**400,
+    1e308,
+    -1e308,
+    5e-324,
+    0.5,
+    "",
+    "x",
+    "inf",
+    "NaN",
+    "../x",
+    "/dev/zero",
+    "<script>",
+    "\u2028",
+    "\ud800",
+    "a" * 5_000,
+    [],
+    {},
+    [[]],
+    [None],
+    {"type": "Estimate"},
+    {"type": "Result"},
+    {"": ""},
+    [0] * 50,
+)
 
 
 def _places(value: Any, path: tuple = ()) -> Iterator[tuple]:

@@ -116,7 +116,7 @@ def gain_chart():
         },
         Axis("setting", "data", "nominal"),
         Axis("gain", "accuracy, student − twin (points)"),
-        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on clean languages it is nil.",
+        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on languages it is 0.",
         caption="Paired by seed. Whiskers: 95% over 5 runs; one setting has a single run and no whisker.",
         color=Axis("temperature", "temperature", "nominal"),
         rules=(Rule(0, 0, "no gain"),),
@@ -267,7 +267,7 @@ def sample(*, smoke=False, points=500, many=3000):
             gallery(),
             Text("Methods", METHODS),
         ),
-        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, and its twin is "
+        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, its twin is "
         "not. On clean text disobedience costs 0.4 points of accuracy.",
         smoke=smoke,
         settings={"temperature": 4.0, "seeds": (0, 1, 2, 3, 4), "base": {"model": "mlp", "learning_rate": 0.001}},

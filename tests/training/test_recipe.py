@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.targets.schedule import distill, labels, switch
 from disobey.training.presets import DEFAULTS, OF_DATA
 from disobey.training.recipe import Recipe, Run, closure

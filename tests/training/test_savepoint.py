@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training import savepoint as module
@@ -105,10 +105,13 @@ SEQUENCES = {
     "a teacher": replace(WORD, targets=distill(2.0), teacher=WORD, replica=1),
     "a control that draws": replace(WORD, targets=distill(2.0, control="sampled"), teacher=WORD, replica=1),
     "states in another order": replace(
-        WORD, targets=distill(2.0), teacher=WORD, replica=1,
+        WORD,
+        targets=distill(2.0),
+        teacher=WORD,
+        replica=1,
         sequence=replace(SPEC, states=StateTeaching(control="time", feed=0.5)),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.training import loop
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from disobey.training.stacked import loop as stacked_loop
 from disobey.training.stacked import train as stacked_train
 

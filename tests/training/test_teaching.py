@@ -8,7 +8,7 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import distill
@@ -69,6 +69,6 @@ def test_class_means_are_taken_from_all_that_the_teacher_saw(records):
     record = records[Run(TEACHER)]
     answers, labels = pool_of([record])
     assert answers.shape == (120, 10)
-    assert torch.equal(labels, torch.from_numpy(load(TEACHER.data, 0).train.given))
+    assert torch.equal(labels, torch.from_numpy(load(TEACHER.data, 0).train.observed))
     with refuses("one-teacher", "2"):
         pool_of([record, record])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.training.execution.engine import run_all

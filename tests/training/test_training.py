@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.runs import pair
 from disobey.records.store import Store
 from disobey.targets.schedule import distill, labels, match, switch
@@ -58,7 +58,7 @@ def departure_from_slow_training(run, trace, loss, teacher_logits=None):
     """Autograd through a loss that is written out, no table, no shortcut. ``teacher_logits`` of a batch (B, ...)."""
     dataset = load(run.recipe.data, run.seed)
     model, views = built(run.recipe, dataset, run.seed).double(), Views.of(dataset, run.recipe.data.augment)
-    y, order = torch.from_numpy(dataset.train.given), order_of(run, len(views), views.count)
+    y, order = torch.from_numpy(dataset.train.observed), order_of(run, len(views), views.count)
 
     def backward(step):
         rows = order.rows[step]
@@ -91,8 +91,10 @@ def test_labels_equal_the_slow_twin(records, tmp_path):
 
 def test_arms_share_initialization_and_order_teachers_do_not():
     dataset = load(DATA, 0)
-    first = {name: built(recipe, dataset, 0).state_dict() for name, recipe in
-             (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))}  # fmt: skip
+    first = {
+        name: built(recipe, dataset, 0).state_dict()
+        for name, recipe in (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))
+    }
     key = next(iter(first["student"]))
     assert torch.equal(first["student"][key], first["twin"][key])
     assert not torch.equal(first["student"][key], first["teacher"][key])

@@ -73,6 +73,20 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name not in COMMANDS:
+        from disobey.errors import refusal
+
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        raise refusal(
+            "unknown-command",
+            f"a command out of {', '.join(COMMANDS)}",
+            repr(name),
+            repr(near[0]) if near else "disobey --help",
+        )
+    return COMMANDS[name]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and gives its exit status. Errors that a user can fix are one message and status 2."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -84,13 +98,8 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"disobey {__version__}")
         return 0
-    command = COMMANDS.get(argv[0])
-    if command is None:
-        near = difflib.get_close_matches(argv[0], COMMANDS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "see disobey --help"
-        return complain(f"expected one of the commands {', '.join(COMMANDS)}; got {argv[0]!r}; {hint}")
     try:
-        return command(argv[1:])
+        return _command(argv[0])(argv[1:])
     except KeyboardInterrupt as stop:
         kept = "; finished runs are kept, the same command continues from here" if argv[0] in ("run", "train") else ""
         ended = isinstance(stop, Terminated)

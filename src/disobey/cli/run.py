@@ -42,7 +42,7 @@ class RunOptions(Common):
     """short for --preset full, where the study has one"""
     partial: bool = False
     """judge claims although runs failed or are missing: on the seeds that are left, which selected themselves"""
-    reports: Path | None = None
+    reports: str = ""
     """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
     """print the result as JSON on standard output"""
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
         return 1
     if outcome.failed:
         result = marked(result, missing_of(runs, outcome), settle=options.partial)
-    page = publish(result, options.reports or folder_of(study, options.out), outcome)
+    page = publish(result, Path(options.reports) if options.reports else folder_of(study, options.out), outcome)
     if options.json:
         sys.stdout.write(result.to_json())
     elif not options.quiet:
@@ -104,9 +104,15 @@ def _carried_out(
     for turn in range(MENDS):
         with progress_bar(options.quiet) as progress:
             outcome = run_all(
-                runs, store, workers=options.worker_count, device=options.device, progress=progress, verify=turn > 0,
-                stall=60 * options.stall_timeout, checkpoint=60 * options.checkpoint_minutes,
-            )  # fmt: skip
+                runs,
+                store,
+                workers=options.worker_count,
+                device=options.device,
+                progress=progress,
+                verify=turn > 0,
+                stall=60 * options.stall_timeout,
+                checkpoint=60 * options.checkpoint_minutes,
+            )
         try:
             return outcome, study.analyze(outcome.records)
         except Damaged:

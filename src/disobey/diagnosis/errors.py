@@ -7,12 +7,7 @@ from collections.abc import Iterable
 
 from numpy.typing import NDArray
 
-from disobey.errors import Refusal, printable, refusal
-
-
-def problem(where: object, expected: str, got: str, attempt: str = "") -> Refusal:
-    """The old name of `disobey.errors.refusal`, for modules that still import it from here."""
-    return refusal("unusable-pair", expected, got, attempt, where=where)
+from disobey.errors import printable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -42,7 +37,8 @@ def renamed(name: str, names: Iterable[str]) -> str:
 
 
 def row_list(rows: NDArray, limit: int = 5) -> str:
-    """
+    """Row numbers for a message.
+
     >>> import numpy as np
     >>> row_list(np.array([3, 9, 12]), limit=2)
     'rows 3, 9 and 1 more'

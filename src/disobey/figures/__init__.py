@@ -1,1 +1,1 @@
-"""Charts, galleries and tables that studies and diagnosis share: records and measures in, result blocks out; no drawing."""
+"""Charts, galleries and tables of studies and diagnosis: records and measures in, result blocks out; no drawing."""

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from disobey.diagnosis.diagnose import as_array
-from disobey.diagnosis.errors import problem
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.input.pair import pair_from
+from disobey.errors import refusal
 from disobey.measures import agreement, deviation
 from disobey.records.files import atomic
 from disobey.records.results import Axis, Chart, Estimate, Finding, Result, Table
@@ -55,7 +55,7 @@ class Trajectory:
 
     def __post_init__(self):
         if self.every < 1:
-            raise problem("every", "a number of steps from 1", str(self.every))
+            raise refusal("every", "a number of steps from 1", self.every, where="every")
         self.teacher = as_array(self.teacher, "teacher").astype(np.float32)
         if self.labels is not None:
             self.labels = as_array(self.labels, "labels")
@@ -82,11 +82,12 @@ class Trajectory:
             return False
         scores = as_array(predict(), "student").astype(np.float32)
         if scores.shape != np.shape(self.teacher):
-            raise problem(
-                "student",
+            raise refusal(
+                "shape",
                 f"the teacher's shape {np.shape(self.teacher)}",
-                f"{scores.shape}",
+                scores.shape,
                 "the same held-out examples, in a loader that does not shuffle or drop the last batch",
+                where="student",
             )
         self.steps.append(step)
         self.students.append(scores)
@@ -118,7 +119,8 @@ class Trajectory:
     def result(self, level: float = 0.95) -> Result:
         """The trajectory as a `Result`: one chart per measure, and a table."""
         if not self.steps:
-            raise problem("trajectory", "at least one recorded step", "none: training was shorter than the first one")
+            got = "none: training was shorter than the first one"
+            raise refusal("no-step", "at least one recorded step", got, where="trajectory")
         found = self.estimates(level)
         names = [m.name for m in MEASURES if any(m.name in at for at in found.values())]
         charts = tuple(_chart(name, {s: at[name] for s, at in found.items() if name in at}) for name in names)

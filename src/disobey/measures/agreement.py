@@ -184,6 +184,7 @@ def divergence_measures(temperature: float) -> tuple[Measure, ...]:
 
 
 def overlap_measure(k: int) -> Measure:
+    """`top_overlap` of k classes as a measure."""
     about = f"share of the teacher's {k} most likely classes among the student's {k}"
     return Measure(f"top{k}_overlap", top_overlap(k), mean, about=about)
 

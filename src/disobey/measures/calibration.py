@@ -83,11 +83,11 @@ def debiased_error(
 ) -> NDArray:
     """Calibration error without its upward bias: every bin's gap counts with a sign that other data gave it.
 
-    |gap| is too large because a noisy gap chooses its own sign. Here a gap's noise is split into two independent parts, as
-    two halves of the data would: one part, with the four bins beside it, chooses the sign, the other is counted with it
-    (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is in doubt
-    (gaps of about one standard error) it is below. Values below 0 are possible and are not clipped, because that would be
-    a bias again. Bins with one example have no standard error and count as they are.
+    |gap| is too large because a noisy gap chooses its own sign. Here a gap's noise is split into two independent parts,
+    as two halves of the data would: one part, with the four bins beside it, chooses the sign, the other is counted with
+    it (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is in doubt (gaps
+    of about one standard error) it is below. Values below 0 are possible and are not clipped, because that would be a
+    bias again. Bins with one example have no standard error and count as they are.
     """
     weights = ones_if_none(weights, confidence)
     gap = right - confidence
@@ -134,8 +134,8 @@ def debiased_spread(*columns: NDArray) -> float:
 
     The binned gaps are normal, with a covariance that the examples give, across two models as well. They, and not the
     examples, are drawn anew: linear in the examples, and the same at every size. Derivatives (a jackknife) do not serve
-    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves. NaN below four examples a
-    bin, where gaps are not normal.
+    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves. NaN below four examples
+    a bin, where gaps are not normal.
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan

@@ -1,8 +1,8 @@
 """Along which directions of its inputs has a layer moved? Spectra, bands, and who is more biased to the top.
 
 A layer's weights (out, D), or how far they moved from where they began, are projected on the eigenvectors of the
-covariance of that layer's inputs. Directions are ordered by eigenvalue; bands are runs of them that hold given shares of
-the input variance, the top band first. Bias is compared on normalized axes, lower band over top band, because a
+covariance of that layer's inputs. Directions are ordered by eigenvalue; bands are runs of them that hold given shares
+of the input variance, the top band first. Bias is compared on normalized axes, lower band over top band, because a
 student's weights may differ from its twin's in overall scale (a temperature does that) with no bias at all.
 
 N input rows, D input features, K bands. float64 throughout. After arXiv 2301.12923, section on eigenspaces.
@@ -104,7 +104,7 @@ def top_bias(student: NDArray, twin: NDArray) -> NDArray:
 
 
 def matched_bias(student: NDArray, twin: NDArray) -> NDArray:
-    """How far a student's lower bands are behind its twin's at equal length of the top band: (T, K), (T, K) to (K − 1,).
+    """How far a student's lower bands are behind its twin's at equal length of the top one: (T, K), (T, K) to (K − 1,).
 
     Nats: mean over the student's own moments of log twin's lower − log student's lower, the twin's read off its path
     between moments (linear in logs). Moments where the twin's top band never was so long are left out; NaN where none

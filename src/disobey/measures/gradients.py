@@ -1,7 +1,7 @@
 """Which way do the training signals point? Parameter gradients of many objectives at once, and their alignment.
 
-An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels,
-``T (teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
+An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels, ``T
+(teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
 one forward pass serves all objectives (`torch.func`). Descent directions throughout: positive cosine means agreement.
 
 N examples, C classes, K objectives, P parameters. ``apply(parameters, inputs)`` gives logits (N, C), for example

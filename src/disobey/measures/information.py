@@ -104,6 +104,7 @@ class DarkKnowledge:
 
     @property
     def instance_share(self) -> float:
+        """Share of the information that is within classes; NaN where there is none."""
         total = self.within + self.between
         return self.within / total if total > 0 else np.nan
 

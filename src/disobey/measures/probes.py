@@ -66,8 +66,8 @@ def logistic_probe(
 
     Minimizes mean cross-entropy + |W|^2 / (2 C n), the objective of scikit-learn's ``LogisticRegression``, with a free
     intercept, on features standardized by the training mean and deviation (what does not vary is left out). Of equally
-    good C the smallest, the strongest penalty, is taken. After ``patience`` settings in a row below the best one the weaker
-    penalties, which take longest, are not tried. ``tolerance``: largest entry of the preconditioned gradient.
+    good C the smallest, the strongest penalty, is taken. After ``patience`` settings in a row below the best one the
+    weaker penalties, which take longest, are not tried. ``tolerance``: largest entry of the preconditioned gradient.
     Raises `ValueError` for arrays that do not fit together.
 
     >>> x = np.random.default_rng(0).normal(size=(300, 3))

@@ -69,7 +69,7 @@ def slope_on_log_size(
     """Least-squares slope of each seed's values (S, K) on the natural log of n (or per ``decades``), with a t interval.
 
     >>> print(slope_on_log_size([10, 100, 1000], [[3, 2, 1], [3.3, 2, 1.3], [2.9, 2, 0.9]], decades=True))
-    -1 [-1, -1] (95 % over 3 runs)
+    -1 [-1, -1] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, values)
     x = x / np.log(10) if decades else x
@@ -88,7 +88,7 @@ def shares_explained(
 
     >>> found = shares_explained({"smooth": [0.51, 0.52, 0.53]}, [0.5, 0.5, 0.5], [0.6, 0.61, 0.62])
     >>> print(found["smooth"])
-    0.182 [-0.0569, 0.333] (95 % over 3 runs)
+    0.182 [-0.0569, 0.333] (95% over 3 runs)
     """
     base = np.asarray(labels, dtype=np.float64)
     gain = np.asarray(distilled, dtype=np.float64) - base
@@ -115,8 +115,10 @@ class EquivalenceCurve:
     per_seed: NDArray
 
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Of the largest factor: supported where its lower bound is above ``supports``, refuted where its upper bound
-        is not above ``refutes``."""
+        """Of the largest factor.
+
+        Supported where its lower bound is above ``supports``, refuted where its upper bound is not above ``refutes``.
+        """
         if self.largest.low > supports:
             return "supported"
         return "refuted" if self.largest.high <= refutes else "inconclusive"
@@ -139,8 +141,8 @@ def label_equivalence(
 
     The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
     noisy values is too large. So each size is lowered by what the largest of all their errors exceeds half of the time
-    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound is
-    the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
+    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound
+    is the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
@@ -237,8 +239,11 @@ def _largest(
 
 @dataclass(frozen=True)
 class Crossover:
-    """The size at which a gain turns into a loss. censored: "above" where it is a gain at every size of the grid
-    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on."""
+    """The size at which a gain turns into a loss.
+
+    censored: "above" where it is a gain at every size of the grid
+    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on.
+    """
 
     size: Estimate
     censored: Censored
@@ -251,7 +256,7 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
 
     >>> found = crossover([10, 100, 1000], [[0.2, 0.1, -0.1], [0.21, 0.1, -0.1], [0.2, 0.11, -0.1]])
     >>> print(found.size)
-    322 [296, 347] (95 % over 3 runs)
+    322 [296, 347] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, gaps)
     at, knots = rising_knots(x, -table)

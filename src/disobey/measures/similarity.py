@@ -19,8 +19,10 @@ FEWEST = 4  # examples that the unbiased estimate needs
 
 
 def cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Debiased linear CKA of features (N, D1) and (N, D2) of the same N examples: 1 for a rotation or scaling of each
-    other, around 0 (and slightly negative half the time) for unrelated ones. NaN where one side does not vary.
+    """Debiased linear CKA of features (N, D1) and (N, D2) of the same N examples.
+
+    1 for a rotation or scaling of each other, around 0 (and slightly negative half the time) for unrelated ones. NaN
+    where one side does not vary.
 
     Raises `ValueError` where rows do not match or there are fewer than 4.
 

@@ -35,8 +35,8 @@ class ConvNet(nn.Module):
     Strides replace pooling: the first layer (5×5) works on a quarter of the pixels (on all of them for sides under 16).
     The last map (4×4 for 28×28 images) is flattened and not averaged, because the position of a stroke distinguishes
     digits. Of the designs that were compared at equal time on MNIST digits, this one was the most accurate at widths 8,
-    16 and 32 (docs/models.md). Named features: ``block1``, ``block2``, ``block3``, and ``penultimate``, the input of
-    the last layer.
+    16 and 32 (docs/guides/models.md). Named features: ``block1``, ``block2``, ``block3``, and ``penultimate``, the
+    input of the last layer.
 
     Args:
         shape: of one example, (channels, H, W).

@@ -26,11 +26,12 @@ LARGEST_RESULT = 1 << 28  # bytes of a JSON file: the largest result of a study 
 class Rules:
     """How strictly `decode` reads.
 
-    unknown: whether fields that a class lacks are refused or left out (a newer version's).
-    open_floats: None is an unknown number and "inf" an infinite one; else floats are finite, and 4 is read as 4.0.
-    ranges: lowest and highest value (None: no bound) by ``Class.field``; of a tuple's field, for every item.
-    id: what every refusal is called; its own kind where not given: wrong-type, unknown-field, unknown-choice,
-        out-of-range, too-deep, incomplete.
+    Attributes:
+        unknown: whether fields that a class lacks are refused or left out (a newer version's).
+        open_floats: None is an unknown number and "inf" an infinite one; else floats are finite, and 4 is read as 4.0.
+        ranges: lowest and highest value (None: no bound) by ``Class.field``; of a tuple's field, for every item.
+        id: what every refusal is called; its own kind where not given: wrong-type, unknown-field, unknown-choice,
+            out-of-range, too-deep, incomplete.
     """
 
     unknown: Literal["refuse", "drop"] = "refuse"
@@ -68,7 +69,7 @@ def decode(value: Any, hint: Any, where: str, rules: Rules, depth: int = 0) -> A
         return _scalar(value, hint, where, rules)
     if hint is Any:
         return _plain(value, where, rules, depth)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _instance(value, hint, where, rules, depth)
     origin, args = _parts(hint)
     if origin is Literal:

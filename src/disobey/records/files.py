@@ -72,5 +72,6 @@ _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes a whole text file, or leaves the old one."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

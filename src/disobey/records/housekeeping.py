@@ -115,8 +115,9 @@ def reports(store: Store) -> dict[str, frozenset[str] | None]:
         try:
             about = parse_json(read_bounded(folder / "provenance.json", 1 << 26), "JSON")
             names = about["runs"] if isinstance(about, dict) else None
-            whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
-            found[folder.name] = frozenset(names) if whole else None
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                names = None
+            found[folder.name] = None if names is None else frozenset(names)
         except (OSError, Refusal, KeyError):
             found[folder.name] = None
     return found

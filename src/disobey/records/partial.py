@@ -26,7 +26,8 @@ class Missing:
         """What a reader must know before any number.
 
         >>> Missing(4, 40, (0, 3), 5, "Diverged: no finite number from step 12").sentence
-        '2 of 5 seeds (0, 3) are incomplete: 4 of 40 runs are missing, the first because Diverged: no finite number from step 12'
+        '2 of 5 seeds (0, 3) are incomplete: 4 of 40 runs are missing, the first because Diverged: no finite number from
+        step 12'
         """
         seeds, verb = ", ".join(map(str, self.seeds)), "is" if len(self.seeds) == 1 else "are"
         runs = "run is" if self.planned == 1 else "runs are"

@@ -93,6 +93,7 @@ class Predictions:
 
     @property
     def n_classes(self) -> int:
+        """C."""
         return self.teacher.shape[1]
 
     def take(self, rows: NDArray | slice) -> Predictions:

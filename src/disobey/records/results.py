@@ -20,7 +20,7 @@ from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
 Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
-"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, settings that are compared."""
+"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Estimate:
     largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
     >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
-    0.912 [0.895, 0.929] (95 % over 1,000 examples)
+    0.912 [0.895, 0.929] (95% over 1,000 examples)
     """
 
     name: str
@@ -44,9 +44,10 @@ class Estimate:
     over: Over
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
+        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g}% over {self.n:,} {self.over})"
 
     def interval(self) -> str:
+        """The bounds in brackets, or that there are none."""
         return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
 
     @property
@@ -138,6 +139,8 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
+    """Examples one by one."""
+
     title: str
     exhibits: tuple[Exhibit, ...]
     caption: str = ""
@@ -160,20 +163,41 @@ class Claim:
     verdict: Verdict
     evidence: tuple[Estimate, ...]
     rule: str  # written down before the runs
-    name: str = ""  # C1, C2, ...
+    name: str = ""  # for people: C1, C2, ...
     setting: str = ""  # which data, noise, models it was judged on
     note: str = ""  # what a reader must know before repeating the verdict
+    id: str = ""  # for programs and tests, the same in every release
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of a diagnosis: what was seen, how bad it is and what to try."""
+    """One check of a diagnosis: what was seen, how bad it is and what to try.
+
+    Attributes:
+        name: of the check, for people.
+        status: ``ok``, ``note`` (worth knowing) or ``warning`` (mend it, or do not rely on the result).
+        message: what was seen, in whole sentences.
+        evidence: the estimates behind it, each under its own name: see `estimate`.
+        advice: what to try, as an instruction.
+        id: of the check, kebab-case, for programs and tests; the same in every release.
+        case: which of its answers a check gives, where it has several of one status; kebab-case.
+        invalidates: nothing else that was computed counts until this is mended.
+        headline: what it contributes to the verdict, as a clause without an end mark; empty where that is nothing.
+    """
 
     name: str
     status: Literal["ok", "note", "warning"]
     message: str
     evidence: tuple[Estimate, ...] = ()
     advice: str = ""
+    id: str = ""
+    case: str = ""
+    invalidates: bool = False
+    headline: str = ""
+
+    def estimate(self, name: str) -> Estimate | None:
+        """The evidence of this name; None where there is none."""
+        return next((estimate for estimate in self.evidence if estimate.name == name), None)
 
 
 Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
@@ -181,6 +205,8 @@ Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
 
 @dataclass(frozen=True)
 class Result:
+    """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for."""
+
     study: str
     question: str
     blocks: tuple[Block, ...]
@@ -203,7 +229,7 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Reads `to_json`'s text; a newer version's fields are left out. Raises `Refusal` where it is something else."""
+        """Reads `to_json`'s text without a newer version's fields. Raises `Refusal` where it is something else."""
         value = parse_json(text, "a result.json that disobey wrote", id=_RULES.id)
         if not isinstance(value, dict) or value.get("type") != cls.__name__:
             raise refusal(
@@ -217,6 +243,7 @@ class Result:
         return result
 
     def write(self, path: Path) -> None:
+        """Writes result.json, or leaves the old one."""
         write_text(path, self.to_json())
 
     @classmethod
@@ -232,9 +259,19 @@ class Result:
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text,
+        Axis,
+        Chart,
+        Claim,
+        Estimate,
+        Exhibit,
+        Finding,
+        Gallery,
+        Result,
+        Rule,
+        Table,
+        Text,
     )
-}  # fmt: skip
+}
 
 
 def _encode(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """`RunRecord`: what one finished run left on disk, read when it is asked for.
 
-Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds
-    run.json              recipe, seed, summary numbers, data fingerprint; provenance and cost; the manifest and its seal
+Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds::
+
+    run.json              recipe, seed, summary numbers, data fingerprint; provenance, cost, manifest and seal
     examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,)
     history.safetensors   loss (steps,) per step; check_* at the looks at the validation split
     predictions/SPLIT[@STEP].npy   (N, C) float32 log-probabilities
@@ -32,6 +33,8 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class RunRecord:
+    """One finished run, read from its folder when it is asked for."""
+
     path: Path
 
     @cached_property
@@ -51,6 +54,7 @@ class RunRecord:
 
     @property
     def seed(self) -> int:
+        """Of the run."""
         return self.info["seed"]
 
     @property
@@ -65,10 +69,12 @@ class RunRecord:
 
     @cached_property
     def history(self) -> Mapping[str, NDArray]:
+        """Arrays by name: the loss of every step, and what was evaluated on the way."""
         return self._tensors("history.safetensors")
 
     @cached_property
     def examples(self) -> Mapping[str, NDArray]:
+        """Labels, observed labels and ids of every split."""
         return self._tensors("examples.safetensors")
 
     def log_probs(self, split: str, step: int | None = None) -> NDArray:

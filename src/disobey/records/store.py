@@ -1,4 +1,4 @@
-"""`Store`: a folder per run, written beside and renamed when whole. What is visible is complete, and checked when found.
+"""`Store`: a folder per run. It appears only once it is complete, and is checked when it is found.
 
 Several processes may share a store. A lock per run keeps two of them from doing the same work; the operating system
 lets go of it when its holder dies. A kill at any moment leaves at most a folder under ``tmp``, which `sweep` removes.
@@ -31,6 +31,8 @@ __all__ = ["Busy", "Damaged", "Store"]
 
 @dataclass(frozen=True)
 class Store:
+    """A folder of runs that several processes may share."""
+
     root: Path
 
     def __post_init__(self):
@@ -150,7 +152,7 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def sweep(self) -> int:
-        """Removes what killed processes left: things under ``tmp``, and how many; files of locks. Nothing where there are no locks."""
+        """Removes what killed processes left under ``tmp`` and gives its number; without locks it removes nothing."""
         removed = 0
         if not locks_work(self.root / "locks"):
             return removed  # nothing tells the dead from the living

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from disobey.errors import refusal
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Block, Chart, Estimate, Result, Table
 from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.design import Records

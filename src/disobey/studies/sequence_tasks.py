@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Chart, Result
 from disobey.studies.kit.claims import Source, judge
 from disobey.studies.kit.design import Records
@@ -29,7 +29,7 @@ from disobey.studies.kit.sequences import (
 )
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.training.recipe import Recipe, Run
-from disobey.training.specs import task_of
+from disobey.training.specs import sequence_task
 
 PAPER = Source("arXiv 2503.10799", "Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799)")
 CHANCE = {"parity": 1 / 2, "copying": 1 / 8, "arithmetic": 1 / 5, "brackets": 1 / 5}
@@ -38,7 +38,7 @@ MAMBA, BLIND = "fixed-point Mamba", "fixed-point Mamba that does not read its ou
 
 def scaled(e: SequenceEvidence, recipe: Recipe, length: int) -> NDArray:
     """Share of right answers, 0 at chance and 1 where all are right, (S,)."""
-    chance = CHANCE[task_of(recipe.data.name)]
+    chance = CHANCE[sequence_task(recipe.data.name)]
     return (e.last(recipe, length, name="eval_answers") - chance) / (1 - chance)
 
 

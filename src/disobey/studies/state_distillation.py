@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Block, Chart, Estimate, Result, Table
 from disobey.studies.kit.claims import ClaimSpec, Source, judge
 from disobey.studies.kit.design import Records

@@ -29,7 +29,7 @@ class Heartbeat:
         self.path = path
         self._next = 0.0
 
-    def record(self, step: int, model: nn.Module, losses: Tensor) -> None:  # noqa: ARG002  an `Observer`
+    def record(self, step: int, model: nn.Module, losses: Tensor) -> None:
         """Writes the step, where half a second has passed."""
         now = time.monotonic()
         if now >= self._next:

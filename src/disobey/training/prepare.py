@@ -71,7 +71,7 @@ class SharedInputs:
 
     def labels(self, run: Run) -> Tensor:
         """The observed training labels (N,), on the device."""
-        observed = self.dataset(run).train.given
+        observed = self.dataset(run).train.observed
         return self.get(("labels", run.recipe.data, run.seed), lambda: _tensor(observed, self.device))
 
     def validation(self, run: Run) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from disobey.data.dataset import Kind
-from disobey.models.spec import ModelSpec, model_spec, spec_text  # noqa: F401  studies still ask for them here
+from disobey.models.spec import ModelSpec
 from disobey.training.specs import OptimSpec
 
 
@@ -42,7 +42,7 @@ DEFAULTS: dict[Kind, Defaults] = {
 
 # Data sets whose task asks for something else than their kind does, by name without what follows ``#``.
 OF_DATA: dict[str, Defaults] = {
-    # Generalizing beyond the pairs seen needs strong weight decay and a pass beyond fitting them: docs/data.md.
+    # Generalizing beyond the pairs seen needs strong weight decay and a pass beyond fitting them: docs/guides/data.md.
     "modular-addition": Defaults(
         ModelSpec("mlp", width=256, depth=1),
         ModelSpec("mlp", width=64, depth=1),

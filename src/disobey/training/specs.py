@@ -197,6 +197,3 @@ def sequence_task(name: str) -> str:
     'S3'
     """
     return name.removeprefix(PREFIX)
-
-
-task_of = sequence_task  # its old name, which studies still use

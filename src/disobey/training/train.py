@@ -10,7 +10,6 @@ from disobey.training.context import Context
 from disobey.training.devices import pick_device
 from disobey.training.observers import Observer
 from disobey.training.recipe import Run
-from disobey.training.restore import built, trained  # noqa: F401  they were here; studies still ask for them here
 from disobey.training.savepoint import EVERY
 from disobey.training.serialize import encode
 from disobey.training.tasks import TASKS

@@ -169,7 +169,7 @@ def test_npz_headers_that_lie_and_broken_archives_are_refused(tmp_path):
 
 def test_what_is_no_data_is_refused_with_a_hint(tmp_path):
     refused("no-file", tmp_path / "none.csv")
-    refused("file-format", tmp_path, "docs/data.md")
+    refused("file-format", tmp_path, "docs/guides/data.md")
     (tmp_path / "a.pkl").write_bytes(b"")
     refused("file-format", tmp_path / "a.pkl", "'.pkl'")
     (tmp_path / "test.csv").write_text("text,label\na,b\n")

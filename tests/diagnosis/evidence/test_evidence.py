@@ -1,4 +1,4 @@
-"""What is read once from a large file is what whole float64 arrays give; intervals in linear time agree with slow ones."""
+"""One pass over a large file gives what whole float64 arrays give; intervals in linear time agree with slow ones."""
 
 import numpy as np
 import pytest
@@ -177,7 +177,7 @@ def blocked(measure, columns, seed=0, **groups):
 
 
 def test_blocked_intervals_are_the_bootstraps():
-    """Half-widths agree within a fifth (their own noise: 7 % from 100 groups, 5 % from 200 resamples), 5 % on average."""
+    """Half-widths agree within a fifth (noise alone: 7% from 100 groups, 5% from 200 resamples), 5% on average."""
     n = 20_000
     found = gather(_labelled(n))
     ratios = []
@@ -224,7 +224,7 @@ def test_intervals_cover_at_their_level(world, n):
     """Slopes, agreements and differences to the twin within .02 of .95 (and half as much again for 1,000 replicates).
 
     The difference of calibration errors to a nearly calibrated teacher may be too wide
-    (docs/diagnose.md has the table).
+    (docs/guides/diagnose-validation.md has the table).
     """
     slack = 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000)
     for name, share in coverage.covered(world, n, 1000, coverage.truths(world), n == 20_000).items():

@@ -5,9 +5,9 @@ import pytest
 
 from disobey.diagnosis.checks.files import unread_arrays
 from disobey.diagnosis.evidence.evidence import gather
-from disobey.diagnosis.evidence.representations import representations
 from disobey.diagnosis.input.join import read_two
 from disobey.diagnosis.input.pair import pair_from
+from disobey.diagnosis.report.knowledge import representations
 from disobey.measures.similarity import cka
 from tests.support.refusals import refuses
 

@@ -102,7 +102,7 @@ def test_a_twin_is_the_dense_pairs_twin():
             for one, two in zip(found.of(form), form(dense), strict=True):
                 np.testing.assert_allclose(one, two, atol=1e-4, rtol=1e-4)
     result = diagnose(pair_from(arrays | more))
-    assert next(f for f in result.of(Finding) if f.name == "distillation visible").status == "ok"
+    assert next(f for f in result.of(Finding) if f.id == "distillation-visible").status == "ok"
     chart = result.of(Chart)[0].data
     of_twin = np.array(chart["model"]) == "control (twin)"
     y = confidence(dense.with_student(w))[1]

@@ -94,8 +94,8 @@ def test_a_causal_twin_is_the_control(tmp_path):
     alone = predict_named(names[0], names[2], data)
     np.testing.assert_array_equal(pair.topk.twin.array, alone.topk.student.array)
     np.testing.assert_array_equal(pair.topk.twin_top, alone.topk.student_top)
-    named = {f.name: f for f in diagnose(pair).blocks if hasattr(f, "status")}
-    assert len(named["distillation visible"].evidence) == 2
+    named = {f.id: f for f in diagnose(pair).blocks if hasattr(f, "status")}
+    assert len(named["distillation-visible"].evidence) == 2
     with refuses("different-tokenizers", "twin"):
         predict_named(*names[:2], data, twin=_causal(tmp_path / "other", 3, WORDS[::-1]))
 
@@ -117,7 +117,7 @@ def test_classes_are_put_in_the_teachers_order(tmp_path):
     assert one.texts is not None
     odd = predict_named(teacher, _classifier(tmp_path / "c", 1, ["good", "bad"]), data)
     assert "good" in odd.facts["label_maps_differ"]
-    assert any(f.name == "vocabulary" and f.status == "warning" for f in diagnose(odd).blocks if hasattr(f, "status"))
+    assert any(f.id == "vocabulary" and f.status == "warning" for f in diagnose(odd).blocks if hasattr(f, "status"))
 
 
 def test_labels_are_the_models_classes_by_name(tmp_path):

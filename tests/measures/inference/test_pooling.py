@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
-from disobey.measures.inference.intervals import mean_over_runs
 from disobey.measures.inference.pooling import leave_one_out, pool, standard_error
+from disobey.measures.inference.runs import mean_over_runs
 from tests.support.refusals import refuses
 
 

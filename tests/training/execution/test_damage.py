@@ -12,13 +12,14 @@ import pytest
 
 from disobey.cli.main import main
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.records.tables import note_of
 from disobey.targets.schedule import distill
 from disobey.training.execution import engine, reuse
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from tests.support.refusals import refuses
 
 DATA = DataSpec("digits-8x8", train=100)
@@ -78,8 +79,14 @@ def other_numbers(path):
 
 
 KINDS = (flipped, cut, zeroed, emptied, removed, exchanged, other_numbers)
-FILES = ("run.json", "examples.safetensors", "history.safetensors", "predictions/train.npy", "predictions/test.npy",
-         "weights/last.safetensors")  # fmt: skip
+FILES = (
+    "run.json",
+    "examples.safetensors",
+    "history.safetensors",
+    "predictions/train.npy",
+    "predictions/test.npy",
+    "weights/last.safetensors",
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +115,11 @@ def roles(root):
 
 
 CASES = [(role, name, kind) for role in ("teacher", "student") for name in FILES for kind in KINDS]
-QUICK = {("teacher", "predictions/test.npy", flipped), ("student", "run.json", removed),
-         ("student", "predictions/test.npy", exchanged)}  # fmt: skip
+QUICK = {
+    ("teacher", "predictions/test.npy", flipped),
+    ("student", "run.json", removed),
+    ("student", "predictions/test.npy", exchanged),
+}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.setup import Setup
@@ -115,7 +115,7 @@ def test_progress_ends_at_one(tmp_path):
 
 
 def test_a_run_that_kills_its_worker_fails_in_the_end(tmp_path):
-    """The worker dies inside a run, three times: that run fails with its reason, the other worker's run does not."""
+    """The worker dies inside a run, three times: that run fails with its reason, the other is untouched."""
     factory = tmp_path / "deadly.py"
     factory.write_text("import os, signal\ndef make(shape, classes):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
     deadly = replace(TEACHER, model=ModelSpec(f"{factory}:make"))
@@ -163,7 +163,7 @@ def finish(root, workers=1):
 
 @pytest.mark.slow
 def test_twenty_kills_leave_the_same_result(tmp_path):
-    """kill -9 of the whole process group at random moments, then resume: the result of an uninterrupted run."""
+    """Kills of the whole process group at random moments, then resume: the uninterrupted result, byte for byte."""
     whole = finish(tmp_path / "whole")
     rng = np.random.default_rng(0)
     began = time.monotonic()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec, SequenceSpec
@@ -20,9 +20,11 @@ DATA = DataSpec("digits-8x8", train=400)
 CNN = Recipe(DATA, ModelSpec("cnn", width=8), OptimSpec(steps=400, batch=32))
 MLP = Recipe(DATA, ModelSpec("mlp", width=32), OptimSpec(steps=2500, batch=64))
 WORD = Recipe(
-    DataSpec("sequence:S3"), ModelSpec("fixed_point", width=8), OptimSpec(steps=150, batch=8),
+    DataSpec("sequence:S3"),
+    ModelSpec("fixed_point", width=8),
+    OptimSpec(steps=150, batch=8),
     sequence=SequenceSpec(inner=8, rank=1, longest=6, lengths=(4,), count=16, powers=6),
-)  # fmt: skip
+)
 PLANS = {
     "training": [Run(replace(CNN, targets=distill(2.0), teacher=CNN, replica=1), seed) for seed in (0, 1)],
     "stacked": [Run(replace(MLP, targets=distill(2.0), teacher=MLP, replica=1), seed) for seed in range(6)],

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
 from disobey.training.execution.vitals import Vitals
 from disobey.training.execution.workers import heartbeat
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from tests.support.refusals import refuses
 
 DATA = DataSpec("digits-8x8", train=100)
@@ -120,7 +121,7 @@ def test_signals_end_everything_in_one_line(tmp_path, number, status, word):
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
     assert [line for line in said.splitlines() if line] == [
-        f"disobey: {word}; finished runs are kept, the same command goes on from here"
+        f"disobey: {word}; finished runs are kept, the same command continues from here"
     ]
     assert not list((tmp_path / "tmp").iterdir())
     assert not list((tmp_path / "locks").iterdir())

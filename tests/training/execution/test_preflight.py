@@ -47,7 +47,7 @@ def entered(monkeypatch):
 
 def test_data_is_loaded_and_networks_are_built_once_for_all_runs(entered):
     sizes = [replace(DATA, train=n) for n in (50, 100)]
-    models = [ModelSpec("mlp", width=8), ModelSpec("cnn", width=2)]
+    models = [ModelSpec("mlp", width=8), ModelSpec("deep-linear", width=8)]
     runs = [Run(Recipe(data, model), seed) for data in sizes for model in models for seed in range(3)]
     facts = check(runs)
     assert entered == {"classification.load": 2, "restore.build": 2}

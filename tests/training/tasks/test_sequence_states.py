@@ -8,7 +8,7 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import Sequences, word_problem
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all

@@ -8,8 +8,8 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import group, prefix_products
-from disobey.models.build import ModelSpec
 from disobey.models.recurrent.solvers import Exact, Iterate
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import Term, distill, labels
 from disobey.training.execution.engine import run_all

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.training import specs
 from disobey.training.context import Clock

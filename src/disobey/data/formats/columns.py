@@ -177,6 +177,15 @@ def assemble(name: str, parts: dict[str, Columns], options: Options) -> Dataset:
 
 def _check_inputs(part: Columns) -> None:
     """Refuses splits without rows, with another number of labels, or with inputs that are no numbers or no texts."""
+    for what, column in (("inputs", part.inputs), ("labels", part.labels)):
+        if isinstance(column, np.ndarray) and column.ndim == 0:
+            raise refusal(
+                "row-counts",
+                f"a row of {what} for every example",
+                "a single value",
+                "a complete file",
+                where=part.where,
+            )
     rows, labels = len(part.inputs), len(part.labels)
     if rows != labels:
         expected = "as many inputs as labels"

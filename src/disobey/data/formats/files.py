@@ -100,7 +100,9 @@ def _file(path: Path, options: Options) -> dict[str, Columns]:
         return {"train": READERS[path.suffix](path, options)}
     formats = ", ".join((".npz", *READERS))
     expected = f"a file ending in {formats}, or a folder"
-    raise refusal("file-format", expected, repr(path.suffix or path.name), "a format of docs/data.md", where=path)
+    raise refusal(
+        "file-format", expected, repr(path.suffix or path.name), "a format of docs/guides/data.md", where=path
+    )
 
 
 def _folder(path: Path, options: Options) -> dict[str, Columns]:
@@ -155,7 +157,7 @@ def _picture_classes(path: Path) -> tuple[str, ...]:
     if not classes:
         formats = ", ".join(READERS)
         expected = f"idx files, train and test files ({formats}) or a folder a class"
-        raise refusal("file-format", expected, "none", "a format of docs/data.md", where=path)
+        raise refusal("file-format", expected, "none", "a format of docs/guides/data.md", where=path)
     return classes
 
 

@@ -194,7 +194,7 @@ def read_parquet(file: Path, options: Options) -> Columns:
             wanted = [options.input or usual[0]] if options.input or usual else rest
             for name in wanted:
                 choose_column(where, rest, name, known, "input")
-            table = bounded_table(opened, [*wanted, label], where)
+            table = bounded_table(file, opened, [*wanted, label], where)
     except (pa.ArrowException, OSError) as error:
         raise refusal(
             "not-parquet", "a parquet file", f"{type(error).__name__}: {error}", "a complete file", where=where

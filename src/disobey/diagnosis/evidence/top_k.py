@@ -7,7 +7,6 @@ a divergence), exact where the rest mass is 0. Shapes: N tokens, k listed ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.measure import columns_beside, columns_on
+from disobey.measures.inference.measure import Columns, ColumnsOf, columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 
@@ -52,8 +51,8 @@ KINDS = {"agree": np.int8, "undecided": np.int8, "teacher_right": np.int8, "stud
 class Lists:
     """A block of lists, by their logs and probabilities; unknown student entries have probability 0 in both.
 
-    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the teacher
-    allows. unknown: the teacher's mass on entries that the student's are not known of.
+    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the
+    teacher allows. unknown: the teacher's mass on entries that the student's are not known of.
     """
 
     log_teacher: NDArray
@@ -66,8 +65,25 @@ class Lists:
     top: NDArray  # place of the teacher's most likely token
 
 
-def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callable, tuple], dict[str, NDArray]]:
-    """(coarse sample with "another token" as the last class, its rows, columns of all tokens, masses by name)."""
+@dataclass(frozen=True)
+class TopKColumns:
+    """What one pass over lists gives.
+
+    Attributes:
+        sample: coarse predictions on ``rows``, with "another token" as the last class.
+        rows: the tokens that were sampled.
+        columns: of all tokens, by the function that a measure has for them.
+        masses: of all tokens: teacher's and student's on the list, and the unknown part.
+    """
+
+    sample: Predictions
+    rows: NDArray
+    columns: dict[ColumnsOf, Columns]
+    masses: dict[str, NDArray]
+
+
+def read_top_k(pair: Pair, seed: int) -> TopKColumns:
+    """Reads all lists of a pair once, block by block."""
     topk, n = pair.topk, pair.shape[0]
     assert topk is not None
     k = topk.ids.shape[1]
@@ -113,7 +129,7 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
         coarse.get("twin"),
         groups=None if pair.groups is None else pair.groups[rows],
     )
-    return sample, rows, _all_columns(arrays, pair), arrays["student"]
+    return TopKColumns(sample, rows, _all_columns(arrays, pair), arrays["student"])
 
 
 def _lists(of_teacher: tuple[NDArray, NDArray], of_student: tuple[NDArray, NDArray], start: int, topk: TopK) -> Lists:
@@ -212,7 +228,7 @@ def _log_odds(logs: NDArray, probs: NDArray, place: NDArray, rows: NDArray, rest
 
 
 def _event(p: NDArray, q: NDArray) -> NDArray:
-    """p log(p/q) of the event "another token"; rest masses below rounding count as 0."""
+    """P log(p/q) of the event "another token"; rest masses below rounding count as 0."""
     return np.where((p > 1e-6) & (q > 1e-6), p * (np.log(p) - np.log(q)), 0)
 
 
@@ -232,7 +248,7 @@ def _coarse(lists: Lists, rows: NDArray) -> tuple[NDArray, NDArray]:
     return out[0], out[1]
 
 
-def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Callable, tuple]:
+def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[ColumnsOf, Columns]:
     """The student's columns; where there is a twin, its own and both side by side."""
     own = _as_columns(arrays["student"], pair)
     if "twin" not in arrays:
@@ -244,11 +260,11 @@ def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Call
     return own | theirs | both
 
 
-def _as_columns(arrays: dict[str, NDArray], pair: Pair) -> dict[Callable, tuple]:
+def _as_columns(arrays: dict[str, NDArray], pair: Pair) -> dict[ColumnsOf, Columns]:
     n, has = pair.shape[0], pair.labels is not None
     nowhere, nothing = np.broadcast_to(False, n), np.broadcast_to(np.float32(np.nan), n)
     right = arrays["teacher_right"].view(bool) if has else nowhere
-    columns: dict[Callable, tuple] = {
+    columns: dict[ColumnsOf, Columns] = {
         confidence: (arrays["x"], arrays["y"], right, nowhere),
         choices: (
             arrays["x"],

@@ -1,4 +1,4 @@
-"""What the arrays of a pair are called, and what a refusal says of names that came instead."""
+"""What the arrays of a pair are called."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def canonical(arrays: Mapping[str, Matrix]) -> dict[str, Matrix]:
 
 
 def listed(arrays: Mapping[str, Any]) -> str:
-    """What came, for a refusal."""
+    """The names that there are, for a refusal."""
     names = ", ".join(printable(name, 40) for name in list(arrays)[:12])
     return f"only {names}" + (" …" if len(arrays) > 12 else "") if arrays else "no arrays at all"

@@ -1,7 +1,7 @@
 """Models and data by name: `hf:NAME` from the Hugging Face hub, or a local folder. No code from a model is run.
 
-Sequence and image classifiers answer with classes; causal language models with one prediction a token, of which the
-teacher's `TOP` most likely tokens are kept. Tokenizers and label maps are compared by content, not by name.
+Sequence and image classifiers predict classes; causal language models predict every next token, of which the teacher's
+`TOP` most likely ones are kept. Tokenizers and label maps are compared by content, not by name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rows:
     labels: list[int] | None
     names: tuple[str, ...] | None
     images: bool
-    by_text: bool = False  # labels were texts, numbered here in the order of the alphabet
+    by_text: bool = False  # labels were texts, numbered here in alphabetical order
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Loaded:
 def predict_named(
     teacher: str, student: str, data: str, *, twin: str | None = None, split: str = "test", limit: int = 2000
 ) -> Pair:
-    """The pair of two named models on named data. Raises `ValueError` for anything that cannot be loaded or compared."""
+    """The pair of two named models on named data. Raises `Refusal` for anything that cannot be loaded or compared."""
     import torch
 
     names = {"teacher": teacher, "student": student} | ({} if twin is None else {"twin": twin})
@@ -132,7 +132,7 @@ def _task(config: Any, role: str) -> str:
 
 
 def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
-    """Examples from the hub or a local file (.csv, .tsv, .jsonl, .parquet, .txt). Raises `ValueError`."""
+    """Examples from the hub or a local file (.csv, .tsv, .jsonl, .parquet, .txt)."""
     name = data.removeprefix("hf:")
     local = Path(name).expanduser()
     if not data.startswith("hf:") or local.is_file():
@@ -190,7 +190,7 @@ def _local(path: Path, limit: int) -> Iterator[dict]:
             import pyarrow.parquet as parquet
 
             with parquet.ParquetFile(path) as opened:
-                yield from bounded_table(opened, opened.schema_arrow.names, path, limit).to_pylist()
+                yield from bounded_table(path, opened, opened.schema_arrow.names, path, limit).to_pylist()
         else:
             raise refusal("file-format", ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension", where=path)
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError, MemoryError) as error:
@@ -257,7 +257,7 @@ def _classes(models: dict[str, Loaded], rows: Rows) -> Pair:
     if not rows.images:
         arrays["texts"] = np.array([text[:1000] for text in rows.inputs])
     facts |= _tokenizers(models) if not rows.images else {}
-    # Two tokenizers are no fault in a classifier: each model reads the same text in its own way.
+    # Two tokenizers are no fault in classifiers: each reads the same text in its own way.
     facts.pop("tokenizers_differ", None)
     return pair_from(arrays, values="logits", facts=facts)
 
@@ -284,7 +284,7 @@ def _class_list(loaded: Loaded) -> list[str]:
 def _mapped_labels(rows: Rows, names: list[str]) -> NDArray:
     """The data's labels in the model's numbers: by name where the model knows the data's names.
 
-    Raises `ValueError` where labels are texts of which the model, whose classes have names of their own, lacks some.
+    Raises `Refusal` where labels are texts and the model, whose classes are named, lacks some of them.
     """
     labels = np.array(rows.labels)
     if not rows.names:
@@ -322,7 +322,7 @@ def _label_maps(models: dict[str, Loaded]) -> tuple[dict[str, Any], dict[str, li
 
 
 def _tokenizers(models: dict[str, Loaded]) -> dict[str, Any]:
-    """Compared by what they do: the same token numbers for the same tokens."""
+    """Compared by content: the same token numbers for the same tokens."""
     vocabularies = {role: loaded.processor.get_vocab() for role, loaded in models.items()}
     teacher = vocabularies["teacher"]
     for role, other in vocabularies.items():

@@ -1,4 +1,4 @@
-"""A pair from files: all of it in one, a file a model, a file an array, a twin from elsewhere; rows are joined by id."""
+"""A pair from files: one for all, one for each model, or one for each array; rows of two models are joined by id."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from disobey.errors import printable, refusal
 def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test") -> Pair:
     """A pair from a file or folder, or from several (teacher.npy student.npy labels.npy) that hold a part each.
 
-    labels: a file of their own for them. Raises `ValueError` naming file, array, row, expectation and remedy.
+    Args:
+        paths: files or folders, of which no two hold the same array.
+        labels: a file of its own for the labels.
+        values: what the scores are; detected where ``auto``.
+        split: which examples these are.
+
+    Raises:
+        Refusal: names file, array and row, what was expected and what to try.
     """
     arrays: dict[str, Matrix] = {}
     for path in map(Path, paths):
@@ -54,7 +61,7 @@ def read_two(
 ) -> Pair:
     """A pair from a teacher's and a student's file; rows are joined by id where both have ids.
 
-    Either file may hold the labels. Rows that only one side has are left out, and `facts` says how many.
+    Either file may hold the labels. Rows that only one side has are left out; `Pair.facts` says how many.
     """
     sides = [_side(Path(teacher), "teacher"), _side(Path(student), "student")]
     rows: list[NDArray | None] = [None, None]
@@ -98,7 +105,7 @@ def _same_labels(columns: list[Matrix], where: str) -> None:
 
 
 def _needs_order(path: Path | str, what: str, hint: str) -> None:
-    """Rows that were joined by id are in neither file's order any more: what has no ids cannot follow."""
+    """After a join by id rows are in neither file's order: an array without ids cannot be put beside them."""
     raise refusal("missing-ids", f"{what} with ids, because rows were joined by id", "none", hint, where=path)
 
 
@@ -117,7 +124,7 @@ def _labels_in(path: Path) -> Matrix:
 
 
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
-    """The pair with the twin from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
+    """The pair with the control from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
     arrays = canonical(read_arrays(Path(path)))
     if pair.topk is not None:
         return _with_listed_twin(pair, pair.topk, arrays, str(path))

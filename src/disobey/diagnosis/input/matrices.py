@@ -22,8 +22,17 @@ from disobey.bounds import BUDGET
 from disobey.errors import Refusal, refusal
 
 Opener = Callable[[], BinaryIO]
-READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, MemoryError,
-               OverflowError)  # fmt: skip
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    MemoryError,
+    OverflowError,
+)
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
 THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read
 
@@ -32,37 +41,51 @@ class Matrix(Protocol):
     """An array that is read forward. ``where`` names it in messages."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Examples first."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of the numbers as they are handed out."""
+        ...
+
     @property
-    def where(self) -> str: ...
-    def blocks(self, rows: int) -> Iterator[NDArray]: ...
+    def where(self) -> str:
+        """File and array, for messages."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive rows, so many at a time."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayMatrix:
-    """An array that is already in memory (or mapped by its owner)."""
+    """An array in memory (or mapped by its owner)."""
 
     array: NDArray
     where: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Examples first."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """The array's."""
         return self.array.dtype
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Views of consecutive rows."""
         for start in range(0, len(self.array), rows):
             yield self.array[start : start + rows]
 
 
 @dataclass(frozen=True)
 class StreamMatrix:
-    """Rows that lie one after another in a byte stream: .npy, an entry of .npz (packed or not), .safetensors."""
+    """Rows one after another in a byte stream: .npy, an entry of .npz (compressed or not), .safetensors."""
 
     open: Opener  # at the first byte of the first row
     shape: tuple[int, ...]
@@ -72,10 +95,12 @@ class StreamMatrix:
 
     @property
     def dtype(self) -> np.dtype:
+        """In native byte order; bfloat16 becomes float32."""
         return np.dtype(np.float32) if self.bfloat16 else self.stored.newbyteorder("=")
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row as stored."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.stored.itemsize
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
@@ -130,6 +155,7 @@ class BatchMatrix:
     where: str
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive rows, joined or cut from the batches."""
         waiting: list[NDArray] = []
         held = 0
         for batch in self.batches(rows):
@@ -146,8 +172,8 @@ class BatchMatrix:
 def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tuple[NDArray, ...]], None]) -> int:
     """Calls ``work(first row, a block of each matrix)`` for all blocks, on `THREADS` threads; gives the rows read.
 
-    NumPy lets the interpreter go while it computes, so threads help. Blocks do not depend on how many there are:
-    where a call writes only what belongs to its rows, neither does any number.
+    NumPy releases the interpreter's lock while it computes, so threads help. Blocks do not depend on the number of
+    threads, so neither does any number, as long as a call writes only what belongs to its rows.
     """
     # glibc hands freed blocks back to the system, to be faulted in again page by page, until it saw a large one freed.
     np.empty(2**25 - 2**16, np.uint8)
@@ -164,7 +190,7 @@ def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tup
 
 
 def whole(matrix: Matrix) -> NDArray:
-    """All of it in memory: for labels, ids and names. Raises `ValueError` where it is too large for that."""
+    """All of it in memory: for labels, ids and names. Raises `Refusal` where it is too large for that."""
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     if size > WHOLE_LIMIT:
         raise refusal(

@@ -1,4 +1,4 @@
-"""`Pair`: what somebody brought, checked, before any number is computed. Every door ends here."""
+"""`Pair`: teacher, student and what belongs to them, checked. All input formats are converted to it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,25 @@ from disobey.records.predictions import Predictions
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """A language model's teacher by its k most likely tokens. All (N, k); logs are natural; −inf where unused.
+    """A language model's teacher by its k most likely tokens. Logarithms are natural.
 
-    ids: token numbers. teacher, student, twin: log-probabilities of *those* tokens (NaN where a student's is not known).
+    Attributes:
+        ids: (N, k) token numbers.
+        teacher: (N, k) the teacher's log-probabilities of *those* tokens; −inf where a place is unused.
+        student: (N, k) the student's, NaN where unknown.
+        student_top: (N,) the student's most likely token, where known.
+        label_teacher: (N,) the teacher's log-probability of the true token.
+        label_student: (N,) the student's.
+        twin: (N, k) the control's.
+        twin_top: (N,) the control's most likely token.
+        label_twin: (N,) the control's log-probability of the true token.
     """
 
     ids: Matrix
     teacher: Matrix
     student: Matrix
-    student_top: NDArray | None = None  # (N,) the student's most likely token, where known
-    label_teacher: NDArray | None = None  # (N,) log-probability of the true token
+    student_top: NDArray | None = None
+    label_teacher: NDArray | None = None
     label_student: NDArray | None = None
     twin: Matrix | None = None
     twin_top: NDArray | None = None
@@ -37,16 +46,34 @@ class TopK:
 
     @property
     def of_twin(self) -> TopK:
-        """The same lists with the twin in the student's place."""
+        """The same lists with the control in the student's place."""
         assert self.twin is not None
         return replace(self, student=self.twin, student_top=self.twin_top, label_student=self.label_twin)
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Teacher, students (several seeds: several names) and twins on the same N examples, unread.
+    """Teacher, students and controls (twins) on the same N examples, of C classes, unread.
 
-    values: what each matrix holds. facts: anything a door knows that arrays do not say (tokenizers compared, say).
+    Attributes:
+        name: for the report's folder.
+        shape: (N, C).
+        teacher: (N, C) scores; None for top-k lists.
+        students: by name, one for each seed.
+        twins: by name, one for each seed.
+        labels: (N,) true classes.
+        ids: (N,) who an example is.
+        groups: (N,) any names to report by.
+        mislabelled: (N,) bool, where training used another label.
+        class_names: C names.
+        texts: (N,) what an example says.
+        images: (N, H, W), (N, H, W, 3) or (N, 3, H, W).
+        features: by name, (N, ...) outputs of layers.
+        values: what each matrix of scores holds.
+        topk: a language model's lists, in the place of scores.
+        split: which examples these are.
+        ignored: names of arrays that were not read.
+        facts: what a reader knows and arrays do not say: rows joined, tokenizers compared.
     """
 
     name: str
@@ -79,12 +106,7 @@ def pair_from(
     facts: Mapping[str, Any] | None = None,
 ) -> Pair:
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
-    named = canonical(
-        {
-            k: v if hasattr(v, "blocks") else ArrayMatrix(np.asarray(v), f"{where}[{k}]" if where else k)
-            for k, v in arrays.items()
-        }
-    )  # type: ignore[arg-type]
+    named = canonical({k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()})
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
@@ -110,8 +132,12 @@ def pair_from(
     )
 
 
+def _matrix(value: Matrix | NDArray, where: str) -> Matrix:
+    return value if hasattr(value, "blocks") else ArrayMatrix(np.asarray(value), where)  # type: ignore[return-value]
+
+
 def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
-    """The door for records that this package wrote itself."""
+    """From predictions that this package wrote itself."""
     matrix = {side: ArrayMatrix(np.asarray(getattr(predictions, side)), side) for side in ("teacher", "student")}
     twins = {} if predictions.twin is None else {"twin": ArrayMatrix(np.asarray(predictions.twin), "twin")}
     shape = (len(predictions), predictions.n_classes)
@@ -132,7 +158,7 @@ def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
 
 
 def with_columns(pair: Pair, arrays: Mapping[str, NDArray], values: str = "auto") -> Pair:
-    """The pair with labels, a twin, ids, groups, class names or texts that it lacks. Raises `ValueError` where it has them."""
+    """The pair with labels, a twin, ids, groups, class names or texts that it lacks; refused where it has them."""
     if not arrays:
         return pair
     held = {
@@ -301,4 +327,5 @@ def _class_names(named: Mapping[str, Matrix], n_classes: int) -> tuple[str, ...]
 
 
 def class_name(pair: Pair, number: int) -> str:
+    """A class by its name, or its number."""
     return pair.class_names[number] if pair.class_names else str(number)

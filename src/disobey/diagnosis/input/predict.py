@@ -1,4 +1,4 @@
-"""Two modules and batches to `Predictions`: in eval mode, refusing what would make the numbers meaningless."""
+"""From two modules and batches to `Predictions`: in eval mode, refusing what would make the numbers meaningless."""
 
 from __future__ import annotations
 
@@ -33,15 +33,26 @@ def predict_pair(
     split: str = "test",
     class_names: tuple[str, ...] | None = None,
 ) -> Predictions:
-    """Log-probabilities of both (and the twin) on the same batches, ready for `diagnose`.
+    """Log-probabilities of teacher and student (and the control) on the same batches, ready for `diagnose`.
 
-    batches: tensors; ``(inputs, labels)``; or mappings with a key ``labels`` whose other entries are passed by name.
-    forward: ``forward(module, inputs) -> logits`` where calling the module is not enough. Outputs may be a tensor, a
-    tuple whose first entry is it, or an object or mapping with ``logits``: (B, C), or (B, T, C) with labels (B, T), of
-    which positions labelled −100 are left out. limit: stop after so many examples. Modes are restored afterwards.
+    Every model is put into eval mode, and back afterwards.
 
-    Raises `ValueError` for models that answer differently the second time, batch norm that uses the batch, outputs of
-    different shapes, NaN, and no batches at all.
+    Args:
+        teacher: outputs (B, C), or (B, T, C) with labels (B, T), of which positions labelled −100 are left out. An
+            output may be a tensor, a tuple whose first entry is the tensor, or an object or mapping with ``logits``.
+        student: outputs of the teacher's shape.
+        batches: tensors; ``(inputs, labels)``; or mappings with a key ``labels`` whose other entries are passed by
+            name.
+        twin: the control: the same student trained without the teacher.
+        forward: ``forward(module, inputs) -> logits``, where calling the module is not enough.
+        device: where the models run; where they are, by default.
+        limit: stop after so many examples.
+        split: which examples these are.
+        class_names: C names.
+
+    Raises:
+        Refusal: models that give another output for the same batch, batch norm that uses the batch, outputs of
+            different shapes, NaN, no batches at all.
     """
     import torch
 
@@ -115,7 +126,7 @@ def _joined(logs: dict[str, list[NDArray]], labels: list, limit: int | None, spl
 
 @contextmanager
 def evaluating(models: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Eval mode, and back; raises where batch norm would use the batch all the same."""
+    """Eval mode, and back; refuses batch norm that would use the batch even so."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     for name, model in models.items():
@@ -141,7 +152,7 @@ def evaluating(models: Mapping[str, nn.Module]) -> Iterator[None]:
                         where=f"{name}.{path}",
                     )
                 if isinstance(module, _BatchNorm) and module.running_mean is None:
-                    got = "batch norm without running statistics: an example's answer depends on its neighbours"
+                    got = "batch norm without running statistics: an example's output depends on the rest of the batch"
                     raise refusal(
                         "batch-norm",
                         "batch norm with running statistics",
@@ -180,6 +191,7 @@ def _call(model: nn.Module, inputs: Any) -> Any:
 
 
 def moved(inputs: Any, device: Any) -> Any:
+    """Inputs on a device, at any depth of mappings."""
     if isinstance(inputs, Mapping):
         return {key: moved(value, device) for key, value in inputs.items()}
     return inputs.to(device) if hasattr(inputs, "to") else inputs
@@ -211,15 +223,15 @@ def logits_of(returned: Any, name: str) -> Tensor:
 
 
 def refuse_random(first: Tensor, second: Tensor, name: str) -> None:
-    """The same batch twice must give the same answer."""
-    nan = bool(first.isnan().any())  # has a refusal of its own, and is not the same as itself
+    """The same batch twice must give the same output."""
+    nan = bool(first.isnan().any())  # has a refusal of its own, and never equals itself
     if first.shape != second.shape or not (nan or bool((first == second).all())):
         gap = float((first.float() - second.float()).abs().max()) if first.shape == second.shape else float("inf")
         scale = float(first.float().abs().max())
         if not gap <= 1e-4 * (1 + scale):
             raise refusal(
                 "random-output",
-                "the same answer to the same batch",
+                "the same output for the same batch",
                 f"differences up to {gap:.3g} in eval mode",
                 "switch off dropout, noise and sampling inside forward()",
                 where=name,

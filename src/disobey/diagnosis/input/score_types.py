@@ -14,7 +14,7 @@ from disobey.errors import refusal
 
 Values: TypeAlias = Literal["logits", "log-probabilities", "probabilities"]
 VALUES = get_args(Values)
-_LOOK = 2**20  # numbers that detection looks at
+_READ = 2**20  # numbers that detection reads
 WIDE = 1e-2  # how far sums may be from 1 where all are as near as that
 
 
@@ -26,8 +26,8 @@ def tolerance(dtype: np.dtype) -> float:
 def detected(matrix: Matrix, asked: str = "auto") -> Values:
     """The kind of values of (N, C), from its first rows; ``asked`` overrides.
 
-    Raises `ValueError` where all values lie in [0, 1] and rows do not sum to 1: independent probabilities (a sigmoid
-    a class), or logits squeezed by something else, mean different things and nothing here can tell which.
+    Raises `Refusal` where all values lie in [0, 1] and rows do not sum to 1: independent probabilities (one sigmoid for
+    each class) and squeezed logits mean different things, and nothing here can tell which these are.
     """
     if asked != "auto":
         if asked not in VALUES:
@@ -37,14 +37,14 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
         return asked  # type: ignore[return-value]
     some = _first_rows(matrix)
     if len(some) == 0:
-        return "logits"  # nothing usable at the start: the pass itself will say which rows
+        return "logits"  # nothing usable at the start: reading the whole will say which rows
     slack = tolerance(matrix.dtype)
     if some.min() >= 0 and some.max() <= 1 + WIDE:
         sums = some.sum(axis=1)
         if np.abs(sums - 1).max() <= WIDE:  # rounded (bfloat16), as `as_logits` takes them
             return "probabilities"
         odd = np.flatnonzero(np.abs(sums - 1) > slack)
-        # A few odd rows are damaged probabilities, reported with all the others; many are something else.
+        # A few odd rows are damaged probabilities, refused by number later; many are something else.
         if len(odd) > 0.01 * len(some) + 1:
             raise refusal(
                 "not-normalized",
@@ -66,14 +66,14 @@ def detected(matrix: Matrix, asked: str = "auto") -> Values:
 
 
 def _first_rows(matrix: Matrix) -> NDArray:
-    """(≤ 4096, C) float64: the first rows, without those that nothing can be said of."""
-    some = np.asarray(head(matrix, max(1, min(4096, _LOOK // max(1, matrix.shape[1])))), dtype=np.float64)
+    """(≤ 4096, C) float64: the first rows, without unusable ones."""
+    some = np.asarray(head(matrix, max(1, min(4096, _READ // max(1, matrix.shape[1])))), dtype=np.float64)
     numbers = np.isfinite(some).all(axis=1) | ((some == -np.inf).any(axis=1) & ~np.isnan(some).any(axis=1))
     return some[numbers & np.isfinite(some).any(axis=1)]
 
 
 def _sum_to_one(matrix: Matrix) -> None:
-    """Refuses what was said to be log-probabilities and is not, by far (rounding to bfloat16 alone gives a few per cent)."""
+    """Refuses what is far from being log-probabilities (rounding to bfloat16 alone gives a few percent)."""
     some = _first_rows(matrix)
     sums = logsumexp(some, axis=1) if len(some) else np.zeros(1)
     odd = np.flatnonzero(np.abs(sums) > 0.2)
@@ -84,7 +84,7 @@ def _sum_to_one(matrix: Matrix) -> None:
 
 
 def as_logits(block: NDArray, values: str, where: str, numbers: NDArray) -> NDArray:
-    """Float64 logits of rows with these ``numbers``. Raises `ValueError` naming those that cannot be used."""
+    """Float64 logits of rows with these ``numbers``. Raises `Refusal` naming those that cannot be used."""
     block = np.asarray(block, dtype=np.float64)
     bad = unusable(block)
     if len(bad):

@@ -1,4 +1,4 @@
-"""What an array must be to take its place in a pair; every refusal says what to save instead."""
+"""What shape and type an array of a pair must have; every refusal says what to save instead."""
 
 from __future__ import annotations
 

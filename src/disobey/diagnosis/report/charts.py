@@ -1,4 +1,4 @@
-"""What a diagnosis shows: the logit–logit plot, reliability, deviations by class, similarities, disobeyed examples."""
+"""What a diagnosis shows: the logit plot, reliability, deviations by class, similarities, disobeyed examples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.report.tables import CONTROL
 from disobey.figures import gallery
 from disobey.figures.examples import class_word
 from disobey.figures.gallery import Look
@@ -40,7 +41,7 @@ def medians(evidence: Evidence) -> Chart | None:
         return None
     sample = evidence.sample
     sides = (
-        {"student": sample} if sample.twin is None else {"student": sample, "twin": sample.with_student(sample.twin)}
+        {"student": sample} if sample.twin is None else {"student": sample, CONTROL: sample.with_student(sample.twin)}
     )
     data: dict[str, list] = {name: [] for name in ("x", "y", "low", "high", "model")}
     for name, predictions in sides.items():
@@ -64,16 +65,16 @@ def medians(evidence: Evidence) -> Chart | None:
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",
-        rules=(Rule(1.0, 0.0, "obeys (y = x)"),),
+        rules=(Rule(1.0, 0.0, "obeys: y = x"),),
     )
 
 
 def reliability(evidence: Evidence) -> Chart | None:
-    """Accuracy against confidence of teacher, student and twin."""
+    """Accuracy against confidence of teacher, student and control."""
     sample = evidence.sample
     if evidence.labels is None or evidence.sparse is not None:
         return None
-    sides = {"teacher": sample.teacher, "student": sample.student, "twin": sample.twin}
+    sides = {"teacher": sample.teacher, "student": sample.student, CONTROL: sample.twin}
     data: dict[str, list] = {name: [] for name in ("confidence", "accuracy", "low", "high", "model", "n")}
     for name, log_probs in sides.items():
         if log_probs is None:
@@ -84,13 +85,13 @@ def reliability(evidence: Evidence) -> Chart | None:
         data["model"] += [name] * len(found.n)
     return Chart(
         "reliability",
-        "Does confidence mean what it says?",
+        "Is confidence equal to accuracy?",
         "line",
         {k: tuple(v) for k, v in data.items()},
         Axis("confidence", "mean confidence of the bin"),
         Axis("accuracy", "accuracy of the bin"),
         "Reliability curves: accuracy against confidence in 15 equally filled bins, one curve a model.",
-        caption=f"15 equally filled bins; bands are Wilson intervals at {evidence.level:.0%}. On the diagonal: calibrated.",
+        caption=f"15 equally filled bins; bands: Wilson intervals at {evidence.level:.0%}. Diagonal: calibrated.",
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",
@@ -123,7 +124,7 @@ def class_deviation(evidence: Evidence) -> Chart | None:
         Axis(what, what, "nominal"),
         Axis("value", "student − teacher probability"),
         f"Heat map of student − teacher probability, {what} by class.",
-        caption="Positive: the student gives the class more probability than its teacher, on examples of the row's label."
+        caption="Above 0: on examples of the row's label the student gives the class more probability than the teacher."
         + (f" The {HEAT} classes that deviate most, of {classes}." if classes > HEAT else ""),
     )
 
@@ -144,7 +145,7 @@ def similarity(evidence: Evidence) -> Chart | None:
         Axis("label", "label", "nominal"),
         Axis("value", "share of the rest"),
         "Heat map of share of the rest, label by class.",
-        caption="The teacher's probability beyond the label, shared out; classes are ordered by groups of similar ones.",
+        caption="How the teacher's probability beyond the label is shared; similar classes stand side by side.",
     )
 
 

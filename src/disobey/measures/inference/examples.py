@@ -1,8 +1,8 @@
 """Intervals over examples: what another test set would have given for *these* models.
 
-Up to 5,000 examples a bootstrap, up to 50,000 a grouped jackknife, beyond that the spread over random groups, whose cost
-does not grow with the examples (`resampling` has all three). The library and `disobey diagnose` both end here, so they
-give the same interval for the same rows.
+Up to 5,000 examples a bootstrap, up to 50,000 a grouped jackknife, beyond that the spread over random groups, whose
+cost does not grow with the examples (`resampling` has all three). The library and `disobey diagnose` both end here, so
+they give the same interval for the same rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def over_examples(
         >>> logits = np.eye(2)[[0, 1, 0, 0] * 25]
         >>> p = Predictions.from_logits(logits, logits, np.arange(100) % 2)
         >>> print(over_examples(right, p))
-        0.75 [0.658, 0.831] (95 % over 100 examples)
+        0.75 [0.658, 0.831] (95% over 100 examples)
     """
     return all_over_examples([measure], predictions, resamples=resamples, level=level, seed=seed)[measure.name]
 
@@ -83,7 +83,8 @@ def estimates(
     """Estimates of measures whose columns are known, by name: the one way to an interval over examples.
 
     Args:
-        shared: columns on all examples, and the measures that share them. Taken one after another, so that copies of long
+        shared: columns on all examples, and the measures that share them. Taken one after another, so that copies of
+        long
             columns do not pile up.
         resamples: of the bootstrap.
         level: of the intervals.

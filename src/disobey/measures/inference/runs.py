@@ -52,7 +52,8 @@ def over_runs_and_examples(
         seed: of the draws.
 
     Raises:
-        Refusal: ``few-runs`` for fewer than five runs, where it would err on the narrow side; ``other-examples`` where the
+        Refusal: ``few-runs`` for fewer than five runs, where it would err on the narrow side; ``other-examples`` where
+        the
             runs' ids differ.
 
     Reference:
@@ -100,7 +101,7 @@ def mean_over_runs(values: ArrayLike, name: str, *, level: float = 0.95, over: O
 
     Example:
         >>> print(mean_over_runs([0.70, 0.72, 0.74], "accuracy"))
-        0.72 [0.67, 0.77] (95 % over 3 runs)
+        0.72 [0.67, 0.77] (95% over 3 runs)
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0:
@@ -130,7 +131,7 @@ def paired_difference(
 
     Example:
         >>> print(paired_difference({0: 0.75, 1: 0.71, 2: 0.80}, {1: 0.70, 0: 0.73, 2: 0.79}, "gain"))
-        0.0133 [-0.00101, 0.0277] (95 % over 3 runs)
+        0.0133 [-0.00101, 0.0277] (95% over 3 runs)
     """
     first, second = paired(a, b)
     return mean_over_runs(first - second, name, level=level, over=over)

@@ -29,12 +29,14 @@ def quiet(statistic: Callable) -> Callable:
 
 
 def ones_if_none(weights: NDArray | None, column: NDArray) -> NDArray:
+    """The weights as float64; ones of the column's length where there are none."""
     return np.ones(len(column)) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 @quiet
 def mean(x: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """
+    """Weighted mean, (N,) to () or, with weights (..., N), to (...).
+
     >>> mean(np.array([1.0, 4.0]), weights=np.array([[1, 1], [3, 1]]))
     array([2.5 , 1.75])
     """

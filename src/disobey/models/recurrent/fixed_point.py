@@ -80,7 +80,7 @@ class FixedPointRNN(nn.Module):
         normalize_state: whether it reads h_{t-1} divided by its root mean square.
         init_decay: λ at zero input before training, in (0, 1).
         key_gain: factor of the initial weights by which the mixer reads the state. Both defaults were measured: smaller
-            λ and larger gains train worse (docs/fixed-point-layers.md).
+            λ and larger gains train worse (docs/guides/fixed-point-layers.md).
 
     Raises:
         Refusal: ``unknown-solver``, ``unknown-mixer``, ``mixer-rank`` or ``init-decay``.

@@ -222,7 +222,7 @@ class Tracking:
         optimizer.step()
 
 
-STATE_TRACKING = Tracking()  # measured seed by seed in docs/fixed-point-layers.md
+STATE_TRACKING = Tracking()  # measured seed by seed in docs/guides/fixed-point-layers.md
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,

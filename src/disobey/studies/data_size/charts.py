@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from disobey.figures.estimates import Row, estimates_chart
 from disobey.measures.fidelity import fidelity_law
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Axis, Chart, Estimate, Rule
 from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, MAIN, NAMES, Budget, Regime

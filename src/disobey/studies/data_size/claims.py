@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures.inference.comparisons import holm, sign_flip_p
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Estimate
 from disobey.studies.data_size import claims_how_much as how_much

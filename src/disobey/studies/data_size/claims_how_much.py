@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import paired_difference
+from disobey.measures.inference.runs import paired_difference
 from disobey.measures.sample_efficiency import crossover, label_equivalence, slope_on_log_size
 from disobey.studies.data_size.cells import KD, LABELS, MAIN, Budget, teacher_of, wide
 from disobey.studies.data_size.evidence import CellResults

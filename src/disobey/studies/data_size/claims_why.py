@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.studies.data_size.cells import CROP, CROP_FIXED, FRESH, IDS, KD, LABELS, SAME_N, noisy
 from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import (

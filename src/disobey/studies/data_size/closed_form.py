@@ -29,7 +29,7 @@ from disobey.theory import kernel_students
 from disobey.theory.sample_size import check_closed_form
 from disobey.training.predict import CHUNK
 from disobey.training.recipe import Run
-from disobey.training.train import trained
+from disobey.training.restore import trained
 
 ARM_OF_TARGET = {"labels": LABELS, "teacher": KD}
 KERNELS = ("laplace", "linear")
@@ -81,7 +81,7 @@ def _accuracies(arms: Mapping[str, Arm], evidence: Evidence, seed: int) -> dict[
     dataset = load(runs["labels"].recipe.data, seed)
     predictions = evidence.predictions(arms["teacher"], split="train", seed=seed).teacher
     targets = {
-        "labels": kernel_students.one_hot(dataset.train.given, len(dataset.classes)),
+        "labels": kernel_students.one_hot(dataset.train.observed, len(dataset.classes)),
         "teacher": kernel_students.centred_logits(np.asarray(predictions)),
     }
     inputs = [flat_inputs(dataset, split) for split in SPLITS]
@@ -116,5 +116,5 @@ def _probed(run: Run, record: RunRecord, dataset: Dataset) -> float:
         x = inputs_tensor(dataset, split)
         parts = [features(model, x[i : i + CHUNK], ["penultimate"])["penultimate"] for i in range(0, len(x), CHUNK)]
         layers.append(torch.cat(parts).double().numpy())
-    probe = logistic_probe(layers[0], dataset.train.given, layers[1], dataset.validation.labels, layers[2])
+    probe = logistic_probe(layers[0], dataset.train.observed, layers[1], dataset.validation.labels, layers[2])
     return probe.accuracy(dataset.test.labels)

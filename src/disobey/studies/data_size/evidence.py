@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.measures.agreement import MEASURES, kl_divergence
-from disobey.measures.inference.intervals import mean_over_runs, minus_twin, over_runs_and_examples
+from disobey.measures.inference.measure import minus_twin
+from disobey.measures.inference.runs import mean_over_runs, over_runs_and_examples
 from disobey.measures.sample_efficiency import scales
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord

@@ -15,7 +15,7 @@ import numpy as np
 
 from disobey.data.dataset import DataSpec
 from disobey.errors import refusal
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec, spec_text
 from disobey.records.results import Result
 from disobey.studies.data_size import charts, claims, tables
 from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, NAMES, Budget, Cell, Design, RegimeName, parsed
@@ -27,8 +27,8 @@ from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.setup import Setup, by_data
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
-from disobey.training.presets import spec_text
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
 
 DEFAULT_ARMS = tuple(NAMES[id] for id in ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12"))
 SWEEPS = {KD: (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), **{NAMES[id]: ARMS[id].amounts for id in ("A3", "A16")}}  # 0: the default
@@ -58,7 +58,7 @@ class DataSize:
             "noises": (0.1, 0.2, 0.4),
         },
         "text": {"setup": Setup(data="languages")},
-        # With fewer pairs every arm stays at chance (docs/data.md).
+        # With fewer pairs every arm stays at chance (docs/guides/data.md).
         "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
         # Temperature, data and range of sizes as published; the usual CIFAR-100 budget. Needs a GPU.
         "paper-cifar100": {
@@ -203,7 +203,7 @@ class DataSize:
         return replace(base, steps=steps[budget])
 
     def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
-        """n training examples (None: N) for the teacher (fold 0) or the student (fold 1) of a cell."""
+        """Training examples, n of them (None: N), for the teacher (fold 0) or the student (fold 1) of a cell."""
         everything = n is not None and n >= len(self.setup.dataset.train)
         train = (
             self.setup.train if n is None else None if everything else n

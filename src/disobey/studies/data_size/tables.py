@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from disobey.measures.inference.comparisons import smallest_p
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Cell, Estimate, Table
 from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, MAIN, Budget, Regime

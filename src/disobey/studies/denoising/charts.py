@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Signal

@@ -28,11 +28,11 @@ from disobey.measures.gradients import (
     parameter_gradients,
 )
 from disobey.records.runs import RunRecord
-from disobey.targets.teacher_free import class_confusion, relative_strength, spared_gradient
+from disobey.targets.teacher_free import class_confusion, masked_gradient, relative_strength
 from disobey.targets.teachers import cross_fitted
 from disobey.training.predict import logits
 from disobey.training.recipe import Run
-from disobey.training.train import trained
+from disobey.training.restore import trained
 
 Signal = tuple[str, int | None, float]  # its name, the teacher's kept step (None: its end), τ
 ONE_HOT, KD, CROSS, ZERO_OWN, ZERO_TEACHER = "one-hot", "KD", "cross-fitted KD", "zeroed, own", "zeroed, teacher"
@@ -83,7 +83,7 @@ def read(
     """
     run = paired.student
     dataset = load(run.recipe.data, run.seed)
-    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
+    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.observed)
     new_x, new_y = _fresh(run, dataset, fresh)
     moments: list[int | None] = [*steps, None]
     answers = {KD: _own_answers(paired, records, moments), CROSS: _cross_answers(paired, records, moments, dataset, x)}
@@ -158,7 +158,7 @@ def _signals(
         q = torch.softmax(z / t, 1)
         found[ONE_HOT, None, t] = t * (target - q)
         for name, strength in strengths.items():
-            found[name, None, t] = -t * spared_gradient(q - target, told, strength)
+            found[name, None, t] = -t * masked_gradient(q - target, told, strength)
         for name, by_age in answers.items():
             for age, answer in by_age.items():
                 if age == 0:

@@ -92,7 +92,7 @@ class Denoising:
         return Recipe(data, model, self.setup.optim, keep=self.steps, name=f"teacher {case.model}")
 
     def paired(self, case: Case, seed: int) -> PairedRuns:
-        """A student of the labels, the teacher of the same sample (another initialization), and teachers of its parts."""
+        """A student of the labels, a teacher of the same sample (other initialization), and teachers of its parts."""
         base = self.teacher(case)
         student = replace(base, replica=1, name=f"student {case.model}")
         parts = [replace(base.data, fold=(i, self.folds)) for i in range(self.folds)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Claim, Rule, Table, Verdict
 from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.tables import Column, table

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.eigenspace import top_bias
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
 from disobey.studies.eigenspace.claims import by_depth
 from disobey.studies.eigenspace.evidence import Net, WeightPaths

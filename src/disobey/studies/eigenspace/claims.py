@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate
 from disobey.studies.eigenspace.evidence import FIRST, Net, WeightPaths
 from disobey.studies.eigenspace.layer_paths import WHOLE

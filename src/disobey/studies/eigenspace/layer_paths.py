@@ -25,7 +25,7 @@ from disobey.measures.eigenspace import Spectrum, band_norms, bands, patches, sp
 from disobey.models.linear_nets import DeepLinear
 from disobey.records.runs import RunRecord
 from disobey.training.recipe import Run
-from disobey.training.train import built, trained
+from disobey.training.restore import built, trained
 
 WHOLE = "end to end"  # the product of a linear network's layers, as one layer
 ROWS = 512  # training examples that a basis is taken from, where they are many

@@ -27,7 +27,8 @@ from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.schedule import Phase, Schedule, Term, distill
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import group as find_group
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.models.build import ModelSpec
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.models.spec import ModelSpec
 from disobey.records.results import Axis, Chart, Estimate, Table
 from disobey.studies.kit.claims import ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.tables import table
 from disobey.studies.kit.verdicts import ABOVE_ZERO, within
 from disobey.targets.schedule import Schedule
-from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.specs import PREFIX, SequenceSpec
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def swept(sweeps: int) -> str:
 
 def taught(recipe: Recipe, targets: Schedule, teacher: Recipe) -> Recipe:
     """The recipe with these targets, and with the teacher where they ask one: equal labels-only arms are one run."""
-    return replace(recipe, targets=targets, teacher=teacher if targets.listens else None)
+    return replace(recipe, targets=targets, teacher=teacher if targets.uses_teacher else None)
 
 
 def chance_of(group: str) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Chart, Estimate
 from disobey.studies.kit.sequences import TEST_SWEEPS, SequenceEvidence, Setting, swept
 from disobey.studies.state_tracking.claims import EXACT, by_sweeps

@@ -57,7 +57,7 @@ class Ray:
             "max_retries": 0,  # the engine tries again, and counts
             "runtime_env": {"env_vars": {**THREADS, "PYTHONPATH": os.pathsep.join(_paths())}},
         }
-        self._task = self._ray.remote(**self._options)(_work)
+        self._task: Any = ray.remote(**self._options)(_work)
 
     def submit(
         self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
@@ -80,13 +80,14 @@ class Ray:
 
     def check(self, root: Path) -> None:
         """A task on every node looks for a file of the store. Raises `Refusal` where a node does not see it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as strategy
+
         ray = self._ray
         token = secrets.token_hex(8)
         probe = root / "tmp" / f".probe-{token}"
         probe.write_text(token)
         try:
             nodes = [node for node in ray.nodes() if node["Alive"]]
-            strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
             env = self._options["runtime_env"]
             asked = {
                 node["NodeID"]: ray.remote(num_cpus=0, max_retries=2, runtime_env=env)(_sees)

@@ -1,7 +1,7 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
 What is in the store is reused where it is what was written. Small networks of equal shape are trained together (see
-`stacked.grouping`). If a run fails, its traceback is saved, runs that depend on it are skipped, and all others continue;
+`stacked.grouping`). If a run fails, its traceback is saved, runs that depend on it are skipped, and others continue;
 the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be written ends
 everything at once.
 """

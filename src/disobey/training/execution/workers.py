@@ -167,7 +167,7 @@ class Inline:  # a `Pool`
 
     def submit(
         self,
-        slot: int,  # noqa: ARG002  there is one
+        slot: int,
         root: Path,
         jobs: Sequence[Job],
         device: str,
@@ -181,7 +181,7 @@ class Inline:  # a `Pool`
     def replace(self, slot: int) -> None:
         """Nothing to end: this process is the worker."""
 
-    def died(self, error: BaseException) -> bool:  # noqa: ARG002  of whatever kind
+    def died(self, error: BaseException) -> bool:
         """Never: this process would have ended too."""
         return False
 

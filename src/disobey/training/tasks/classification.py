@@ -142,7 +142,7 @@ def _examples(dataset: Dataset) -> dict[str, NDArray]:
     arrays = {}
     for name in SPLITS:
         split = dataset.split(name)
-        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.given, f"{name}.ids": split.ids}
+        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.observed, f"{name}.ids": split.ids}
     return arrays
 
 
@@ -159,7 +159,7 @@ def _summary(trained: Trained) -> dict[str, float]:
     dataset, answers = trained.dataset, trained.predictions
     numbers = {f"{name}_accuracy": _share(answers[name], dataset.split(name).labels) for name in SPLITS}
     return numbers | {
-        "fitted": _share(answers["train"], dataset.train.given),
+        "fitted": _share(answers["train"], dataset.train.observed),
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "chosen_step": trained.fit.chosen,
     }

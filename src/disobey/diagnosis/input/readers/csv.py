@@ -20,7 +20,7 @@ TEXT = {"ids", "id", "group", "groups", "class_names", "texts", "text"}
 
 
 def read_csv(path: Path) -> Mapping[str, Matrix]:
-    """Every column by name; numbered columns together. Raises `ValueError` naming the row and column of a non-number."""
+    """Every column by name; numbered columns together. A value that is no number is refused by row and column."""
     if path.stat().st_size > LIMIT:
         raise refusal(
             "too-large",

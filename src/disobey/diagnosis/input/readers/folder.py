@@ -29,8 +29,8 @@ MAX_FILES = 1_000
 def read_arrays(path: Path) -> Mapping[str, Matrix]:
     """Every array at ``path`` by name. A single .npy is named after its file.
 
-    Raises `ValueError` for missing, unreadable, empty, damaged and pickled files, and for unknown formats. The
-    content decides where it is unmistakable, so a wrong extension is named as such.
+    Raises `Refusal` for missing, unreadable, empty, damaged and pickled files, and for unknown formats. Where the
+    content shows its format, a wrong extension is named as such.
     """
     path = Path(path)
     with mendable(path):

@@ -6,11 +6,12 @@ One JSON object a line, either one token or one sequence of tokens::
 
 A side may also be what a server returned, or the part of it that holds the lists: ``content`` (chat), ``top_logprobs``
 (completions), ``prompt_logprobs`` (vLLM), ``input_top_logprobs`` or ``output_top_logprobs`` (SGLang's ``meta_info``),
-``logprobs`` beside ``logprob_token_ids`` (TRL's client, one sequence). Where an answer holds two lists of tokens, which
-one is meant is asked, not guessed. A token's entry may be a mapping from token id to a number or to ``{"logprob": number, …}`` (vLLM's prompt
-log-probabilities), a list of ``{"token": …, "logprob": …}`` or ``{"id": …, "logprob": …}``, or a list of
-``[logprob, id, text]`` (SGLang); empty entries (null: the first token of a prompt) are skipped on all sides. Tokens may
-be ids, "token_id:42" or texts; texts are numbered here. A ``twin`` may stand beside the student.
+``logprobs`` beside ``logprob_token_ids`` (TRL's client, one sequence). An answer that holds
+two lists of tokens is refused, since nothing says which one is meant. A token's entry may be a mapping from token id
+to a number or to ``{"logprob": number, …}`` (vLLM's prompt log-probabilities), a list of ``{"token": …, "logprob":
+…}`` or ``{"id": …, "logprob": …}``, or a list of ``[logprob, id, text]`` (SGLang); empty entries (null: the first
+token of a prompt) are skipped on all sides. Tokens may be ids, "token_id:42" or texts; texts are numbered here. A
+``twin`` may stand beside the student.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from disobey.errors import printable, refusal
 
 LIMIT = 2 * 2**30
 MAX_K = 4096
-NOT_LISTED = -9_000.0  # servers write −9999 for tokens whose probability they do not tell
+NOT_LISTED = -9_000.0  # servers write −9999 for tokens whose probability they do not give
 NAMES = ("token_id", "id", "token")  # of a token in a list
 LISTS = (
     "content",
@@ -45,10 +46,11 @@ Entry = dict[int, float]
 
 
 def read_jsonl(path: Path) -> Mapping[str, Matrix]:
-    """The arrays of a top-k pair: ``topk_ids`` (N, k), ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k), ``labels`` (N,).
+    """The arrays of a top-k pair.
 
-    k is the longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list
-    lacks one of the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
+    They are ``topk_ids``, ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k) and ``labels`` (N,); k is the
+    longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list lacks one of
+    the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
     """
     if path.stat().st_size > LIMIT:
         raise refusal(
@@ -74,7 +76,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
         got = f"{printable(error)} in line {line_number}"
         raise refusal(
-            "not-json-lines", "one JSON object a line", got, "see docs/diagnose.md, top-k", where=path
+            "not-json-lines", "one JSON object a line", got, "the layouts in docs/guides/diagnose.md", where=path
         ) from error
     if not tokens:
         raise refusal("no-tokens", "at least one token with log-probabilities", "none", where=path)
@@ -187,7 +189,7 @@ def _entry(entry: Any, numbers: dict[str, int], where: str) -> Entry:
         else:
             raise refusal("token-item", "items with 'token' (or 'id') and 'logprob'", entry, where=where)
     elif isinstance(entry, dict):
-        items = [(token, told.get("logprob") if isinstance(told, dict) else told) for token, told in entry.items()]
+        items = [(token, value.get("logprob") if isinstance(value, dict) else value) for token, value in entry.items()]
     else:
         raise refusal("token-mapping", f"a mapping of at most {MAX_K} tokens", type(entry).__name__, where=where)
     if not 0 < len(items) <= MAX_K:
@@ -220,7 +222,7 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
         raise refusal(
             "some-twins", "a twin in every line, or in none", "it in some", "leave it out, or add it", where=path
         )
-    n, k = len(tokens), max(len(_told(entries[0])) for entries, _ in tokens)
+    n, k = len(tokens), max(len(_listed(entries[0])) for entries, _ in tokens)
     if 8 * n * k * (2 + 2 * len(names)) > BUDGET:
         got = f"{n:,} tokens, the longest list with {k:,}"
         most = f"lists that fit in {BUDGET >> 30} GiB as a table"
@@ -232,17 +234,17 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
     ids, teacher_logs = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf)
     logs = {name: np.full((n, k), -np.inf) for name in names}
     tops = {name: np.empty(n, np.int64) for name in names}
-    own = dict.fromkeys(names, False)  # its lists are its own best tokens, not what it says of its teacher's
+    own = dict.fromkeys(names, False)  # its lists are its own best tokens, not scores of its teacher's
     sure = dict.fromkeys(names, True)  # no token beyond its lists can be better than the best on them
     for row, (entries, _) in enumerate(tokens):
-        listed = _told(entries[0])
+        listed = _listed(entries[0])
         for place, (token, value) in enumerate(sorted(listed.items(), key=lambda item: -item[1])):
             ids[row, place], teacher_logs[row, place] = token, value
         for name, entry in zip(names, entries[1:], strict=True):
-            told = _told(entry)
+            known = _listed(entry)
             for place in np.flatnonzero(ids[row] >= 0):
-                logs[name][row, place] = told.get(int(ids[row, place]), np.nan)
-            own[name] |= told.keys() != listed.keys()
+                logs[name][row, place] = known.get(int(ids[row, place]), np.nan)
+            own[name] |= known.keys() != listed.keys()
             tops[name][row] = max(entry, key=lambda token, entry=entry: entry[token])
             shares = [math.exp(min(value, 0.0)) for value in entry.values()]  # checked to be logarithms later
             sure[name] &= max(shares) >= 1 - sum(shares)
@@ -256,6 +258,6 @@ def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str
     return {name: ArrayMatrix(array, f"{path}[{name}]") for name, array in arrays.items()}
 
 
-def _told(entry: Entry) -> Entry:
+def _listed(entry: Entry) -> Entry:
     """Without the tokens of which only the name is given."""
     return {token: value for token, value in entry.items() if value > NOT_LISTED}

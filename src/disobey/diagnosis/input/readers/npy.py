@@ -35,7 +35,7 @@ _BAD = (
 
 
 def read_npy(path: Path) -> Matrix:
-    """One array. Raises `ValueError` for object arrays, damaged headers and files shorter than they claim."""
+    """One array. Raises `Refusal` for object arrays, damaged headers and files shorter than they claim."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         shape, fortran, dtype, offset = _header(file, str(path))
@@ -46,7 +46,7 @@ def read_npy(path: Path) -> Matrix:
 
 
 def read_npz(path: Path) -> Mapping[str, Matrix]:
-    """Every array of the archive by name, each streamed from its place (packed entries are unpacked on the way)."""
+    """Every array of the archive by name, each streamed from its place, compressed entries too."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]

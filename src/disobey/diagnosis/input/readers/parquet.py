@@ -15,6 +15,7 @@ from disobey.bounds import BUDGET, bounded_table
 from disobey.diagnosis.errors import row_list
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix
 from disobey.errors import Refusal, printable, refusal
+from disobey.footer import largest_column
 
 LARGEST_GROUP = 2**31  # values: run lengths let a few bytes stand for any number of them
 NUMBERED = re.compile(r"(.+?)_(\d{1,6})$")
@@ -100,7 +101,7 @@ def _texts(path: Path, column: str, where: str) -> NDArray:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
-        values = bounded_table(file, [column], where).column(0).to_pylist()
+        values = bounded_table(path, file, [column], where).column(0).to_pylist()
     missing = [row for row, value in enumerate(values) if value is None]
     if missing:
         raise refusal("missing-value", "a text in every row", f"none in {row_list(np.array(missing))}", where=where)
@@ -121,9 +122,7 @@ def _width(path: Path, column: str, where: str) -> int:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
-        about = file.metadata
-        most = max((about.row_group(i).column(j).num_values for i in range(about.num_row_groups)
-                    for j in range(about.num_columns)), default=0)  # fmt: skip
+        most = largest_column(path)
         if most > LARGEST_GROUP:
             wanted = f"at most {LARGEST_GROUP:,} numbers in a row group"
             raise refusal("too-large", wanted, f"{most:,}", "writing smaller row groups", where=where)
@@ -134,7 +133,7 @@ def _width(path: Path, column: str, where: str) -> int:
 
 
 def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, failures: tuple, rows: int):
-    """Arrays of at most ``rows`` rows; a row that is missing or of another length is named."""
+    """Arrays of at most ``rows`` rows; a missing row, or one of another length, is refused by number."""
     import pyarrow.parquet as parquet
 
     start, width = 0, None

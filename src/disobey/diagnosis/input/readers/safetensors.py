@@ -34,7 +34,7 @@ MAX_HEADER = 10_000_000
 def read_safetensors(path: Path) -> Mapping[str, Matrix]:
     """Every tensor by name, streamed from its place; ``class_names`` may stand in the metadata as a JSON list.
 
-    Raises `ValueError` for damaged tables, tensors that reach beyond the file and types without a numpy counterpart.
+    Raises `Refusal` for damaged tables, tensors that reach beyond the file and types that numpy lacks.
     """
     try:
         header, start, size = _table(path)
