@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
+from disobey.models.recurrent.reflections import ReflectionRNN
 
 
 class SequenceModel(nn.Module):
@@ -182,6 +183,7 @@ STATE_TRACKING = Tracking()  # what was measured, seed by seed: docs/fixed-point
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,
     "fixed_point_mamba": FixedPointMamba,
+    "reflections": ReflectionRNN,
     "diagonal": DiagonalRNN,
     "diagonal_signed": lambda *args, **options: DiagonalRNN(*args, signed=True, **options),
     "selective": SelectiveLayer,
