@@ -1,14 +1,14 @@
-"""How often do the debiased calibration error's intervals hold the planted difference, and how far is it off on average?
+"""How often do intervals of the debiased calibration error cover the planted difference, and how large is its bias?
 
-    python benchmarks/calibration_coverage.py [--replicates 1000] [--classes 2 4 10] [--sizes 500 2000 6000 20000] [--first 0]
+    python benchmarks/calibration_coverage.py [--replicates 1000] [--classes 2 4 10] [--sizes 500 2000 6000] [--first 0]
 
-Labels come from the softmax of random logits z. Students: one that is calibrated exactly (it does not know which of two
-rows it looks at), mildly and strongly over-confident ones, an under-confident one, one that is too modest at the bottom
-and too sure at the top, and a jagged one whose gap changes its sign five times: the worst case for signs chosen with the
-help of neighbouring bins. Each minus a twin (over-confident by noise), minus a teacher that is nearly calibrated, and
-minus z itself, calibrated exactly. A cell: share of nominal 95 % intervals that hold the truth (mean error in units of
-the true standard deviation; that in units of the estimated one; half-width · 10⁴). Truths: the labels' chances on four
-million examples. Standard error of a share near .95 over 1,000 replicates: .007.
+Labels come from the softmax of random logits z. Students: one that is calibrated exactly (it does not know which of
+two rows it looks at), mildly and strongly over-confident ones, an under-confident one, one that is too modest at the
+bottom and too sure at the top, and a jagged one whose gap changes its sign five times: the worst case for signs
+chosen with the help of neighbouring bins. Each minus a twin (over-confident by noise), minus a teacher that is nearly
+calibrated, and minus z itself, calibrated exactly. A cell: share of nominal 95% intervals that hold the truth (mean
+error in units of the true standard deviation; that in units of the estimated one; half-width · 10⁴). Truths: the
+labels' chances on four million examples. Standard error of a share near 0.95 over 1,000 replicates: 0.007.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def cell(results: NDArray, truth: float, n: int) -> str:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--classes", type=int, nargs="*", default=[2, 4, 10])

@@ -2,11 +2,11 @@
 
     python benchmarks/cnn_designs.py --mnist FOLDER [--seeds 3] [--width 16] [--scale 1.0]
 
-Trains on 4,000 of the embedded MNIST digits (training and validation splits), batch 128, Adam with a cosine from 1e-2
-after a tenth of warmup. Measures on every second image of MNIST's own test set, which is no part of the embedded
-digits' splits: FOLDER holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Designs take turns within a seed; steps are
-set so that all take about the same time (times ``--scale``). Reported: mean over seeds of the CPU-seconds of training and
-of both accuracies, and the worst seed.
+Trains on 4,000 of the embedded MNIST digits (training and validation splits) with batch 128 and Adam with a cosine from
+1e-2 after a tenth of warmup. The test set is every second image of MNIST's own test set, which is not part of the
+embedded digits: FOLDER contains t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Designs take turns within a
+seed, and their numbers of steps are chosen so that all take about the same time (multiplied by ``--scale``). Reported
+are the means over seeds of the CPU-seconds of training and of both accuracies, and the worst seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from disobey.data.sources.embedded import mnist_5k
 from disobey.models.convnet import conv_block
 
-DESIGNS = {  # kernel and stride of the first layer, kernel of the second, steps of equal time at width 16
+DESIGNS = {  # kernel and stride of the first layer, kernel of the second, steps that take equal time at width 16
     "3x3/2, 3x3": (3, 2, 3, 260),
     "5x5/2, 3x3 (cnn)": (5, 2, 3, 260),
     "5x5/3, 3x3": (5, 3, 3, 400),
@@ -34,6 +34,7 @@ BATCH, RATE = 128, 1e-2
 
 
 def network(kernel: int, stride: int, second: int, width: int) -> nn.Module:
+    """Three strided convolutions and a linear layer."""
     body = nn.Sequential(
         conv_block(1, width, kernel=kernel, stride=stride),
         conv_block(width, 2 * width, kernel=second),
@@ -45,12 +46,13 @@ def network(kernel: int, stride: int, second: int, width: int) -> nn.Module:
 
 
 def scaled(images: np.ndarray) -> Tensor:
+    """Images as normalized tensors in channels_last memory."""
     x = (torch.tensor(images.reshape(-1, 1, 28, 28)).float() / 255 - 0.1307) / 0.3081
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def trained(model: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int) -> float:
-    """Trains in place; CPU-seconds."""
+    """Trains in place; returns CPU-seconds."""
     generator = torch.Generator().manual_seed(seed)
     rows = x.permute(0, 2, 3, 1).reshape(len(x), -1)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
@@ -71,12 +73,14 @@ def trained(model: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int) -> fl
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Share of the images that are classified correctly."""
     model.eval()
     answers = torch.cat([model(part).argmax(1) for part in x.split(256)])
     return float((answers == y).double().mean())
 
 
 def main() -> None:
+    """Parses the options and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)

@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py [--replicates 1000] [--sizes 200 500 2000] [--cases mean ...]
 
-Prints a Markdown table: the share of replicates whose nominal 95 % interval holds the truth, by kind of interval, and
-in brackets how often the truth lay above. The standard error of a share near .95 over 1,000 replicates is .007.
+Prints a Markdown table: the share of replicates whose nominal 95% interval holds the truth, by kind of interval, and
+in brackets how often the truth lay above. The standard error of a share near 0.95 over 1,000 replicates is 0.007.
 docs/measures.md has the last full table.
 """
 
@@ -29,6 +29,8 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Case:
+    """A distribution, a statistic, and the value that its interval should hold."""
+
     draw: Callable[[np.random.Generator, int], tuple[NDArray, ...]]
     statistic: Callable[..., NDArray]
     truth: float
@@ -37,6 +39,7 @@ class Case:
 
 
 def skewed(rng, n):
+    """A skewed distribution."""
     return (rng.exponential(size=n),)
 
 
@@ -47,19 +50,23 @@ def line(rng, n):
 
 
 def noisy_axes(rng, n):
+    """A line with noise on both axes."""
     latent = 1.5 * rng.normal(size=n)
     return latent + 0.5 * rng.normal(size=n), 1.3 * latent + 0.5 * rng.normal(size=n)
 
 
 def rates(rng, n):
+    """A rate of 0.9."""
     return ((rng.random(n) < 0.9).astype(float),)
 
 
 def near_one(rng, n):
+    """A rate of 0.99."""
     return ((rng.random(n) < 0.99).astype(float),)
 
 
 def deviating(rng, n):
+    """A deviation that grows with the confidence."""
     x = 2 * rng.normal(size=n)
     return x, 0.3 * x + rng.normal(size=n)
 
@@ -70,10 +77,12 @@ def sure(confidence: NDArray) -> NDArray:
 
 
 def slightly(confidence: NDArray) -> NDArray:
+    """The accuracy of a model that is over-confident by 0.04 everywhere."""
     return confidence - 0.04
 
 
 def calibrated(confidence: NDArray) -> NDArray:
+    """The accuracy of a calibrated model."""
     return confidence
 
 
@@ -94,15 +103,18 @@ def binned_truth(accuracy: Callable[[NDArray], NDArray], bins: int = 15) -> floa
 
 
 def squared_truth(accuracy: Callable[[NDArray], NDArray], bins: int = 15) -> float:
+    """As `binned_truth`, of the squared gaps."""
     grid = 0.3 + 0.7 * (np.arange(bins * 1000) + 0.5) / (bins * 1000)
     return float(((accuracy(grid) - grid).reshape(bins, -1).mean(axis=1) ** 2).mean())
 
 
 def error_difference(confidence, a, b, *, weights=None):
+    """Difference of two models' debiased calibration errors."""
     return debiased_error(confidence, a, weights=weights) - debiased_error(confidence, b, weights=weights)
 
 
 def difference_spread(confidence, a, b):
+    """Its standard error."""
     return debiased_spread(confidence, a, confidence, b)
 
 
@@ -145,6 +157,7 @@ KINDS = ("percentile", "basic", "BCa", "standard error", "jackknife", "centred")
 
 
 def kinds(value: float, replicates: NDArray, left_out: NDArray, n: int, level: float) -> dict[str, tuple]:
+    """Bounds of every kind of interval."""
     tails = [0.5 - level / 2, 0.5 + level / 2]
     low, high = np.quantile(replicates, tails)
     half = student_t.ppf(tails[1], n - 1) * replicates.std(ddof=1)
@@ -187,6 +200,7 @@ def bounds_by_kind(case: Case, n: int, replicates: int, seed: int) -> dict[str, 
 
 
 def cell(bounds: NDArray, truth: float) -> str:
+    """Coverage of one kind: share held, and share missed above."""
     if np.isnan(bounds).all():
         return "–"
     held, above = np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])), np.mean(bounds[:, 1] < truth)
@@ -194,6 +208,7 @@ def cell(bounds: NDArray, truth: float) -> str:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 500, 2000])

@@ -2,10 +2,10 @@
 
     python benchmarks/coverage_over_runs.py [--replicates 1000] [--seeds 5 10] [--parts factor largest ...]
 
-Planted: labels' accuracy .97 − 1.9·n^−1/2 at seven sizes from 20 to 3,500, a student that is worth F(n) times as many
+Planted: labels' accuracy 0.97 − 1.9·n^−1/2 at seven sizes from 20 to 3,500, a student that is worth F(n) times as many
 labels, luck of the subset that the arms of a seed share (and that goes on to the next size), a little of their own, and
 1,000 test examples drawn anew for every model. Prints a Markdown table for each part. Standard error of a share near
-.95 over 1,000 replicates: .007. docs/measures.md has the last tables.
+0.95 over 1,000 replicates: 0.007. docs/measures.md has the last tables.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from disobey.measures import agreement
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.comparisons import equivalent, holm, sign_flip_p
-from disobey.measures.inference.intervals import minus_twin, over_runs, over_runs_and_examples
+from disobey.measures.inference.measure import minus_twin
 from disobey.measures.inference.resampling import centred_interval, resample_counts
+from disobey.measures.inference.runs import over_runs, over_runs_and_examples
 from disobey.measures.sample_efficiency import crossover, label_equivalence, shares_explained, slope_on_log_size
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
@@ -31,6 +32,7 @@ TESTS = 1000
 
 
 def labels_accuracy(n: NDArray) -> NDArray:
+    """Mean accuracy of training on n labels."""
     return 0.97 - 1.9 * n**-0.5
 
 
@@ -40,6 +42,7 @@ def log_factor(n: NDArray, peak: float, drop: float = 0.0) -> NDArray:
 
 
 def student_accuracy(n: NDArray, peak: float, drop: float = 0.0) -> NDArray:
+    """Mean accuracy of a student that is worth ``exp(log_factor)`` times the labels."""
     return labels_accuracy(n * np.exp(log_factor(n, peak, drop)))
 
 
@@ -61,11 +64,12 @@ def observed(
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
+    """Whether the interval holds the truth."""
     return estimate.low <= truth <= estimate.high
 
 
 def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArray, resamples: int = 400) -> NDArray:
-    """The rival: log factors (B, K) of resampled seeds, straight lines through the rising mean, grid ends as they are."""
+    """The alternative: log factors (B, K) of resampled seeds, linear between the rising means, grid ends unchanged."""
     weights = resample_counts(len(labels), resamples, rng) / len(labels)
     curves, wanted = np.maximum.accumulate(weights @ labels, axis=1), weights @ student
     x = np.log(SIZES)
@@ -74,8 +78,10 @@ def resampled_factors(rng: np.random.Generator, labels: NDArray, student: NDArra
 
 
 def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of equivalence factors at every size."""
     print(
-        "| n | S | planted | bias of log | sd of log | held (missed above) | seeds resampled: percentile | centred, widened |"
+        "| n | S | planted | bias of log | sd of log | held (missed above) "
+        "| seeds resampled: percentile | centred, widened |"
     )
     print("|" + "---|" * 8)
     peak = 1.1
@@ -94,12 +100,14 @@ def factor(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     held, rival, value = np.mean(sides, axis=0), np.mean(rivals, axis=0), np.array(logs)
     for k, n in enumerate(SIZES):
         print(
-            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} | {value[:, k].std():.2f} | "
+            f"| {n:,} | {seeds} | {np.exp(truth[k]):.2f} | {value[:, k].mean() - truth[k]:+.3f} | "
+            f"{value[:, k].std():.2f} | "
             f"{held[0, k]:.3f} ({held[1, k]:.3f}) | {rival[0, k]:.3f} | {rival[1, k]:.3f} |"
         )
 
 
 def largest(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints bias and coverage of the largest factor."""
     print(
         "| planted largest | S | bias of log (plain maximum's) | sd (plain's) | held (missed above, below) | ", end=""
     )
@@ -139,6 +147,7 @@ def no_gain(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def estimates(title: str, seeds: int, replicates: int, cases: dict[str, tuple[float, Callable[[], Estimate]]]) -> None:
+    """Prints bias and coverage of one kind of estimate for each planted truth."""
     print(f"| {title} | S | planted | bias | sd | held | no interval |\n|" + "---|" * 7)
     for name, (truth, draw) in cases.items():
         found = [draw() for _ in range(replicates)]
@@ -153,6 +162,7 @@ def estimates(title: str, seeds: int, replicates: int, cases: dict[str, tuple[fl
 
 
 def share(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of shares of the gain."""
     base, best = labels_accuracy(SIZES), student_accuracy(SIZES, 1.1)
 
     def draw(phi: float) -> Callable[[], Estimate]:
@@ -167,6 +177,7 @@ def share(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def slope(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of the slope on log size."""
     base, best = labels_accuracy(SIZES), student_accuracy(SIZES, 1.1)
     x = np.log(SIZES) - np.log(SIZES).mean()
 
@@ -182,6 +193,8 @@ def slope(seeds: int, replicates: int, rng: np.random.Generator) -> None:
 
 
 def crossing(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of the size at which labels overtake."""
+
     def draw(drop: float) -> tuple[float, Callable[[], Estimate]]:
         truth = np.log(150) + 1.6 * np.sqrt(2 * np.log(1.1 / drop))
 
@@ -211,6 +224,7 @@ def agreement_gaps(rng: np.random.Generator, seeds: int, b: float, d: float) -> 
 
 
 def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of exponents with and without an offset."""
     print("| gap | offset d | b | S | bias of b | held | b beside an offset: bias (median), held | d held | ", end="")
     print("offset preferred, by AICc | C9 supported, refuted | cells ≤ 0 |\n|" + "---|" * 11)
     for name, draw in (("KL", kl_gaps), ("agreement", agreement_gaps)):
@@ -227,7 +241,8 @@ def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
                     f"{np.mean([holds(law.offset, d) for law in bent]):.3f} | "
                     f"{np.mean([law.preferred == 'offset' for law in laws]):.2f}, "
                     f"{np.mean([law.aicc[1] < law.aicc[0] for law in laws]):.2f} | "
-                    f"{np.mean([v == 'supported' for v in verdicts]):.2f}, {np.mean([v == 'refuted' for v in verdicts]):.2f} | "
+                    f"{np.mean([v == 'supported' for v in verdicts]):.2f}, "
+                    f"{np.mean([v == 'refuted' for v in verdicts]):.2f} | "
                     f"{np.mean([law.not_positive for law in laws]) / seeds / len(SIZES):.4f} |",
                     flush=True,
                 )
@@ -268,6 +283,7 @@ def paired_predictions(rng: np.random.Generator, seeds: int, examples: int) -> l
 
 
 def two_way(seeds: int, replicates: int, rng: np.random.Generator) -> None:
+    """Prints the coverage of intervals over runs and examples."""
     gap = minus_twin(agreement.MEASURES["student_accuracy"])
     held, alone, widths = [], [], []
     for replicate in range(replicates // 4):
@@ -285,12 +301,11 @@ def two_way(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     )
 
 
-PARTS = {
-    f.__name__: f for f in (factor, largest, no_gain, exponent, share, slope, crossing, comparisons, two_way)
-}  # fmt: skip
+PARTS = {f.__name__: f for f in (factor, largest, no_gain, exponent, share, slope, crossing, comparisons, two_way)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 10])

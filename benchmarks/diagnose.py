@@ -1,15 +1,17 @@
 """Time and memory of diagnosing large pairs, against reading the same bytes once with numpy.
 
-    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed] [--tokens 10000000]
+    python benchmarks/diagnose.py [--rows 1000000] [--classes 1000] [--formats npy npz safetensors packed]
+    python benchmarks/diagnose.py --tokens 10000000
 
-Each measurement is a process of its own; numpy and the diagnosis take turns, ``--repeat`` times. Two kinds of reading:
-"reads" is a fresh ``np.load`` of every array into memory (``np.fromfile`` for safetensors): the bytes, nothing computed.
-"as float32" goes on to convert every half-precision number to float32, a block at a time into one buffer, which any
-computation on them needs. "pass" is ours over the file, "whole" the diagnosis with all intervals, checks and charts,
-"command" `disobey diagnose` from start to exit, imports included, report, figures and ``result.json`` written. Files
-lie in the page cache unless ``--cold`` empties it before every measurement (root, Linux). Peak memory is the process's
-largest resident set (Linux: VmHWM). ``packed`` is ``numpy.savez_compressed``, of a tenth of the rows: packing takes a
-minute a gigabyte. The files (4 GB by default, 6.3 for the tokens) go to ``--folder`` and are deleted.
+Each measurement is a process of its own; numpy and the diagnosis take turns, ``--repeat`` times. Two kinds of
+reading: "reads" is a fresh ``np.load`` of every array into memory (``np.fromfile`` for safetensors): the bytes,
+nothing computed. "as float32" goes on to convert every half-precision number to float32, a block at a time into one
+buffer, which any computation on them needs. "pass" is ours over the file, "whole" the diagnosis with all intervals,
+checks and charts, "command" `disobey diagnose` from start to exit, imports included, report, figures and
+``result.json`` written. Files lie in the page cache unless ``--cold`` empties it before every measurement (root,
+Linux). Peak memory is the process's largest resident set (Linux: VmHWM). ``packed`` is ``numpy.savez_compressed``, of
+a tenth of the rows: packing takes a minute a gigabyte. The files (4 GB by default, 6.3 for the tokens) go to
+``--folder`` and are deleted.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ print(json.dumps(dict(command=NOW, peak=PEAK)))
 
 
 def timed(code: str, path: Path, cold: bool) -> dict:
+    """Runs a piece of code in a process of its own: seconds and peak memory."""
     for name, text in (("START", START), ("NOW", NOW), ("PEAK", PEAK)):
         code = code.replace(name, text)
     if cold:
@@ -123,6 +126,7 @@ def repeat(path: Path, part: NDArray, rows: int) -> None:
 
 
 def write_tokens(folder: Path, tokens: int, k: int = 64) -> Path:
+    """A folder with top-k lists of this many tokens."""
     path = folder / "tokens"
     path.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -156,6 +160,7 @@ def compare(name: str, path: Path, repeat: int, cold: bool) -> None:
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=1_000)

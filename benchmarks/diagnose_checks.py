@@ -28,11 +28,12 @@ def reference():
 
 
 def warned(arrays) -> dict[str, str]:
-    """Message by check of everything that warns."""
-    return {f.name: f.message for f in judged(gather(pair_from(arrays))) if f.status == "warning"}
+    """Message by id of everything that warns."""
+    return {f.id: f.message for f in judged(gather(pair_from(arrays))) if f.status == "warning"}
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--clean", type=int, default=200)
@@ -47,8 +48,11 @@ def main() -> None:
             names = warned(fault(seed, options.rows))
             caught += check in names
             others.update(name for name in names if name != check)
-        also = ", ".join(f"{name} {count}" for name, count in others.most_common(4))
-        print(f"| {fault.__name__.replace('_', ' ')} | {check} | {caught}/{options.faults} | {also} |", flush=True)
+        also = ", ".join(f"{id.replace('-', ' ')} {count}" for id, count in others.most_common(4))
+        print(
+            f"| {fault.__name__.replace('_', ' ')} | {check.replace('-', ' ')} | {caught}/{options.faults} | {also} |",
+            flush=True,
+        )
     alarms, which = 0, Counter()
     for seed in range(options.first, options.first + options.clean):
         names = warned(pairs.clean(seed, options.rows))

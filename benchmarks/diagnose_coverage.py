@@ -5,37 +5,40 @@
 Two worlds. *two*: two classes, where the student's log-odds are 1.2 times its teacher's plus noise, so that slope and
 agreement are known exactly. *four*: four classes; the truth is the value on a population of 1.6 million examples, as it
 is for calibration errors in both. Each size takes another kind of interval: bootstrap (2,000), grouped jackknife
-(6,000), random groups (20,000, where it is forced: it is used from 50,000 on); the debiased calibration error's differences
-take theirs from binned gaps at every size. Prints a Markdown table of the share of
-replicates whose nominal 95 % interval holds the truth; the standard error of a share near .95 over 1,000 is .007.
-docs/diagnose.md has the last table.
+(6,000), random groups (20,000, where it is forced: it is used from 50,000 on); the debiased calibration error's
+differences take theirs from binned gaps at every size. Prints a Markdown table of the share of replicates whose nominal
+95 % interval holds the truth; the standard error of a share near .95 over 1,000 is .007.
+docs/guides/diagnose-validation.md has the last table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.evidence import intervals
 from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.input.pair import Pair, pair_from
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference.intervals import minus_teacher, minus_twin
+from disobey.measures.inference.examples import BLOCKED
+from disobey.measures.inference.measure import minus_teacher, minus_twin
 
 SLOPE, NOISE, SPREAD = 1.2, 0.5, 2.0
 CLASSES = {"two": 2, "four": 4}
 SIZES = {2_000: "bootstrap", 6_000: "grouped jackknife", 20_000: "random groups"}
 MEASURES = (
-    deviation.MEASURES["ols_slope"], minus_twin(deviation.MEASURES["ols_slope"]), deviation.MEASURES["tls_slope"],
-    agreement.MEASURES["agreement"], minus_twin(agreement.MEASURES["agreement"]),
-    minus_twin(calibration.MEASURES["ece_debiased"]), minus_teacher(calibration.MEASURES["ece_debiased"]),
+    deviation.MEASURES["ols_slope"],
+    minus_twin(deviation.MEASURES["ols_slope"]),
+    deviation.MEASURES["tls_slope"],
+    agreement.MEASURES["agreement"],
+    minus_twin(agreement.MEASURES["agreement"]),
+    minus_twin(calibration.MEASURES["ece_debiased"]),
+    minus_teacher(calibration.MEASURES["ece_debiased"]),
     minus_twin(calibration.MEASURES["overconfidence"]),
-)  # fmt: skip
+)
 OTHERS = {
     minus_twin(calibration.MEASURES["ece_debiased"]).columns: "twin",
     minus_teacher(calibration.MEASURES["ece_debiased"]).columns: "teacher",
@@ -88,29 +91,20 @@ def planted_agreement() -> float:
     return float(1 - np.arctan(np.sqrt(2) * NOISE / (SLOPE * spread)) / np.pi)
 
 
-@contextmanager
-def blocked_from(n: int) -> Iterator[None]:
-    limit, intervals.BLOCKED = intervals.BLOCKED, n
-    try:
-        yield
-    finally:
-        intervals.BLOCKED = limit
-
-
 def covered(
     world: str, n: int, replicates: int, truth: dict[str, float], blocked: bool, first: int = 0
 ) -> dict[str, float]:
     """Share of replicates whose interval holds the truth, by measure."""
     hits = dict.fromkeys(truth, 0)
-    with blocked_from(n - 1 if blocked else intervals.BLOCKED):
-        for seed in range(first, first + replicates):
-            found = intervals.estimates(gather(drawn(world, n, seed)), MEASURES)
-            for name in truth:
-                hits[name] += found[name].low <= truth[name] <= found[name].high
+    for seed in range(first, first + replicates):
+        found = estimates(gather(drawn(world, n, seed)), MEASURES, blocked=n - 1 if blocked else BLOCKED)
+        for name in truth:
+            hits[name] += found[name].low <= truth[name] <= found[name].high
     return {name: count / replicates for name, count in hits.items()}
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first replicate")

@@ -2,9 +2,10 @@
 
     python benchmarks/diagnose_luck.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
 
-Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin. None was
-distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what *distillation
-visible* says of the pairs and the differences that are certain over examples. docs/diagnose.md has the numbers.
+Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin.
+None was distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what
+*distillation visible* says of the pairs and the differences that are certain over examples.
+docs/guides/diagnose-validation.md has the numbers.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from disobey.diagnosis.checks.outcome import distillation_visible
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.pair import pair_from
 from disobey.records.store import Store
-from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.setup import Distillation, Setup
 from disobey.targets.schedule import labels
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Run
 
 
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--students", type=int, default=6)
     parser.add_argument("--data", default="mnist-5k")
     parser.add_argument("--teacher", default="mlp:256")
     parser.add_argument("--student", default="mlp:16")
     options = parser.parse_args()
-    setup = Setup(data=options.data, teacher=options.teacher)
+    setup = Distillation(Setup(data=options.data), options.teacher)
     teacher = Run(setup.teacher_recipe(0.0), 0)
     students = [Run(setup.student_recipe(options.student, labels(), 0.0), seed) for seed in range(options.students)]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,14 @@
-"""Exact walk against iteration, and cheap gradients against the exact one on trained weights.
+"""The exact walk compared with iteration, and approximate gradients with the exact one on trained weights.
 
     python benchmarks/fixed_point.py [--rounds 7]
     python benchmarks/fixed_point.py --lengths [--rounds 7]
     python benchmarks/fixed_point.py --seeds 0 1 2 [--gradients] [--group S3]
 
-The crossover table interleaves both solvers in one process on one thread: time of forward + backward of a
-FixedPointRNN (batch 16), iteration over exact, so that above 1 the exact walk is faster. `--lengths` times one
-sequence of 64 to 4,096 positions, in microseconds a position. `--seeds` trains one tracker a seed by the recipe of
-`disobey.models.recurrent.sequence` and prints its accuracies; with `--gradients` each gradient mode is compared with autograd
-through the exact walk on these trained weights. All times are CPU times of the process.
+The first table interleaves both solvers in one process on one thread: the time of forward + backward of a FixedPointRNN
+(batch 16), iteration divided by exact, so that above 1 the exact walk is faster. `--lengths` times one sequence of 64
+to 4,096 positions, in microseconds per position. `--seeds` trains one tracker per seed with the recipe of
+`disobey.models.recurrent.sequence` and prints its accuracies. With `--gradients` each gradient mode is compared with
+autograd through the exact walk on these trained weights. All times are CPU times of the process.
 """
 
 import argparse
@@ -25,12 +25,14 @@ from disobey.models.recurrent.solvers import Exact, Iterate
 
 
 def spent(layer: FixedPointRNN, x: torch.Tensor) -> float:
+    """CPU-seconds of one forward and backward pass."""
     start = time.process_time()
     layer(x)[0].square().mean().backward()
     return time.process_time() - start
 
 
 def crossover(rounds: int) -> None:
+    """Prints the time of the iteration divided by that of the exact walk, over sizes and sweeps."""
     print("iteration / exact, forward + backward, batch 16, one thread (above 1: exact is faster)")
     solvers = {f"{n} sweeps": Iterate(n, 0.0) for n in (2, 4, 8, 16)} | {"tol 1e-3": Iterate(64, 1e-3)}
     print(f"{'D':>5} {'rank':>5} {'T':>5} {'exact ms':>9} " + " ".join(f"{name:>10}" for name in solvers) + "  used")
@@ -53,7 +55,7 @@ def crossover(rounds: int) -> None:
 
 
 def trained(name: str, seed: int) -> SequenceModel:
-    """A tracker of this group by the recipe; words of 2 to 12 elements."""
+    """A tracker of this group, trained with the recipe on words of 2 to 12 elements."""
     torch.manual_seed(seed)
     size = len(group(name))
     model = sequence_model("fixed_point", tokens=size, classes=size, **STATE_TRACKING.model())
@@ -72,6 +74,7 @@ def trained(name: str, seed: int) -> SequenceModel:
 
 
 def accuracy(model: SequenceModel, name: str, length: int) -> float:
+    """Accuracy at the last token of 512 uniform words."""
     words = word_problem(name, 512, length, seed=10**9 + length)
     with torch.no_grad():
         guesses = model(torch.as_tensor(words.inputs)).argmax(-1).numpy()
@@ -79,6 +82,7 @@ def accuracy(model: SequenceModel, name: str, length: int) -> float:
 
 
 def seeds(name: str, chosen: list[int]) -> None:
+    """Trains one tracker per seed and prints its accuracies."""
     for seed in chosen:
         start = time.process_time()
         model = trained(name, seed)
@@ -92,7 +96,7 @@ def seeds(name: str, chosen: list[int]) -> None:
 
 
 def lengths(rounds: int) -> None:
-    """Microseconds a position, forward + backward: constant where the cost is linear in T."""
+    """Prints microseconds per position, forward + backward: constant where the cost is linear in T."""
     spans = (64, 256, 1024, 4096)
     print("forward + backward, batch 1, D 64, one thread: microseconds a position at T = " + ", ".join(map(str, spans)))
     for name, rank, solver in (
@@ -122,7 +126,7 @@ SOLVERS: dict[str, Exact | Iterate] = {
 
 
 def gradients(name: str, chosen: list[int]) -> None:
-    """Cosine to the exact gradient and ratio of norms, over the layer's parameters: median over seeds, and range."""
+    """Prints cosine to the exact gradient and ratio of norms for the layer's parameters: median and range."""
     found: dict[str, list[tuple[float, float, int]]] = {label: [] for label in SOLVERS}
     for seed in chosen:
         model = trained(name, seed)
@@ -137,13 +141,15 @@ def gradients(name: str, chosen: list[int]) -> None:
             found[label].append((cosine, float(got.norm() / wanted.norm()), sweeps))
     for label, rows in found.items():
         cosines, norms, sweeps = zip(*rows, strict=True)
-        print(f"  {label:14s} cosine {statistics.median(cosines):.3f} ({min(cosines):.3f} to {max(cosines):.3f})"
-              f"  norm ratio {statistics.median(norms):.3f} ({min(norms):.3f} to {max(norms):.3f})"
-              f"  sweeps {min(sweeps)} to {max(sweeps)}")  # fmt: skip
+        print(
+            f"  {label:14s} cosine {statistics.median(cosines):.3f} ({min(cosines):.3f} to {max(cosines):.3f})"
+            f"  norm ratio {statistics.median(norms):.3f} ({min(norms):.3f} to {max(norms):.3f})"
+            f"  sweeps {min(sweeps)} to {max(sweeps)}"
+        )
 
 
 def gradient(model: SequenceModel, words: Sequences, solver: Exact | Iterate) -> tuple[torch.Tensor, int]:
-    """The gradient of the layer's parameters (P,), and the sweeps of the solve."""
+    """The gradient of the layer's parameters (P,), and the number of sweeps of the solve."""
     layer = model.layers[0]
     assert isinstance(layer, FixedPointRNN)
     layer.solver = solver
@@ -155,6 +161,7 @@ def gradient(model: SequenceModel, words: Sequences, solver: Exact | Iterate) ->
 
 
 def main() -> None:
+    """Parses the options and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--lengths", action="store_true")

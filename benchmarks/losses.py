@@ -1,10 +1,10 @@
-"""What a distillation loss costs beside cross-entropy: value and gradient on the logits, one thread.
+"""The cost of a distillation loss compared with cross-entropy: value and gradient on the logits, one thread.
 
     python benchmarks/losses.py [--rounds 25]
 
-Every candidate takes the same logits, hands them through one operation (so that each pays autograd's own start, as a
-network does) and ends with a gradient at the leaf. Candidates take turns within a round; reported are the medians over
-rounds of the ratio to `torch.nn.functional.cross_entropy` in the same round, and each one's fastest time.
+All candidates take the same logits, pass them through one operation (so that each pays autograd's startup, as in a
+network) and end with a gradient at the leaf. They take turns within a round. Reported are the medians over rounds of
+the ratio to `torch.nn.functional.cross_entropy` in the same round, and the fastest time of each.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ TEMPERATURE = 4.0
 
 
 def candidates(batch: int, classes: int) -> dict[str, Callable[[], object]]:
+    """Name to one forward and backward pass."""
     leaf = torch.randn(batch, classes, requires_grad=True)
     teacher = 3 * torch.randn(batch, classes)
     labels = teacher.argmax(-1)
@@ -48,7 +49,7 @@ def candidates(batch: int, classes: int) -> dict[str, Callable[[], object]]:
 
         return step
 
-    def usual(logits: Tensor) -> Tensor:  # as distillation loops write it
+    def usual(logits: Tensor) -> Tensor:  # as most distillation loops write it
         log_q, p = F.log_softmax(logits / TEMPERATURE, -1), F.softmax(teacher / TEMPERATURE, -1)
         return F.kl_div(log_q, p, reduction="batchmean") * TEMPERATURE**2
 
@@ -77,7 +78,7 @@ def measure(batch: int, classes: int, rounds: int) -> dict[str, tuple[float, flo
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.process_time()  # the machine is shared: time of this process only
+            start = time.process_time()  # the time of this process only, because the machine may be shared
             for _ in range(repeats):
                 step()
             times[name].append((time.process_time() - start) / repeats)
@@ -89,6 +90,7 @@ def measure(batch: int, classes: int, rounds: int) -> dict[str, tuple[float, flo
 
 
 def main() -> None:
+    """Parses the options and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds

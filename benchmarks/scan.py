@@ -1,21 +1,23 @@
-"""Forward + backward of the scan h_t = a_t h_{t-1} + x_t, against the ways it is written without a kernel.
+"""Forward + backward of the scan h_t = a_t h_{t-1} + x_t, compared with the ways to write it without a kernel.
 
     python benchmarks/scan.py [--rounds 15] [--threads 1 2]
     python benchmarks/scan.py --scaling [--rounds 101]      (on a busy machine: nice -n -20, as root)
-    python benchmarks/scan.py --device cuda                 (also flash-linear-attention and accelerated-scan, if installed)
+    python benchmarks/scan.py --device cuda                 (also flash-linear-attention and accelerated-scan, if
+    installed)
 
-All rivals run in one process, interleaved round by round; ratios are medians of the per-round ratios to the
-compiled kernel. On one thread the clock is the process's CPU time, so that a busy machine does not
-count; on more it is the wall clock. Freed memory is kept by the process (mallopt, as in the training
-workers): otherwise every rival pays page faults for its outputs. The floor is what the memory must carry (3 arrays forward, 5 backward) at the
-bandwidth of an out-of-place addition measured in the same rounds.
+All implementations run in one process, interleaved round by round. Ratios are medians of the per-round ratios to the
+compiled kernel. With one thread the clock is the CPU time of the process, so that a busy machine does not matter; with
+more it is the wall clock. The process keeps freed memory (mallopt, as in the training workers); otherwise all
+implementations would pay page faults for their outputs. The floor is the time to move the memory (3 arrays forward, 5
+backward) at the bandwidth of an out-of-place addition measured in the same rounds.
 
-`--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at one that fits
-into the caches. While one thread is timed another process spins on the second core without touching memory,
-so that neither a neighbour's memory traffic nor its absence (on an idle machine) makes one thread look slow or fast.
+`--scaling` alternates one and two threads in one process, by the wall clock, at the shape of the comparison and at one
+that fits into the caches. While one thread is timed, another process spins on the second core without touching memory,
+so that other load on that core, or its absence, does not make one thread look slow or fast.
 
-`--device cuda` gives two times. *launched*: many calls are queued and waited for once, so what launching costs the host is
-in it, as it is in training. *device*: the same call replayed from a CUDA graph, kernels only. Rivals keep their own form: flash-linear-attention's HGRN takes logarithms of decays in (0, 1), accelerated-scan (B, D, T).
+`--device cuda` prints two times. *launched*: many calls are queued and awaited once, so the host's cost of launching is
+included, as in training. *device*: the same call replayed from a CUDA graph, kernels only. Other implementations keep
+their own form: flash-linear-attention's HGRN takes logarithms of decays in (0, 1), accelerated-scan (B, D, T).
 """
 
 import argparse
@@ -35,7 +37,7 @@ from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
 
 
 def unbind_loop(decay: Tensor, inputs: Tensor) -> Tensor:
-    """What a careful user writes: autograd through a loop over unbound time slices."""
+    """A careful implementation: autograd through a loop over unbound time slices."""
     state, states = torch.zeros_like(inputs[:, 0]), []
     for a, x in zip(decay.unbind(1), inputs.unbind(1), strict=True):
         state = a * state + x
@@ -44,7 +46,7 @@ def unbind_loop(decay: Tensor, inputs: Tensor) -> Tensor:
 
 
 def indexed_loop(decay: Tensor, inputs: Tensor) -> Tensor:
-    """What a careless user writes: every a[:, t] costs a gradient of the whole array."""
+    """A careless implementation: every a[:, t] costs a gradient of the whole array."""
     state, states = torch.zeros_like(inputs[:, 0]), []
     for t in range(inputs.shape[1]):
         state = decay[:, t] * state + inputs[:, t]
@@ -60,6 +62,7 @@ RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def seconds(run: Callable[[], object]) -> float:
+    """Time of one call: CPU time with one thread, wall clock with more."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     start = clock()
     run()
@@ -67,7 +70,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def keep_memory() -> None:
-    """Tell glibc not to hand freed blocks back to the system (nothing elsewhere)."""
+    """Tells glibc to keep freed blocks instead of returning them to the system (no effect elsewhere)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
@@ -75,17 +78,19 @@ def keep_memory() -> None:
 
 
 def trial(rival: Callable, decay: Tensor, inputs: Tensor, grad: Tensor) -> Callable[[], object]:
+    """One forward and backward pass, as a function."""
     return lambda: torch.autograd.grad(rival(decay, inputs), (decay, inputs), grad)
 
 
 def spin() -> None:
+    """Keeps a core busy without touching memory."""
     while True:
         pass
 
 
 @contextmanager
 def neighbour() -> Iterator[Callable[[bool], None]]:
-    """A spinning process that can be let run and stopped."""
+    """A spinning process that can be started and paused."""
     process = multiprocessing.get_context("fork").Process(target=spin, daemon=True)
     process.start()
     assert process.pid is not None
@@ -99,7 +104,7 @@ def neighbour() -> Iterator[Callable[[bool], None]]:
 
 
 def scaling(shape: tuple[int, int, int], rounds: int) -> None:
-    """Wall time of the kernel's forward and backward pass and of an addition, on one thread over two."""
+    """Prints the wall time on one thread divided by that on two, for the kernel and for an addition."""
     generator = torch.Generator().manual_seed(0)
     decay = torch.rand(shape, generator=generator).requires_grad_()
     inputs = torch.randn(shape, generator=generator).requires_grad_()
@@ -124,11 +129,15 @@ def scaling(shape: tuple[int, int, int], rounds: int) -> None:
         one, two = times[name, 1], times[name, 2]
         ratios = sorted(a / b for a, b in zip(one, two, strict=True))
         low, middle, high = (ratios[int(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
-        print(f"  {name:22s} 1 thread {statistics.median(one) * 1e3:6.2f} ms  2 threads {statistics.median(two) * 1e3:6.2f} ms"
-              f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})")  # fmt: skip
+        milliseconds = [statistics.median(spent) * 1e3 for spent in (one, two)]
+        print(
+            f"  {name:22s} 1 thread {milliseconds[0]:6.2f} ms  2 threads {milliseconds[1]:6.2f} ms"
+            f"  speed-up {middle:.2f} (quartiles {low:.2f} to {high:.2f}; best over best {min(one) / min(two):.2f})"
+        )
 
 
 def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable]) -> None:
+    """Prints the time of every implementation and its ratio to the kernel."""
     generator = torch.Generator().manual_seed(0)
     decay = torch.rand(shape, generator=generator).requires_grad_()
     inputs = torch.randn(shape, generator=generator).requires_grad_()
@@ -149,7 +158,7 @@ def compare(shape: tuple[int, int, int], rounds: int, rivals: dict[str, Callable
 
 
 def cuda_rivals(shape: tuple[int, int, int]) -> dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]]:
-    """Others' scans on a GPU, with the form of their arguments: decays, their logarithms, or time last."""
+    """Other scans on a GPU, with the form of their arguments: decays, their logarithms, or time last."""
     found: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
         name: (rival, "plain") for name, rival in RIVALS.items() if name == "kernel" or shape[1] <= 512
     }
@@ -174,7 +183,7 @@ def cuda_rivals(shape: tuple[int, int, int]) -> dict[str, tuple[Callable[[Tensor
 
 
 def cuda_trials(shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
-    """Forward and backward of every rival, and the addition that measures bandwidth."""
+    """Forward and backward of every implementation, and the addition that measures bandwidth."""
     generator = torch.Generator("cuda").manual_seed(0)
     decay = torch.rand(shape, generator=generator, device="cuda")
     inputs, grad, scratch = (torch.randn(shape, generator=generator, device="cuda") for _ in range(3))
@@ -189,6 +198,7 @@ def cuda_trials(shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
 
 
 def compare_cuda(shape: tuple[int, int, int], rounds: int) -> None:
+    """Prints launched and device times of every implementation on a GPU."""
     calls: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
     for name, run in cuda_trials(shape).items():
         try:
@@ -204,8 +214,11 @@ def compare_cuda(shape: tuple[int, int, int], rounds: int) -> None:
             times[name, clock].append(queued(call, n) * (8 / 3 if name == "floor" else 1))
     for (name, clock), column in times.items():
         ratios = sorted(spent / base for spent, base in zip(column, times["kernel", clock], strict=True))
-        print(f"  {name:26s} {clock:8s} median {statistics.median(column) * 1e6:9.1f} us  ratio"
-              f" {statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)  # fmt: skip
+        print(
+            f"  {name:26s} {clock:8s} median {statistics.median(column) * 1e6:9.1f} us  ratio"
+            f" {statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            flush=True,
+        )
 
 
 def captured(run: Callable[[], object]) -> Callable[[], object]:
@@ -223,7 +236,7 @@ def captured(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def queued(run: Callable[[], object], calls: int) -> float:
-    """Seconds a call, of many that are queued before the device is waited for."""
+    """Seconds per call, of many calls that are queued before the device is awaited."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     for _ in range(calls):
@@ -233,6 +246,7 @@ def queued(run: Callable[[], object], calls: int) -> float:
 
 
 def main() -> None:
+    """Parses the options and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

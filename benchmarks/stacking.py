@@ -4,14 +4,15 @@
 
 Every line trains the same K students twice in this process, with `fit` one by one and with `fit_stack` together, in
 turns; a ratio is sequential CPU-seconds over stacked ones, the median over the turns with the smallest and largest.
-Students are paired arms (labels, KD at T = 4, label smoothing of the teacher's mean entropy, permuted dark knowledge) of
-``cells`` seeds and sizes: the arms of a cell read one batch. The time in both is steps only, without loading and records;
-``--whole`` adds `run_all` with everything (teachers' tables, predictions, files), a cell of 32 runs.
+Students are paired arms (labels, KD at T = 4, label smoothing of the teacher's mean entropy, permuted dark knowledge)
+of ``cells`` seeds and sizes: the arms of a cell read one batch. The time in both is steps only, without loading and
+records; ``--whole`` adds `run_all` with everything (teachers' tables, predictions, files), a cell of 32 runs.
 
 The floor is what the matrix products alone cost: 6 multiply-adds a weight and example (4 in the first layer, whose
 inputs need no gradient), at the rate at which this machine multiplies two 512 x 512 matrices. ``of floor`` says how
-many times that the stacked step takes. What is left above it are the optimizer's 7 reads and writes of every weight, the
-softmax, the gather, and for 784 inputs the cache: 16 first layers of 784 x 100 are 5 MB, read twice and written once.
+many times that the stacked step takes. What is left above it are the optimizer's 7 reads and writes of every weight,
+the softmax, the gather, and for 784 inputs the cache: 16 first layers of 784 x 100 are 5 MB, read twice and written
+once.
 
 ``--device cuda`` goes by the wall clock, with other networks and larger stacks, and has no floor: there launching the
 kernels of a small network costs more than their work, and that is what a stack saves.
@@ -29,22 +30,27 @@ import numpy as np
 import torch
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
-from disobey.training import train as training
+from disobey.training.context import Clock
+from disobey.training.devices import deterministic
 from disobey.training.execution.engine import run_all
 from disobey.training.execution.workers import prepare_worker
 from disobey.training.loop import fit
-from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.stacked import grouping as stacking
+from disobey.training.prepare import Prepared, SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 from disobey.training.stacked.loop import fit_stack
+from disobey.training.tasks import classification
 
 NAMES = ("A0", "A1", "A4", "A9a", "A3", "A7", "A11", "A12")
 
 
 @dataclass(frozen=True)
 class Case:
+    """What is trained: data, model, batch size, and how many students share what."""
+
     data: str
     model: ModelSpec
     batch: int
@@ -53,12 +59,14 @@ class Case:
 
     @property
     def name(self) -> str:
+        """The case in words."""
         kind = "" if self.model.name == "mlp" else f"{self.model.name} "
         size = f"{self.model.width}x{self.model.depth}" if self.model.width else ""
         return f"{self.data} {kind}{size}, batch {self.batch}"
 
 
 def mlp(width: int, depth: int) -> ModelSpec:
+    """A multilayer perceptron of this width and depth."""
     return ModelSpec("mlp", width=width, depth=depth)
 
 
@@ -100,7 +108,7 @@ def students(case: Case, steps: int) -> list[Run]:
         for name in NAMES[: case.arms]:
             targets = ARMS[name].schedule(4.0)
             data = DataSpec(case.data, train=(400, 1000)[cell % 2])
-            asks = teacher if targets.listens else None
+            asks = teacher if targets.uses_teacher else None
             runs.append(Run(Recipe(data, case.model, optim, targets, asks, replica=1), cell))
     return runs
 
@@ -124,22 +132,20 @@ def _least(call: Callable[[], object], times: int) -> float:
 
 
 def compare(case: Case, steps: int, repeats: int, store: Store, device: torch.device) -> str:
+    """A line of the table: sequential over stacked time of one case."""
     runs = students(case, steps)
     run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
 
-    def prepared() -> list:
-        shelf = training.Shelf(store, device)
-        return [training._prepared(run, shelf, ()) for run in runs]
-
-    def sequential(slices: list) -> None:
+    def sequential(slices: list[Prepared]) -> None:
         for one in slices:
-            fit(one.model, one.run, one.inputs, one.order, one.objective)
+            fit(one.model, one.run, one.batches, one.objective.backward)
 
     spent: dict[str, list[float]] = {"sequential": [], "stacked": []}
-    with training.deterministic(device):
+    with deterministic(device):
         for _ in range(repeats):
             for name, call in (("sequential", sequential), ("stacked", fit_stack)):
-                slices = prepared()
+                shared = SharedInputs(store, device)
+                slices = [prepared(run, shared) for run in runs]
                 began = _now(device)
                 call(slices)
                 spent[name].append(_now(device) - began)
@@ -147,7 +153,8 @@ def compare(case: Case, steps: int, repeats: int, store: Store, device: torch.de
     step = min(spent["stacked"]) / steps
     of_floor = f"{step / floor(case, len(runs), _features(case)):.1f}" if device.type == "cpu" else "-"
     return (
-        f"| {case.name} | {len(runs)} in {case.cells} | {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) | "
+        f"| {case.name} | {len(runs)} in {case.cells} | "
+        f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) | "
         f"{1e6 * step / len(runs):.0f} | {of_floor} |"
     )
 
@@ -164,33 +171,42 @@ def _features(case: Case) -> int:
 
 
 def whole(steps: int, repeats: int, device: torch.device) -> str:
-    """`run_all` with records, stacked and with stacking switched off, in turns."""
+    """`run_all` with records, against the sequential loop with the same records, in turns."""
     case = Case("mnist-5k", mlp(100, 1), 64, 8, 4)
-    ratios = []
+    runs = students(case, steps)
+    stacked, alone = [], []
     for _ in range(repeats):
-        spent = []
-        for names in ((), stacking.MLPS):
-            before, stacking.MLPS = stacking.MLPS, names
-            try:
-                with tempfile.TemporaryDirectory() as folder:
-                    runs, store = students(case, steps), Store(folder)  # type: ignore[arg-type]
-                    teachers = [teacher for run in runs for teacher in run.teachers()]
-                    run_all(teachers, store, workers=0, device=device.type)
-                    began = _now(device)
-                    outcome = run_all(runs, store, workers=0, device=device.type)
-                    spent.append(_now(device) - began)
-                    assert not outcome.failed
-            finally:
-                stacking.MLPS = before
-        ratios.append(spent[0] / spent[1])
-    found = np.array(ratios)
+        for spent, train in ((stacked, together), (alone, one_by_one)):
+            with tempfile.TemporaryDirectory() as folder:
+                store = Store(folder)  # type: ignore[arg-type]
+                run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0, device=device.type)
+                began = _now(device)
+                train(runs, store, device)
+                spent.append(_now(device) - began)
+    ratios = np.array(stacked) / np.array(alone)
     return (
-        f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(found):.2f} "
-        f"({found.min():.2f} to {found.max():.2f}), {spent[1] / 32:.3f} seconds a run"
+        f"whole run_all, 32 runs of {case.name}, {steps} steps: {np.median(ratios):.2f} "
+        f"({ratios.min():.2f} to {ratios.max():.2f}), {stacked[-1] / 32:.3f} seconds a run"
     )
 
 
+def together(runs: list[Run], store: Store, device: torch.device) -> None:
+    """As the engine trains them."""
+    assert not run_all(runs, store, workers=0, device=device.type).failed
+
+
+def one_by_one(runs: list[Run], store: Store, device: torch.device) -> None:
+    """Every run alone, by the sequential loop."""
+    for run in runs:
+        shared = SharedInputs(store, device)
+        one = prepared(run, shared)
+        with deterministic(device), store.writing(run.id) as folder:
+            result = classification.fit_sequentially(one, shared.validation(run))
+            classification.write(folder, classification.finished(one, result, shared, Clock()))
+
+
 def main() -> None:
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--repeats", type=int, default=5)

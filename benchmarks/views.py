@@ -1,8 +1,8 @@
-"""Random crops with flips of resident images: overlapping line gathers against the alternatives, interleaved.
+"""Random crops with flips of resident images: overlapping line gathers compared with alternatives, interleaved.
 
     OMP_NUM_THREADS=1 python benchmarks/views.py
 
-Measured on two shared AVX2 cores, one thread, torch 2.13, microseconds a batch of 128 (median of 30), twice:
+Measured on two shared AVX2 cores, one thread, torch 2.13, microseconds per batch of 128 (median of 30), twice:
 28x28x1: lines 149 / 227, pixels 1074 / 1115, slicing 2852 / 2048.
 32x32x3: lines 274 / 496, pixels 1613 / 1723, slicing 2994 / 2790.
 Lines without the mirrored copy in memory, flipped afterwards: 276 and 770 the first time.
@@ -20,6 +20,7 @@ from disobey.data.augment import PAD, Views
 
 
 def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) -> dict:
+    """Name to a function that gathers one batch."""
     _, channels, height, width = images.shape
     tall, wide, offsets = height + 2 * PAD, width + 2 * PAD, 2 * PAD + 1
     ours = Views("crop-flip", images)
@@ -53,6 +54,7 @@ def candidates(images: torch.Tensor, rows: torch.Tensor, views: torch.Tensor) ->
 
 
 def main() -> None:
+    """Prints the median time of every way."""
     torch.set_num_threads(1)
     for n, channels, side in ((3500, 1, 28), (15000, 3, 32)):
         images = torch.randn(n, channels, side, side)

@@ -1,59 +1,76 @@
-"""Writes docs/studies.md from the code: every study with its question, its options and their defaults.
+"""Writes the pages that are made from the code, and the site.
 
-python docs/build.py [--check]   (--check: exit 1 where the page is not what the code says)
+python docs/build.py             writes the generated pages that are kept (studies, experiments, gallery)
+python docs/build.py --check     exit status 1 where one of them is not what the code says
+python docs/build.py --site OUT  builds the site into OUT; warnings are errors, no network is needed
+python docs/build.py --gallery OUT [NAME ...]  repeats the runs of the gallery in OUT and keeps results and pictures
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from disobey.studies import STUDIES
-from disobey.studies.kit.study import Study
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
 
-PAGE = Path(__file__).parent / "studies.md"
-
-
-def options(kind: type, default: object = None) -> list[tuple[str, str, str]]:
-    """(option, default, what it means) of every field; nested settings are flat, as on the command line."""
-    words = dict(re.findall(r'^    (\w+): [^\n]*\n    """(.+?)"""', inspect.getsource(kind), re.M | re.S))
-    rows = []
-    instance = kind() if default is None else default
-    for field in fields(kind):  # type: ignore[arg-type]
-        value = getattr(instance, field.name)
-        if is_dataclass(value):
-            rows += options(type(value), value)
-            continue
-        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        meaning = " ".join(words.get(field.name, "").split())
-        rows.append((f"--{field.name.replace('_', '-')}", text or "by the kind of data", meaning))
-    return rows
+from generate import exhibits, experiments, gallery, studies  # noqa: E402
 
 
-def section(study: type[Study]) -> str:
-    lines = [f"## {study.name}", "", f"*{study.question}*", "", inspect.cleandoc(study.__doc__ or ""), ""]
-    if study.presets:
-        lines += [f"Presets (`--preset NAME`): {', '.join(f'`{name}`' for name in study.presets)}.", ""]
-    lines += ["| option | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in options(study)]
-    return "\n".join(lines)
+def pages() -> dict[str, str]:
+    """Text of every generated page that is kept in the repository, by its path below docs/."""
+    entries = experiments.entries(DOCS / "experiments")
+    made = {"experiments/index.md": experiments.index(entries), "gallery/index.md": gallery.index(DOCS / "gallery")}
+    return made | studies.pages(entries, set(gallery.names(DOCS / "gallery")))
 
 
-def page() -> str:
-    head = (
-        "# Studies\n\nMade by `make docs` from the code. `disobey run STUDY` runs one; common options: `--out`, `--workers`, "
-        "`--device`, `--quiet`, `--dry-run`, `--smoke`, `--json`.\n\n"
-    )
-    return head + "\n\n".join(section(study) for study in STUDIES.values()) + "\n"
+def stale() -> list[str]:
+    """Generated pages that differ from what the code says, and kept ones that it no longer makes."""
+    made = pages()
+    kept = {str(path.relative_to(DOCS)) for path in (DOCS / "studies").glob("*.md")}
+    differ = [n for n, text in made.items() if not (DOCS / n).is_file() or (DOCS / n).read_text("utf-8") != text]
+    return sorted({*differ, *(kept - made.keys())})
+
+
+def write() -> None:
+    """Writes the generated pages and removes those that are no longer made."""
+    made = pages()
+    for path in (DOCS / "studies").glob("*.md"):
+        if str(path.relative_to(DOCS)) not in made:
+            path.unlink()
+    for name, text in made.items():
+        (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
+        (DOCS / name).write_text(text, encoding="utf-8")
+
+
+def site(out: Path) -> int:
+    """Builds the site; gives the exit status."""
+    from sphinx.cmd.build import build_main
+
+    return build_main(["-b", "html", "-W", "--keep-going", "-q", "-j", "auto", str(DOCS), str(out)])
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one of these; gives the exit status."""
+    match arguments:
+        case []:
+            write()
+        case ["--check"]:
+            if found := stale():
+                print(f"stale: {', '.join(found)}; try make docs", file=sys.stderr)
+                return 1
+        case ["--site", out]:
+            return site(Path(out))
+        case ["--gallery", out, *names]:
+            for exhibit in exhibits.EXHIBITS:
+                if not names or exhibit.name in names:
+                    exhibits.make(exhibit, DOCS / "gallery", Path(out).resolve())
+            write()
+        case _:
+            print(__doc__)
+            return 2
+    return 0
 
 
 if __name__ == "__main__":
-    text = page()
-    if "--check" in sys.argv:
-        sys.exit(
-            0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else "docs/studies.md is stale: make docs"
-        )
-    PAGE.write_text(text, encoding="utf-8")
+    sys.exit(main(sys.argv[1:]))

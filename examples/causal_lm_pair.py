@@ -29,6 +29,7 @@ class Model(nn.Module):
         self.net = nn.Sequential(nn.Linear(16 * CONTEXT, width), nn.ReLU(), nn.Linear(width, characters))
 
     def forward(self, context):
+        """Logits (B, characters) of contexts (B, 8)."""
         return self.net(self.embed(context).flatten(1))
 
 
@@ -39,6 +40,7 @@ def text() -> str:
 
 
 def train(model: nn.Module, x, y, steps: int, seed: int, teacher: nn.Module | None = None) -> nn.Module:
+    """Trains a model on the text, or on text and teacher; equal seeds, equal batches."""
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(steps):
@@ -57,6 +59,7 @@ def train(model: nn.Module, x, y, steps: int, seed: int, teacher: nn.Module | No
 
 
 def main(path: str = "causal-lm-pair.npz", steps: int = 600) -> None:
+    """Trains teacher, student and twin, and saves their top-k lists."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     letters = text()

@@ -4,7 +4,8 @@
 
 Logistic regression cannot take soft labels, so the student is fitted on every class of every example, weighted by the
 teacher's probability of it. The twin is the same regression on labels. Three in ten training labels are redrawn at
-random: something that a teacher can average out. Teacher and student see the training half, everything is judged on the other.
+random: something that a teacher can average out. Teacher and student see the training half, everything is judged on
+the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sklearn.model_selection import train_test_split
 
 
 def main(path: str = "sklearn-pair.npz") -> None:
+    """Fits teacher, student and twin, and saves their predictions."""
     x, y = load_digits(return_X_y=True)
     x = x / 16
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.5, random_state=0, stratify=y)

@@ -1,4 +1,4 @@
-"""What differs on a GPU: kernels, stacks of any network, teachers' tables made elsewhere. Skipped where there is none."""
+"""What differs on a GPU: kernels, stacks of any network, tables made elsewhere. Skipped where there is none."""
 
 from dataclasses import replace
 
@@ -8,14 +8,15 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.diagnosis.input.predict import predict_pair
-from disobey.models.build import ModelSpec
 from disobey.models.mlp import MLP
 from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies import STUDIES
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
@@ -59,7 +60,7 @@ def test_every_study_runs(name, tmp_path):
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_learns_what_the_processor_learns(name, tmp_path, full_precision):
-    """In few steps: on the processor alone, weights perturbed by 1e-7 differ by up to 1 % after 10, 9 % after 30 (ResNet-8)."""
+    """In few steps: on a CPU, weights perturbed by 1e-7 differ by up to 1% after 10 steps, 9% after 30 (ResNet-8)."""
     recipe = pupil(name, optim=replace(OPTIM, steps=10))
     runs = [Run(recipe, seed) for seed in (0, 1, 2)]
     here = answers(Store(tmp_path / "cpu"), runs, "cpu")

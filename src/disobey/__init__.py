@@ -1,4 +1,7 @@
-"""Disobey: a laboratory for teacher-student training."""
+"""Disobey: a laboratory for teacher-student training.
+
+The public names are imported when they are first used (PEP 562), so ``import disobey`` stays fast.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ if TYPE_CHECKING:
     from disobey.records.runs import pair
     from disobey.records.store import Store
     from disobey.targets.schedule import distill, labels, match, smooth, switch
-    from disobey.targets.teacher_free import spare
+    from disobey.targets.teacher_free import mask_confusable, spare
     from disobey.training.execution.engine import run_all
-    from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+    from disobey.training.recipe import Recipe, Run
+    from disobey.training.specs import OptimSpec, Teaching
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "diagnose",
     "distill",
     "labels",
+    "mask_confusable",
     "match",
     "pair",
     "predict_pair",
@@ -37,7 +42,8 @@ __all__ = [
     "switch",
 ]
 
-_HOMES = {
+# Name -> module. `spare` is the old name of `mask_confusable`, kept for one release.
+_MODULES = {
     "diagnose": "disobey.diagnosis.diagnose",
     "predict_pair": "disobey.diagnosis.input.predict",
     "Predictions": "disobey.records.predictions",
@@ -45,17 +51,18 @@ _HOMES = {
     "Store": "disobey.records.store",
     "run_all": "disobey.training.execution.engine",
     **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),
-    "spare": "disobey.targets.teacher_free",
+    **dict.fromkeys(("mask_confusable", "spare"), "disobey.targets.teacher_free"),
     **dict.fromkeys(("distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Public names, imported when they are first asked for (PEP 562): ``import disobey`` itself stays light."""
-    if name not in _HOMES:
+    """A public name, imported when it is first asked for."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'disobey' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    """All names, also those that are not imported yet."""
+    return sorted([*globals(), *_MODULES])

@@ -1,4 +1,4 @@
-"""`Refusal`: input that cannot be used. An id for programs, one sentence for people; every room raises it, none needs more.
+"""`Refusal`: input that cannot be used. It has an id for programs and one sentence for people; every room raises it.
 
 >>> raise refusal("few-seeds", "at least one seed", "none", "--seeds 0 1 2")
 Traceback (most recent call last):
@@ -45,9 +45,9 @@ def refusal(id: str, expected: str, got: object, attempt: str = "", *, where: ob
 
 
 def printable(text: object, limit: int = LIMIT) -> str:
-    """Foreign text on one line, safe for a terminal: no control characters, not endless.
+    r"""Foreign text on one line, safe for a terminal: no control characters, not endless.
 
-    >>> printable("two\\n lines")
+    >>> printable("two\n lines")
     'two lines'
     """
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(text).split()))

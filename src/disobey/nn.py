@@ -1,9 +1,10 @@
-"""Layers for anybody's model: the fixed-point recurrences, their parts, and the diagonal baselines.
+"""Recurrent layers for any model: the fixed-point recurrences, their parts, and the diagonal baselines.
 
->>> import torch, disobey.nn as dnn
->>> y, state = dnn.FixedPointRNN(16)(torch.zeros(1, 4, 16))
->>> tuple(y.shape)
-(1, 4, 16)
+Example:
+    >>> import torch, disobey.nn as dnn
+    >>> y, state = dnn.FixedPointRNN(16)(torch.zeros(1, 4, 16))
+    >>> tuple(y.shape)
+    (1, 4, 16)
 """
 
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer

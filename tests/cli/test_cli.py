@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from disobey.cli.main import main
+from tests.support.refusals import refuses
 
 
 def disobey(*words, cwd=None, **env):
@@ -51,6 +53,10 @@ def test_the_help_of_a_study_needs_no_torch():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "False"
     assert "--temperatures" in run.stdout
+    assert "is-smoke" not in run.stdout
+    said = " ".join(run.stdout.replace("│", " ").split())
+    assert "None" not in said
+    assert "chosen by the data: 300 for mnist-5k" in said
 
 
 def test_the_list_names_what_there_is(capsys):
@@ -67,8 +73,10 @@ def test_every_study_is_listed_under_its_own_name():
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
+def smoke(tmp_path_factory, smoke_runs):
+    """The study as a user gets it, on runs that were trained already."""
     out = tmp_path_factory.mktemp("out")
+    shutil.copytree(smoke_runs.store("deviation"), out, dirs_exist_ok=True)
     run = disobey("run", "deviation", "--smoke", "--workers", "0", "--out", str(out))
     assert run.returncode == 0, run.stderr
     return out, run
@@ -84,6 +92,19 @@ def test_a_smoke_run_writes_everything_and_says_so(smoke):
     assert result["smoke"] is True
     assert list((folder / "figures").glob("*.svg"))
     assert json.loads((folder / "provenance.json").read_text())["cost"]["runs"] == 10
+
+
+def test_a_smoke_run_says_so_whatever_else_is_asked(smoke):
+    out, _ = smoke
+    words = ["run", "deviation", "--smoke", "--seeds", "0", "1", "2", "--steps", "29", "--workers", "0"]
+    run = disobey(*words, "--out", str(out / "more"))
+    assert run.returncode == 0, run.stderr
+    assert "evidence of nothing" in run.stdout
+    folder = next((out / "more" / "reports").iterdir())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["smoke"] is True
+    assert (result["settings"]["seeds"], result["settings"]["steps"]) == ([0, 1, 2], 29)
+    assert "evidence of nothing" in (folder / "report.html").read_text()
 
 
 def test_the_same_again_trains_nothing_and_gives_the_same_bytes(smoke):
@@ -121,39 +142,44 @@ def test_a_report_is_redrawn_without_training(smoke, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
-BAD = [
-    (["fly"], "did you mean", False),
-    (["rum"], "did you mean 'run'", True),
-    (["run"], "expected a study", True),
-    (["run", "deviaton"], "did you mean 'deviation'", True),
-    (["run", "deviation", "--data", "mnist5k"], "did you mean 'mnist-5k'", True),
-    (["run", "deviation", "--data", "nowhere.npz"], "nowhere.npz", True),
-    (["run", "deviation", "--teacher", "cnnn"], "cnn", True),
-    (["run", "deviation", "--preset", "papers"], "expected a preset", True),
-    (["run", "deviation", "--noise", "1.5"], "expected noise", True),
-    (["run", "deviation", "--smoke", "--workers", "many"], "expected workers", True),
-    (["run", "deviation", "--temperature", "3"], "one of temperatures", True),
-    (["train", "nowhere.json"], "expected a recipe", True),
-    (["train"], "expected a recipe", True),
-    (["report", "nowhere.json"], "nothing is there", True),
+BAD = [  # words, the refusal's id, and what its sentence must name
+    (["fly"], "unknown-command", "'fly'"),
+    (["rum"], "unknown-command", "try 'run'"),
+    (["run"], "no-study", "deviation"),
+    (["run", "deviaton"], "unknown-study", "try 'deviation'"),
+    (["run", "deviation", "--seeds", "1", "1"], "bad-seeds", "(1, 1)"),
+    (["run", "deviation", "--early", "1"], "bad-early", "--early"),
+    (["run", "deviation", "--smoke", "--preset", "text"], "smoke-preset", "--smoke"),
+    (["run", "deviation", "--data", "mnist5k"], "unknown-data", "try 'mnist-5k'"),
+    (["run", "deviation", "--data", "nowhere.npz"], "no-file", "nowhere.npz"),
+    (["run", "deviation", "--teacher", "cnnn"], "unknown-model", "'cnn'"),
+    (["run", "deviation", "--preset", "papers"], "unknown-preset", "'papers'"),
+    (["run", "deviation", "--label-noise", "1.5"], "noise-range", "1.5"),
+    (["run", "deviation", "--smoke", "--workers", "many"], "bad-workers", "'many'"),
+    (["run", "deviation", "--temperature", "3"], "temperature-not-trained", "3.0"),
+    (["train", "nowhere.json"], "bad-recipe", "nowhere.json"),
+    (["train"], "no-recipe", "RECIPE.json"),
+    (["report", "nowhere.json"], "no-result", "nowhere.json"),
 ]
 
 
-@pytest.mark.parametrize(("words", "said", "exact"), BAD, ids=[" ".join(b[0]) for b in BAD])
-def test_one_message_and_status_two(words, said, exact, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("words", "id", "named"), BAD, ids=[" ".join(b[0]) for b in BAD])
+def test_one_message_and_status_two(words, id, named, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert not exact or said in error
+    assert named in error
     assert "Traceback" not in error
     assert error.count("\n") == 1
+    monkeypatch.setenv("DISOBEY_DEBUG", "1")
+    with refuses(id, named):
+        main(words)
 
 
 @pytest.mark.parametrize(
     ("option", "said"),
     [
         (["--sedes", "1"], "--seeds"),
-        (["--seeds", "1", "1"], "each once"),
         (["--steps", "many"], "INT"),
     ],
 )
@@ -162,6 +188,17 @@ def test_an_option_that_makes_no_sense_is_status_two(option, said, capsys):
         main(["run", "deviation", *option])
     assert stop.value.code == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_renamed_options_work_with_a_note(capsys, tmp_path):
+    common = ["--smoke", "--dry-run", "--out", str(tmp_path)]
+    main(["run", "loss-switching", *common, "--noise", "0", "0.1", "--shares=0.5", "--over", "0.2"])
+    old = capsys.readouterr()
+    main(["run", "loss-switching", *common, "--label-noise", "0", "0.1", "--switch-points=0.5", "--windows", "0.2"])
+    new = capsys.readouterr()
+    assert old.out == new.out
+    assert [new.err, old.err.count("\n")] == ["", 3]
+    assert all(name in old.err for name in ("--label-noise", "--switch-points", "--windows"))
 
 
 def test_a_damaged_result_is_refused(tmp_path, capsys):

@@ -13,7 +13,7 @@ from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.matrices import whole
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "diagnose.md").read_text(encoding="utf-8")
 
 
 def _lines(name):
@@ -85,8 +85,9 @@ def test_transformers_trainer(tmp_path, monkeypatch):
     arguments = transformers.TrainingArguments(output_dir=str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True)
     models = Model(), Model()
     trainers = [transformers.Trainer(model, arguments) for model in models]
-    pair = _saved(monkeypatch, tmp_path, "Transformers", teacher_trainer=trainers[0], student_trainer=trainers[1],
-                  dataset=rows)  # fmt: skip
+    pair = _saved(
+        monkeypatch, tmp_path, "Transformers", teacher_trainer=trainers[0], student_trainer=trainers[1], dataset=rows
+    )
     expected = models[0].net(torch.stack([row["inputs"] for row in rows])).detach().numpy()
     np.testing.assert_allclose(whole(pair.teacher), expected, atol=1e-6)
     np.testing.assert_array_equal(pair.labels, np.arange(20) % 3)

@@ -60,16 +60,29 @@ def test_lightning(tmp_path):
         pl.seed_everything(0, verbose=False)
         module = Module()
         loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, teacher), batch_size=16)
-        trainer = pl.Trainer(max_epochs=5, callbacks=callbacks, logger=False, enable_checkpointing=False, accelerator="cpu",
-                             enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+        trainer = pl.Trainer(
+            max_epochs=5,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         trainer.fit(module, loader)
         return module
 
-    watch = DiagnoseCallback(teacher, [x[:32], x[32:]], teacher.argmax(1), every=6, path=tmp_path / "t.npz",
-                             student=lambda module: module.net)  # fmt: skip
+    watch = DiagnoseCallback(
+        teacher,
+        [x[:32], x[32:]],
+        teacher.argmax(1),
+        every=6,
+        path=tmp_path / "t.npz",
+        student=lambda module: module.net,
+    )
     watched, alone = run([watch]), run([])
     for a, b in zip(watched.net.parameters(), alone.net.parameters(), strict=True):
-        assert torch.equal(a, b)  # looking changes nothing
+        assert torch.equal(a, b)  # recording changes nothing
     assert watch.trajectory.steps == [0, 6, 12, 18, 20]
     _checked(watch.trajectory, tmp_path / "t.npz", 20)
 
@@ -98,9 +111,16 @@ def test_transformers_trainer(tmp_path):
     rows = [{"inputs": x[i], "labels": teacher[i]} for i in range(len(x))]
     watch = DiagnoseCallback(teacher, [{"inputs": x}], teacher.argmax(1), every=8, path=tmp_path / "t.npz")
     arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path), per_device_train_batch_size=16, num_train_epochs=5, learning_rate=0.05, report_to=[],
-        save_strategy="no", use_cpu=True, disable_tqdm=True, logging_strategy="no",
-    )  # fmt: skip
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=16,
+        num_train_epochs=5,
+        learning_rate=0.05,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
     transformers.Trainer(Model(), arguments, train_dataset=rows, callbacks=[watch]).train()
     assert watch.trajectory.steps == [0, 8, 16, 20]
     _checked(watch.trajectory, tmp_path / "t.npz", 20)
@@ -110,12 +130,12 @@ def test_trajectory_by_hand_and_its_refusals(tmp_path):
     rng = np.random.default_rng(0)
     teacher = rng.normal(size=(40, 3))
     watch = Trajectory(teacher, every=10)
-    looked = [watch.look(step, lambda step=step: teacher * (1 + step) / 10) for step in range(25)]
-    assert [i for i, done in enumerate(looked) if done] == [0, 10, 20]
+    recorded = [watch.record(step, lambda step=step: teacher * (1 + step) / 10) for step in range(25)]
+    assert [i for i, done in enumerate(recorded) if done] == [0, 10, 20]
     assert watch.result().summary.startswith("After 20 steps")
     with pytest.raises(ValueError, match="teacher's shape"):
-        watch.look(30, lambda: teacher[:9])
-    with pytest.raises(ValueError, match="at least one look"):
+        watch.record(30, lambda: teacher[:9])
+    with pytest.raises(ValueError, match="at least one recorded step"):
         Trajectory(teacher).result()
     with pytest.raises(ValueError, match="every"):
         Trajectory(teacher, every=0)

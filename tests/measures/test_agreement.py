@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score
 
 from disobey.measures.agreement import MEASURES, divergence_measures, kl_divergence, overlap_measure, rank_agreement
-from disobey.measures.inference.intervals import over_examples
+from disobey.measures.inference.examples import over_examples
 from disobey.records.predictions import Predictions
 
 

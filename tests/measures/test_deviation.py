@@ -13,7 +13,8 @@ from disobey.measures.deviation import (
     log_odds,
     top_slope,
 )
-from disobey.measures.inference.intervals import all_over_examples, minus_twin, on_twin, over_examples
+from disobey.measures.inference.examples import all_over_examples, over_examples
+from disobey.measures.inference.measure import minus_twin, on_twin
 from disobey.measures.inference.statistics import ols_slope, tail_mean, tls_slope
 from disobey.records.predictions import Predictions
 

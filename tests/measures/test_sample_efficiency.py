@@ -1,16 +1,15 @@
-import importlib.util
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import logit
 
+from benchmarks import coverage_over_runs
 from disobey.measures import agreement
 from disobey.measures.fidelity import fidelity_law
-from disobey.measures.inference.intervals import minus_twin, over_runs, over_runs_and_examples, paired_difference
+from disobey.measures.inference.measure import minus_twin
+from disobey.measures.inference.runs import over_runs, over_runs_and_examples, paired_difference
 from disobey.measures.sample_efficiency import (
     crossover,
     label_equivalence,
@@ -18,19 +17,13 @@ from disobey.measures.sample_efficiency import (
     shares_explained,
     slope_on_log_size,
 )
+from tests.support.refusals import refuses
 
 
 @pytest.fixture(scope="module")
 def planted():
     """The simulation of benchmarks/coverage_over_runs.py, whose full tables are in docs/measures.md."""
-    path = Path(__file__).parents[2] / "benchmarks" / "coverage_over_runs.py"
-    spec = importlib.util.spec_from_file_location("coverage_over_runs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["coverage_over_runs"] = module
-    spec.loader.exec_module(module)
-    return module
+    return coverage_over_runs
 
 
 def tables(planted, seed, seeds=5, peak=1.1, drop=0.0):
@@ -224,17 +217,17 @@ def test_one_seed_has_values_and_no_intervals(planted):
 
 def test_errors_say_what_is_wrong():
     table = np.full((3, 2), 0.5)
-    with pytest.raises(ValueError, match="divide percents by 100"):
+    with refuses("not-shares"):
         label_equivalence([10, 20], 100 * table, table)
-    with pytest.raises(ValueError, match="ascending"):
+    with refuses("sizes-not-rising", "[20.0, 10.0]"):
         label_equivalence([20, 10], table, table)
-    with pytest.raises(ValueError, match=r"shape \(3, 2\)"):
+    with refuses("table-shape", "(3, 2)"):
         label_equivalence([10, 20], table, table[:2])
-    with pytest.raises(ValueError, match="finite"):
+    with refuses("not-finite"):
         crossover([10, 20], table * np.nan)
-    with pytest.raises(ValueError, match="one shape"):
+    with refuses("table-shapes"):
         scales(table, table, table, table[:1], n_test=10)
-    with pytest.raises(ValueError, match="three sizes"):
+    with refuses("few-sizes"):
         fidelity_law([10, 20], table)
 
 

@@ -6,6 +6,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import ortho_group
 
 from disobey.measures.similarity import cka, cka_interval
+from tests.support.refusals import refuses
 
 
 def _u_centred(points):
@@ -92,7 +93,7 @@ def test_what_has_no_answer():
     assert np.isnan(cka(x, np.ones((30, 3))))
     assert np.isnan(cka_interval(x, np.ones((30, 3)))[1])
     assert np.isnan(cka_interval(x[:10], x[:10])[1])
-    with pytest.raises(ValueError, match="came 30 and 29"):
+    with refuses("feature-rows", "30 and 29"):
         cka(x, x[:29])
-    with pytest.raises(ValueError, match="4 or more"):
+    with refuses("feature-rows", "4"):
         cka(x[:3], x[:3])

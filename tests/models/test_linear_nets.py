@@ -2,8 +2,9 @@
 
 import torch
 
-from disobey.models.build import ModelSpec, build
+from disobey.models.build import build
 from disobey.models.features import features
+from disobey.models.spec import ModelSpec
 
 
 def made(name, **options):

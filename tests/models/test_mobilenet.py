@@ -18,6 +18,6 @@ def test_parameters_with_ten_classes():
 def test_small_images_end_as_four_by_four_maps():
     model = MobileNetV2((3, 32, 32), 10, width=8).eval()
     shapes = []
-    model.last.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+    model.last.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
     model(torch.zeros(2, 3, 32, 32))
     assert shapes == [(2, 1280, 4, 4)]

@@ -37,7 +37,7 @@ def test_hashed_ngrams_spread_over_the_table():
     ids = ids[ids != 0]
     assert int(ids.min()) >= 1
     assert int(ids.max()) < BUCKETS
-    # 8,400 random draws fill 1 - exp(-8,400 / 8,191) = 64 % of the rows
+    # 8,400 random draws fill 1 - exp(-8,400 / 8,191) = 64% of the rows
     assert len(ids.unique()) / BUCKETS == pytest.approx(0.64, abs=0.03)
     consecutive = torch.stack([torch.tensor([7, 8, c]) for c in range(1, 100)])
     windows = gram(consecutive)[:, 1]
@@ -78,7 +78,8 @@ def test_a_long_vocabulary_is_taken_for_words():
     assert [table.num_embeddings for table in tables] == [5000, BUCKETS]
 
 
-# At a rate of .003 and 120 steps the processor's rounding decides whether the transformer learns it; so it does in 6 of 6 seeds.
+# With a learning rate of 0.003 and 120 steps, rounding decides whether the transformer learns it; these settings
+# succeed in 6 of 6 seeds.
 @pytest.mark.parametrize(("model", "lr", "steps"), [(TextBag, 1e-2, 120), (TextTransformer, 1e-3, 240)])
 def test_a_planted_pair_of_characters_is_found(model, lr, steps):
     """Class = whether 1 is ever followed by 2: invisible to counts of single characters."""

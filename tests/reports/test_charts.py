@@ -153,9 +153,19 @@ def test_panels_move_below_each_other_on_a_phone(samples):
 def test_users_words_reach_no_expression():
     nasty = "'] || alert(1) || datum['"
     made = drawing(
-        Chart("n", nasty, "line", {nasty: (1.0, 2.0), "y": (1.0, 2.0), "c": (nasty, nasty)}, Axis(nasty, nasty), Y, nasty,
-              color=Axis("c", nasty, "nominal"), rules=(Rule(0, 1, nasty),), tooltip=(nasty,))
-    )  # fmt: skip
+        Chart(
+            "n",
+            nasty,
+            "line",
+            {nasty: (1.0, 2.0), "y": (1.0, 2.0), "c": (nasty, nasty)},
+            Axis(nasty, nasty),
+            Y,
+            nasty,
+            color=Axis("c", nasty, "nominal"),
+            rules=(Rule(0, 1, nasty),),
+            tooltip=(nasty,),
+        )
+    )
 
     def expressions(value):
         if isinstance(value, dict):

@@ -8,7 +8,7 @@ def test_every_verdict_with_its_evidence(samples):
     text = "\n".join(summary_lines(samples.sample()))
     assert "1 supported, 1 refuted, 1 inconclusive, 1 warning, 1 note, 1 ok" in text
     assert "✓ supported     C1  On points of low teacher confidence" in text
-    assert "deviation, lowest quartile, train −0.77 [−0.88, −0.66] (95 % over 5 runs)" in text
+    assert "deviation, lowest quartile, train −0.77 [−0.88, −0.66] (95% over 5 runs)" in text
     assert "slope, validation 1.02 (no interval: 1 run)" in text
     assert text.index("! warning") < text.index("i note") < text.index("✓ ok")
 

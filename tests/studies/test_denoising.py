@@ -14,7 +14,8 @@ from disobey.studies.denoising.gradients import CROSS, KD, ONE_HOT, _fresh, read
 from disobey.studies.denoising.study import Denoising
 from disobey.studies.denoising.theory import Grid
 from disobey.theory.class_similarity import predicted_ratios
-from disobey.training.train import trained
+from disobey.training.restore import trained
+from tests.support.refusals import refuses
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,8 @@ def smoke(ran):
 @pytest.fixture(scope="module")
 def reading(smoke):
     study, records = smoke
-    trio = study.trio(study.cases()[0], 0)
-    return trio, read(trio, records, study.steps, study.temperatures, own_step=study.steps[1], fresh=study.fresh)
+    paired = study.paired(study.cases()[0], 0)
+    return paired, read(paired, records, study.steps, study.temperatures, own_step=study.steps[1], fresh=study.fresh)
 
 
 def test_smoke_says_everything_and_the_same_again(smoke, says):
@@ -41,14 +42,14 @@ def slow_gradient(model, x, loss):
 
 def test_alignments_equal_plain_autograd(smoke, reading):
     study, records = smoke
-    trio, found = reading
-    dataset = load(trio.student.recipe.data, 0)
-    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
-    new_x, new_y = _fresh(trio.student, dataset, study.fresh)
-    teacher = torch.from_numpy(np.array(records[trio.teacher].log_probs("train")))
+    paired, found = reading
+    dataset = load(paired.student.recipe.data, 0)
+    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.observed)
+    new_x, new_y = _fresh(paired.student, dataset, study.fresh)
+    teacher = torch.from_numpy(np.array(records[paired.teacher].log_probs("train")))
     t = max(study.temperatures)
     for moment in (*study.steps, None):
-        model = trained(trio.student, records[trio.student], dataset, moment)
+        model = trained(paired.student, records[paired.student], dataset, moment)
         truth = slow_gradient(model, new_x, lambda z: t * t * F.cross_entropy(z / t, new_y))
         one_hot = slow_gradient(model, x, lambda z: t * t * F.cross_entropy(z / t, told))
         soft = F.softmax(teacher / t, 1)
@@ -60,24 +61,24 @@ def test_alignments_equal_plain_autograd(smoke, reading):
 
 def test_the_large_sample_is_fresh_and_true(smoke, reading):
     study, _ = smoke
-    trio, _ = reading
-    dataset = load(trio.student.recipe.data, 0)
-    x, y = _fresh(trio.student, dataset, study.fresh)
+    paired, _ = reading
+    dataset = load(paired.student.recipe.data, 0)
+    x, y = _fresh(paired.student, dataset, study.fresh)
     mine = {row.numpy().tobytes() for row in inputs_tensor(dataset, "train")}
     assert not mine & {row.numpy().tobytes() for row in x}
     assert len(x) == len(y) == study.fresh
     whole = replace(study, setup=replace(study.setup, train=None))
-    trio = whole.trio(whole.cases()[0], 0)
+    paired = whole.paired(whole.cases()[0], 0)
     with pytest.raises(ValueError, match="the rest is the large sample"):
-        _fresh(trio.student, load(trio.student.recipe.data, 0), 100)
+        _fresh(paired.student, load(paired.student.recipe.data, 0), 100)
 
 
 def test_cross_fitted_parts_cover_the_sample(smoke, reading):
     _, records = smoke
-    trio, found = reading
-    ids = records[trio.student].examples["train.ids"]
-    saw = np.stack([np.isin(ids, records[f].examples["train.ids"]) for f in trio.folds])
-    assert (saw.sum(0) == len(trio.folds) - 1).all()
+    paired, found = reading
+    ids = records[paired.student].examples["train.ids"]
+    saw = np.stack([np.isin(ids, records[f].examples["train.ids"]) for f in paired.folds])
+    assert (saw.sum(0) == len(paired.folds) - 1).all()
     assert (CROSS, None, 4.0) in {signal for _, signal in found.cosines}
     assert found.similarity.shape == (10, 10)
     np.testing.assert_allclose(found.similarity.sum(1), 1, atol=1e-5)
@@ -91,19 +92,21 @@ GRID = Grid((0.0, 0.6), (0.3,), (120,), examples=600, classes=6, draws=16)
 
 def test_theory_is_found_right_and_a_wrong_theory_wrong(monkeypatch):
     measured = theory.simulations(GRID)
-    assert {c.verdict for c in theory.agreement(measured)} <= {"supported", "inconclusive"}
+    assert {c.verdict for c in theory.agreement(measured).claims} <= {"supported", "inconclusive"}
     wrong = lambda model: replace(predicted_ratios(model), zeroed=2.0)
     monkeypatch.setattr(theory, "predicted_ratios", wrong)
-    assert theory.agreement(measured)[2].verdict == "refuted"
+    assert theory.agreement(measured).claims[2].verdict == "refuted"
 
 
 def test_without_similarity_the_teacher_is_worse():
-    claims = theory.without_similarity(theory.simulations(GRID))
+    claims = theory.without_similarity(theory.simulations(GRID)).claims
     assert claims[0].verdict == "supported"
     assert claims[0].setting.startswith("b=0")
 
 
-def test_bad_options_are_refused():
-    for options in ({"folds": 1}, {"moments": ()}, {"temperatures": ()}):
-        with pytest.raises(ValueError, match="expected"):
-            Denoising(**options)
+@pytest.mark.parametrize(
+    ("options", "id"), [({"folds": 1}, "folds"), ({"moments": ()}, "moments"), ({"temperatures": ()}, "temperatures")]
+)
+def test_bad_options_are_refused(options, id):
+    with refuses(id):
+        Denoising(**options)

@@ -12,7 +12,8 @@ from disobey.studies.eigenspace import theory
 from disobey.studies.eigenspace.layer_paths import WHOLE, bases, paths
 from disobey.studies.eigenspace.study import Eigenspace
 from disobey.training.recipe import Run
-from disobey.training.train import built
+from disobey.training.restore import built
+from tests.support.refusals import refuses
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_paths_are_the_projected_movement(smoke):
 
 def test_a_twin_beside_itself_has_no_bias(smoke):
     study, records = smoke
-    moved = study.moved(records, (0, 1))
+    moved = study.paths(records, (0, 1))
     net = moved.judged()[0]
     beside = replace(moved, students={key: moved.twins[replace(key[0], age=None), key[1]] for key in moved.students})
     assert np.abs(moved.end(net)).max() > 0
@@ -99,7 +100,7 @@ def test_it_pays_at_the_top_only():
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ValueError, match="ages as shares"):
+    with refuses("ages"):
         Eigenspace(ages=(1.0,))
     torch.manual_seed(0)  # the study draws nothing from the global stream
     before = torch.get_rng_state()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from disobey.records.results import Chart, Claim, Table
-from disobey.studies.kit.sequences import SequenceSetup
+from disobey.studies.kit.sequences import SequenceEvidence, SequenceSetup
 from disobey.studies.sequence_distillation import SequenceDistillation
-from disobey.studies.sequence_tasks import SequenceTasks
+from disobey.studies.sequence_tasks import SequenceTasks, scaled
 from disobey.studies.state_distillation import StateDistillation
-from disobey.studies.state_tracking import DETAILS, StateTracking
+from disobey.studies.state_tracking.study import DETAILS, StateTracking
 from disobey.training.recipe import Recipe
+from tests.support.refusals import refuses
 
 BEFORE = -1  # in place of a number of sweeps: the model before its training
 
@@ -25,7 +26,7 @@ class Fake:
 
 
 def records_of(study, accuracy, powers=lambda recipe: 0.5):
-    """Fake records of every run: ``accuracy(recipe, length, budget)`` (budget None: as in training), with a little noise."""
+    """Fake records of every run: ``accuracy(recipe, length, budget)`` (None: as in training), with a little noise."""
     found = {}
     for number, run in enumerate(study.plan()):
         spec, rng = run.recipe.sequence, np.random.default_rng(number)
@@ -52,7 +53,7 @@ def verdicts(result):
 
 
 def as_published(recipe: Recipe, length: int, budget: int | None) -> float:
-    """What the paper's account says: the fewer sweeps, the closer to chance; diagonal layers at chance; an LSTM solves it."""
+    """The paper's account: the fewer sweeps, the closer to chance; diagonal layers at chance; an LSTM solves it."""
     spec, layer = recipe.sequence, recipe.model.name
     assert spec is not None
     if layer == "lstm":
@@ -126,7 +127,7 @@ def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
 def test_too_few_records_are_said_so():
     study = StateTracking(groups=("parity",))
     records = dict(list(records_of(study, as_published).items())[:5])
-    with pytest.raises(ValueError, match="no seed has all its arms"):
+    with refuses("no-complete-seed"):
         study.analyze(records)  # type: ignore[arg-type]
 
 
@@ -226,25 +227,25 @@ def test_tasks_scale_by_chance():
     study = SequenceTasks(tasks=("arithmetic",))
     records = records_of(study, lambda recipe, *_: 0.6 if recipe.model.name == "fixed_point" else 0.2)
     recipe = study.arms("arithmetic")["fixed point"]
-    from disobey.studies.kit.sequences import Readings
-
-    scaled = study.scaled("arithmetic", recipe, 12, Readings(records, study.setup.seeds, [recipe]))  # type: ignore[arg-type]
-    assert scaled == pytest.approx([0.5] * 3, abs=0.01)
+    evidence = SequenceEvidence.read(records, study.setup.seeds, [recipe])  # type: ignore[arg-type]
+    assert scaled(evidence, recipe, 12) == pytest.approx([0.5] * 3, abs=0.01)
     assert verdicts(study.analyze(records))["Q2", "arithmetic"] == "supported"  # type: ignore[arg-type]
 
 
-def test_settings_refuse_nonsense():
-    for make, said in (
-        (lambda: SequenceSetup(seeds=()), "at least one seed"),
-        (lambda: SequenceSetup(far=41), "among the lengths"),
-        (lambda: StateTracking(groups=()), "at least one group"),
-        (lambda: StateTracking(sweeps=(2, 4)), "1 sweep"),
+@pytest.mark.parametrize(
+    ("make", "id"),
+    [
+        (lambda: SequenceSetup(seeds=()), "seeds"),
+        (lambda: SequenceSetup(far=41), "lengths"),
+        (lambda: StateTracking(groups=()), "groups"),
+        (lambda: StateTracking(sweeps=(2, 4)), "sweeps"),
         (lambda: StateTracking(patience=0), "patience"),
-        (lambda: SequenceTasks(tasks=("sorting",)), "expected tasks"),
-        (lambda: SequenceDistillation(few=3), "few sweeps"),
+        (lambda: SequenceTasks(tasks=("sorting",)), "task"),
+        (lambda: SequenceDistillation(few=3), "few"),
         (lambda: SequenceDistillation(margin=0.0), "margin"),
-        (lambda: StateDistillation(parts=()), "one part"),
-        (lambda: StateDistillation(feed=2.0), "feed in"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            make()
+        (lambda: StateDistillation(parts=()), "parts"),
+    ],
+)
+def test_settings_refuse_nonsense(make, id):
+    with refuses(id):
+        make()

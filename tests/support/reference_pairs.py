@@ -8,8 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-KINDS = ("plain", "binary", "many classes", "probabilities", "half log-probabilities", "no labels", "sorted",
-         "imbalanced", "leaves", "strong", "weak student", "no twin", "groups", "three seeds", "wrong labels", "top-k")  # fmt: skip
+KINDS = (
+    "plain",
+    "binary",
+    "many classes",
+    "probabilities",
+    "half log-probabilities",
+    "no labels",
+    "sorted",
+    "imbalanced",
+    "leaves",
+    "strong",
+    "weak student",
+    "no twin",
+    "groups",
+    "three seeds",
+    "wrong labels",
+    "top-k",
+)
 
 
 def world(rng, n, classes, margin, weights=None):
@@ -57,8 +73,12 @@ def clean(seed, n=2000, kind=None):
         given = _redrawn(rng, y, classes, 0.2)
         taught = rng.uniform(0.4, 1.0) * np.eye(classes)[given]
         teacher = teacher + taught
-        arrays |= {"teacher": teacher, "student": slope * teacher + noise * rng.normal(size=z.shape), "twin": twin + taught,
-                   "mislabelled": given != y}  # fmt: skip
+        arrays |= {
+            "teacher": teacher,
+            "student": slope * teacher + noise * rng.normal(size=z.shape),
+            "twin": twin + taught,
+            "mislabelled": given != y,
+        }
     if kind == "sorted":
         order = np.argsort(y, kind="stable")
         arrays = {name: array[order] for name, array in arrays.items()}
@@ -232,8 +252,11 @@ def memorized(seed, n=2000):
     rng, a = _base(seed, n)
     classes = a["teacher"].shape[1]
     hot = 11.0 * np.eye(classes)[a["labels"]] + np.log(classes)
-    return a | {"teacher": hot + rng.normal(size=hot.shape), "student": 0.9 * hot + rng.normal(size=hot.shape),
-                "twin": 0.9 * hot + 1.3 * rng.normal(size=hot.shape)}  # fmt: skip
+    return a | {
+        "teacher": hot + rng.normal(size=hot.shape),
+        "student": 0.9 * hot + rng.normal(size=hot.shape),
+        "twin": 0.9 * hot + 1.3 * rng.normal(size=hot.shape),
+    }
 
 
 def negative_transfer(seed, n=2000):
@@ -241,8 +264,12 @@ def negative_transfer(seed, n=2000):
     rng = np.random.default_rng([17, seed])
     z, y = world(rng, n, 10, 2.5)
     teacher = z + 1.8 * rng.normal(size=z.shape)
-    return {"teacher": teacher, "student": teacher + 0.5 * rng.normal(size=z.shape),
-            "twin": z + 0.4 * rng.normal(size=z.shape), "labels": y}  # fmt: skip
+    return {
+        "teacher": teacher,
+        "student": teacher + 0.5 * rng.normal(size=z.shape),
+        "twin": z + 0.4 * rng.normal(size=z.shape),
+        "labels": y,
+    }
 
 
 def small_student(seed, n=2000):
@@ -310,9 +337,12 @@ def top_k(seed, n=2000, k=16, vocabulary=500, *, fault=""):
     teacher, student, twin = (a - np.log(np.exp(a).sum(axis=1, keepdims=True)) for a in (z, s, twin))
     k = 4 if fault == "short" else min(vocabulary, k * 4)
     ids = np.argsort(-teacher, axis=1)[:, :k]
-    return {"topk_ids": ids.astype(np.int32), "topk_teacher": np.take_along_axis(teacher, ids, 1).astype(np.float32),
-            "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32),
-            "topk_twin": np.take_along_axis(twin, ids, 1).astype(np.float32)}  # fmt: skip
+    return {
+        "topk_ids": ids.astype(np.int32),
+        "topk_teacher": np.take_along_axis(teacher, ids, 1).astype(np.float32),
+        "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32),
+        "topk_twin": np.take_along_axis(twin, ids, 1).astype(np.float32),
+    }
 
 
 def other_vocabulary(seed, n=2000):
@@ -327,16 +357,41 @@ def short_lists(seed, n=2000):
     return top_k(seed, n, fault="short")
 
 
-FAULTS = {  # fault: the check that must warn
-    shuffled_rows: "row alignment", shifted_rows: "row alignment", permuted_block: "row alignment",
-    shuffled_labels: "label alignment", permuted_classes: "class order", labels_off_by_one: "label order",
-    shuffled_twin: "twin alignment", permuted_twin: "twin class order", shuffled_seed: "row alignment",
-    broken_evaluation: "plausible teacher", softmax_twice: "stated values", tempered_teacher: "stated values",
-    constant_student: "constant rows", saturated_teacher: "saturated rows", zeros_and_ones: "finite values",
-    duplicated: "duplicated rows", leak: "identical models", tempered_leak: "identical models", student_is_twin: "identical models", seed_saved_twice: "identical models",
-    no_distillation: "distillation visible", untempered_student: "temperature slip",
-    missing_t_squared: "temperature slip", memorized: "memorized teacher", negative_transfer: "negative transfer",
-    small_student: "capacity gap", overconfident: "calibrated student", too_few: "test size",
-    at_the_ceiling: "ceiling", checkpoints: "best of many", one_label: "label variety",
-    other_teachers: "same teacher", other_labels: "same labels", other_vocabulary: "vocabulary", short_lists: "truncation", undistilled_tokens: "distillation visible",
-}  # fmt: skip
+FAULTS = {  # fault: id of the check that must warn
+    shuffled_rows: "row-alignment",
+    shifted_rows: "row-alignment",
+    permuted_block: "row-alignment",
+    shuffled_labels: "label-alignment",
+    permuted_classes: "class-order",
+    labels_off_by_one: "label-order",
+    shuffled_twin: "twin-alignment",
+    permuted_twin: "twin-class-order",
+    shuffled_seed: "row-alignment",
+    broken_evaluation: "plausible-teacher",
+    softmax_twice: "stated-values",
+    tempered_teacher: "stated-values",
+    constant_student: "constant-rows",
+    saturated_teacher: "saturated-rows",
+    zeros_and_ones: "finite-values",
+    duplicated: "duplicated-rows",
+    leak: "identical-models",
+    tempered_leak: "identical-models",
+    student_is_twin: "identical-models",
+    seed_saved_twice: "identical-models",
+    no_distillation: "distillation-visible",
+    untempered_student: "temperature-slip",
+    missing_t_squared: "temperature-slip",
+    memorized: "memorized-teacher",
+    negative_transfer: "negative-transfer",
+    small_student: "capacity-gap",
+    overconfident: "calibrated-student",
+    too_few: "test-size",
+    at_the_ceiling: "ceiling",
+    checkpoints: "best-of-many",
+    one_label: "label-variety",
+    other_teachers: "same-teacher",
+    other_labels: "same-labels",
+    other_vocabulary: "vocabulary",
+    short_lists: "truncation",
+    undistilled_tokens: "distillation-visible",
+}

@@ -80,7 +80,7 @@ def slope_chart():
         Axis("temperature", "temperature of the targets", "log"),
         Axis("slope", "fitted slope in log-odds"),
         alt="The student's slope rises from 0.84 at temperature 1 to 1.17 at 10; the twin's stays near 0.83.",
-        caption="Bands: 95 % over 5 runs.",
+        caption="Bands: 95% over 5 runs.",
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",
@@ -116,8 +116,8 @@ def gain_chart():
         },
         Axis("setting", "data", "nominal"),
         Axis("gain", "accuracy, student − twin (points)"),
-        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on clean languages it is nil.",
-        caption="Paired by seed. Whiskers: 95 % over 5 runs; one setting has a single run and no whisker.",
+        alt="The gain grows with label noise, from 0.4 to 2.7 points on digits at temperature 4; on languages it is 0.",
+        caption="Paired by seed. Whiskers: 95% over 5 runs; one setting has a single run and no whisker.",
         color=Axis("temperature", "temperature", "nominal"),
         rules=(Rule(0, 0, "no gain"),),
     )
@@ -195,7 +195,7 @@ def claims():
             "arXiv 2301.12923, v3, table 1",
             "refuted",
             (estimate("accuracy, student − twin", -0.0041, 0.0022, 1797, "examples"),),
-            "Supported above 0, refuted below, at 95 % over examples.",
+            "Supported above 0, refuted below, at 95% over examples.",
             name="C3",
             setting="Languages, clean labels.",
         ),
@@ -267,7 +267,7 @@ def sample(*, smoke=False, points=500, many=3000):
             gallery(),
             Text("Methods", METHODS),
         ),
-        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, and its twin is "
+        summary="On noisy digits the student is less sure than its teacher where the teacher is unsure, its twin is "
         "not. On clean text disobedience costs 0.4 points of accuracy.",
         smoke=smoke,
         settings={"temperature": 4.0, "seeds": (0, 1, 2, 3, 4), "base": {"model": "mlp", "learning_rate": 0.001}},

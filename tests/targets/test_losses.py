@@ -22,6 +22,7 @@ from disobey.targets.losses import (
     mse_centred,
     soft_targets,
 )
+from tests.support.refusals import refuses
 
 TEMPERATURES = (0.5, 1.0, 4.0, 20.0, 100.0)
 ON_PROBABILITIES = ("cross_entropy", "kl", "reverse_kl", "js")
@@ -191,19 +192,19 @@ def test_low_temperature_tends_to_the_argmaxes():
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan, 1e9])
 def test_senseless_temperatures_are_refused(temperature):
     for name in LOSSES:
-        with pytest.raises(ValueError, match="expected a temperature"):
+        with refuses("temperature-range", str(temperature)):
             LOSSES[name](drawn(1, 3), drawn(1, 3), temperature=temperature)
     for use in (lambda: loss_at("kl", temperature), lambda: soft_targets(drawn(1, 3), temperature)):
-        with pytest.raises(ValueError, match="expected a temperature"):
+        with refuses("temperature-range", str(temperature)):
             use()
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="expected a loss out of cross_entropy, kl"):
+    with refuses("unknown-loss", "cross_entropy, kl", "'kld'"):
         loss_at("kld")
-    with pytest.raises(ValueError, match="labels have no logits"):
+    with refuses("labels-have-no-logits", "'mse'"):
         label_loss("mse")
-    with pytest.raises(ValueError, match=r"smoothing in \[0, 1\]"):
+    with refuses("smoothing-range", "1.5"):
         label_cross_entropy(drawn(1, 3), torch.tensor([0]), smoothing=1.5)
 
 

@@ -1,9 +1,10 @@
-"""Schedules are values: pure in progress, continuous over windows, honest about what they ask."""
+"""Schedules are values: pure in progress, continuous over windows, and they say whether they need a teacher."""
 
 import numpy as np
 import pytest
 
 from disobey.targets.schedule import Phase, Schedule, Term, distill, labels, match, smooth, switch
+from tests.support.refusals import refuses
 
 KD, CE = distill(4.0), labels()
 
@@ -49,26 +50,33 @@ def test_temperatures_and_weights_move_within_their_phase():
     two = Schedule((Phase((Term(weight_to=0.0),), 0.5), Phase((Term("teacher", "kl"),))))
     assert two.at(0.25)[0].weight == pytest.approx(0.5)
     assert two.at(0.75)[0].source == "teacher"
-    assert two.moves
-    assert not KD.moves
+    assert two.time_varying
+    assert not KD.time_varying
 
 
-def test_who_listens():
-    assert KD.listens
-    assert match().listens
-    assert not CE.listens
-    assert not smooth(0.1).listens
-    assert switch(CE, KD, at=0.5).listens
+def test_which_schedules_use_the_teacher():
+    assert KD.uses_teacher
+    assert match().uses_teacher
+    assert not CE.uses_teacher
+    assert not smooth(0.1).uses_teacher
+    assert switch(CE, KD, at=0.5).uses_teacher
+
+
+def test_old_names_agree_with_the_new_ones():
+    for schedule in (KD, CE, distill(10.0, temperature_to=2.0)):
+        assert (schedule.listens, schedule.moves) == (schedule.uses_teacher, schedule.time_varying)
 
 
 @pytest.mark.parametrize("at", [-0.1, 1.1])
 def test_shares_outside_training(at):
-    with pytest.raises(ValueError, match="share of training"):
+    with refuses("switch-point", str(at)):
         switch(CE, KD, at=at)
 
 
 def test_phases_must_end_with_training():
-    with pytest.raises(ValueError, match="rising order"):
+    with refuses("phase-order", "0.5"):
         Schedule((Phase((Term(),), 0.5),))
-    with pytest.raises(ValueError, match="one phase each"):
+    with refuses("fade-window", "1.5"):
+        Schedule((Phase((Term(),), over=1.5),))
+    with refuses("several-phases", "2 and 1"):
         switch(switch(CE, KD, at=0.5), CE, at=0.5)

@@ -1,19 +1,21 @@
-"""Sparing confusable classes: the correction of the theory at uniform predictions, nothing where there is no structure."""
+"""Masking confusable classes: the correction of the theory at uniform predictions, nothing without structure."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+import disobey
 from disobey.targets.teacher_free import (
     class_confusion,
     group_strength,
+    mask_confusable,
+    masked_cross_entropy,
+    masked_gradient,
     relative_strength,
-    spare,
-    spared_cross_entropy,
-    spared_gradient,
 )
 from disobey.theory.class_similarity import SimilarClasses, corrected_ratio
+from tests.support.refusals import refuses
 
 LOGITS = torch.randn(40, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.arange(40) % 5
@@ -36,7 +38,7 @@ def slow_gradient(logits, labels, strength, amount):
 def test_gradient_equals_the_slow_twin(amount):
     strength = relative_strength(class_confusion(LOGITS, LABELS))
     leaf = LOGITS.clone().requires_grad_(True)
-    value = spared_cross_entropy(leaf, LABELS, strength, amount)
+    value = masked_cross_entropy(leaf, LABELS, strength, amount)
     (found,) = torch.autograd.grad(value.sum(), leaf)
     torch.testing.assert_close(found, slow_gradient(LOGITS, LABELS, strength, amount))
     torch.testing.assert_close(value.detach(), F.cross_entropy(LOGITS, LABELS, reduction="none"))
@@ -46,7 +48,7 @@ def test_amount_zero_or_no_structure_is_cross_entropy():
     plain = torch.softmax(LOGITS, 1) - F.one_hot(LABELS, 5)
     uniform = relative_strength(torch.full((5, 5), 0.2))
     for strength, amount in ((group_strength((0, 0, 1, 1, 2)), 0.0), (uniform, 1.0)):
-        torch.testing.assert_close(spared_gradient(plain, LABELS, strength, amount), plain)
+        torch.testing.assert_close(masked_gradient(plain, LABELS, strength, amount), plain)
 
 
 def test_zeroing_is_the_theory_at_uniform_predictions():
@@ -57,17 +59,17 @@ def test_zeroing_is_the_theory_at_uniform_predictions():
     # An example's secondary class stands in for its class's confusable one: one strength a row.
     gradient = torch.softmax(torch.zeros(len(pairs), classes, dtype=torch.float64), 1)
     gradient -= F.one_hot(torch.tensor(pairs[:, 0]), classes)
-    spared = []
+    masked = []
     for g, (y, s) in zip(gradient, pairs, strict=True):
         strength = torch.zeros(classes, classes)
         strength[y, s] = 1
-        spared.append(spared_gradient(g[None], torch.tensor([y]), strength, amount)[0])
+        masked.append(masked_gradient(g[None], torch.tensor([y]), strength, amount)[0])
     inputs = np.zeros((len(pairs), model.features))
     rows = np.arange(len(pairs))
     inputs[rows, pairs[:, 0]] += model.own
     inputs[rows, pairs[:, 1]] += model.similarity
-    signals = [np.sum((inputs.T @ r.numpy()) ** 2) for r in (torch.stack(spared), gradient)]
-    powers = [float((r**2).sum()) for r in (torch.stack(spared), gradient)]
+    signals = [np.sum((inputs.T @ r.numpy()) ** 2) for r in (torch.stack(masked), gradient)]
+    powers = [float((r**2).sum()) for r in (torch.stack(masked), gradient)]
     ratio = signals[0] / signals[1] * powers[1] / powers[0]
     assert ratio == pytest.approx(corrected_ratio(model, amount), rel=1e-9)
 
@@ -83,27 +85,31 @@ def test_strength_ignores_scale_floor_and_order_of_classes():
 
 def test_rows_sum_to_zero_and_the_label_is_still_pulled_up():
     plain = torch.softmax(LOGITS, 1) - F.one_hot(LABELS, 5)
-    spared = spared_gradient(plain, LABELS, group_strength((0, 0, 0, 1, 1)), 1.0)
-    torch.testing.assert_close(spared.sum(1), torch.zeros(40, dtype=torch.float64))
-    assert (spared[torch.arange(40), LABELS] < 0).all()
+    masked = masked_gradient(plain, LABELS, group_strength((0, 0, 0, 1, 1)), 1.0)
+    torch.testing.assert_close(masked.sum(1), torch.zeros(40, dtype=torch.float64))
+    assert (masked[torch.arange(40), LABELS] < 0).all()
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "id"),
     [
-        lambda: spare("parents"),
-        lambda: spare("groups"),
-        lambda: spare("student", groups=(0, 1)),
-        lambda: spare("student", after=1.0),
-        lambda: spared_gradient(LOGITS, LABELS, group_strength(range(5)), 2.0),
+        (lambda: mask_confusable("parents"), "unknown-mask"),
+        (lambda: mask_confusable("groups"), "mask-groups"),
+        (lambda: mask_confusable("student", groups=(0, 1)), "mask-groups"),
+        (lambda: mask_confusable("student", after=1.0), "mask-start"),
+        (lambda: masked_gradient(LOGITS, LABELS, group_strength(range(5)), 2.0), "mask-amount"),
     ],
 )
-def test_bad_options_are_refused(wrong):
-    with pytest.raises(ValueError, match="expected"):
+def test_bad_options_are_refused(wrong, id):
+    with refuses(id):
         wrong()
 
 
-def test_schedules_hash_and_listen():
-    assert spare("teacher").listens
-    assert not spare("student").listens
-    assert hash(spare("groups", groups=[0, 0, 1])) == hash(spare("groups", groups=(0, 0, 1)))
+def test_schedules_hash_and_say_whether_they_use_the_teacher():
+    assert mask_confusable("teacher").uses_teacher
+    assert not mask_confusable("student").uses_teacher
+    assert hash(mask_confusable("groups", groups=[0, 0, 1])) == hash(mask_confusable("groups", groups=(0, 0, 1)))
+
+
+def test_old_names_mean_the_same():
+    assert disobey.spare is disobey.mask_confusable is mask_confusable

@@ -1,4 +1,4 @@
-"""Closed forms of the similar-classes model against simulation, and the simulation against an example-by-example twin."""
+"""Closed forms of the similar-classes model against simulation, and the simulation against a slow twin."""
 
 import numpy as np
 import pytest
@@ -23,12 +23,13 @@ from disobey.theory.class_similarity_simulation import (
     simulate_snr,
     simulate_softmax_teacher,
 )
+from tests.support.refusals import refuses
 
 GRADIENTS = ("distilled", "cross_fitted", "zeroed")
 
 
 def random_model(generator, *, aspect=(0.2, 1.0), width=(100, 130)) -> SimilarClasses:
-    """A model with C/D <= .01: C in 3..7, D / N log-uniform, similarity in 0...95, noise log-uniform in .05...5."""
+    """A model with C/D <= 0.01: C in 3..7, D / N log-uniform, similarity in 0..0.95, noise log-uniform in 0.05..0.5."""
     classes = int(generator.integers(3, 8))
     features = classes * int(generator.integers(*width))
     pairs = classes * (classes - 1)
@@ -146,7 +147,7 @@ def test_many_random_models_agree_with_simulation():
 
 
 def test_the_limit_alone_is_too_high_where_classes_nearly_coincide():
-    # The positive control of the first-order term: without it this model is off by more than 10 %.
+    # The positive control of the first-order term: without it this model is off by more than 10%.
     model = SimilarClasses(564, 3, 348, 0.8763, 0.0795)
     measured = np.exp(mean_log_ratios(model, range(20))[0])
     assert distilled_ratio(model, limit=True) > 1.1 * measured[0]
@@ -240,7 +241,7 @@ def test_softmax_teacher_loses_its_gain_by_memorizing_and_temperature_restores_i
 def test_softmax_teacher_reference():
     """Reference SNR [one-hot | weights | KD τ=1 | KD τ=4] of one draw; step size 2 reproduces it.
 
-    Ratios to the one-hot SNR repeat to 4 % from draw to draw, SNRs themselves to 6 %.
+    Ratios to the one-hot SNR repeat to 4% from draw to draw, SNRs themselves to 6%.
     """
     model = SimilarClasses(1800, 10, 900, 0.6, 0.2)
     reference = {1: (4.47, 4.47, 5.11, 5.07), 100: (4.47, 2.68, 4.70, 5.14), 3000: (4.47, 1.58, 4.48, 4.78)}
@@ -253,7 +254,7 @@ def test_softmax_teacher_reference():
 
 
 def test_softmax_teacher_equals_a_loop_over_examples():
-    """The slow twin of training and of the look at it, with plain sums and no array operation over examples."""
+    """The slow twin of training and measuring, with plain sums and no array operation over examples."""
     model = SimilarClasses(12, 3, 5, 0.6, 0.3)
     sample = draw(model, np.random.default_rng(4))
     weights = np.zeros((5, 3))
@@ -275,11 +276,11 @@ def test_softmax_teacher_equals_a_loop_over_examples():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="similarity < own"):
+    with refuses("similarity-range", "1.0"):
         SimilarClasses(90, 10, 20, 1.0, 0.1)
-    with pytest.raises(ValueError, match="features >= classes"):
+    with refuses("similar-classes-size", "features 5"):
         SimilarClasses(90, 10, 5, 0.5, 0.1)
-    with pytest.raises(ValueError, match=r"multiple of C\(C-1\) = 90"):
+    with refuses("unbalanced-pairs", "90", "100"):
         simulate_snr(SimilarClasses(100, 10, 20, 0.5, 0.1), 0)
-    with pytest.raises(ValueError, match="steps >= 1"):
+    with refuses("teacher-steps", "[0]"):
         simulate_softmax_teacher(SimilarClasses(90, 10, 20, 0.5, 0.1), 0, steps=(0,))

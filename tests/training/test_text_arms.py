@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
 
 TEXT = DataSpec("languages", train=360)
 OPTIM = OptimSpec(lr=3e-2, steps=12, batch=32)

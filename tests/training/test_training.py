@@ -1,6 +1,7 @@
 """The loop against an obvious twin, and the promises of a run: same bits, paired arms, exact teacher tables."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,19 +9,23 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.data.tensors import inputs_tensor
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.runs import pair
 from disobey.records.store import Store
 from disobey.targets.schedule import distill, labels, match, switch
 from disobey.training.batches import order_of
 from disobey.training.execution.engine import run_all
-from disobey.training.optim import learning_rates
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.loop import fit
+from disobey.training.prepare import SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.restore import built, trained
+from disobey.training.specs import OptimSpec, Teaching
 from disobey.training.teacher_table import form_of
-from disobey.training.train import built, train, trained
+from disobey.training.train import train
+from tests.support.rounding import UNITS, Trace, departure
 
 DATA = DataSpec("digits-8x8", train=200, noise=0.2)
 OPTIM = OptimSpec(lr=0.01, steps=25, batch=32)
@@ -39,21 +44,34 @@ def records(store):
     return run_all([Run(STUDENT), Run(TWIN)], store, workers=0).records
 
 
-def slow_training(run, teacher_logits, loss):
-    """Plain PyTorch: autograd through a loss written out, one tensor of inputs, no table and no shortcut."""
+def trained_alike(run, store, loss, teacher_logits=None):
+    """Trains the run, and asserts that every step is plain PyTorch's in float64, to rounding; the run's record."""
+    trace = Trace()
+    record = train(run, store, observers=[trace])
+    assert departure_from_slow_training(run, trace, loss, teacher_logits) < UNITS
+    ours = load_file(record.weights())
+    assert all(torch.equal(ours[name], value) for name, value in trace.weights[-1].items())
+    return record
+
+
+def departure_from_slow_training(run, trace, loss, teacher_logits=None):
+    """Autograd through a loss that is written out, no table, no shortcut. ``teacher_logits`` of a batch (B, ...)."""
     dataset = load(run.recipe.data, run.seed)
-    model, x = built(run.recipe, dataset, run.seed), inputs_tensor(dataset, "train")
-    y = torch.from_numpy(dataset.train.given)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1.0)
-    order = order_of(run, len(x))
-    for step, rate in enumerate(learning_rates(run.recipe.optim)):
+    model, views = built(run.recipe, dataset, run.seed).double(), Views.of(dataset, run.recipe.data.augment)
+    y, order = torch.from_numpy(dataset.train.observed), order_of(run, len(views), views.count)
+
+    def backward(step):
         rows = order.rows[step]
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.zero_grad()
-        model.train()
-        loss(model(x[rows]), y[rows], None if teacher_logits is None else teacher_logits[rows]).backward()
-        optimizer.step()
-    return model.eval()
+        x = views.take(rows, None if order.views is None else order.views[step]).double()
+        loss(model(x), y[rows], None if teacher_logits is None else teacher_logits(x)).backward()
+
+    assert len(trace.weights) == len(order)
+    return departure(model, run.recipe.optim, backward, trace.weights)
+
+
+def teacher_of(records):
+    """The teacher as a function, in float64."""
+    return torch.no_grad()(trained(Run(TEACHER), records[Run(TEACHER)], load(DATA, 0)).double())
 
 
 def hinton(student, y, teacher, temperature=3.0, weight=0.7):
@@ -62,28 +80,21 @@ def hinton(student, y, teacher, temperature=3.0, weight=0.7):
 
 
 def test_distillation_equals_the_slow_twin(records, store):
-    run = Run(STUDENT)
-    dataset = load(DATA, 0)
-    teacher = trained(Run(TEACHER), records[Run(TEACHER)], dataset)
-    with torch.no_grad():
-        answers = teacher(inputs_tensor(dataset, "train"))
-    model = slow_training(run, answers, hinton)
-    ours = load_file(records[run].weights())
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=2e-4, atol=2e-5)
+    record = trained_alike(Run(STUDENT), _with_teachers(store, STUDENT), hinton, teacher_of(records))
+    assert record.weights().read_bytes() == records[Run(STUDENT)].weights().read_bytes()
 
 
-def test_labels_equal_the_slow_twin(records):
-    model = slow_training(Run(TWIN), None, lambda z, y, _: F.cross_entropy(z, y))
-    ours = load_file(records[Run(TWIN)].weights())
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=2e-4, atol=2e-5)
+def test_labels_equal_the_slow_twin(records, tmp_path):
+    record = trained_alike(Run(TWIN), Store(tmp_path), lambda z, y, _: F.cross_entropy(z, y))
+    assert record.weights().read_bytes() == records[Run(TWIN)].weights().read_bytes()
 
 
 def test_arms_share_initialization_and_order_teachers_do_not():
     dataset = load(DATA, 0)
-    first = {name: built(recipe, dataset, 0).state_dict() for name, recipe in
-             (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))}  # fmt: skip
+    first = {
+        name: built(recipe, dataset, 0).state_dict()
+        for name, recipe in (("student", STUDENT), ("twin", TWIN), ("teacher", TEACHER))
+    }
     key = next(iter(first["student"]))
     assert torch.equal(first["student"][key], first["twin"][key])
     assert not torch.equal(first["student"][key], first["teacher"][key])
@@ -151,10 +162,10 @@ def test_zero_weight_is_absence(store, records):
     ],
 )
 def test_every_objective_learns(store, targets):
-    recipe = replace(STUDENT, targets=targets, teacher=TEACHER if targets.listens else None)
+    recipe = replace(STUDENT, targets=targets, teacher=TEACHER if targets.uses_teacher else None)
     losses = run_all([Run(recipe)], store, workers=0).records[Run(recipe)].history["loss"]
     assert np.isfinite(losses).all()
-    if not targets.moves:  # the losses of a moving objective are not comparable
+    if not targets.time_varying:  # the losses of a moving objective are not comparable
         assert losses[-5:].mean() < losses[:5].mean()
 
 
@@ -162,18 +173,19 @@ IMAGES = replace(DATA, augment="crop")
 
 
 @pytest.mark.parametrize(("steps", "form"), [(20, "replay"), (600, "views")])
-def test_cached_views_equal_the_online_teacher(store, records, monkeypatch, steps, form):
-    """The table is the teacher: training from it and asking step by step give the same student."""
-    import disobey.training.teacher_table as teaching
-
+def test_cached_views_equal_the_online_teacher(store, records, steps, form):
+    """The table is the teacher: training from it and asking step by step are the same training, to rounding."""
+    slow, teacher = partial(hinton, temperature=3.0, weight=1.0), teacher_of(records)
     optim = OptimSpec(lr=0.01, steps=steps, batch=32, stop=20)
     recipe = replace(STUDENT, data=IMAGES, optim=optim, targets=distill(3.0))
     assert form_of(Run(recipe), 200, 81, 10) == form
-    cached = run_all([Run(recipe)], store, workers=0).records[Run(recipe)]
-    monkeypatch.setattr(teaching, "LARGEST", 0)
-    assert form_of(Run(recipe), 200, 81, 10) == "online"
-    online = train(Run(recipe), _with_teachers(store, recipe))
-    np.testing.assert_allclose(cached.log_probs("test"), online.log_probs("test"), atol=2e-4)
+    trained_alike(Run(recipe), _with_teachers(store, recipe), slow, teacher)
+    assert form_of(Run(recipe), 200, 81, 10, limit=0) == "online"
+    one, trace = prepared(Run(recipe), SharedInputs(store, torch.device("cpu"))), Trace()
+    assert one.objective.table is not None
+    one.objective.table = None
+    fit(one.model, one.run, one.batches, one.objective.backward, observers=[trace])
+    assert departure_from_slow_training(one.run, trace, slow, teacher) < UNITS
 
 
 def test_a_run_that_stops_early_leaves_no_short_table_to_the_whole_one(store):
@@ -223,21 +235,19 @@ def test_controls_reshape_what_the_student_learns(store, records):
     same = replace(STUDENT, targets=distill(3.0, weight=0.7, control="teacher"))
     hard = replace(STUDENT, targets=distill(1.0, control="argmax"))
     weighted = replace(STUDENT, targets=distill(1.0, control="confidence_weighted", loss="cross_entropy"))
-    found = run_all([Run(same), Run(hard), Run(weighted)], store, workers=0).records
-    np.testing.assert_allclose(found[Run(same)].log_probs("test"), records[Run(STUDENT)].log_probs("test"), atol=1e-4)
-    dataset = load(DATA, 0)
-    with torch.no_grad():
-        told = trained(Run(TEACHER), records[Run(TEACHER)], dataset)(inputs_tensor(dataset, "train")).argmax(1)
-    slow = slow_training(Run(hard), told, lambda z, y, teacher: F.cross_entropy(z, teacher))
-    for name, value in slow.state_dict().items():
-        torch.testing.assert_close(load_file(found[Run(hard)].weights())[name], value, rtol=2e-4, atol=2e-5)
+    teacher = teacher_of(records)
+    trained_alike(Run(same), _with_teachers(store, same), hinton, teacher)
+    trained_alike(
+        Run(hard), _with_teachers(store, hard), lambda z, y, told: F.cross_entropy(z, told.argmax(1)), teacher
+    )
+    found = run_all([Run(hard), Run(weighted)], store, workers=0).records
     assert not np.array_equal(found[Run(weighted)].log_probs("test"), found[Run(hard)].log_probs("test"))
 
 
 def test_a_control_needs_answers_that_repeat(store):
     mixed = replace(STUDENT, data=replace(DATA, augment="mixup"), targets=distill(2.0, control="argmax"))
     failed = run_all([Run(mixed)], store, workers=0).failed
-    assert "answers that repeat" in failed[Run(mixed)].message
+    assert failed[Run(mixed)].id == "control-without-table"
 
 
 def test_mixup_asks_the_teacher_about_the_mixed_images(store):

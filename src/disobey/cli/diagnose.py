@@ -1,4 +1,4 @@
-"""`disobey diagnose PAIR`: a report on somebody's teacher and student, from files, folders or named models."""
+"""`disobey diagnose PAIR`: a report on a teacher and its student, from files, folders or named models."""
 
 from __future__ import annotations
 
@@ -20,56 +20,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
+    """Options of `disobey diagnose`."""
+
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
-    """.npz, .npy folder, .safetensors, .parquet, .csv or .jsonl with teacher and student; or teacher.npy student.npy …"""
+    """file or folder with teacher and student (.npz, .npy, .safetensors, .parquet, .csv, .jsonl), or a file an array"""
     teacher: str | None = None
-    """the teacher's file, or hf:NAME (a model of the hub or a local folder)"""
+    """teacher's file, or hf:NAME (a model on the Hugging Face hub, or a local folder)"""
     student: str | None = None
-    """the student's file, or hf:NAME"""
+    """student's file, or hf:NAME"""
     labels: str | None = None
-    """a file with the labels, where the others hold none"""
+    """file with the labels, if the other files hold none"""
     data: str | None = None
-    """examples for hf: models: hf:NAME, or a local .csv, .jsonl, .parquet or .txt file"""
+    """examples for hf: models: hf:NAME, or a local .csv, .tsv, .jsonl, .parquet or .txt file"""
     split: str = "test"
-    """which split this is (train predictions are judged as such), and which one to load"""
+    """split that the predictions are on (train is judged as such), and that is loaded for hf: models"""
     limit: int = 2000
-    """examples (or texts) at most that hf: models are run on"""
+    """maximum number of examples (or texts) that hf: models are run on"""
     values: Literal["auto", "logits", "log-probabilities", "probabilities"] = "auto"
-    """what the numbers are; detected and stated where not given"""
+    """what the scores are; detected by default"""
     twin: str | None = None
-    """a file (or hf:NAME) with the same student trained without the teacher"""
+    """file (or hf:NAME) of the control: the same student trained without the teacher"""
     temperature: float = 4.0
-    """divergences are given at T = 1 and at this one"""
+    """temperature at which divergences are given beside T = 1"""
     level: float = 0.95
-    """level of the intervals"""
+    """confidence level of the intervals"""
     json: Path | None = None
-    """the result as JSON, here as well (- for standard output)"""
+    """also write the result as JSON to this file (- for standard output)"""
     strict: bool = False
-    """exit status 1 where a check warns"""
+    """exit status 1 if a check warns"""
     out: Path | None = None
-    """folder of the report; ./disobey-runs/diagnose-NAME where not given"""
+    """folder for the report; default ./disobey-runs/diagnose-NAME"""
     quiet: bool = False
-    """no findings on the terminal"""
+    """print no findings"""
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0 done, 1 a warning and --strict; unusable input raises `ValueError` before anything is written."""
+    """Exit status: 0 done, 1 a warning and --strict; unusable input raises `Refusal` before anything is written."""
     options = tyro.cli(
         DiagnoseOptions, args=argv, prog="disobey diagnose", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
     )
     from disobey.diagnosis.diagnose import report
-    from disobey.diagnosis.errors import problem
     from disobey.diagnosis.evidence.evidence import gather
+    from disobey.errors import refusal
 
     if not 0 < options.temperature < float("inf"):
-        raise problem("--temperature", "a number above 0", str(options.temperature))
+        raise refusal("temperature-range", "a number above 0", options.temperature, where="--temperature")
     if not 0.5 <= options.level < 1:
-        raise problem("--level", "a number from .5 to 1", str(options.level), "0.95")
+        raise refusal("level-range", "a number from 0.5 to 1", options.level, "0.95", where="--level")
     pair = opened(options)
     _writable(options, pair.name)
     inputs: list[dict[str, Any]] = []
     packing = Thread(target=_packed)
-    hashing = Thread(target=_recorded, args=(_files(options), inputs), daemon=True)  # an interrupt need not wait for it
+    hashing = Thread(target=_recorded, args=(_files(options), inputs), daemon=True)  # an interrupt does not wait for it
     packing.start()
     hashing.start()
     result = report(gather(pair, temperature=options.temperature, level=options.level))
@@ -83,14 +85,14 @@ def main(argv: list[str]) -> int:
 
 
 def _packed() -> None:
-    """Packs the report's scripts: a second that the reading need not wait for."""
+    """Packs the report's scripts, which takes a second, while the pair is read."""
     from disobey.reports.page import library
 
     library()
 
 
 def _files(options: DiagnoseOptions) -> dict[str, Path]:
-    """Every input file that is read, by its name as it was given; models and data of the hub are none."""
+    """Every input file that is read, by its name as given; models and data of the hub are no files."""
     from disobey.diagnosis.input.readers.folder import files_at
 
     given = (*options.pair, options.teacher, options.student, options.labels, options.twin)
@@ -111,15 +113,21 @@ def _recorded(files: dict[str, Path], records: list[dict[str, Any]]) -> None:
 
 
 def opened(options: DiagnoseOptions) -> Pair:
-    """The pair by whichever door the options name. Raises `ValueError` where they name none or two."""
-    from disobey.diagnosis.errors import problem
+    """The pair that the options name. Raises `Refusal` where they name none or two."""
     from disobey.diagnosis.input.join import read_pair, read_two, with_twin
+    from disobey.errors import refusal
 
     two = (options.teacher, options.student)
     if options.data is not None and not any(name and name.startswith("hf:") for name in two):
-        raise problem("--data", "hf: models to run on it", "none", "--teacher hf:NAME --student hf:NAME, or no --data")
+        raise refusal(
+            "data-without-models",
+            "hf: models to run on it",
+            "none",
+            "--teacher hf:NAME --student hf:NAME, or no --data",
+            where="--data",
+        )
     if options.pair and any(two):
-        raise problem("options", "PAIR, or --teacher and --student", "both")
+        raise refusal("two-inputs", "PAIR, or --teacher and --student", "both", where="options")
     if options.pair:
         pair = read_pair(*options.pair, labels=options.labels, values=options.values, split=options.split)
     elif all(two):
@@ -131,40 +139,56 @@ def opened(options: DiagnoseOptions) -> Pair:
         pair = read_two(options.teacher, options.student, options.labels, values=options.values, split=options.split)
     elif any(two):
         missing = "--student" if options.teacher else "--teacher"
-        raise problem(
-            "options", f"{missing} beside the other", "one of them", "disobey diagnose --teacher t.npz --student s.npz"
+        raise refusal(
+            "one-input",
+            f"{missing} beside the other",
+            "one of them",
+            "disobey diagnose --teacher t.npz --student s.npz",
+            where="options",
         )
     else:
-        raise problem("options", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz")
+        raise refusal(
+            "no-input", "PAIR, or --teacher and --student", "neither", "disobey diagnose pair.npz", where="options"
+        )
     return pair if options.twin is None else with_twin(pair, options.twin, values=options.values)
 
 
 def _named(options: DiagnoseOptions, both: bool) -> Pair:
-    from disobey.diagnosis.errors import problem
     from disobey.diagnosis.input.hub import predict_named
+    from disobey.errors import refusal
 
     if not both:
-        raise problem("options", "hf: for teacher and student, or files for both", "one of each")
+        raise refusal(
+            "files-and-models", "hf: for teacher and student, or files for both", "one of each", where="options"
+        )
     if options.data is None:
-        raise problem("options", "--data with hf: models", "none", "--data hf:NAME or a local file")
+        raise refusal(
+            "missing-data", "--data with hf: models", "none", "--data hf:NAME or a local file", where="options"
+        )
     if options.labels is not None:
-        raise problem("--labels", "labels in --data beside hf: models", options.labels, "a column 'label'")
+        raise refusal(
+            "labels-beside-models",
+            "labels in --data beside hf: models",
+            options.labels,
+            "a column 'label'",
+            where="--labels",
+        )
     if options.twin is not None and not options.twin.startswith("hf:"):
-        raise problem("--twin", "hf:NAME beside hf: models", options.twin)
+        raise refusal("twin-file", "hf:NAME beside hf: models", options.twin, where="--twin")
     assert options.teacher is not None
     assert options.student is not None
     with contextlib.suppress(ImportError):
         from huggingface_hub.utils import logging as hub
 
-        hub.set_verbosity_error()  # one message where there is no network, not one a retry
+        hub.set_verbosity_error()  # without a network one message, not one a retry
     if options.quiet or not sys.stderr.isatty():
-        with contextlib.suppress(ImportError):  # said in words where it is needed
+        with contextlib.suppress(ImportError):  # progress is printed elsewhere, where it is needed
             from transformers.utils import logging
 
             logging.disable_progress_bar()
     return predict_named(
         options.teacher, options.student, options.data, twin=options.twin, split=options.split, limit=options.limit
-    )  # fmt: skip
+    )
 
 
 def _folder(options: DiagnoseOptions, name: str) -> Path:
@@ -173,20 +197,30 @@ def _folder(options: DiagnoseOptions, name: str) -> Path:
 
 
 def _writable(options: DiagnoseOptions, name: str) -> None:
-    """Refuses, before anything is computed, places where nothing could be written after it."""
-    from disobey.diagnosis.errors import problem
+    """Refuses places that cannot be written to, before anything is computed."""
+    from disobey.errors import refusal
 
     places = [("--out", _folder(options, name))]
     if options.json is not None and str(options.json) != "-":
         if options.json.is_dir():
-            raise problem("--json", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}")
+            raise refusal(
+                "not-a-file", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}", where="--json"
+            )
         places.append(("--json", options.json.parent))
     for option, folder in places:
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         if not there.is_dir():
-            raise problem(option, "a folder, new or old", f"the file {there}", "another place")
+            raise refusal(
+                "not-a-folder", "a folder, new or existing", f"the file {there}", "another place", where=option
+            )
         if not os.access(there, os.W_OK | os.X_OK):
-            raise problem(option, "a folder that you may write to", f"{there}, which is read-only", "--out ELSEWHERE")
+            raise refusal(
+                "read-only",
+                "a folder that you may write to",
+                f"{there}, which is read-only",
+                "--out ELSEWHERE",
+                where=option,
+            )
 
 
 def _write(result: Result, options: DiagnoseOptions, name: str, inputs: list[dict[str, Any]]) -> Path:

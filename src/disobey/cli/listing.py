@@ -1,4 +1,4 @@
-"""`disobey list`: what there is, a line each."""
+"""`disobey list`: studies, data sets and models, a line each."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from disobey.studies import STUDIES
 
 @dataclass(frozen=True)
 class ListOptions:
+    """Options of `disobey list`."""
+
     what: Literal["all", "studies", "data", "models"] = "all"
-    """which list"""
+    """which of the lists"""
     json: bool = False
-    """as JSON, for programs"""
+    """print JSON, for programs"""
 
 
 def main(argv: list[str]) -> int:
+    """Prints the lists that were asked for; the exit status."""
     options = tyro.cli(
         ListOptions,
         args=argv,
         prog="disobey list",
-        description="What there is.",
+        description="Lists studies, data sets and models.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     lists = {
         "studies": {name: study.question for name, study in STUDIES.items()},
         "data": {name: description(name) for name in DATASETS}
         | {
-            "PATH": "npz, npy, idx, parquet, csv, json lines, a folder of image folders",
-            "hub:NAME": "Hugging Face data sets",
+            "PATH": "npz, npy, idx, parquet, CSV, JSON lines, or a folder with a folder of images for each class",
+            "hub:NAME": "data sets of the Hugging Face Hub",
         },
         "models": {name: architecture.line for name, architecture in MODELS.items()}
-        | {"hf:NAME": "transformers, by name or folder", "FILE.py:FACTORY": "your own"},
+        | {"hf:NAME": "models of transformers, by name or folder", "FILE.py:FACTORY": "your own model"},
     }
     chosen = lists if options.what == "all" else {options.what: lists[options.what]}
     if options.json:

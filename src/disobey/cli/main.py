@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -14,13 +15,14 @@ usage: disobey COMMAND [OPTIONS]
 Does it pay for a student to disobey its teacher? A laboratory for knowledge distillation.
 
 commands:
-  list                  studies, data sets and models, a line each
+  list                  studies, data sets and models, one line each
   run STUDY             plan, train what is missing, analyze, write the report
-  diagnose PAIR         somebody's teacher and student, from saved predictions
-  train RECIPE.json     one run, to repeat one from a report
+  diagnose PAIR         a teacher and its student, from saved predictions
+  train RECIPE.json     train one run, for example to repeat one from a report
   report RESULT.json    redraw a report from its result
+  store                 list a folder of runs, check that it is intact, remove what no report needs
 
-`disobey COMMAND --help` tells more (`disobey run STUDY --help` the study's options).
+`disobey COMMAND --help` shows the options of a command, `disobey run STUDY --help` those of a study.
 Exit status: 0 done; 1 a run failed (or diagnose --strict has a warning); 2 unusable input or options.
 """
 
@@ -55,17 +57,38 @@ def _diagnose(argv: list[str]) -> int:
     return main(argv)
 
 
+def _store(argv: list[str]) -> int:
+    from disobey.cli.store import main
+
+    return main(argv)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "run": _run,
     "diagnose": _diagnose,
     "train": _train,
     "report": _report,
+    "store": _store,
 }
 
 
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name not in COMMANDS:
+        from disobey.errors import refusal
+
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        raise refusal(
+            "unknown-command",
+            f"a command out of {', '.join(COMMANDS)}",
+            repr(name),
+            repr(near[0]) if near else "disobey --help",
+        )
+    return COMMANDS[name]
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command and gives its exit status. Errors that a user can mend are one message and status 2."""
+    """Runs one command and gives its exit status. Errors that a user can fix are one message and status 2."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -75,17 +98,13 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"disobey {__version__}")
         return 0
-    command = COMMANDS.get(argv[0])
-    if command is None:
-        near = difflib.get_close_matches(argv[0], COMMANDS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "see disobey --help"
-        return complain(f"expected a command out of {', '.join(COMMANDS)}; came {argv[0]!r}; {hint}")
     try:
-        return command(argv[1:])
-    except KeyboardInterrupt:
-        kept = "; finished runs are kept, the same command goes on from here" if argv[0] == "run" else ""
-        print(f"\ndisobey: interrupted{kept}", file=sys.stderr)
-        return 130
+        return _command(argv[0])(argv[1:])
+    except KeyboardInterrupt as stop:
+        kept = "; finished runs are kept, the same command continues from here" if argv[0] in ("run", "train") else ""
+        ended = isinstance(stop, Terminated)
+        print(f"\ndisobey: {'terminated' if ended else 'interrupted'}{kept}", file=sys.stderr)
+        return 143 if ended else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -101,11 +120,22 @@ def complain(message: str) -> int:
     return 2
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system sends before it kills: everything ends as after Ctrl-C, with status 143."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is the tidying up
+    raise Terminated
+
+
 def entry() -> None:
-    # before numpy or torch start their threads: two teams of threads on few cores are many times slower than one
+    """The console script: threads, signals and streams before anything else."""
+    # Before numpy or torch start their threads: two teams of threads on few cores are many times slower than one.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without − or § loses a sign, not the report
             stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

@@ -1,8 +1,8 @@
 """Crop, flip and mixup as whole-batch tensor operations with an explicit generator.
 
-An augmentation is a finite list of views, numbered: ``crop`` has 81 (the offsets of a crop out of 4 pixels of
-padding), ``crop-flip`` 162 (the second half mirrored). A view has a number so that a teacher's answer can be cached
-by (example, view).
+An augmentation is a finite, numbered list of views: ``crop`` has 81 (the offsets of a crop from 4 pixels of padding),
+``crop-flip`` has 162 (the second half mirrored). Views have numbers so that a teacher's predictions can be cached by
+(example, view).
 """
 
 from __future__ import annotations
@@ -13,24 +13,32 @@ from torch import Tensor
 
 from disobey.data.dataset import Dataset, Split
 from disobey.data.tensors import black, inputs_tensor
+from disobey.errors import refusal
 
 PAD = 4  # pixels on every side (He et al. 2016, section 4.2)
 
 
 class Views:
-    """The views of a split's inputs, ready to be gathered.
+    """The views of the inputs of a split, ready to be gathered.
 
-    spec: "none", "crop", "crop-flip"; "mixup" has the one plain view (see `mixup`). inputs: as `inputs_tensor` gives
-    them; images are kept padded (and mirrored beside it), so ``crop-flip`` of 28x28 takes 3.3 times their memory.
-    fill: (channels,), what lies beyond the border; 0, the mean colour, where not given.
+    Images are stored padded (and mirrored beside it), so ``crop-flip`` of 28x28 takes 3.3 times their memory.
+
+    Args:
+        spec: ``none``, ``crop``, ``crop-flip`` or ``mixup``, which has only the plain view (see `mixup`).
+        inputs: as `inputs_tensor` returns them.
+        fill: the value beyond the border (channels,); 0, the mean colour, by default.
+
+    Raises:
+        Refusal: ``unknown-augment`` or ``augment-kind``.
     """
 
     def __init__(self, spec: str, inputs: Tensor, fill: Tensor | None = None):
         if spec not in ("none", "crop", "crop-flip", "mixup"):
-            raise ValueError(f"expected augment 'none', 'crop', 'crop-flip' or 'mixup'; came {spec!r}")
+            raise refusal("unknown-augment", "augment 'none', 'crop', 'crop-flip' or 'mixup'", repr(spec))
         self._crops = spec in ("crop", "crop-flip")
         if self._crops and inputs.ndim != 4:
-            raise ValueError(f"expected images (N, channels, H, W) for augment={spec!r}; came {tuple(inputs.shape)}")
+            expected = f"images (N, channels, H, W) for augment={spec!r}"
+            raise refusal("augment-kind", expected, tuple(inputs.shape))
         self.spec = spec
         self.examples = len(inputs)
         self.count = {"crop": 1, "crop-flip": 2}.get(spec, 0) * (2 * PAD + 1) ** 2 or 1
@@ -44,11 +52,12 @@ class Views:
 
     @classmethod
     def of(cls, dataset: Dataset, augment: str, split: str | Split = "train") -> Views:
-        """The views of a split; black beyond the border of images."""
+        """The views of a split of a data set; images have black beyond their border."""
         inputs = inputs_tensor(dataset, split)
         return cls(augment, inputs, black(dataset).to(inputs.device) if dataset.kind == "image" else None)
 
     def __len__(self) -> int:
+        """Number of examples."""
         return self.examples
 
     def to(self, device: torch.device | str) -> Views:
@@ -60,15 +69,20 @@ class Views:
         return other
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """View numbers for n examples, uniform, (n,) int64, on the generator's device."""
+        """Uniform view numbers for n examples, (n,) int64, on the generator's device."""
         if self.count == 1:
             return torch.zeros(n, dtype=torch.int64, device=generator.device)
         return torch.randint(self.count, (n,), generator=generator, device=generator.device)
 
     def take(self, rows: Tensor, views: Tensor | None = None) -> Tensor:
-        """Examples ``rows`` (B,), each in its view (B,): images (B, channels, H, W) in channels_last memory.
+        """Gathers examples, each in its view.
 
-        Without ``views`` the plain inputs, as the evaluation sees them.
+        Args:
+            rows: row numbers (B,).
+            views: view numbers (B,); by default the plain inputs, as in evaluation.
+
+        Returns:
+            Images (B, channels, H, W) in channels_last memory, or other inputs (B, ...).
         """
         if not self._crops:
             batch = self._lines.index_select(0, rows)
@@ -89,11 +103,11 @@ def plain_view() -> int:
 
 
 def _lines(nhwc: Tensor, fill: Tensor | None, *, flip: bool) -> tuple[Tensor, Tensor]:
-    """A table of every run of W pixels in the padded images, and where the H lines of every view start in it.
+    """A table of all runs of W pixels in the padded images, and the start of the H lines of every view in it.
 
-    The table's rows overlap in memory (each starts one pixel after the one before), so a crop is H row gathers and
-    nothing is computed: 3.5 to 7 times as fast as gathering pixels, 6 to 19 times as fast as slicing example by
-    example (benchmarks/views.py). Mirrored crops are crops of the mirrored image.
+    Why: the rows of the table overlap in memory (each starts one pixel after the previous one), so a crop is a gather
+    of H rows and computes nothing. This is 3.5 to 7 times as fast as gathering pixels and 6 to 19 times as fast as
+    slicing example by example (benchmarks/views.py). Mirrored crops are crops of the mirrored image.
     """
     n, height, width, channels = nhwc.shape
     tall, wide = height + 2 * PAD, width + 2 * PAD
@@ -114,7 +128,7 @@ def _lines(nhwc: Tensor, fill: Tensor | None, *, flip: bool) -> tuple[Tensor, Te
 
 
 def _moved(table: Tensor, device: torch.device | str) -> Tensor:
-    """The table on another device, its overlap kept (``Tensor.to`` would write every row out)."""
+    """The table on another device with its overlapping rows (``Tensor.to`` would write out every row)."""
     storage = table.as_strided(((table.shape[0] - 1) * table.stride(0) + table[0].numel(),), (1,))
     return storage.to(device).as_strided(table.shape, table.stride())
 
@@ -122,14 +136,26 @@ def _moved(table: Tensor, device: torch.device | str) -> Tensor:
 def mixup(
     inputs: Tensor, targets: Tensor, lam: Tensor | float, perm: Tensor, *, log: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Every example blended with another: ``lam * x + (1 - lam) * x[perm]``, the targets likewise (Zhang et al. 2018).
+    """Blends every example with another one: ``lam * x + (1 - lam) * x[perm]``, and the targets likewise.
 
-    targets: (B, C) probabilities (one-hot labels too), or log-probabilities with ``log=True``, blended as
-    probabilities either way. lam: one number or (B,).
+    Args:
+        inputs: (B, ...).
+        targets: probabilities (B, C), one-hot labels included, or log-probabilities with ``log``; both are blended as
+            probabilities.
+        lam: one share, or one per example (B,).
+        perm: the other example of every example (B,).
+        log: whether the targets are log-probabilities.
 
-    >>> x, y = torch.tensor([[0.0], [4.0]]), torch.eye(2)
-    >>> mixup(x, y, 0.75, torch.tensor([1, 0]))
-    (tensor([[1.], [3.]]), tensor([[0.7500, 0.2500], [0.2500, 0.7500]]))
+    Returns:
+        Blended inputs and targets.
+
+    Reference:
+        Zhang et al., "mixup: beyond empirical risk minimization", 2018.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.eye(2)
+        >>> mixup(x, y, 0.75, torch.tensor([1, 0]))
+        (tensor([[1.], [3.]]), tensor([[0.7500, 0.2500], [0.2500, 0.7500]]))
     """
     share = torch.as_tensor(lam, dtype=inputs.dtype, device=inputs.device)
     wide = share.view(-1, *[1] * (inputs.ndim - 1)) if share.ndim else share
@@ -141,15 +167,25 @@ def mixup(
 
 
 def draw_mixup(n: int, generator: torch.Generator, alpha: float = 1.0) -> tuple[Tensor, Tensor]:
-    """(lam, perm) for `mixup`: one share () from Beta(alpha, alpha) for the batch, and a permutation (n,).
+    """Random numbers for `mixup`.
 
-    alpha in (0, 1]: 1, the uniform share, is the default of the source for CIFAR.
+    Args:
+        n: examples in the batch.
+        generator: of the random numbers; decides the device.
+        alpha: of the Beta distribution, in (0, 1]; 1, the uniform share, is the default of the paper for CIFAR.
+
+    Returns:
+        One share () from Beta(alpha, alpha) for the batch, and a permutation (n,).
+
+    Raises:
+        Refusal: ``mixup-alpha``.
     """
     if not 0 < alpha <= 1:
-        raise ValueError(f"expected alpha in (0, 1], came {alpha}")
+        raise refusal("mixup-alpha", "alpha in (0, 1]", alpha)
     device = generator.device
     perm = torch.randperm(n, generator=generator, device=device)
-    # Johnk's rejection takes two uniforms a try and accepts at least half of them; 64 tries at once never sync in vain.
+    # Jöhnk's rejection method takes two uniform numbers per try and accepts at least half of the tries. 64 tries at
+    # once avoid a loop, which would wait for the device.
     powers = torch.rand((2, 64), generator=generator, device=device).double() ** (1 / alpha)
     total = powers.sum(0)
     accepted = (total <= 1) & (total > 0)

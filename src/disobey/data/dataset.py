@@ -1,7 +1,7 @@
-"""`Dataset`: inputs, labels and three splits; `DataSpec`: which data, as a value that can be written down.
+"""`Dataset`: inputs, labels and three splits. `DataSpec`: which data, as a value that can be stored.
 
-Shapes: N examples. Images (N, H, W, channels) uint8; texts (N, L) int64 token ids, 0 = padding; features (N, D)
-float32. The validation split exists for every choice; the test split chooses nothing.
+Shapes: N examples. Images are (N, H, W, channels) uint8; texts (N, L) int64 token ids, 0 = padding; features (N, D)
+float32. Every choice is made on the validation split; the test split is used for no choice.
 """
 
 from __future__ import annotations
@@ -18,76 +18,117 @@ Kind = Literal["image", "text", "features"]
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Which data a run sees. Every field decides the result; defaults never change their meaning."""
+    """Which data a run uses. Every field affects the result, and defaults never change their meaning.
 
-    name: str = "mnist-5k"  # a key of `data.load.DATASETS`, `hub:NAME` or a path
-    train: int | None = None  # stratified subset of the training split, nested over sizes within a seed
-    noise: float = 0.0  # share of training labels replaced by another class
+    Attributes:
+        name: a key of `data.load.DATASETS`, ``hub:NAME`` or a path.
+        train: size of a stratified subset of the training split, nested over sizes within a seed; None means all of it.
+        noise: share of training labels that are replaced by another class.
+        noise_kind: ``symmetric`` (any other class) or ``class`` (always the most similar class).
+        fold: (i, K) leaves out the i-th of K parts of the training split.
+        augment: ``none``, ``crop``, ``crop-flip`` or ``mixup``.
+        fingerprint: of the content, for data from a path or the hub; changed files are refused.
+    """
+
+    name: str = "mnist-5k"
+    train: int | None = None
+    noise: float = 0.0
     noise_kind: Literal["symmetric", "class"] = "symmetric"
-    fold: tuple[int, int] | None = None  # (i, K): leave the i-th of K parts of the training split out
+    fold: tuple[int, int] | None = None
     augment: Literal["none", "crop", "crop-flip", "mixup"] = "none"
-    fingerprint: str = ""  # of the content, for data by path or from the hub: changed files are refused
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples in a fixed order. ``labels`` are the true classes, ``given`` what training is told."""
+    """Examples in a fixed order.
+
+    Attributes:
+        inputs: see the shapes above.
+        labels: true classes (N,) int64.
+        ids: stable numbers of the examples within their data set, (N,) int64.
+        observed: labels that training uses, (N,) int64; the true ones unless noise was added.
+    """
 
     inputs: NDArray
-    labels: NDArray  # (N,) int64
-    ids: NDArray  # (N,) int64: stable names of the examples within their data set
-    given: NDArray = field(default=None)  # type: ignore[assignment]  # (N,) int64; the labels unless noise was planted
+    labels: NDArray
+    ids: NDArray
+    observed: NDArray = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self):
-        if self.given is None:
-            object.__setattr__(self, "given", self.labels)
-        lengths = {len(self.inputs), len(self.labels), len(self.ids), len(self.given)}
+        if self.observed is None:
+            object.__setattr__(self, "observed", self.labels)
+        lengths = {len(self.inputs), len(self.labels), len(self.ids), len(self.observed)}
         assert len(lengths) == 1, f"columns of unequal length: {lengths}"
 
     def __len__(self) -> int:
+        """Number of examples."""
         return len(self.labels)
 
     @property
+    def given(self) -> NDArray:
+        """Old name of `observed`, kept for one release."""
+        return self.observed
+
+    @property
     def mislabelled(self) -> NDArray:
-        """(N,) bool: where training is told something else than the truth."""
-        return self.given != self.labels
+        """Where the observed label is not the true one, (N,) bool."""
+        return self.observed != self.labels
 
     def take(self, rows: NDArray) -> Split:
-        return Split(self.inputs[rows], self.labels[rows], self.ids[rows], self.given[rows])
+        """The examples in these rows."""
+        return Split(self.inputs[rows], self.labels[rows], self.ids[rows], self.observed[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
+    """Three splits and what is known about them.
+
+    Attributes:
+        name: as in `DataSpec`.
+        kind: ``image``, ``text`` or ``features``.
+        classes: names of the classes.
+        train: examples to train on.
+        validation: examples on which choices are made.
+        test: examples on which results are reported.
+        vocabulary: for texts, the token of every id; id 0 is padding.
+        separator: for texts, what stands between two tokens.
+        source: where the data come from and under which licence, for the report.
+        moments: mean and standard deviation of the inputs of the whole training split (see `tensors`).
+    """
+
     name: str
     kind: Kind
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
-    vocabulary: tuple[str, ...] = ()  # texts: the token of every id; id 0 is padding
-    separator: str = " "  # texts: what stands between two tokens when they are read
-    source: str = ""  # where it came from and under which licence, for the report
-    moments: tuple[NDArray, NDArray] | None = None  # (mean, deviation) of the whole training split: see `tensors`
+    vocabulary: tuple[str, ...] = ()
+    separator: str = " "
+    source: str = ""
+    moments: tuple[NDArray, NDArray] | None = None
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (16 hex digits) of the content of all splits and the class names."""
+        """The sha256 (16 hex digits) of the content of all splits and of the class names."""
         digest = hashlib.sha256()
         for name in self.classes + self.vocabulary:
             digest.update(name.encode() + b"\0")
         for split in (self.train, self.validation, self.test):
-            for array in (split.inputs, split.labels, split.given):
+            for array in (split.inputs, split.labels, split.observed):
                 array = np.ascontiguousarray(array)
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(array.data)
         return digest.hexdigest()[:16]
 
     def split(self, name: str) -> Split:
+        """The split ``train``, ``validation`` or ``test``."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
     def text(self, row: NDArray) -> str:
-        """The words of one row of token ids."""
+        """The text of one row of token ids."""
         return self.separator.join(self.vocabulary[token] for token in row if token)
 
     def with_train(self, train: Split) -> Dataset:
+        """The same data with another training split."""
         return replace(self, train=train)

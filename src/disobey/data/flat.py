@@ -1,4 +1,4 @@
-"""Inputs as plain vectors, for whoever has no layers: kernel students, probes of the data itself."""
+"""Inputs as plain vectors, for models without layers: kernel students, probes of the data itself."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from numpy.typing import NDArray
 from disobey.data.dataset import Dataset
 from disobey.data.moments import moments
 
-LETTERS = 64  # up to so many tokens a vocabulary is one of characters, and pairs of neighbours are counted too
+MAX_CHARACTERS = 64  # a vocabulary of at most this size is one of characters, whose pairs are counted as well
 
 
 def flat_inputs(dataset: Dataset, split: str) -> NDArray:
-    """(N, D) float64. Images (channel, row, column) and features scaled as networks see them; texts as counts.
+    """The inputs of a split as vectors.
 
-    A text is the square root of how often each token occurs in it (a fifth e tells less than a first); where tokens are
-    characters also each pair of neighbours, begin and end of the text included. On `languages` the pairs take kernel
-    regression on 2,700 words from .47 to .72 of the validation words.
+    Images (channel, row, column) and features are scaled as networks get them. A text becomes the square root of how
+    often each token occurs in it (a fifth e is less informative than a first). If tokens are characters, pairs of
+    neighbours are counted as well, including the beginning and the end of the text. On `languages` the pairs increase
+    the validation accuracy of kernel regression on 2,700 words from 0.47 to 0.72.
 
-    >>> from disobey.data.load import DataSpec, load
-    >>> flat_inputs(load(DataSpec("digits-8x8", train=50), 0), "train").shape
-    (50, 64)
+    Args:
+        dataset: the data set.
+        split: ``train``, ``validation`` or ``test``.
+
+    Returns:
+        (N, D) float64.
+
+    Example:
+        >>> from disobey.data.load import DataSpec, load
+        >>> flat_inputs(load(DataSpec("digits-8x8", train=50), 0), "train").shape
+        (50, 64)
     """
     inputs = dataset.split(split).inputs
     if dataset.kind == "text":
@@ -32,15 +41,23 @@ def flat_inputs(dataset: Dataset, split: str) -> NDArray:
 
 
 def token_counts(inputs: NDArray, tokens: int) -> NDArray:
-    """Token ids (N, L), 0 = padding at the end, to counts (N, D) float64: of tokens, then of pairs of neighbours.
+    """Counts of tokens, and of pairs of neighbouring tokens for small vocabularies.
 
-    D is tokens - 1, plus tokens**2 - 1 where there are at most 64 tokens. In a pair 0 stands for begin or end.
+    In a pair 0 stands for the beginning or the end of the text.
 
-    >>> token_counts(np.array([[1, 1, 0]]), 2)  # of 1; of (begin, 1), (1, end) and (1, 1)
-    array([[2., 1., 1., 1.]])
+    Args:
+        inputs: token ids (N, L), 0 = padding at the end.
+        tokens: size of the vocabulary, including padding.
+
+    Returns:
+        (N, D) float64, where D is tokens - 1, plus tokens**2 - 1 for at most 64 tokens.
+
+    Example:
+        >>> token_counts(np.array([[1, 1, 0]]), 2)  # of 1; of (beginning, 1), (1, end) and (1, 1)
+        array([[2., 1., 1., 1.]])
     """
     counts = _counted(inputs, tokens)[:, 1:]
-    if tokens > LETTERS:
+    if tokens > MAX_CHARACTERS:
         return counts
     edge = np.zeros((len(inputs), 1), inputs.dtype)
     padded = np.concatenate([edge, inputs, edge], axis=1)

@@ -1,8 +1,9 @@
-"""The one door: `load` turns a `DataSpec` and a seed into a `Dataset`.
+"""`load`, the one entry point of all data: a `DataSpec` and a seed become a `Dataset`.
 
-Order of events: name -> base splits (the same for everybody) -> nested stratified subset (seed) -> planted noise
-(seed) -> one cross-fitting part left out (seed). The part goes last, so that K cross-fitted teachers see exactly the
-examples and the labels, right and wrong, that their student sees, less the part they will be asked about.
+The order of the steps is: name -> base splits (equal for all seeds) -> nested stratified subset (seed) -> label noise
+(seed) -> one cross-fitting part left out (seed). The part comes last, so that K cross-fitted teachers together see
+exactly the examples and the labels (right and wrong) that their student sees, each of them without the part that it
+will predict.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from disobey.data.sources.hub import from_hub
 from disobey.data.sources.regroup import REGROUPED
 from disobey.data.sources.synthetic import SYNTHETIC
 from disobey.data.subsets import stratified_order, stratified_parts, stream
+from disobey.errors import refusal
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits-8x8": embedded.digits,
@@ -42,21 +44,31 @@ def description(name: str) -> str:
 
 
 def load(spec: DataSpec, seed: int) -> Dataset:
-    """The data a run with this seed sees; validation and test are the same for every seed and every subset.
+    """The data that a run with this seed uses. Validation and test are equal for all seeds and subsets.
 
-    Raises `ValueError` for an unknown name, a file that is not what it should be or has changed since `resolve`, and
-    options that do not fit the data.
+    Args:
+        spec: which data.
+        seed: decides the subset, the noise and the cross-fitting parts.
 
-    >>> data = load(DataSpec("digits-8x8", train=100, noise=0.2), seed=0)
-    >>> len(data.train), int(data.train.mislabelled.sum()), len(data.test)
-    (100, 20, 360)
+    Returns:
+        The data set, with its training split as the run uses it.
+
+    Raises:
+        Refusal: for an unknown name (``unknown-data``), a file that cannot be used or changed since `resolve`
+            (``changed-data``), and options that do not fit the data.
+
+    Example:
+        >>> data = load(DataSpec("digits-8x8", train=100, noise=0.2), seed=0)
+        >>> len(data.train), int(data.train.mislabelled.sum()), len(data.test)
+        (100, 20, 360)
     """
     base = _base(spec.name)
     if spec.fingerprint and spec.fingerprint != _digest(base):
-        came, attempt = f"{_digest(base)}: the data has changed", "the old files, or a new study on the new ones"
-        raise ValueError(
-            f"{spec.name}: expected content with fingerprint {spec.fingerprint}; came {came}; try {attempt}"
+        expected, attempt = (
+            f"content with fingerprint {spec.fingerprint}",
+            "the old files, or a new study on the new ones",
         )
+        raise refusal("changed-data", expected, f"changed content, {_digest(base)}", attempt, where=spec.name)
     _check(spec, base)
     order = stratified_order(base.train.labels, stream(seed, "subset"))
     rows = order if spec.train is None else order[: spec.train]
@@ -72,9 +84,17 @@ def load(spec: DataSpec, seed: int) -> Dataset:
 
 
 def fold_parts(spec: DataSpec, seed: int, parts: int) -> NDArray:
-    """The cross-fitting part of every example of ``load(replace(spec, fold=None), seed).train``: (N,) int64.
+    """The cross-fitting part of every training example.
 
-    A run with ``fold=(i, parts)`` has not seen the examples whose part is i.
+    A run with ``fold=(i, parts)`` was not trained on the examples of part i.
+
+    Args:
+        spec: which data; its ``fold`` is ignored.
+        seed: of the run.
+        parts: K.
+
+    Returns:
+        Parts (N,) int64 of ``load(replace(spec, fold=None), seed).train``.
     """
     base = _base(spec.name)
     order = stratified_order(base.train.labels, stream(seed, "subset"))
@@ -94,10 +114,10 @@ def _noise_plan(spec: DataSpec, base: Dataset, seed: int) -> NoisePlan:
 
 @lru_cache(maxsize=4)
 def _partners(base: Dataset) -> NDArray:
-    """The class each class is mistaken for: the one with the nearest mean over the whole training split."""
+    """The class for which each class is mistaken: the one with the nearest mean over the whole training split."""
     inputs, labels, classes = base.train.inputs, base.train.labels, len(base.classes)
     counts = np.bincount(labels, minlength=classes)
-    if base.kind == "text":  # how often each token occurs in a text; padding says nothing
+    if base.kind == "text":  # how often each token occurs in a text, without padding
         tokens = len(base.vocabulary)
         pairs = (labels[:, None] * tokens + inputs).ravel()
         sums = np.bincount(pairs, minlength=classes * tokens).reshape(classes, tokens)[:, 1:]
@@ -121,8 +141,9 @@ def _regrouped(kind: str, base: Dataset) -> Dataset:
 
 
 @lru_cache(maxsize=4)
-def _made(name: str, changes: tuple) -> Dataset:
-    """``changes`` only tells the cache that files are not what they were."""
+def _made(name: str, file_signature: tuple) -> Dataset:
+    """The data set of a name; the signature makes the cache reload files that changed."""
+    del file_signature
     place = name.partition("#")[0]
     if place in SYNTHETIC:
         base = synthetic.from_name(name)
@@ -134,13 +155,13 @@ def _made(name: str, changes: tuple) -> Dataset:
         base = from_path(name)
     else:
         near = difflib.get_close_matches(name, DATASETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "try `disobey list`"
-        raise ValueError(f"expected a path, hub:NAME or one of {', '.join(DATASETS)}; came {name!r}; {hint}")
+        expected = f"a path, hub:NAME or one of {', '.join(DATASETS)}"
+        raise refusal("unknown-data", expected, repr(name), repr(near[0]) if near else "`disobey list`")
     return replace(base, moments=moments(base))
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name that is no data set of ours is meant as a file or folder."""
+    """Whether a name that is no data set of ours is a file or folder."""
     place = Path(name.partition("#")[0])
     return (
         name not in DATASETS
@@ -151,40 +172,49 @@ def _is_path(name: str) -> bool:
 
 
 def resolve(spec: DataSpec) -> DataSpec:
-    """The spec with the fingerprint of what is there now, where the name stands for files or the hub.
+    """The spec with the fingerprint of the current content, if the name stands for files or the hub.
 
-    With it the content is part of a run's identity, and `load` refuses content that has changed. Embedded and
-    synthetic data come back as they are: their content belongs to the release.
+    With the fingerprint the content is part of a run's identity, and `load` refuses content that has changed. Embedded
+    and synthetic data are returned unchanged, because their content belongs to the release.
+
+    Args:
+        spec: which data.
+
+    Returns:
+        The spec, with ``fingerprint`` set for files and the hub.
+
+    Raises:
+        Refusal: ``unknown-data``, or a refusal of the files.
     """
     if not (_is_path(spec.name) or spec.name.startswith("hub:")):
-        _base(spec.name)  # an unknown name is refused here, before any run
+        _base(spec.name)  # refuses an unknown name before any run
         return spec
     return replace(spec, fingerprint=_digest(_base(spec.name)))
 
 
 @lru_cache(maxsize=4)
 def _digest(base: Dataset) -> str:
-    return base.fingerprint  # compared by object: data sets are values that nobody writes into
+    return base.fingerprint  # cached by object: data sets are values and never modified
 
 
 def _check(spec: DataSpec, base: Dataset) -> None:
-    """Options against the data, before any work."""
-    size = len(base.train)
+    """Checks the options against the data, before any work."""
+    size, where = len(base.train), spec.name
     if spec.train is not None and not 1 <= spec.train <= size:
-        raise ValueError(f"expected train in 1 .. {size}, the training split of {spec.name}; came {spec.train}")
+        raise refusal("train-size", f"train from 1 to {size}, the size of the training split", spec.train, where=where)
     if not 0 <= spec.noise < 1:
-        raise ValueError(f"expected noise, a share of wrong labels, in [0, 1); came {spec.noise}")
+        raise refusal("noise-range", "noise, a share of wrong labels, in [0, 1)", spec.noise, where=where)
     if spec.noise_kind not in ("symmetric", "class"):
-        raise ValueError(f"expected noise_kind 'symmetric' or 'class'; came {spec.noise_kind!r}")
+        raise refusal("noise-kind", "noise_kind 'symmetric' or 'class'", repr(spec.noise_kind), where=where)
     if spec.augment not in ("none", "crop", "crop-flip", "mixup"):
-        raise ValueError(f"expected augment 'none', 'crop', 'crop-flip' or 'mixup'; came {spec.augment!r}")
+        expected = "augment 'none', 'crop', 'crop-flip' or 'mixup'"
+        raise refusal("unknown-augment", expected, repr(spec.augment), where=where)
     if spec.augment.startswith("crop") and base.kind != "image":
-        raise ValueError(f"expected images for augment={spec.augment!r}; {spec.name} holds {base.kind}; try 'none'")
+        raise refusal("augment-kind", f"images for augment={spec.augment!r}", base.kind, "'none'", where=where)
     if spec.augment == "mixup" and base.kind == "text":
-        raise ValueError(f"expected images or features for augment='mixup'; {spec.name} holds text; try 'none'")
+        raise refusal("augment-kind", "images or features for augment='mixup'", "text", "'none'", where=where)
     if spec.fold is not None:
         part, parts = spec.fold
         if not (2 <= parts <= (spec.train or size) and 0 <= part < parts):
-            raise ValueError(
-                f"expected fold (i, K) with 0 <= i < K and K >= 2 parts of the training split; came {spec.fold}"
-            )
+            expected = "fold (i, K) with 0 <= i < K and K >= 2 parts of the training split"
+            raise refusal("fold-range", expected, spec.fold, where=where)

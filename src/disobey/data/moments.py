@@ -1,4 +1,4 @@
-"""Mean and deviation of the training inputs, without torch: the command line reads data sets that it does not train on."""
+"""Mean and standard deviation of the training inputs, without torch, which the command line need not import."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from disobey.data.dataset import Dataset
 
 
 def moments(dataset: Dataset) -> tuple[NDArray, NDArray] | None:
-    """(mean, standard deviation) of the training inputs, float32: per channel of images, per feature; None for texts.
+    """Mean and standard deviation of the training inputs: per channel of images, per feature.
 
-    Images count from 0 to 1. Something that never varies gets the deviation 1.
+    Images count from 0 to 1. A channel or feature that never varies gets the deviation 1.
+
+    Args:
+        dataset: the data set.
+
+    Returns:
+        (mean, standard deviation), float32; None for texts.
     """
     inputs = dataset.train.inputs
     if dataset.kind == "text":
         return None
     if dataset.kind == "image":
         counts = np.stack([np.bincount(inputs[..., c].ravel(), minlength=256) for c in range(inputs.shape[-1])])
-        values = np.arange(256) / 255  # 256 levels: exact moments from a histogram, no float copy of the images
+        values = (
+            np.arange(256) / 255
+        )  # exact moments from a histogram of 256 levels, without a float copy of the images
         mean = counts @ values / counts.sum(axis=1)
         deviation = np.sqrt(np.maximum(counts @ values**2 / counts.sum(axis=1) - mean**2, 0))
     else:

@@ -1,7 +1,7 @@
-"""Arrays to tensors, once per run: normalized, resident, in the memory order the loop gathers from.
+"""Arrays to tensors, once per run: normalized, on one device, in the memory order in which training gathers them.
 
-The scale comes from the whole training split of the data set, never from a run's subset or cross-fitting part: a
-teacher and a student that saw different subsets are still asked about the same inputs.
+The scale comes from the whole training split of the data set, never from a run's subset or cross-fitting part. So a
+teacher and a student with different subsets get the same inputs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from disobey.data.moments import moments
 
 
 def inputs_tensor(dataset: Dataset, split: str | Split) -> Tensor:
-    """The inputs of a split ("train", "validation", "test", or a `Split` of such data) as a model takes them.
+    """The inputs of a split as a model takes them.
 
-    images: (N, channels, H, W) float32, per-channel mean 0 and deviation 1 over the training split, channels_last in
-    memory (NHWC contiguous). texts: (N, L) int64. features: (N, D) float32, standardized.
+    Args:
+        dataset: the data set.
+        split: ``train``, ``validation``, ``test``, or a `Split` of such data.
+
+    Returns:
+        Images (N, channels, H, W) float32 with mean 0 and deviation 1 per channel over the training split,
+        channels_last in memory; texts (N, L) int64; features (N, D) float32, standardized.
     """
     inputs = (dataset.split(split) if isinstance(split, str) else split).inputs
     if dataset.kind == "text":
@@ -32,6 +37,6 @@ def inputs_tensor(dataset: Dataset, split: str | Split) -> Tensor:
 
 
 def black(dataset: Dataset) -> Tensor:
-    """What a pixel of value 0 becomes in `inputs_tensor`: (channels,) float32. What crops see beyond the border."""
+    """What a pixel of value 0 becomes in `inputs_tensor`, (channels,) float32: the value beyond the border of crops."""
     mean, deviation = dataset.moments or moments(dataset)  # type: ignore[misc]
     return torch.tensor(-mean / deviation, dtype=torch.float32)

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disobey.diagnosis.checks import alignment, confidence, files, language, numbers, outcome
-from disobey.diagnosis.errors import problem
+from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
 from disobey.diagnosis.evidence.evidence import Evidence, gather
-from disobey.diagnosis.evidence.representations import representations
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
-from disobey.diagnosis.report import charts, tables
-from disobey.diagnosis.report.verdict import methods, verdict
+from disobey.diagnosis.report import breakdown, charts, knowledge, tables
+from disobey.diagnosis.report.methods import methods
+from disobey.diagnosis.report.verdict import verdict
+from disobey.errors import refusal
 from disobey.records.predictions import Predictions
-from disobey.records.results import Finding, Result
+from disobey.records.results import Chart, Finding, Gallery, Result, Table
 
 Check = Callable[[Evidence], Finding | None]  # None: does not apply
 
@@ -38,9 +38,9 @@ CHECKS: tuple[Check, ...] = (
     numbers.finite_values,
     numbers.saturated_rows,
     numbers.duplicated_rows,
-    outcome.distillation_visible,
-    outcome.same_teacher,
-    outcome.same_labels,
+    distillation.distillation_visible,
+    distillation.same_teacher,
+    distillation.same_labels,
     confidence.temperature_slip,
     confidence.memorized_teacher,
     outcome.negative_transfer,
@@ -55,7 +55,28 @@ CHECKS: tuple[Check, ...] = (
     files.label_variety,
 )
 
-QUESTION = "How does the student deviate from its teacher, did distillation do anything, and what should change?"
+TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
+    tables.outcome,
+    tables.closeness,
+    tables.deviations,
+    tables.calibrations,
+    tables.temperatures,
+    knowledge.teacher_information,
+    knowledge.representations,
+    breakdown.seeds,
+    breakdown.per_class,
+    breakdown.per_group,
+)
+FIGURES: tuple[Callable[[Evidence], Chart | Gallery | None], ...] = (
+    charts.logits,
+    charts.medians,
+    charts.reliability,
+    charts.class_deviation,
+    charts.similarity,
+    charts.most_disobeyed,
+)
+
+QUESTION = "How does the student deviate from its teacher, did distillation have an effect, and what should change?"
 
 
 def diagnose(
@@ -75,27 +96,44 @@ def diagnose(
     seed: int = 0,
     checks: Sequence[Check] = CHECKS,
 ) -> Result:
-    """What the student made of its teacher: findings, tables with intervals, charts and a verdict.
+    """How a student deviates from its teacher: findings, tables with intervals, charts and a verdict.
 
-    teacher, student: (N, C) logits, log-probabilities or probabilities (``values``: detected by default) as anything
-    numpy can read, tensors included; or a single path, `Predictions` or `Pair` that holds both. Several students: a
-    mapping from seed to array. labels: (N,) integers. twin: the same student trained without the teacher. What a pair
-    lacks (twin, labels, …) may be given beside it. temperature:
-    the T at which divergences are given beside T = 1. The `Result` holds no path, time or machine.
+    Args:
+        teacher: (N, C) logits, log-probabilities or probabilities, as anything numpy can read, tensors included; or a
+            single path, `Predictions` or `Pair` that holds teacher and student.
+        student: the same of the student; several students as a mapping from their names (``student/seed0``, …).
+        labels: (N,) true classes, integers from 0.
+        twin: (N, C) of the control: the same student trained without the teacher.
+        ids: (N,) who an example is.
+        groups: (N,) any names to report by.
+        class_names: C names.
+        texts: N texts, to be shown for the most disobeyed examples.
+        values: ``logits``, ``log-probabilities`` or ``probabilities``; detected and stated where ``auto``.
+        split: which examples these are; predictions on ``train`` are judged as such.
+        temperature: the T at which divergences are given beside T = 1, above 0.
+        level: of the intervals, from 0.5 to 1.
+        seed: of resamples, and of the sample of a large pair.
+        checks: what is checked, in this order.
 
-    Raises `ValueError` with what was expected, what came and what to try.
+    Returns:
+        Findings, then tables and charts, then the methods; no path, time or machine. What a pair lacks (labels, a twin)
+        may be given beside it.
 
-    >>> rng = np.random.default_rng(0)
-    >>> teacher = 3 * rng.normal(size=(400, 5))
-    >>> student = 0.8 * teacher + 0.5 * rng.normal(size=(400, 5))
-    >>> result = diagnose(teacher, student, teacher.argmax(axis=1))
-    >>> [finding.name for finding in result.blocks[:2]]
-    ['row alignment', 'label alignment']
+    Raises:
+        Refusal: unusable input, with what was expected, what was got and what to try.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> teacher = 3 * rng.normal(size=(400, 5))
+        >>> student = 0.8 * teacher + 0.5 * rng.normal(size=(400, 5))
+        >>> result = diagnose(teacher, student, teacher.argmax(axis=1))
+        >>> [finding.id for finding in result.blocks[:2]]
+        ['row-alignment', 'label-alignment']
     """
     if not np.isfinite(temperature) or temperature <= 0:
-        raise problem("temperature", "a number above 0", str(temperature))
+        raise refusal("temperature-range", "a number above 0", temperature, where="temperature")
     if not 0.5 <= level < 1:
-        raise problem("level", "a number from .5 to 1", str(level), "0.95")
+        raise refusal("level-range", "a number from 0.5 to 1", level, "0.95", where="level")
     more = {"twin": twin, "ids": ids, "groups": groups, "class_names": class_names, "texts": texts}
     pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
@@ -108,31 +146,22 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
 
 def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
     """Findings first, then tables and charts, then the methods."""
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # infinite log-odds differ by nothing known
-        return _report(evidence, checks)
-
-
-def _report(evidence: Evidence, checks: Sequence[Check]) -> Result:
-    findings = judged(evidence, checks)
-    made = (
-        tables.outcome(evidence) if evidence.pair.labels is not None else None,
-        tables.closeness(evidence), tables.deviations(evidence), tables.calibrations(evidence),
-        tables.temperatures(evidence), tables.teacher_information(evidence), representations(evidence), tables.seeds(evidence),
-        tables.per_class(evidence), tables.per_group(evidence),
-    )  # fmt: skip
-    shown = tuple(table for table in made if table is not None and table.rows)
-    drawn = (
-        charts.logit_logit(evidence), charts.medians(evidence), charts.reliability(evidence),
-        charts.class_deviation(evidence), charts.similarity(evidence), charts.most_disobeyed(evidence),
-    )  # fmt: skip
-    figures = tuple(chart for chart in drawn if chart is not None)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # differences of infinite log-odds are unknown
+        findings = judged(evidence, checks)
+        shown = [table for make in TABLES if (table := make(evidence)) is not None and table.rows]
+        figures = [chart for make in FIGURES if (chart := make(evidence)) is not None]
+        blocks = (*findings, *figures[:1], *shown, *figures[1:], methods(evidence))
     settings: dict[str, Any] = {
-        "examples": evidence.n, "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
-        "sampled": len(evidence.rows), "split": evidence.pair.split, "temperature": evidence.temperature,
-        "level": evidence.level, "seed": evidence.seed, "values": dict(evidence.pair.values),
-    }  # fmt: skip
-    blocks = (*findings, *figures[:1], *shown, *figures[1:], methods(evidence))
-    return Result("diagnose", QUESTION, blocks, verdict(evidence, findings, shown), settings=settings)
+        "examples": evidence.n,
+        "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
+        "sampled": len(evidence.rows),
+        "split": evidence.pair.split,
+        "temperature": evidence.temperature,
+        "level": evidence.level,
+        "seed": evidence.seed,
+        "values": dict(evidence.pair.values),
+    }
+    return Result("diagnose", QUESTION, blocks, verdict(findings), settings=settings)
 
 
 def _pair(teacher, student, labels, more: Mapping[str, Any], values: str, split: str) -> Pair:
@@ -142,12 +171,20 @@ def _pair(teacher, student, labels, more: Mapping[str, Any], values: str, split:
         teacher = read_pair(teacher, values=values, split=split)
     if isinstance(teacher, Pair):
         if student is not None:
-            raise problem("student", "nothing beside a whole pair", "a student as well", "diagnose(pair)")
+            raise refusal(
+                "pair-and-student",
+                "nothing beside a whole pair",
+                "a student as well",
+                "diagnose(pair)",
+                where="student",
+            )
         given = {"labels": labels, **more}
         whole_pair = with_columns(teacher, {n: as_array(v, n) for n, v in given.items() if v is not None}, values)
         return replace(whole_pair, split=teacher.split if split == "test" else split)
     if student is None:
-        raise problem("student", "the student's scores", "none", "diagnose(teacher, student, labels)")
+        raise refusal(
+            "missing-student", "the student's scores", "none", "diagnose(teacher, student, labels)", where="student"
+        )
     students = student if isinstance(student, Mapping) else None
     arrays = {"teacher": as_array(teacher, "teacher")}
     if students is None:
@@ -167,7 +204,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise problem(name, "an array with rows of equal length", str(error)) from error
+        raise refusal("ragged-array", "an array with rows of equal length", error, where=name) from error
     if array.dtype.kind not in "biufUS":
-        raise problem(name, "numbers or text", f"type {array.dtype}", "np.asarray(…, dtype=float)")
+        raise refusal("array-type", "numbers or text", f"type {array.dtype}", "np.asarray(…, dtype=float)", where=name)
     return array

@@ -1,4 +1,4 @@
-"""Refusals in one shape: where, what was expected, what came, what to try."""
+"""What a refusal of a pair may suggest: the nearest name, what to rename, which rows."""
 
 from __future__ import annotations
 
@@ -7,31 +7,17 @@ from collections.abc import Iterable
 
 from numpy.typing import NDArray
 
-
-class Unusable(ValueError):
-    """Input that cannot be used, already in words for people: readers pass it on and translate everything else."""
-
-
-def problem(where: object, expected: str, came: str, attempt: str = "") -> Unusable:
-    """The error of every unusable input, one sentence for people.
-
-    >>> print(problem("pair.npz", "an array 'teacher'", "only 'x'", "rename it"))
-    pair.npz: expected an array 'teacher', came only 'x'; try: rename it
-    """
-    place = f"{printable(where)}: " if str(where) else ""
-    return Unusable(f"{place}expected {expected}, came {came}" + (f"; try: {attempt}" if attempt else ""))
-
-
-def printable(text: object, limit: int = 200) -> str:
-    """Text from a file, safe for a terminal: no control characters, not endless."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+from disobey.errors import printable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint ", did you mean …" or nothing."""
+    """What to try where ``name`` is unknown: the nearest of the names there are, or nothing.
+
+    >>> nearest("labels", ["lables", "student"])
+    "'lables', if that is meant"
+    """
     close = difflib.get_close_matches(name, [str(n)[:100] for n in list(names)[:1000]], n=1, cutoff=0.7)
-    return f"did you mean {printable(close[0])!r}?" if close else ""
+    return f"{printable(close[0])!r}, if that is meant" if close else ""
 
 
 def renamed(name: str, names: Iterable[str]) -> str:
@@ -51,7 +37,8 @@ def renamed(name: str, names: Iterable[str]) -> str:
 
 
 def row_list(rows: NDArray, limit: int = 5) -> str:
-    """
+    """Row numbers for a message.
+
     >>> import numpy as np
     >>> row_list(np.array([3, 9, 12]), limit=2)
     'rows 3, 9 and 1 more'

@@ -5,22 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
+from typing_extensions import override
 
-from disobey.integrations.watch import Watch
+from disobey.integrations.recorder import Recorder
 
 
-class DiagnoseCallback(Watch, pl.Callback):
-    """`Watch` as a callback, counting optimizer steps. Only the process of rank 0 records."""
+class DiagnoseCallback(Recorder, pl.Callback):
+    """`Recorder` as a callback, counting optimizer steps. Only the process of rank 0 records."""
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer, pl_module)
+        """Records the untrained student."""
+        self._record(trainer, pl_module)
 
+    @override
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any) -> None:
-        self._look(trainer, pl_module)
+        """Records where the step is due."""
+        self._record(trainer, pl_module)
 
+    @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer, pl_module, last=True)
+        """Records the trained student and writes everything."""
+        self._record(trainer, pl_module, last=True)
 
-    def _look(self, trainer: pl.Trainer, module: pl.LightningModule, *, last: bool = False) -> None:
+    def _record(self, trainer: pl.Trainer, module: pl.LightningModule, *, last: bool = False) -> None:
         if trainer.is_global_zero:
-            self.look(module, module.device, trainer.global_step, last=last)
+            self.record(module, module.device, trainer.global_step, last=last)

@@ -11,7 +11,7 @@ from disobey.diagnosis.input.predict import evaluating, logits_of, moved, parted
 
 
 def scores(model: torch.nn.Module, batches: Iterable[Any], device: torch.device | str) -> torch.Tensor:
-    """(N, C) logits of all batches in eval mode; the mode is restored, random number generators are not touched."""
+    """Logits (N, C) of all batches in evaluation mode; the mode is restored, random generators are not touched."""
     parts = []
     with evaluating({"student": model}), torch.no_grad():
         for batch in batches:

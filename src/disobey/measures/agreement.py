@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 from disobey.measures.deviation import best_classes, log_odds
-from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.statistics import mean, tail_mean
 from disobey.records.predictions import Predictions
 
@@ -184,6 +184,7 @@ def divergence_measures(temperature: float) -> tuple[Measure, ...]:
 
 
 def overlap_measure(k: int) -> Measure:
+    """`top_overlap` of k classes as a measure."""
     about = f"share of the teacher's {k} most likely classes among the student's {k}"
     return Measure(f"top{k}_overlap", top_overlap(k), mean, about=about)
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, ndtr, softmax
 
-from disobey.measures.inference.intervals import Columns, Measure, over_examples
+from disobey.errors import refusal
+from disobey.measures.inference.examples import over_examples
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.resampling import wilson_interval
 from disobey.measures.inference.statistics import mean, ones_if_none, quiet
 from disobey.records.predictions import Predictions
@@ -81,11 +83,11 @@ def debiased_error(
 ) -> NDArray:
     """Calibration error without its upward bias: every bin's gap counts with a sign that other data gave it.
 
-    |gap| is too large because a noisy gap chooses its own sign. Here a gap's noise is split into two independent parts, as
-    two halves of the data would: one part, with the four bins beside it, chooses the sign, the other is counted with it
-    (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is in doubt
-    (gaps of about one standard error) it is below. Values below 0 are possible and are not clipped, because that would be
-    a bias again. Bins with one example have no standard error and count as they are.
+    |gap| is too large because a noisy gap chooses its own sign. Here a gap's noise is split into two independent parts,
+    as two halves of the data would: one part, with the four bins beside it, chooses the sign, the other is counted with
+    it (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is in doubt (gaps
+    of about one standard error) it is below. Values below 0 are possible and are not clipped, because that would be a
+    bias again. Bins with one example have no standard error and count as they are.
     """
     weights = ones_if_none(weights, confidence)
     gap = right - confidence
@@ -132,8 +134,8 @@ def debiased_spread(*columns: NDArray) -> float:
 
     The binned gaps are normal, with a covariance that the examples give, across two models as well. They, and not the
     examples, are drawn anew: linear in the examples, and the same at every size. Derivatives (a jackknife) do not serve
-    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves. NaN below four examples a
-    bin, where gaps are not normal.
+    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves. NaN below four examples
+    a bin, where gaps are not normal.
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan
@@ -230,19 +232,21 @@ _STATISTICS = {
     "confidence": (mean, (2,), "mean probability of the most likely class"),
     "ece": (calibration_error, (2, 3), "expected calibration error, 15 equally wide bins (biased upward)"),
     "ece_mass": (
-        partial(calibration_error, binning=mass_bins), (2, 3),
+        partial(calibration_error, binning=mass_bins),
+        (2, 3),
         "expected calibration error, 15 equally filled bins (biased upward)",
     ),
     "ece_debiased": (debiased_error, (2, 3), "calibration error, 15 equally filled bins, bias taken off"),
     "squared_error_debiased": (squared_error, (2, 3), "squared calibration error, unbiased, may be negative"),
     "overconfidence": (
-        lambda confidence, right, *, weights=None: mean(confidence - right, weights=weights), (2, 3),
+        lambda confidence, right, *, weights=None: mean(confidence - right, weights=weights),
+        (2, 3),
         "mean confidence minus accuracy",
     ),
     "reliability": (partial(brier_parts, part=0), (2, 3), "reliability term of the chosen class's Brier score"),
     "resolution": (partial(brier_parts, part=1), (2, 3), "resolution term (with within-bin terms)"),
     "uncertainty": (partial(brier_parts, part=2), (2, 3), "uncertainty term: accuracy times error rate"),
-}  # fmt: skip
+}
 
 
 def _spread_of_scores(*columns: NDArray) -> float:
@@ -250,8 +254,17 @@ def _spread_of_scores(*columns: NDArray) -> float:
 
 
 _SPREADS = {"ece_debiased": _spread_of_scores}
+BY_CONFIDENCE = 2  # the column of `scores` whose order bins are runs of
 MEASURES = {
-    name: Measure(name, scores, _of_scores(statistic, pick), needs=("labels",), about=about, spread=_SPREADS.get(name))
+    name: Measure(
+        name,
+        scores,
+        _of_scores(statistic, pick),
+        needs=("labels",),
+        about=about,
+        spread=_SPREADS.get(name),
+        order=BY_CONFIDENCE,
+    )
     for name, (statistic, pick, about) in _STATISTICS.items()
 }
 
@@ -273,7 +286,7 @@ def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins,
     Raises `ValueError` without labels.
     """
     if predictions.labels is None:
-        raise ValueError("expected predictions with labels for a reliability curve, came none")
+        raise refusal("missing-labels", "predictions with labels for a reliability curve", "none")
     parts = [scores(chunk)[2:] for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes))]
     confidence, right = (np.concatenate(column) for column in zip(*parts, strict=True))
     columns = np.stack([np.ones_like(right), confidence, right])
@@ -345,7 +358,7 @@ def fitted_temperature(
     """
     name = f"temperature_to_{to}"
     if to == "labels" and predictions.labels is None:
-        raise ValueError("expected predictions with labels to fit a temperature to them, came none")
+        raise refusal("missing-labels", "predictions with labels to fit a temperature to them", "none")
     temperature = best_temperature(predictions, to)
     if not np.isfinite(temperature):
         return Estimate(name, np.nan, np.nan, np.nan, level, len(predictions), "examples")

@@ -23,8 +23,16 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import Columns, Measure
-from disobey.measures.inference.statistics import mean, ols_slope, sd_ratio, swapped_slope, tail_mean, tls_slope
+from disobey.measures.inference.measure import Columns, Measure
+from disobey.measures.inference.statistics import (
+    correlation_coefficient,
+    mean,
+    ols_slope,
+    sd_ratio,
+    swapped_slope,
+    tail_mean,
+    tls_slope,
+)
 from disobey.records.predictions import Predictions
 
 
@@ -100,6 +108,7 @@ def _on_pair(statistic: Callable) -> Callable:
 
 
 def mean_deviation(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Mean of y − x, in nats."""
     return mean(y - x, weights=weights)
 
 
@@ -115,15 +124,17 @@ def tail_below(x, y, right, mislabelled, *, upper: bool, subset: str = "", weigh
 
 
 def below(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Share of examples with y below x; ties count half."""
     return mean(0.5 * (1.0 - np.sign(_gap(x, y))), weights=weights)
 
 
 def _gap(x: NDArray, y: NDArray) -> NDArray:
-    """y − x in sign, also where both are infinite."""
+    """Y − x in sign, also where both are infinite."""
     return (y > x).astype(np.float64) - (y < x)
 
 
 def infinite(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
+    """Share of examples with infinite log-odds on a side."""
     return mean(~_finite(x, y), weights=weights)
 
 
@@ -202,6 +213,20 @@ def top_slope(k: int) -> Measure:
 
 
 MEASURES = _measures()
+
+
+def _correlated(x, y, right, mislabelled, *, weights=None) -> NDArray:
+    return correlation_coefficient(x, y, weights=weights)
+
+
+CLOSENESS = Measure(
+    "log_odds_correlation",
+    confidence,
+    _correlated,
+    _finite,
+    about="correlation of teacher and student log-odds of the teacher's choice",
+)
+"""How closely a student follows its teacher, whatever the slope: what `diagnose` compares with the control (twin)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Along which directions of its inputs has a layer moved? Spectra, bands, and who is more biased to the top.
 
 A layer's weights (out, D), or how far they moved from where they began, are projected on the eigenvectors of the
-covariance of that layer's inputs. Directions are ordered by eigenvalue; bands are runs of them that hold given shares of
-the input variance, the top band first. Bias is compared on normalized axes, lower band over top band, because a
+covariance of that layer's inputs. Directions are ordered by eigenvalue; bands are runs of them that hold given shares
+of the input variance, the top band first. Bias is compared on normalized axes, lower band over top band, because a
 student's weights may differ from its twin's in overall scale (a temperature does that) with no bias at all.
 
 N input rows, D input features, K bands. float64 throughout. After arXiv 2301.12923, section on eigenspaces.
@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from disobey.errors import refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ def spectrum(inputs: Tensor) -> Spectrum:
     tensor([9., 1.], dtype=torch.float64)
     """
     if inputs.ndim != 2 or len(inputs) < 2:
-        raise ValueError(f"expected at least two rows of inputs (N, D), came shape {tuple(inputs.shape)}")
+        raise refusal("input-rows", "at least two rows of inputs (N, D)", f"shape {tuple(inputs.shape)}")
     x = inputs.detach().double()
     x = x - x.mean(0)
     values, directions = torch.linalg.eigh(x.T @ x / len(x))
@@ -61,7 +63,7 @@ def bands(values: Tensor, shares: Sequence[float] = (0.5, 0.9, 0.99)) -> tuple[s
     (slice(0, 1, None), slice(1, 3, None), slice(3, 4, None))
     """
     if len(values) < len(shares) or list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] <= 1:
-        raise ValueError(f"expected rising shares in (0, 1], at most one a direction ({len(values)}); came {shares}")
+        raise refusal("band-shares", f"rising shares in (0, 1], at most one a direction ({len(values)})", shares)
     held = values.double().cumsum(0) / values.double().sum()
     found, start = [], 0
     for index, share in enumerate(shares):
@@ -102,7 +104,7 @@ def top_bias(student: NDArray, twin: NDArray) -> NDArray:
 
 
 def matched_bias(student: NDArray, twin: NDArray) -> NDArray:
-    """How far a student's lower bands are behind its twin's at equal length of the top band: (T, K), (T, K) to (K − 1,).
+    """How far a student's lower bands are behind its twin's at equal length of the top one: (T, K), (T, K) to (K − 1,).
 
     Nats: mean over the student's own moments of log twin's lower − log student's lower, the twin's read off its path
     between moments (linear in logs). Moments where the twin's top band never was so long are left out; NaN where none

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 
+from disobey.errors import refusal
 from disobey.measures.inference.crossings import table_on_log_size
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 STEEPEST = 5.0  # exponents beyond ±this are not searched
@@ -22,7 +23,9 @@ STEEPEST = 5.0  # exponents beyond ±this are not searched
 
 @dataclass(frozen=True)
 class FidelityLaw:
-    """exponent, constant: b and c of c·n^−b. offset, exponent_with_offset, constant_with_offset: of c·n^−b + d,
+    """Two power laws of the fidelity gap in the number of examples.
+
+    exponent, constant: b and c of c·n^−b. offset, exponent_with_offset, constant_with_offset: of c·n^−b + d,
     NaN where its search ended at a border (the data do not tell an offset from a flatter law).
 
     aicc: corrected Akaike criterion of the two, on the mean curve with errors in proportion to the gap; the smaller
@@ -50,8 +53,11 @@ class FidelityLaw:
         return self.constant.value * n**-self.exponent.value
 
     def verdict(self, b: float = 0.5, others: tuple[float, ...] = (0.3, 0.7)) -> Verdict:
-        """Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: it
-        does not hold ``b``, nor does that beside an offset: an offset too small to see moves the plain exponent."""
+        """Whether the preferred exponent is ``b``.
+
+        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: it
+        does not hold ``b``, nor does that beside an offset: an offset too small to see moves the plain exponent.
+        """
         bent = self.exponent_with_offset
         preferred = bent if self.preferred == "offset" else self.exponent
         if not preferred.known:
@@ -74,11 +80,11 @@ def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> F
     >>> n = np.array([20, 60, 200, 600, 2000])
     >>> law = fidelity_law(n, [[0.2, 0.12, 0.08, 0.04, 0.02], [0.26, 0.13, 0.07, 0.04, 0.025]])
     >>> print(law.exponent, law.preferred, law.verdict(), sep="; ")
-    0.503 [0.417, 0.588] (95 % over 2 runs); power law; supported
+    0.503 [0.417, 0.588] (95% over 2 runs); power law; supported
     """
     x, table = table_on_log_size(sizes, gaps)
     if len(x) < 3:
-        raise ValueError(f"expected at least three sizes to tell a power law from another, came {len(x)}")
+        raise refusal("few-sizes", "at least three sizes to tell a power law from another", len(x))
     seeds, mean = len(table), table.mean(axis=0)
     none = Estimate("", np.nan, np.nan, np.nan, level, seeds, "runs")
     exponent, constant = replace(none, name="exponent b"), replace(none, name="constant c")

@@ -1,7 +1,7 @@
 """Which way do the training signals point? Parameter gradients of many objectives at once, and their alignment.
 
-An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels,
-``T (teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
+An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels, ``T
+(teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
 one forward pass serves all objectives (`torch.func`). Descent directions throughout: positive cosine means agreement.
 
 N examples, C classes, K objectives, P parameters. ``apply(parameters, inputs)`` gives logits (N, C), for example
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from disobey.errors import refusal
 
 Apply = Callable[[dict[str, Tensor], Tensor], Tensor]
 
@@ -42,7 +44,7 @@ def parameter_gradients(
         flat = flattened(gradients)
         total = flat if total is None else total + flat
     if total is None:
-        raise ValueError("expected at least one example, came none")
+        raise refusal("no-examples", "at least one example", "none")
     return total / len(inputs)
 
 
@@ -110,7 +112,7 @@ def batch_snr(gradients: Tensor, truth: Tensor, batch: int) -> float:
     """
     count = len(gradients) // batch
     if count < 1:
-        raise ValueError(f"expected at least one batch of {batch}, came {len(gradients)} examples")
+        raise refusal("few-examples", f"at least one batch of {batch}", f"{len(gradients)} examples")
     means = gradients[: count * batch].double().view(count, batch, -1).mean(1)
     along = means @ (truth.double() / truth.double().norm())
     signal, whole = float(along.square().mean()), float(means.square().sum(-1).mean())

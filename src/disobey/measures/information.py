@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, xlogy
 
+from disobey.errors import refusal
 from disobey.measures.deviation import log_odds
-from disobey.measures.inference.intervals import Columns, Measure
+from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.statistics import correlation_coefficient, mean, quiet
 from disobey.records.predictions import Predictions
 
@@ -103,6 +104,7 @@ class DarkKnowledge:
 
     @property
     def instance_share(self) -> float:
+        """Share of the information that is within classes; NaN where there is none."""
         total = self.within + self.between
         return self.within / total if total > 0 else np.nan
 
@@ -167,7 +169,7 @@ def shuffled_teacher(predictions: Predictions, *, within_classes: bool, seed: in
     if not within_classes:
         return replace(predictions, teacher=predictions.teacher[rng.permutation(len(predictions))])
     if predictions.labels is None:
-        raise ValueError("expected predictions with labels to shuffle the teacher within classes, came none")
+        raise refusal("missing-labels", "predictions with labels to shuffle the teacher within classes", "none")
     # Two orders that sort by class, one of them random inside: matching them up permutes within classes.
     dealt = np.lexsort((rng.random(len(predictions)), predictions.labels))
     rows = np.empty(len(predictions), dtype=np.int64)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 
+from disobey.errors import refusal
+
 STRENGTHS: tuple[float, ...] = tuple(float(10.0**power) for power in np.arange(-4.5, 2, 0.75))
 _CHUNK = 1024  # test rows whose distances to all training rows are held at once
 
@@ -64,8 +66,8 @@ def logistic_probe(
 
     Minimizes mean cross-entropy + |W|^2 / (2 C n), the objective of scikit-learn's ``LogisticRegression``, with a free
     intercept, on features standardized by the training mean and deviation (what does not vary is left out). Of equally
-    good C the smallest, the strongest penalty, is taken. After ``patience`` settings in a row below the best one the weaker
-    penalties, which take longest, are not tried. ``tolerance``: largest entry of the preconditioned gradient.
+    good C the smallest, the strongest penalty, is taken. After ``patience`` settings in a row below the best one the
+    weaker penalties, which take longest, are not tried. ``tolerance``: largest entry of the preconditioned gradient.
     Raises `ValueError` for arrays that do not fit together.
 
     >>> x = np.random.default_rng(0).normal(size=(300, 3))
@@ -78,7 +80,7 @@ def logistic_probe(
     )
     chosen = sorted(float(strength) for strength in strengths)
     if not chosen or chosen[0] <= 0:
-        raise ValueError(f"expected at least one strength C, all above 0; came {strengths}")
+        raise refusal("strengths", "at least one strength C, all above 0", strengths)
     classes, codes = np.unique(labels, return_inverse=True)
     inner, outer, last = _standardized(train, validation, test)
     spread, directions = _principal(inner)
@@ -122,7 +124,7 @@ def neighbour_probe(
         (train, validation, test), (labels, validation_labels)
     )
     if neighbours < 1 or metric not in ("euclidean", "cosine"):
-        raise ValueError(f"expected neighbours >= 1 and 'euclidean' or 'cosine'; came {neighbours} and {metric!r}")
+        raise refusal("neighbours", "neighbours >= 1 and 'euclidean' or 'cosine'", f"{neighbours} and {metric!r}")
     if metric == "cosine":
         train, validation, test = (_directions(side) for side in (train, validation, test))
     count = min(neighbours, len(train))
@@ -226,12 +228,12 @@ def _checked(
     sides = tuple(np.asarray(side, np.float64) for side in sides)
     labels = tuple(np.asarray(told) for told in labels)
     if any(side.ndim != 2 or side.shape[1] != sides[0].shape[1] for side in sides) or not sides[0].size:
-        raise ValueError(f"expected features (examples, D) with one D, came {', '.join(str(s.shape) for s in sides)}")
+        raise refusal("feature-shapes", "features (examples, D) with one D", ", ".join(str(s.shape) for s in sides))
     if any(told.shape != (len(side),) or not len(told) for told, side in zip(labels, sides[:2], strict=True)):
-        raise ValueError(
-            f"expected a label for each of {len(sides[0])} training and {len(sides[1])} validation rows, at least one "
-            f"each; came {labels[0].shape} and {labels[1].shape}"
+        expected = (
+            f"a label for each of {len(sides[0])} training and {len(sides[1])} validation rows, at least one each"
         )
+        raise refusal("label-shape", expected, f"{labels[0].shape} and {labels[1].shape}")
     if not all(np.isfinite(side).all() for side in sides):
-        raise ValueError("expected finite features, came some that are not: has the network diverged?")
+        raise refusal("not-finite", "finite features", "NaN or infinity", "a network that has not diverged")
     return sides, labels

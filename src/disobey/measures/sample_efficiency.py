@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from scipy.stats import t as student_t
 
+from disobey.errors import refusal
 from disobey.measures.inference.comparisons import ratio_over_runs
 from disobey.measures.inference.crossings import (
     STEPS,
@@ -26,7 +27,7 @@ from disobey.measures.inference.crossings import (
     table_on_log_size,
     where_zero,
 )
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Verdict
 
 
@@ -51,7 +52,7 @@ def scales(
     labels_nll, student_nll = np.asarray(labels_nll, dtype=np.float64), np.asarray(student_nll, dtype=np.float64)
     if not labels.shape == student.shape == labels_nll.shape == student_nll.shape:
         shapes = ", ".join(str(a.shape) for a in (labels, student, labels_nll, student_nll))
-        raise ValueError(f"expected four tables of one shape (seeds, sizes), came {shapes}")
+        raise refusal("table-shapes", "four tables of one shape (seeds, sizes)", shapes)
     _check_shares(labels, student)
     half_labels, half_student = ((a * n_test + 0.5) / (n_test + 1) for a in (labels, student))
     return {
@@ -68,7 +69,7 @@ def slope_on_log_size(
     """Least-squares slope of each seed's values (S, K) on the natural log of n (or per ``decades``), with a t interval.
 
     >>> print(slope_on_log_size([10, 100, 1000], [[3, 2, 1], [3.3, 2, 1.3], [2.9, 2, 0.9]], decades=True))
-    -1 [-1, -1] (95 % over 3 runs)
+    -1 [-1, -1] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, values)
     x = x / np.log(10) if decades else x
@@ -87,7 +88,7 @@ def shares_explained(
 
     >>> found = shares_explained({"smooth": [0.51, 0.52, 0.53]}, [0.5, 0.5, 0.5], [0.6, 0.61, 0.62])
     >>> print(found["smooth"])
-    0.182 [-0.0569, 0.333] (95 % over 3 runs)
+    0.182 [-0.0569, 0.333] (95% over 3 runs)
     """
     base = np.asarray(labels, dtype=np.float64)
     gain = np.asarray(distilled, dtype=np.float64) - base
@@ -114,8 +115,10 @@ class EquivalenceCurve:
     per_seed: NDArray
 
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Of the largest factor: supported where its lower bound is above ``supports``, refuted where its upper bound
-        is not above ``refutes``."""
+        """Of the largest factor.
+
+        Supported where its lower bound is above ``supports``, refuted where its upper bound is not above ``refutes``.
+        """
         if self.largest.low > supports:
             return "supported"
         return "refuted" if self.largest.high <= refutes else "inconclusive"
@@ -138,8 +141,8 @@ def label_equivalence(
 
     The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
     noisy values is too large. So each size is lowered by what the largest of all their errors exceeds half of the time
-    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound is
-    the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
+    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound
+    is the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
@@ -236,8 +239,11 @@ def _largest(
 
 @dataclass(frozen=True)
 class Crossover:
-    """The size at which a gain turns into a loss. censored: "above" where it is a gain at every size of the grid
-    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on."""
+    """The size at which a gain turns into a loss.
+
+    censored: "above" where it is a gain at every size of the grid
+    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on.
+    """
 
     size: Estimate
     censored: Censored
@@ -250,7 +256,7 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
 
     >>> found = crossover([10, 100, 1000], [[0.2, 0.1, -0.1], [0.21, 0.1, -0.1], [0.2, 0.11, -0.1]])
     >>> print(found.size)
-    322 [296, 347] (95 % over 3 runs)
+    322 [296, 347] (95% over 3 runs)
     """
     x, table = table_on_log_size(sizes, gaps)
     at, knots = rising_knots(x, -table)
@@ -267,6 +273,6 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
 def _check_shares(*tables: NDArray) -> None:
     worst = [float(bound) for table in tables for bound in (table.min(), table.max())]
     if min(worst) < 0 or max(worst) > 1:
-        raise ValueError(
-            f"expected accuracies between 0 and 1, came {min(worst)} to {max(worst)}; divide percents by 100"
+        raise refusal(
+            "not-shares", "accuracies between 0 and 1", f"{min(worst)} to {max(worst)}", "dividing percents by 100"
         )

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from disobey.errors import refusal
 from disobey.measures.inference.resampling import GROUPS, jackknife_interval
 
 FEWEST = 4  # examples that the unbiased estimate needs
 
 
 def cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Debiased linear CKA of features (N, D1) and (N, D2) of the same N examples: 1 for a rotation or scaling of each
-    other, around 0 (and slightly negative half the time) for unrelated ones. NaN where one side does not vary.
+    """Debiased linear CKA of features (N, D1) and (N, D2) of the same N examples.
+
+    1 for a rotation or scaling of each other, around 0 (and slightly negative half the time) for unrelated ones. NaN
+    where one side does not vary.
 
     Raises `ValueError` where rows do not match or there are fewer than 4.
 
@@ -72,9 +75,9 @@ def _prepared(x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
         side = side / scale if scale > 0 else side
         out.append(_triangle(side) if side.shape[1] > len(side) else side)
     if len(out[0]) != len(out[1]) or len(out[0]) < FEWEST:
-        raise ValueError(
-            f"features: expected {FEWEST} or more matching rows, came {len(out[0])} and {len(out[1])} · "
-            "save both from the same loop"
+        got = f"{len(out[0])} and {len(out[1])}"
+        raise refusal(
+            "feature-rows", f"{FEWEST} or more matching rows", got, "saving both from the same loop", where="features"
         )
     return out[0], out[1]
 

@@ -1,4 +1,4 @@
-"""The transformer block that `vit` and `text` share.
+"""The transformer block of `vit` and `text`.
 
 Shapes: B batch, T tokens, D features, H heads.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def heads_for(width: int) -> int:
-    """The largest number of heads among 8, 4, 2, 1 that divides ``width`` and leaves each 16 features.
+    """Number of attention heads: the largest of 8, 4, 2 and 1 that divides ``width`` and leaves 16 features per head.
 
     >>> [heads_for(width) for width in (16, 32, 48, 64, 192)]
     [1, 2, 2, 4, 8]
@@ -20,10 +20,14 @@ def heads_for(width: int) -> int:
 
 
 class Block(nn.Module):
-    """Self-attention, then two layers of 4 D units, each normalized first and added: ``(B, T, D)`` to the same.
+    """Self-attention and an MLP of 4 D units, each after a layer norm and with a residual: ``(B, T, D)`` to the same.
 
-    The order of Xiong et al., "On layer normalization in the transformer architecture", 2020, figure 1b: it trains
-    without warmup.
+    This is the pre-norm order of Xiong et al., "On layer normalization in the transformer architecture", 2020, figure
+    1b, which trains without warmup.
+
+    Args:
+        width: features D.
+        dropout: probability of dropping a unit of either residual branch.
     """
 
     def __init__(self, width: int, *, dropout: float = 0.0):
@@ -37,11 +41,12 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """``keep`` (B, T) bool: the tokens that may be looked at; None is all. Needs one True a row."""
+        """One block. ``keep`` (B, T) bool: the tokens to attend to, at least one per row; None means all."""
         x = x + self.dropout(self.attend(self.norm1(x), keep))
         return x + self.dropout(self.inner(self.norm2(x)))
 
     def attend(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        """Multi-head self-attention of ``(B, T, D)`` over the tokens of ``keep``."""
         batch, tokens, width = x.shape
         split = self.joined(x).view(batch, tokens, 3, self.heads, width // self.heads)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
@@ -51,9 +56,10 @@ class Block(nn.Module):
 
 
 class TokenMean(nn.Module):
-    """Mean over tokens, those of ``keep`` (B, T) only where it is given: ``(B, T, D)`` to ``(B, D)``."""
+    """Mean over tokens: ``(B, T, D)`` to ``(B, D)``."""
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The mean over the tokens of ``keep`` (B, T) bool; over all tokens if it is None."""
         if keep is None:
             return x.mean(dim=1)
         share = keep.to(x.dtype)

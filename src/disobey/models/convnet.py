@@ -1,13 +1,15 @@
-"""Small convolutional networks: the laboratory's default for images, and LeNet-5.
+"""Small convolutional networks: the default for images, and LeNet-5.
 
-Shapes: B batch, C classes, images (B, channels, H, W), best in `channels_last` memory.
+Shapes: B batch, C classes, images (B, channels, H, W), fastest in `channels_last` memory.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-LARGEST_MAP = 6  # larger maps than this are averaged to 4×4 before the linear layer
+from disobey.errors import refusal
+
+LARGEST_MAP = 6  # maps with longer sides are averaged to 4×4 before the linear layer
 
 
 def halved(size: int, times: int = 1) -> int:
@@ -28,15 +30,23 @@ def conv_block(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 2) -
 
 
 class ConvNet(nn.Module):
-    """Three strided convolutions of ``width``, ``2 width``, ``2 width`` channels: ``(B, c, H, W)`` to ``(B, C)``.
+    """Three strided convolutions with ``width``, ``2 width``, ``2 width`` channels: ``(B, c, H, W)`` to ``(B, C)``.
 
-    Strides in place of pooling: the first layer, 5×5, runs on a quarter of the pixels (on all of them for sides under
-    16). The map that is left (4×4 for 28×28) is flattened, not averaged: where a stroke is tells digits apart. Of the
-    designs compared at equal time on MNIST digits this one was the most accurate at widths 8, 16 and 32
-    (docs/models.md). Named features: ``block1``, ``block2``, ``block3``, and ``penultimate``, what the linear layer sees.
+    Strides replace pooling: the first layer (5×5) works on a quarter of the pixels (on all of them for sides under 16).
+    The last map (4×4 for 28×28 images) is flattened and not averaged, because the position of a stroke distinguishes
+    digits. Of the designs that were compared at equal time on MNIST digits, this one was the most accurate at widths 8,
+    16 and 32 (docs/guides/models.md). Named features: ``block1``, ``block2``, ``block3``, and ``penultimate``, the
+    input of the last layer.
 
-    >>> [sum(p.numel() for p in ConvNet((1, 28, 28), 10, width=w).parameters()) for w in (8, 16, 32)]
-    [6306, 19514, 66666]
+    Args:
+        shape: of one example, (channels, H, W).
+        classes: C.
+        width: channels of the first convolution.
+        dropout: probability of dropping a unit before the last layer.
+
+    Example:
+        >>> [sum(p.numel() for p in ConvNet((1, 28, 28), 10, width=w).parameters()) for w in (8, 16, 32)]
+        [6306, 19514, 66666]
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 16, dropout: float = 0.0):
@@ -56,20 +66,33 @@ class ConvNet(nn.Module):
         self.feature_names = {"block1": "block1", "block2": "block2", "block3": "block3", "penultimate": "flatten"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         x = self.block3(self.block2(self.block1(x)))
         return self.head(self.dropout(self.flatten(self.shrink(x))))
 
 
 class LeNet(nn.Module):
-    """LeNet-5 with ReLU and max pooling: ``(B, c, H, W)`` to ``(B, C)``, for sides from 12 up.
+    """LeNet-5: ``(B, c, H, W)`` to ``(B, C)``, for images of at least 12×12 pixels.
 
-    After LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998, section
-    II.B, in the form that is usual today: all maps connected, a linear output. ``width`` (6) is the number of maps of
-    the first layer, the others keep their proportions. 28×28 images are padded to 32×32 as in the original. Named
-    features: ``block1``, ``block2``, ``hidden1``, ``penultimate``.
+    The form that is usual today: all maps connected, a linear output. 28×28 images are padded to 32×32 as in the
+    original. Named features: ``block1``, ``block2``, ``hidden1``, ``penultimate``.
 
-    >>> sum(p.numel() for p in LeNet((1, 28, 28), 10).parameters())
-    61706
+    Args:
+        shape: of one example, (channels, H, W).
+        classes: C.
+        width: number of maps of the first layer (6 in the paper); all other layers keep their proportion to it.
+        dropout: probability of dropping a unit before the last layer.
+
+    Raises:
+        Refusal: ``small-images``.
+
+    Reference:
+        LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998, section
+        II.B.
+
+    Example:
+        >>> sum(p.numel() for p in LeNet((1, 28, 28), 10).parameters())
+        61706
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 6, dropout: float = 0.0):
@@ -77,7 +100,8 @@ class LeNet(nn.Module):
         channels, *sides = shape
         padding = 2 if min(sides) < 32 else 0
         if min(sides) < 12:
-            raise ValueError(f"lenet needs images of at least 12×12 pixels; got {sides[0]}×{sides[1]}. Try 'cnn'")
+            expected, got = "images of at least 12×12 pixels for 'lenet'", f"{sides[0]}×{sides[1]}"
+            raise refusal("small-images", expected, got, "'cnn'")
         height, breadth = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in sides)
         second, third, fourth = width * 16 // 6, width * 20, width * 14
         self.block1 = nn.Sequential(nn.Conv2d(channels, width, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2))
@@ -87,10 +111,10 @@ class LeNet(nn.Module):
         self.hidden2 = nn.Sequential(nn.Linear(third, fourth), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(fourth, classes)
-        self.feature_names = {
-            "block1": "block1", "block2": "block2", "hidden1": "hidden1", "penultimate": "hidden2"
-        }  # fmt: skip
+        own = ("block1", "block2", "hidden1")
+        self.feature_names = {**dict(zip(own, own, strict=True)), "penultimate": "hidden2"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         x = self.flatten(self.block2(self.block1(x)))
         return self.head(self.dropout(self.hidden2(self.hidden1(x))))

@@ -1,7 +1,7 @@
-"""What a network computes on the way: named activations of our own models and of anybody's.
+"""Intermediate activations by name, of our own models and of any other.
 
-Our models carry ``feature_names``, a dictionary from the name of a feature to the dotted path of the module whose
-output it is (state-dict names without the last part). Other modules are read by their dotted paths.
+Our models have the attribute ``feature_names``, a dictionary from the name of a feature to the dotted path of the
+module whose output it is. In other modules, activations are found by their dotted paths.
 
 Shapes: B batch, T tokens, D features; maps (B, D, H, W).
 """
@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from disobey.errors import refusal
+
 
 def feature_paths(model: nn.Module) -> dict[str, str]:
-    """Name -> dotted path of the module that gives a feature, in the order of the model's own list.
+    """Feature name -> dotted path of the module whose output it is, in the order of the model's own list.
 
-    Models without a list give their direct children.
+    A model without ``feature_names`` gives its direct children.
 
     >>> feature_paths(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
     {'0': '0', '1': '1'}
@@ -30,17 +32,27 @@ def feature_paths(model: nn.Module) -> dict[str, str]:
 
 
 def features(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """Named features of a batch, each ``(B, D)``: maps averaged over places, sequences over tokens that are no padding.
+    """Named features of a batch: maps averaged over positions, sequences averaged over tokens that are no padding.
 
-    ``names`` are the model's feature names or dotted module paths; None is every feature the model lists, once.
-    The model is run in evaluation mode without gradients and then put back as it was. For gradients, training mode or
-    whole maps, open `recording` around your own forward pass.
+    The model runs in evaluation mode without gradients and is then restored to its previous mode. For gradients,
+    training mode or unpooled maps, use `recording` around your own forward pass.
 
-    Raises ValueError for a name that the model does not have, and for one that was asked for and gave no tensor.
+    Args:
+        model: any module.
+        x: a batch of its inputs.
+        names: feature names of the model or dotted module paths; None means every feature that the model lists, once.
 
-    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
-    >>> {name: value.shape for name, value in features(model, torch.zeros(2, 4), ["1"]).items()}
-    {'1': torch.Size([2, 8])}
+    Returns:
+        Name -> ``(B, D)``.
+
+    Raises:
+        Refusal: ``unknown-feature``, or ``silent-feature`` if a module that was asked for did not run or gave no
+            tensor.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        >>> {name: value.shape for name, value in features(model, torch.zeros(2, 4), ["1"]).items()}
+        {'1': torch.Size([2, 8])}
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -51,29 +63,41 @@ def features(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) ->
         for module, mode in modes.items():
             module.training = mode
     if names is not None and (silent := [name for name in names if name not in found]):
-        raise ValueError(f"{', '.join(silent)}: the module was not run, or gave no tensor with a batch axis")
+        expected = "an output tensor with a batch axis from every module"
+        raise refusal("silent-feature", expected, f"none from {', '.join(silent)}", "a module that runs in forward")
     tokens = x if x.dim() == 2 and not x.is_floating_point() else None
     return {name: pooled(value, tokens) for name, value in found.items() if value.dim() > 1}
 
 
 @contextmanager
 def recording(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
-    """Within it, every forward pass of ``model`` fills the dictionary with the raw activations of named modules.
+    """A context in which every forward pass fills a dictionary with the outputs of named modules.
 
-    A module that runs several times in a pass leaves its last output; of outputs with several parts, the first tensor
-    is taken. Gradients flow through what is recorded.
+    If a module runs several times in one pass, its last output is kept. If an output has several parts, the first
+    tensor is kept. Gradients flow through what is recorded.
 
-    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
-    >>> with recording(model, ["0"]) as seen:
-    ...     logits = model(torch.zeros(2, 4))
-    >>> seen["0"].shape, seen["0"].requires_grad
-    (torch.Size([2, 8]), True)
+    Args:
+        model: any module.
+        names: as in `features`.
+
+    Yields:
+        Name -> unpooled output, filled by forward passes within the context.
+
+    Raises:
+        Refusal: ``unknown-feature``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        >>> with recording(model, ["0"]) as seen:
+        ...     logits = model(torch.zeros(2, 4))
+        >>> seen["0"].shape, seen["0"].requires_grad
+        (torch.Size([2, 8]), True)
     """
     wanted = _wanted(model, names)
     found: dict[str, Tensor] = {}
 
     def keeper(name: str):
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = _first_tensor(output)
             if tensor is not None:
                 found[name] = tensor
@@ -89,10 +113,19 @@ def recording(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[
 
 
 def pooled(value: Tensor, tokens: Tensor | None = None) -> Tensor:
-    """One row an example: maps ``(B, D, H, W)`` averaged over places, ``(B, T, D)`` over tokens other than 0.
+    """One row per example.
 
-    >>> pooled(torch.tensor([[[1.0], [3.0], [8.0]]]), torch.tensor([[5, 6, 0]]))
-    tensor([[2.]])
+    Args:
+        value: maps ``(B, D, H, W)``, which are averaged over positions; ``(B, T, D)``, which are averaged over tokens;
+            or ``(B, D)``.
+        tokens: token ids ``(B, T)``, if tokens with the id 0 are padding.
+
+    Returns:
+        ``(B, D)``.
+
+    Example:
+        >>> pooled(torch.tensor([[[1.0], [3.0], [8.0]]]), torch.tensor([[5, 6, 0]]))
+        tensor([[2.]])
     """
     if value.dim() == 3:
         if tokens is not None and tokens.shape == value.shape[:2]:
@@ -113,11 +146,9 @@ def _wanted(model: nn.Module, names: Sequence[str] | None) -> dict[str, str]:
         path = listed.get(name, name)
         if path not in modules or not path:
             near = difflib.get_close_matches(name, [*listed, *modules], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(
-                f"{type(model).__name__} has no feature or module {name!r}{hint} Its features: {', '.join(listed)}; "
-                "any path of named_modules() works too"
-            )
+            expected = f"a feature out of {', '.join(listed)}, or any path of named_modules()"
+            attempt = repr(near[0]) if near else ""
+            raise refusal("unknown-feature", expected, repr(name), attempt, where=type(model).__name__)
         wanted[name] = path
     return wanted
 

@@ -1,7 +1,7 @@
 """Classifiers of the `transformers` library behind our own interface: inputs in, logits out.
 
-`transformers` comes with the extra ``hub`` and is imported where it is needed. Weights are read from safetensors only,
-and code that a repository brings along is never run.
+`transformers` comes with the extra ``hub`` and is imported only where it is needed. Weights are read from safetensors
+only, and code that a repository contains is never run.
 
 Shapes: B batch, L tokens, C classes.
 """
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from disobey.errors import refusal
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class HuggingFaceText(nn.Module):
     """A sequence classifier: token ids ``(B, L)``, 0 = padding, to logits ``(B, C)``.
 
-    Where the model's own padding id p is not 0, the ids 0 and p change places on the way in, so that no token is lost.
+    If the model's own padding id p is not 0, the ids 0 and p are exchanged on the way in, so that no token is lost.
     """
 
     def __init__(self, model: nn.Module, padding: int):
@@ -32,6 +34,7 @@ class HuggingFaceText(nn.Module):
         self.feature_names = _layer_names(model)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of token ids ``(B, L)``."""
         keep = tokens != 0
         if self.padding:
             swapped = torch.where(tokens == self.padding, torch.zeros_like(tokens), tokens)
@@ -42,8 +45,8 @@ class HuggingFaceText(nn.Module):
 class HuggingFaceImage(nn.Module):
     """An image classifier: ``(B, c, H, W)`` to logits ``(B, C)``.
 
-    Published weights want their own size and channels: images are resized (bilinear) to ``size``, and grey ones
-    repeated to ``channels``, where these are given.
+    Published weights need a certain size and number of channels: images are resized (bilinear) to ``size``, and grey
+    images are repeated to ``channels``, if these are given.
     """
 
     def __init__(self, model: nn.Module, size: tuple[int, int] | None, channels: int | None):
@@ -52,6 +55,7 @@ class HuggingFaceImage(nn.Module):
         self.feature_names = _layer_names(model)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of images ``(B, c, H, W)``."""
         if self.channels and x.shape[1] == 1 < self.channels:
             x = x.expand(-1, self.channels, -1, -1)
         if self.size and self.size != tuple(x.shape[-2:]):
@@ -62,10 +66,23 @@ class HuggingFaceImage(nn.Module):
 def huggingface_model(
     name: str, shape: tuple[int, ...], classes: int, vocabulary: int, *, weights: bool, fingerprint: str = ""
 ) -> nn.Module:
-    """The classifier ``name`` (a repository or a local folder) for images (c, H, W) or texts (L,).
+    """The classifier ``name`` of transformers, for images or texts.
 
-    With ``weights`` it starts from the published ones, with a new last layer where the number of classes differs.
-    Without, the configuration is fitted to the data (image size and channels, or vocabulary) and weights are drawn.
+    Args:
+        name: a repository or a local folder.
+        shape: of one example: (c, H, W) for images, (L,) for texts.
+        classes: C.
+        vocabulary: number of token ids; 0 for images.
+        weights: start from the published weights, with a new last layer if the number of classes differs. Otherwise the
+            configuration is adapted to the data (image size and channels, or vocabulary) and the weights are random.
+        fingerprint: a commit of the repository.
+
+    Returns:
+        The network.
+
+    Raises:
+        Refusal: ``no-transformers``, ``hub-configuration``, ``hub-model``, ``hub-no-vocabulary``, ``hub-vocabulary``,
+            ``hub-length``, ``hub-data-kind`` or ``hub-channels``.
     """
     transformers = _transformers()
     config = _config(name, fingerprint)
@@ -76,7 +93,7 @@ def huggingface_model(
 
 
 def huggingface_fingerprint(name: str, *, weights: bool) -> str:
-    """What pins a model: the commit of a repository, or the sha256 of a local folder's configuration and weights."""
+    """What identifies a model: the commit of a repository, or the sha256 of a folder's configuration and weights."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return getattr(_config(name, ""), "_commit_hash", None) or ""
@@ -89,40 +106,51 @@ def huggingface_fingerprint(name: str, *, weights: bool) -> str:
     return digest.hexdigest()
 
 
-def _text(transformers, config, name, shape, vocabulary, weights, fingerprint) -> nn.Module:
+def _text(
+    transformers: Any,
+    config: PretrainedConfig,
+    name: str,
+    shape: tuple[int, ...],
+    vocabulary: int,
+    weights: bool,
+    fingerprint: str,
+) -> nn.Module:
     known = getattr(config, "vocab_size", None)
     if known is None:
-        raise ValueError(f"'hf:{name}' ({config.model_type}) has no vocabulary: it is no model of texts")
+        got = f"{config.model_type}, which has no vocabulary"
+        raise refusal("hub-no-vocabulary", "a model of texts", got, where=f"hf:{name}")
     if not weights:
         config.vocab_size, config.pad_token_id = vocabulary, 0
         for special in ("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id"):
             if (value := getattr(config, special, None)) is not None and value >= vocabulary:
                 setattr(config, special, None)
     elif vocabulary > known:
-        raise ValueError(
-            f"'hf:{name}' knows {known} tokens, the data has {vocabulary}: published weights need texts in the "
-            "tokens of this model. Tokenize them with it, or start from the configuration only (weights=False)"
-        )
+        expected, got = f"texts in the {known} tokens of the published weights", f"a vocabulary of {vocabulary}"
+        attempt = "texts tokenized with this model, or weights=False, which uses only its configuration"
+        raise refusal("hub-vocabulary", expected, got, attempt, where=f"hf:{name}")
     elif config.pad_token_id is None:
         config.pad_token_id = getattr(config, "eos_token_id", None) or 0
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and "roberta" in config.model_type:
-        longest -= config.pad_token_id + 1  # this family counts places from there
+        longest -= config.pad_token_id + 1  # this family numbers its positions from there
     if longest is not None and shape[0] > longest:
-        raise ValueError(f"'hf:{name}' reads at most {longest} tokens, the texts have {shape[0]}; cut them shorter")
+        expected, got = f"texts of at most {longest} tokens", f"{shape[0]} tokens"
+        raise refusal("hub-length", expected, got, "shorter texts", where=f"hf:{name}")
     model = _load(transformers.AutoModelForSequenceClassification, config, name, weights, fingerprint)
     return HuggingFaceText(model, int(config.pad_token_id))
 
 
-def _image(transformers, config, name, shape, weights, fingerprint) -> nn.Module:
+def _image(
+    transformers: Any, config: PretrainedConfig, name: str, shape: tuple[int, ...], weights: bool, fingerprint: str
+) -> nn.Module:
     if len(shape) != 3:
-        raise ValueError(f"'hf:{name}' takes images or texts; got features of shape {shape}. Try 'mlp'")
+        raise refusal("hub-data-kind", "images or texts", f"features of shape {shape}", "'mlp'", where=f"hf:{name}")
     if weights:
         size = getattr(config, "image_size", None)
         size = (size, size) if isinstance(size, int) else tuple(size) if size else None
         channels = getattr(config, "num_channels", None)
         if channels and shape[0] not in (1, channels):
-            raise ValueError(f"'hf:{name}' takes images of {channels} channels; got {shape[0]}")
+            raise refusal("hub-channels", f"images with {channels} channels", shape[0], where=f"hf:{name}")
     else:
         size = channels = None
         if hasattr(config, "image_size"):
@@ -133,43 +161,45 @@ def _image(transformers, config, name, shape, weights, fingerprint) -> nn.Module
     return HuggingFaceImage(model, size, channels)
 
 
-def _load(auto, config: PretrainedConfig, name: str, weights: bool, fingerprint: str) -> nn.Module:
+def _load(auto: Any, config: PretrainedConfig, name: str, weights: bool, fingerprint: str) -> nn.Module:
     try:
         if not weights:
-            return auto.from_config(config)
+            return auto.from_config(config, trust_remote_code=False)
         return auto.from_pretrained(
             name,
             config=config,
             ignore_mismatched_sizes=True,
             use_safetensors=True,
+            trust_remote_code=False,  # left out, it asks on standard input, where a "y" runs the folder's code
             dtype=torch.float32,
             **_revision(name, fingerprint),
         )
     except (OSError, ValueError) as error:
-        raise ValueError(f"'hf:{name}' gives no {auto.__name__.removeprefix('AutoModelFor')}: {error}") from error
+        expected = f"a model for {auto.__name__.removeprefix('AutoModelFor')}"
+        raise refusal("hub-model", expected, error, where=f"hf:{name}") from error
 
 
 def _config(name: str, fingerprint: str) -> PretrainedConfig:
     try:
-        return _transformers().AutoConfig.from_pretrained(name, **_revision(name, fingerprint))
+        return _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False, **_revision(name, fingerprint))
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read the configuration of 'hf:{name}': {error}") from error
+        raise refusal("hub-configuration", "a readable configuration", error, where=f"hf:{name}") from error
 
 
 def _revision(name: str, fingerprint: str) -> dict[str, Any]:
     return {"revision": fingerprint} if fingerprint and not Path(name).expanduser().is_dir() else {}
 
 
-def _transformers():
+def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ValueError("models 'hf:NAME' need transformers: pip install 'disobey[hub]'") from error
+        raise refusal("no-transformers", "the package transformers", "none", "pip install 'disobey[hub]'") from error
     return transformers
 
 
 def _layer_names(model: nn.Module) -> dict[str, str]:
-    """``layer1`` ... for the longest list of modules outside any other list: the encoder's layers or stages."""
+    """``layer1`` ... for the longest list of modules that is in no other list: the layers or stages of the encoder."""
     lists = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and module]
     outer = [(p, m) for p, m in lists if not any(p.startswith(q + ".") for q, _ in lists)]
     if not outer:

@@ -1,4 +1,4 @@
-"""Networks that theory can say something about: products of linear maps, and fixed random features.
+"""Networks with a theory: products of linear maps, and fixed random features.
 
 Shapes: B batch, D features, C classes. Images are flattened in (channel, row, column) order.
 """
@@ -14,10 +14,16 @@ from torch import Tensor, nn
 class LinearFromZero(nn.Module):
     """One linear layer whose weights start at zero, as in theory: ``(B, ...)`` to logits ``(B, C)``.
 
-    A usual initialization lies on all directions of the inputs alike, and a student has to learn its teacher's.
+    With a standard random initialization a student must also unlearn its initial function, which the theory does not
+    model.
 
-    >>> LinearFromZero((4,), 2).head.weight.abs().sum().item()
-    0.0
+    Args:
+        shape: of one example, (channels, H, W) or (D,).
+        classes: C.
+
+    Example:
+        >>> LinearFromZero((4,), 2).head.weight.abs().sum().item()
+        0.0
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int):
@@ -29,17 +35,26 @@ class LinearFromZero(nn.Module):
         self.feature_names = {"penultimate": "flatten"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         return self.head(self.flatten(x))
 
 
 class DeepLinear(nn.Module):
-    """``depth`` linear layers in all, nothing between them: ``(B, ...)`` to logits ``(B, C)``.
+    """``depth`` linear layers with nothing between them: ``(B, ...)`` to logits ``(B, C)``.
 
-    One linear map in what it can express, another in how it learns: each layer's gradient passes through the others.
-    Named features: ``layer1`` to ``layer{depth-1}``, and ``penultimate``, what the last layer sees.
+    It can express the same functions as one linear layer but learns differently, because the gradient of each layer
+    passes through the others. Named features: ``layer1`` to ``layer{depth-1}``, and ``penultimate``, the input of the
+    last layer.
 
-    >>> sum(p.numel() for p in DeepLinear((4,), 3, width=2, depth=2).parameters())  # 4 * 2 + 2 + 2 * 3 + 3
-    19
+    Args:
+        shape: of one example, (channels, H, W) or (D,).
+        classes: C.
+        width: units of every hidden layer.
+        depth: number of linear layers, including the last.
+
+    Example:
+        >>> sum(p.numel() for p in DeepLinear((4,), 3, width=2, depth=2).parameters())  # 4 * 2 + 2 + 2 * 3 + 3
+        19
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 32, depth: int = 2):
@@ -51,6 +66,7 @@ class DeepLinear(nn.Module):
         self.feature_names["penultimate"] = f"layers.{depth - 2}" if depth > 1 else "flatten"
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         x = self.flatten(x)
         for layer in self.layers:
             x = layer(x)
@@ -58,14 +74,20 @@ class DeepLinear(nn.Module):
 
 
 class RandomFeatures(nn.Module):
-    """``width`` ReLU features that stay as they were drawn, and a trained linear layer on them: ``(B, ...)`` to ``(B, C)``.
+    """Fixed random ReLU features and a trained linear layer on them: ``(B, ...)`` to logits ``(B, C)``.
 
-    Convex in what is trained, as a linear model, with a spectrum that the first layer decides; the last layer starts at zero.
-    Named features: ``hidden1`` and ``penultimate``, both what the last layer sees.
+    The training problem is convex, as for a linear model, and the fixed first layer determines its spectrum. The last
+    layer starts at zero. Named features: ``hidden1`` and ``penultimate``, both the input of the last layer.
 
-    >>> model = RandomFeatures((4,), 3, width=8)
-    >>> [name for name, p in model.named_parameters() if p.requires_grad]
-    ['head.weight', 'head.bias']
+    Args:
+        shape: of one example, (channels, H, W) or (D,).
+        classes: C.
+        width: number of random features.
+
+    Example:
+        >>> model = RandomFeatures((4,), 3, width=8)
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['head.weight', 'head.bias']
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 256):
@@ -78,4 +100,5 @@ class RandomFeatures(nn.Module):
         self.feature_names = {"hidden1": "hidden", "penultimate": "hidden"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         return self.head(self.hidden(self.flatten(x)))

@@ -1,9 +1,9 @@
 """MobileNet-v2 for small images.
 
 Sandler, Howard, Zhu, Zhmoginov and Chen, "MobileNetV2: inverted residuals and linear bottlenecks", 2018, table 2. The
-strides of the stem and of the second stage are 1 in place of 2, so that 32×32 images end as 4×4 maps, not 1×1.
+strides of the stem and of the second stage are 1 instead of 2, so that 32×32 images end as 4×4 maps and not as 1×1.
 
-Shapes: B batch, C classes, images (B, channels, H, W), best in `channels_last` memory.
+Shapes: B batch, C classes, images (B, channels, H, W), fastest in `channels_last` memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 
 
 def scaled(channels: int, width: int) -> int:
-    """Channels at a stem of ``width`` (32 in the paper): the nearest multiple of 8, at least 8, at most a tenth less.
+    """Number of channels for a stem of ``width`` (32 in the paper).
+
+    It is the nearest multiple of 8, at least 8, and at most a tenth below the exact number.
 
     >>> [scaled(24, width) for width in (32, 16, 8)]
     [24, 16, 8]
@@ -28,14 +30,14 @@ def scaled(channels: int, width: int) -> int:
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(
-        inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
-    )  # fmt: skip
+    """Convolution without bias and with "same" padding, then batch normalization."""
+    padding = kernel // 2
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs)]
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1×1 convolution, filter channel by channel, project back linearly; added to the input if it fits."""
+    """Expands by a 1×1 convolution, filters each channel, projects back linearly; adds the input if the sizes agree."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int):
         super().__init__()
@@ -46,16 +48,24 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map ``(B, inputs, H, W)`` to a map with ``outputs`` channels."""
         return x + self.layers(x) if self.adds else self.layers(x)
 
 
 class MobileNetV2(nn.Module):
-    """``(B, c, H, W)`` to logits ``(B, C)``; ``width`` (32) is the stem's channels, the rest keeps proportion.
+    """MobileNet-v2: ``(B, c, H, W)`` to logits ``(B, C)``.
 
     Named features: ``stem``, ``stage1`` to ``stage7``, ``penultimate``.
 
-    >>> sum(p.numel() for p in MobileNetV2((3, 32, 32), 10).parameters())
-    2236682
+    Args:
+        shape: of one example, (channels, H, W).
+        classes: C.
+        width: channels of the stem (32 in the paper); all other layers keep their proportion to it.
+        dropout: probability of dropping a unit before the last layer.
+
+    Example:
+        >>> sum(p.numel() for p in MobileNetV2((3, 32, 32), 10).parameters())
+        2236682
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 32, dropout: float = 0.0):
@@ -71,7 +81,7 @@ class MobileNetV2(nn.Module):
                 )
                 channels = outputs
             self.stages[f"stage{stage}"] = nn.Sequential(*layers)
-        last = max(1280, scaled(1280, width))  # thinner networks keep the last layer, as in the paper
+        last = max(1280, scaled(1280, width))  # thinner networks keep the width of the last layer, as in the paper
         self.last = nn.Sequential(*conv_norm(channels, last, 1), nn.ReLU6())
         self.pool = GlobalMean()
         self.dropout = nn.Dropout(dropout)
@@ -84,6 +94,7 @@ class MobileNetV2(nn.Module):
         self.feature_names = {"stem": "stem", **{name: f"stages.{name}" for name in self.stages}, "penultimate": "pool"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         x = self.stem(x)
         for stage in self.stages.values():
             x = stage(x)

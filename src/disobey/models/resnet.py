@@ -1,10 +1,10 @@
 """Residual networks for small images: ResNet-8, 14, 20, 56 and the other depths 6 n + 2.
 
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, section 4.2. Where the size changes, the
-shortcut is the paper's option A: every second pixel, and zeros for the new channels. It has no parameters and is what
-the published counts and accuracies (ResNet-20: .27M, ResNet-56: .85M) were taken with.
+shortcut is the paper's option A: every second pixel, and zeros for the new channels. It has no parameters, and the
+published counts and accuracies belong to it (ResNet-20: 0.27M, ResNet-56: 0.85M).
 
-Shapes: B batch, C classes, images (B, channels, H, W), best in `channels_last` memory.
+Shapes: B batch, C classes, images (B, channels, H, W), fastest in `channels_last` memory.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from disobey.errors import refusal
+
 
 class GlobalMean(nn.Module):
-    """Mean over the places of a map: ``(B, D, H, W)`` to ``(B, D)``."""
+    """Mean over the positions of a map: ``(B, D, H, W)`` to ``(B, D)``."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The mean of every channel."""
         return x.mean(dim=(2, 3))
 
 
@@ -32,6 +35,7 @@ class ResidualBlock(nn.Module):
         self.stride, self.added = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """A map ``(B, inputs, H, W)`` to ``(B, outputs, H / stride, W / stride)``."""
         out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
@@ -42,19 +46,30 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Three stages of ``width``, ``2 width``, ``4 width`` channels with (``depth`` - 2) / 6 blocks each.
+    """Three stages of residual blocks: ``(B, c, H, W)`` to logits ``(B, C)``.
 
-    ``(B, c, H, W)`` to logits ``(B, C)``. Convolutions start from He's normal initialization, as in the paper. Named
-    features: ``stem``, ``stage1``, ``stage2``, ``stage3``, ``penultimate``.
+    The stages have ``width``, ``2 width`` and ``4 width`` channels and (``depth`` - 2) / 6 blocks each. Convolutions
+    have He's normal initialization, as in the paper. Named features: ``stem``, ``stage1``, ``stage2``, ``stage3``,
+    ``penultimate``.
 
-    >>> sum(p.numel() for p in ResNet((3, 32, 32), 10, depth=20).parameters())
-    269722
+    Args:
+        shape: of one example, (channels, H, W).
+        classes: C.
+        depth: number of layers, 6 n + 2.
+        width: channels of the first stage.
+
+    Raises:
+        Refusal: ``resnet-depth``.
+
+    Example:
+        >>> sum(p.numel() for p in ResNet((3, 32, 32), 10, depth=20).parameters())
+        269722
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, depth: int = 20, width: int = 16):
         super().__init__()
         if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"a ResNet for small images has 6 n + 2 layers (8, 14, 20, 32, 44, 56, 110); got {depth}")
+            raise refusal("resnet-depth", "6 n + 2 layers (8, 14, 20, 32, 44, 56, 110) for a ResNet", depth)
         blocks = (depth - 2) // 6
         self.stem = nn.Sequential(
             nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
@@ -67,11 +82,11 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.feature_names = {
-            "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "stage3", "penultimate": "pool"
-        }  # fmt: skip
+        own = ("stem", "stage1", "stage2", "stage3")
+        self.feature_names = {**dict(zip(own, own, strict=True)), "penultimate": "pool"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         return self.head(self.pool(self.stage3(self.stage2(self.stage1(self.stem(x))))))
 
 

@@ -1,12 +1,18 @@
-"""Many equal small networks as one module: batched matrix products instead of one small product after another.
+"""Many equal small networks as one module: batched matrix products instead of many small ones.
 
 Shapes: K networks ("slices"), B batch, D features, C classes; weights (K, out, in), as in `torch.nn.Linear`.
 
-A slice's bits do not depend on K, on its place or on its neighbours. On CPU that takes memory in which every slice fills
-whole cache lines: the kernels of matrix products choose by alignment, and optimizers round the last few numbers of a
-tensor, which no longer fill a vector, differently. So sizes are padded with zeros where they must be (10 classes to 16;
-784 inputs and a width of 100 not at all). Padded weights, units and classes get
-zero gradients and stay exactly zero. Decision and measurements: docs/decisions/0002-stacked-training.md.
+Why gradients are written by hand and sizes are padded. A small network spends most of its time in launching operations,
+not in arithmetic; one batched product for K networks launches as many as a single network. Writing the backward pass
+out saves the graph and lets all parameters be one tensor, so that the optimizer has one tensor to step.
+
+A stacked run must equal a single run to the last bit; otherwise a result would depend on which other runs happened to
+be trained with it. So the bits of a slice must not depend on K, on its place or on its neighbours. On a CPU this
+requires memory in which every slice fills whole cache lines: the kernels of matrix products choose their code path by
+alignment, and optimizers round the last few numbers of a tensor, which do not fill a vector register, differently. So
+sizes are padded with zeros where necessary (10 classes to 16; 784 inputs and a width of 100 not at all). Padded
+weights, units and classes have zero gradients and stay exactly zero. The decision and its measurements:
+docs/decisions/0002-stacked-training.md.
 """
 
 from __future__ import annotations
@@ -19,13 +25,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.models.mlp import MLP
 
-LINE = 16  # numbers in a cache line of float32 (two lines of float64)
+LINE = 16  # float32 numbers per cache line (float64: two lines)
 
 
 def padded(size: int, multiple: int = LINE) -> int:
-    """The next multiple.
+    """The smallest multiple that is not below ``size``.
 
     >>> padded(10), padded(784)
     (16, 784)
@@ -34,7 +41,7 @@ def padded(size: int, multiple: int = LINE) -> int:
 
 
 def stackable(model: nn.Module) -> bool:
-    """Whether slices of such a model are independent of one another: no batch norm, no active dropout.
+    """Whether the slices of a stack of such models would be independent: no batch norm, no active dropout.
 
     >>> stackable(MLP((64,), 10)), stackable(MLP((64,), 10, dropout=0.1))
     (True, False)
@@ -48,28 +55,35 @@ def stackable(model: nn.Module) -> bool:
 
 
 class MLPStack(nn.Module):
-    """K equal `MLP`s: ``(K, B, D)`` to ``(K, B, C)``, and their gradients without a graph.
+    """K equal `MLP`s: ``(K, B, D)`` to ``(K, B, C)``, with their gradients computed without a graph.
 
-    models: without active dropout, of one shape. Training uses `inputs` (where to put a batch), `run` and `backward`, in
-    which units come before examples, (K, width, B): a softmax over few classes is twenty times as fast across examples
-    as along them. `forward` is the plain module for everything else. All numbers are one parameter, so that an optimizer
-    has one tensor to step. Bits are free of K for batches of a multiple of 16 rows.
+    Training uses `inputs` (where to write a batch), `run` and `backward`. In them units come before examples, (K,
+    width, B), because a softmax over few classes is twenty times as fast across examples as along them. `forward` is
+    the ordinary module for everything else. All numbers are one parameter, ``flat``, so that an optimizer has one
+    tensor to step. Bits do not depend on K for batches of a multiple of 16 rows.
 
-    >>> models = [MLP((64,), 10, width=32, depth=1) for _ in range(3)]
-    >>> stack = MLPStack(models)
-    >>> x = torch.randn(5, 64)
-    >>> torch.allclose(stack(x.expand(3, 5, 64))[2], models[2](x), atol=1e-6)
-    True
+    Args:
+        models: MLPs of one shape, without active dropout.
+
+    Raises:
+        Refusal: ``not-stackable`` or ``stack-shapes``.
+
+    Example:
+        >>> models = [MLP((64,), 10, width=32, depth=1) for _ in range(3)]
+        >>> stack = MLPStack(models)
+        >>> x = torch.randn(5, 64)
+        >>> torch.allclose(stack(x.expand(3, 5, 64))[2], models[2](x), atol=1e-6)
+        True
     """
 
     def __init__(self, models: Sequence[MLP]):
         super().__init__()
         if not models or not all(isinstance(m, MLP) and stackable(m) for m in models):
-            raise ValueError("expected one or more MLPs without active dropout; others are trained one by one")
+            raise refusal("not-stackable", "one or more MLPs without active dropout", "other models")
         layers = [_linears(model) for model in models]
         shapes = [[tuple(layer.weight.shape) for layer in one] for one in layers]
         if shapes.count(shapes[0]) != len(shapes):
-            raise ValueError(f"expected MLPs of one shape, came {shapes[0]} and others")
+            raise refusal("stack-shapes", "MLPs of one shape", f"{shapes[0]} and others")
         sizes = [shapes[0][0][1], *(out for out, _ in shapes[0])]
         wide = [padded(sizes[0]), *(padded(size, 4) for size in sizes[1:-1]), padded(sizes[-1])]  # 4 * 4: a line
         self.size, self.sizes, self.wide = len(models), tuple(sizes), tuple(wide)
@@ -87,6 +101,7 @@ class MLPStack(nn.Module):
 
     @property
     def classes(self) -> int:
+        """C, without padding."""
         return self.sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,14 +115,19 @@ class MLPStack(nn.Module):
         return x
 
     def inputs(self, streams: int, batch: int) -> Tensor:
-        """Zeros (U, B, D padded) to write batches into."""
+        """Zeros (U, B, D padded) to write the batches of U streams into."""
         return self.flat.detach().new_zeros(streams, batch, self.wide[0])
 
     @torch.no_grad()
     def run(self, x: Tensor, spans: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """What `backward` needs: units (K, width, B) layer by layer, the last the logits (K, C, B).
+        """The forward pass, without a graph.
 
-        x: (U, B, D padded); the slices ``spans[u]`` = (first, end) read ``x[u]``, spans in order without gaps.
+        Args:
+            x: batches of U streams, (U, B, D padded).
+            spans: the slices ``spans[u]`` = (first, end) use ``x[u]``; in order and without gaps.
+
+        Returns:
+            What `backward` needs: units (K, width, B) of every layer; the last are the logits (K, C, B).
         """
         rows = self._rows(0)
         weight, bias, turned = self.weights[0][:, :rows], self.biases[0][:, :rows], x.transpose(1, 2)
@@ -126,7 +146,14 @@ class MLPStack(nn.Module):
 
     @torch.no_grad()
     def backward(self, x: Tensor, spans: Sequence[tuple[int, int]], units: Sequence[Tensor], gradient: Tensor) -> None:
-        """Puts the gradients of all parameters in place. gradient: (K, C padded, B), of the logits."""
+        """The backward pass: writes the gradients of all parameters.
+
+        Args:
+            x: as in `run`.
+            spans: as in `run`.
+            units: what `run` returned.
+            gradient: of the logits, (K, C padded, B).
+        """
         weights, biases = self.gradients()
         for place in range(len(weights) - 1, -1, -1):
             torch.sum(gradient, 2, keepdim=True, out=biases[place][:, : gradient.shape[1]])
@@ -143,22 +170,22 @@ class MLPStack(nn.Module):
 
     @torch.no_grad()
     def answers(self, x: Tensor) -> Tensor:
-        """Logits (K, C, B) for one batch (B, D padded) that all slices see; B a multiple of 16, or bits may move."""
+        """Logits (K, C, B) for one batch (B, D padded) that all slices see; equal bits need B a multiple of 16."""
         return self.run(x.unsqueeze(0), [(0, self.size)])[-1]
 
     def gradients(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Views of the parameter's gradient: (K, out, in) and (K, out, 1) layer by layer."""
+        """Views of the parameter's gradient: weights (K, out, in) and biases (K, out, 1) of every layer."""
         if self._last is None or self.flat.grad is None:
             self.flat.grad = torch.zeros_like(self.flat)
             self._last = self._cut(self.flat.grad)
         return self._last
 
     def state(self, k: int) -> dict[str, Tensor]:
-        """The ordinary state dictionary of one slice: exact copies."""
+        """The ordinary state dictionary of one slice, as exact copies."""
         return {name: value.clone(memory_format=torch.contiguous_format) for name, value in self.views(k).items()}
 
     def views(self, k: int) -> dict[str, Tensor]:
-        """The parameters of one slice by their ordinary names, sharing the stack's memory."""
+        """The parameters of one slice by their ordinary names; they share the stack's memory."""
         found = {}
         for place, (weight, bias) in enumerate(self.names):
             rows, columns = self.sizes[place + 1], self.sizes[place]
@@ -171,11 +198,11 @@ class MLPStack(nn.Module):
         return list(pairwise(self.wide))
 
     def _rows(self, place: int) -> int:
-        """A layer's outputs without those that only fill lines; the last layer's are the classes."""
+        """The number of outputs of a layer without those that only fill cache lines; for the last layer the classes."""
         return self.classes if place == len(self.names) - 1 else self.wide[place + 1]
 
     def _cut(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights (K, out, in) and biases (K, out, 1) as views of all numbers."""
+        """Weights (K, out, in) and biases (K, out, 1) as views of the flat tensor."""
         weights, biases, at = [], [], 0
         for into, out in self._shapes():
             size = self.size * out * into
@@ -190,20 +217,28 @@ class MLPStack(nn.Module):
 class FunctionalStack(nn.Module):
     """K equal networks of any kind that `stackable` allows, by `torch.func`: ``(K, B, ...)`` to ``(K, B, C)``.
 
-    For GPUs, where launching the many kernels of a small network costs more than their work. On CPU this is slower than
-    one network after the other (`vmap` turns convolutions into grouped ones, which miss the fast kernels). The same
-    `inputs`, `run` and `backward` as `MLPStack`, with the graph kept between them.
+    It is meant for GPUs, where launching the many kernels of a small network costs more than their work. On a CPU it is
+    slower than one network after the other, because `vmap` turns convolutions into grouped ones, which have no fast
+    kernels. It has the same `inputs`, `run` and `backward` as `MLPStack`, and keeps the graph between them.
 
-    >>> nets = [MLP((4,), 2, width=8) for _ in range(2)]
-    >>> FunctionalStack(nets)(torch.zeros(2, 3, 4)).shape
-    torch.Size([2, 3, 2])
+    Args:
+        models: equal networks.
+        shape: of one example; needed for `inputs`, `run` and `backward`, which take flat inputs.
+        classes: C; needed for the same.
+
+    Raises:
+        Refusal: ``not-stackable``.
+
+    Example:
+        >>> nets = [MLP((4,), 2, width=8) for _ in range(2)]
+        >>> FunctionalStack(nets)(torch.zeros(2, 3, 4)).shape
+        torch.Size([2, 3, 2])
     """
 
     def __init__(self, models: Sequence[nn.Module], shape: Sequence[int] = (), classes: int = 0):
-        """shape: of one example, classes: for `inputs`, `run` and `backward` only, which take flat inputs."""
         super().__init__()
         if not models or not all(stackable(model) for model in models):
-            raise ValueError("expected one or more models without batch norm and active dropout")
+            raise refusal("not-stackable", "one or more models without batch norm and active dropout", "others")
         stacked, buffers = torch.func.stack_module_state(list(models))
         self.size, self.shape = len(models), tuple(shape)
         self.sizes = self.wide = (math.prod(shape), classes)
@@ -220,15 +255,16 @@ class FunctionalStack(nn.Module):
         self._shared = torch.func.vmap(one, in_dims=(0, 0, None))
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
-        """shared: x is (B, ...), the same batch for every slice."""
+        """Logits (K, B, C) of ``x`` (K, B, ...), or of (B, ...) for the same batch in every slice with ``shared``."""
         parameters = dict(zip(self.names, self.stacked, strict=True))
         return (self._shared if shared else self._all)(parameters, self.kept, x)
 
     def inputs(self, streams: int, batch: int) -> Tensor:
+        """Zeros (U, B, D) to write the batches of U streams into."""
         return self.stacked[0].detach().new_zeros(streams, batch, self.wide[0])
 
     def run(self, x: Tensor, spans: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """The logits (K, C, B), whose graph waits for `backward`; x (U, B, D), ``spans`` as in `MLPStack.run`."""
+        """Logits (K, C, B), whose graph is kept for `backward`; ``x`` (U, B, D) and ``spans`` as in `MLPStack.run`."""
         images = x.view(*x.shape[:2], *self.shape)
         if len(x) > 1 and len(x) != self.size:
             images = torch.cat([one.expand(b - a, *one.shape) for one, (a, b) in zip(images, spans, strict=True)])
@@ -238,7 +274,8 @@ class FunctionalStack(nn.Module):
         return [logits.detach().transpose(1, 2).contiguous()]
 
     def backward(self, x: Tensor, spans: Sequence[tuple[int, int]], units: Sequence[Tensor], gradient: Tensor) -> None:
-        """Puts the gradients of all parameters in place. gradient: (K, C, B), of the logits."""
+        """The backward pass: writes the gradients of all parameters. ``gradient`` (K, C, B) is that of the logits."""
+        del x, spans, units  # the interface of `MLPStack`; the graph holds all of them
         assert self._logits is not None
         for parameter in self.stacked:
             parameter.grad = None
@@ -251,16 +288,16 @@ class FunctionalStack(nn.Module):
         return self(x.view(len(x), *self.shape), shared=True).transpose(1, 2)
 
     def gradients(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Gradients (K, ...), parameter by parameter; nothing beside them."""
+        """Gradients (K, ...) of all parameters, and no biases apart from them."""
         return [p.grad for p in self.stacked if p.grad is not None], []
 
     def state(self, k: int) -> dict[str, Tensor]:
-        """The ordinary state dictionary of one slice: exact copies."""
+        """The ordinary state dictionary of one slice, as exact copies."""
         parameters = {name: value.detach()[k].clone() for name, value in zip(self.names, self.stacked, strict=True)}
         return parameters | {name: value[k].clone() for name, value in self.kept.items()}
 
     def views(self, k: int) -> dict[str, Tensor]:
-        """The parameters of one slice by their ordinary names, sharing the stack's memory."""
+        """The parameters of one slice by their ordinary names; they share the stack's memory."""
         return {name: value.detach()[k] for name, value in zip(self.names, self.stacked, strict=True)}
 
 
@@ -268,7 +305,16 @@ Stack = MLPStack | FunctionalStack
 
 
 def stack_of(models: Sequence[nn.Module], shape: Sequence[int], classes: int) -> Stack:
-    """The stack for these models: batched products for MLPs, `torch.func` for others. shape: of one example."""
+    """The stack for these models: batched products for MLPs, `torch.func` for all others.
+
+    Args:
+        models: equal networks.
+        shape: of one example.
+        classes: C.
+
+    Returns:
+        The stack.
+    """
     if all(isinstance(model, MLP) for model in models):
         return MLPStack(models)  # type: ignore[arg-type]
     return FunctionalStack(models, shape, classes)

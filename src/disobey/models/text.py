@@ -10,15 +10,19 @@ from torch import Tensor, nn
 
 from disobey.models.attention import Block, TokenMean
 
-BUCKETS = 8192  # rows that all n-grams of one length share where there are more n-grams than that
-FEW = 256  # up to so many tokens are taken for characters
+BUCKETS = 8192  # rows of an embedding table that n-grams are hashed into if there are more n-grams than rows
+MAX_CHARACTERS = 256  # a vocabulary of at most this size is taken for characters
 
 
 class NgramIds(nn.Module):
     """Every n-gram of a text as one id: ``(B, L)`` to ``(B, L + 1)``, 0 where there is none.
 
-    The ends of the text count as a token (an n-gram may begin or end with them), so that prefixes and suffixes can be
-    told from what stands inside. Exact where ``vocabulary ** n`` fits in ``BUCKETS``, hashed into them otherwise.
+    The two ends of a text count as tokens, so that n-grams at its beginning and end (prefixes and suffixes) differ from
+    the same letters inside it. Ids are exact if ``vocabulary ** n`` is at most ``BUCKETS``, otherwise they are hashed.
+
+    Args:
+        n: length of the n-grams.
+        vocabulary: number of token ids.
     """
 
     def __init__(self, n: int, vocabulary: int):
@@ -28,15 +32,16 @@ class NgramIds(nn.Module):
         self.rows = vocabulary**n if self.exact else BUCKETS
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Ids of all n-grams."""
         if self.n == 1:
             return tokens
-        # One end mark before the text, and after it as many as the last window needs.
+        # One end token before the text, and as many after it as the last window needs.
         windows = nn.functional.pad(tokens, (1, self.n - 1)).unfold(1, self.n, 1)  # (B, L + 1, n)
         ids = torch.zeros_like(windows[..., 0])
         for place in range(self.n):
             ids = ids * self.vocabulary + windows[..., place]
         if not self.exact:
-            # Multiply and shift: neighbouring n-grams must not be neighbours modulo the number of rows.
+            # Multiply and shift, so that similar n-grams are not neighbours modulo the number of rows.
             ids = ((ids * 2_654_435_761) >> 15) % (self.rows - 1) + 1
         real = windows[..., 1:-1].bool().all(dim=-1) & windows.bool().any(dim=-1)
         return ids * real
@@ -45,13 +50,23 @@ class NgramIds(nn.Module):
 class TextBag(nn.Module):
     """The mean embedding of a text's n-grams, then a linear layer: ``(B, L)`` to logits ``(B, C)``.
 
-    After Joulin, Grave, Bojanowski and Mikolov, "Bag of tricks for efficient text classification", 2017, with one
-    table for each length of n-gram; ``depth`` is the longest (3 where the vocabulary looks like characters, else 2).
-    Dropout acts on the mean. Named features: ``penultimate``.
+    Every length of n-gram has its own embedding table. Named features: ``penultimate``.
 
-    >>> model = TextBag((16,), 10, vocabulary=30)
-    >>> [table.num_embeddings for table in model.tables], model(torch.zeros(2, 16, dtype=torch.long)).shape
-    ([30, 900, 8192], torch.Size([2, 10]))
+    Args:
+        shape: (L,).
+        classes: C.
+        vocabulary: number of token ids.
+        width: features D.
+        depth: longest n-gram; by default 3 for a vocabulary of characters and 2 otherwise.
+        dropout: probability of dropping a feature of the mean.
+
+    Reference:
+        Joulin, Grave, Bojanowski and Mikolov, "Bag of tricks for efficient text classification", 2017.
+
+    Example:
+        >>> model = TextBag((16,), 10, vocabulary=30)
+        >>> [table.num_embeddings for table in model.tables], model(torch.zeros(2, 16, dtype=torch.long)).shape
+        ([30, 900, 8192], torch.Size([2, 10]))
     """
 
     def __init__(
@@ -65,36 +80,47 @@ class TextBag(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        longest = depth or (3 if vocabulary <= FEW else 2)
+        del shape  # every model takes it; a mean over n-grams does not depend on the length
+        longest = depth or (3 if vocabulary <= MAX_CHARACTERS else 2)
         grams = [NgramIds(n, vocabulary) for n in range(1, longest + 1)]
         self.grams = nn.ModuleList(grams)
         self.tables = nn.ModuleList(nn.Embedding(gram.rows, width, padding_idx=0) for gram in grams)
         with torch.no_grad():
             for weight in self.tables.parameters():
-                weight.mul_(0.1)  # small against what is learned: 1-3 points more accurate than torch's 1
-        self.pool = nn.Identity()  # a place to read the mean from
+                weight.mul_(0.1)  # smaller than the learned values: 1-3 points more accurate than torch's default of 1
+        self.pool = nn.Identity()  # makes the mean a named feature
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, classes)
         self.feature_names = {"penultimate": "pool"}
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of token ids ``(B, L)``."""
         total = torch.zeros((), device=tokens.device)
         count = torch.zeros((), dtype=torch.long, device=tokens.device)
         for gram, table in zip(self.grams, self.tables, strict=True):
             ids = gram(tokens)
-            total = total + table(ids).sum(dim=1)  # row 0 is zero and stays so
+            total = total + table(ids).sum(dim=1)  # row 0 is zero and has no gradient
             count = count + (ids != 0).sum(dim=1, keepdim=True)
         return self.head(self.dropout(self.pool(total / count.clamp(min=1))))
 
 
 class TextTransformer(nn.Module):
-    """``depth`` transformer blocks of ``width`` features over tokens: ``(B, L)`` to logits ``(B, C)``.
+    """Transformer blocks over tokens: ``(B, L)`` to logits ``(B, C)``.
 
-    Padding is neither looked at nor averaged. Texts may be shorter than the ``(L,)`` it was built for, not longer.
-    Named features: ``embedding``, ``layer1`` to ``layer{depth}``, ``penultimate``.
+    Padding is neither attended to nor averaged. Texts may be shorter than the ``(L,)`` that it was built for, not
+    longer. Named features: ``embedding``, ``layer1`` to ``layer{depth}``, ``penultimate``.
 
-    >>> sum(p.numel() for p in TextTransformer((16,), 10, vocabulary=30).parameters())
-    103690
+    Args:
+        shape: (L,).
+        classes: C.
+        vocabulary: number of token ids.
+        width: features D.
+        depth: number of blocks.
+        dropout: probability of dropping a unit, in the embedding and in the blocks.
+
+    Example:
+        >>> sum(p.numel() for p in TextTransformer((16,), 10, vocabulary=30).parameters())
+        103690
     """
 
     def __init__(
@@ -123,8 +149,9 @@ class TextTransformer(nn.Module):
         self.feature_names = {"embedding": "embedding", **names, "penultimate": "pool"}
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of token ids ``(B, L)``."""
         keep = tokens != 0
-        keep = keep | ~keep.any(dim=1, keepdim=True)  # an empty text looks at its padding: no 0 / 0
+        keep = keep | ~keep.any(dim=1, keepdim=True)  # an empty text attends to its padding, which avoids 0 / 0
         x = self.embedding(self.tokens(tokens) + self.places[: tokens.shape[1]])
         for layer in self.layers.values():
             x = layer(x, keep)

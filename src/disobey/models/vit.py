@@ -1,8 +1,8 @@
 """A small vision transformer.
 
-Dosovitskiy et al., "An image is worth 16x16 words", 2021, with the mean over tokens in place of a class token and
-fixed sine-cosine positions (Beyer, Zhai and Kolesnikov, "Better plain ViT baselines for ImageNet-1k", 2022), which
-learn faster on little data.
+Dosovitskiy et al., "An image is worth 16x16 words", 2021, with the mean over tokens instead of a class token and fixed
+sine-cosine positions (Beyer, Zhai and Kolesnikov, "Better plain ViT baselines for ImageNet-1k", 2022), which learn
+faster from little data.
 
 Shapes: B batch, T tokens, D features, C classes, images (B, channels, H, W).
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.models.attention import Block, TokenMean
 
 
 def patch_size(height: int, breadth: int) -> int:
-    """Side of a patch: the largest of 16, 7, 4, 2, 1 that divides both sides and leaves 16 tokens or more.
+    """Side of a patch: the largest of 16, 7, 4, 2 and 1 that divides both sides and leaves at least 16 tokens.
 
     >>> [patch_size(side, side) for side in (8, 28, 32, 224)]
     [2, 7, 4, 16]
@@ -26,7 +27,7 @@ def patch_size(height: int, breadth: int) -> int:
 
 
 def positions(rows: int, columns: int, width: int) -> Tensor:
-    """Sines and cosines of row and column at ``width // 4`` frequencies: ``(rows * columns, width)``."""
+    """Position embeddings ``(rows * columns, width)``: sine and cosine of row and column at ``width // 4`` rates."""
     quarter = width // 4
     frequencies = 10_000.0 ** -(torch.arange(quarter) / max(quarter - 1, 1))
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
@@ -35,12 +36,23 @@ def positions(rows: int, columns: int, width: int) -> Tensor:
 
 
 class ViT(nn.Module):
-    """``depth`` transformer blocks of ``width`` features over patches: ``(B, c, H, W)`` to logits ``(B, C)``.
+    """Transformer blocks over image patches: ``(B, c, H, W)`` to logits ``(B, C)``.
 
-    ``width`` is a multiple of 4. Named features: ``patches``, ``layer1`` to ``layer{depth}``, ``penultimate``.
+    Named features: ``patches``, ``layer1`` to ``layer{depth}``, ``penultimate``.
 
-    >>> sum(p.numel() for p in ViT((3, 32, 32), 10).parameters())
-    203850
+    Args:
+        shape: of one example, (channels, H, W).
+        classes: C.
+        width: features D, a multiple of 4.
+        depth: number of blocks.
+        dropout: probability of dropping a unit in the blocks.
+
+    Raises:
+        Refusal: ``vit-width``.
+
+    Example:
+        >>> sum(p.numel() for p in ViT((3, 32, 32), 10).parameters())
+        203850
     """
 
     positions: Tensor
@@ -48,7 +60,7 @@ class ViT(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 64, depth: int = 4, dropout: float = 0.0):
         super().__init__()
         if width % 4:
-            raise ValueError(f"the width of a vit must be a multiple of 4 (sines and cosines of two axes); got {width}")
+            raise refusal("vit-width", "a width that is a multiple of 4 (sines and cosines of two axes)", width)
         channels, height, breadth = shape
         side = patch_size(height, breadth)
         self.patches = nn.Conv2d(channels, width, side, stride=side)
@@ -61,6 +73,7 @@ class ViT(nn.Module):
         self.feature_names = {"patches": "patches", **names, "penultimate": "pool"}
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of a batch."""
         x = self.patches(x).flatten(2).transpose(1, 2) + self.positions
         for layer in self.layers.values():
             x = layer(x)

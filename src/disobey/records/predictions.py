@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from disobey.errors import refusal
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -37,18 +39,19 @@ class Predictions:
     def __post_init__(self):
         shape = self.teacher.shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] < 2:
-            raise ValueError(f"expected teacher log-probabilities of shape (N, C) with N >= 1 and C >= 2, came {shape}")
+            raise refusal("bad-shape", "teacher log-probabilities of shape (N, C) with N >= 1 and C >= 2", shape)
         for name in ("student", "twin"):
             other = getattr(self, name)
             if other is not None and other.shape != shape:
-                raise ValueError(
-                    f"teacher and {name} must describe the same examples and classes: "
-                    f"teacher has shape {shape}, {name} {other.shape}"
+                raise refusal(
+                    "shapes-differ",
+                    f"teacher and {name} of the same examples and classes",
+                    f"teacher {shape}, {name} {other.shape}",
                 )
         for name in ("labels", "ids", "mislabelled", "groups"):
             column = getattr(self, name)
             if column is not None and column.shape != shape[:1]:
-                raise ValueError(f"expected {name} of shape ({shape[0]},), came {column.shape}")
+                raise refusal("bad-shape", f"{name} of shape ({shape[0]},)", column.shape)
 
     @classmethod
     def from_logits(
@@ -90,6 +93,7 @@ class Predictions:
 
     @property
     def n_classes(self) -> int:
+        """C."""
         return self.teacher.shape[1]
 
     def take(self, rows: NDArray | slice) -> Predictions:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("disobey", "numpy", "scipy", "torch", "scikit-learn", "altair")
+PACKAGES = ("disobey", "numpy", "scipy", "torch", "scikit-learn", "altair", "mlxtend", "pyspellchecker")
 HASHED = 2**30  # bytes of a file at most that are read once more for its hash
 
 

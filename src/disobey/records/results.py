@@ -11,23 +11,28 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Any, Literal, TypeAlias
 
+from disobey.bounds import read_bounded
+from disobey.errors import refusal
+from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
+Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
+"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval; never printed without its unit of resampling.
 
-    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over`` (examples or runs). Where no interval
+    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over``. Where no interval
     can be given (one run, say) they are NaN, which JSON holds as null. One that is open on a side (a size beyond the
     largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
 
     >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
-    0.912 [0.895, 0.929] (95 % over 1,000 examples)
+    0.912 [0.895, 0.929] (95% over 1,000 examples)
     """
 
     name: str
@@ -36,12 +41,13 @@ class Estimate:
     high: float
     level: float
     n: int
-    over: Literal["examples", "runs"]
+    over: Over
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g} % over {self.n:,} {self.over})"
+        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g}% over {self.n:,} {self.over})"
 
     def interval(self) -> str:
+        """The bounds in brackets, or that there are none."""
         return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
 
     @property
@@ -133,6 +139,8 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
+    """Examples one by one."""
+
     title: str
     exhibits: tuple[Exhibit, ...]
     caption: str = ""
@@ -155,20 +163,41 @@ class Claim:
     verdict: Verdict
     evidence: tuple[Estimate, ...]
     rule: str  # written down before the runs
-    name: str = ""  # C1, C2, ...
+    name: str = ""  # for people: C1, C2, ...
     setting: str = ""  # which data, noise, models it was judged on
     note: str = ""  # what a reader must know before repeating the verdict
+    id: str = ""  # for programs and tests, the same in every release
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of a diagnosis: what was seen, how bad it is and what to try."""
+    """One check of a diagnosis: what was seen, how bad it is and what to try.
+
+    Attributes:
+        name: of the check, for people.
+        status: ``ok``, ``note`` (worth knowing) or ``warning`` (mend it, or do not rely on the result).
+        message: what was seen, in whole sentences.
+        evidence: the estimates behind it, each under its own name: see `estimate`.
+        advice: what to try, as an instruction.
+        id: of the check, kebab-case, for programs and tests; the same in every release.
+        case: which of its answers a check gives, where it has several of one status; kebab-case.
+        invalidates: nothing else that was computed counts until this is mended.
+        headline: what it contributes to the verdict, as a clause without an end mark; empty where that is nothing.
+    """
 
     name: str
     status: Literal["ok", "note", "warning"]
     message: str
     evidence: tuple[Estimate, ...] = ()
     advice: str = ""
+    id: str = ""
+    case: str = ""
+    invalidates: bool = False
+    headline: str = ""
+
+    def estimate(self, name: str) -> Estimate | None:
+        """The evidence of this name; None where there is none."""
+        return next((estimate for estimate in self.evidence if estimate.name == name), None)
 
 
 Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
@@ -176,6 +205,8 @@ Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
 
 @dataclass(frozen=True)
 class Result:
+    """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for."""
+
     study: str
     question: str
     blocks: tuple[Block, ...]
@@ -198,32 +229,49 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Reads `to_json`'s text. Raises `ValueError` where it is something else."""
+        """Reads `to_json`'s text without a newer version's fields. Raises `Refusal` where it is something else."""
+        value = parse_json(text, "a result.json that disobey wrote", id=_RULES.id)
+        if not isinstance(value, dict) or value.get("type") != cls.__name__:
+            raise refusal(
+                _RULES.id, "a result.json that disobey wrote", "something else", "the study or diagnosis again"
+            )
         try:
-            result = _decode(json.loads(text), cls)
-            if not isinstance(result, cls):
-                raise TypeError(f"a {type(result).__name__}")
-            return result
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"expected a result.json that disobey wrote, found something else ({error}); "
-                "run the study or the diagnosis again"
-            ) from error
+            result = decode(value, cls, "result", _RULES)
+        except RecursionError:
+            raise refusal(_RULES.id, "a result.json that disobey wrote", "nestings without end") from None
+        _sound(result)
+        return result
 
     def write(self, path: Path) -> None:
+        """Writes result.json, or leaves the old one."""
         write_text(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        return cls.from_json(path.read_text(encoding="utf-8"))
+        """Reads a file. Raises `Refusal` where it is no result, `OSError` where it cannot be read."""
+        try:
+            text = read_bounded(path, LARGEST_RESULT).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise refusal(_RULES.id, "a result.json that disobey wrote", error) from None
+        return cls.from_json(text)
 
 
 _KINDS = {
     kind.__name__: kind
     for kind in (
-        Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text,
+        Axis,
+        Chart,
+        Claim,
+        Estimate,
+        Exhibit,
+        Finding,
+        Gallery,
+        Result,
+        Rule,
+        Table,
+        Text,
     )
-}  # fmt: skip
+}
 
 
 def _encode(value: Any) -> Any:
@@ -247,16 +295,37 @@ def _bound(value: float) -> Any:
     return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
 
 
-def _decode(value: Any, hint: Any = Any) -> Any:
-    if isinstance(value, dict) and value.get("type") in _KINDS:
-        kind = _KINDS[value["type"]]
-        hints = get_type_hints(kind)
-        known = {f.name for f in fields(kind)}  # a newer version's fields are left out, not refused
-        return kind(**{name: _decode(item, hints[name]) for name, item in value.items() if name in known})
-    if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(_decode(item) for item in value)
-    if hint in (float, "float") and value in (None, "inf", "-inf"):
-        return math.nan if value is None else float(value)
-    return value
+_RULES = Rules(
+    unknown="drop",
+    open_floats=True,
+    ranges={"Estimate.level": (0, 1), "Estimate.n": (0, None)},
+    id="not-a-result",
+)
+
+
+def _sound(result: Result) -> None:
+    """Raises `Refusal` where parts contradict each other: a chart of columns that it lacks, an image of no shape."""
+    for block in result.blocks:
+        if isinstance(block, Chart):
+            named = [axis.column for axis in (block.x, block.y, block.color, block.facet) if axis is not None]
+            named += [name for name in (block.low, block.high, block.order) if name] + list(block.tooltip)
+            missing = sorted({name for name in named if name not in block.data})
+            if missing and block.data:
+                raise refusal(_RULES.id, f"columns out of {sorted(block.data)}", missing, where=f"chart {block.name!r}")
+        elif isinstance(block, Gallery):
+            for exhibit in block.exhibits:
+                _image(exhibit)
+
+
+def _image(exhibit: Exhibit) -> None:
+    rows = exhibit.image
+    pixels = [pixel for row in rows if isinstance(row, tuple) for pixel in row]
+    flat = [value for pixel in pixels for value in (pixel if isinstance(pixel, tuple) else (pixel,))]
+    fits = (
+        all(isinstance(row, tuple) and len(row) == len(rows[0]) for row in rows)
+        and len({len(pixel) if isinstance(pixel, tuple) else 0 for pixel in pixels}) <= 1
+        and all(type(value) is int and 0 <= value <= 255 for value in flat)
+    )
+    if rows and not (fits and pixels):
+        where = f"exhibit {exhibit.title!r}"
+        raise refusal(_RULES.id, "an image: equal rows of whole numbers in 0 .. 255", "something else", where=where)

@@ -1,7 +1,8 @@
 """`RunRecord`: what one finished run left on disk, read when it is asked for.
 
-A run's folder holds
-    run.json              recipe, seed, summary numbers, data fingerprint; provenance and cost
+Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds::
+
+    run.json              recipe, seed, summary numbers, data fingerprint; provenance, cost, manifest and seal
     examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,)
     history.safetensors   loss (steps,) per step; check_* at the looks at the validation split
     predictions/SPLIT[@STEP].npy   (N, C) float32 log-probabilities
@@ -10,7 +11,6 @@ A run's folder holds
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from scipy.special import logsumexp
 
+from disobey.errors import refusal
+from disobey.records import manifest
+from disobey.records.manifest import Damaged
 from disobey.records.predictions import Predictions
 
 SPLITS = ("train", "validation", "test")
@@ -30,11 +33,19 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class RunRecord:
+    """One finished run, read from its folder when it is asked for."""
+
     path: Path
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
-        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        """What run.json says. Raises `Damaged` where it is not as it was written."""
+        return manifest.read_info(self.path)
+
+    @property
+    def unverified(self) -> bool:
+        """Whether it was written before records had manifests: nothing can tell whether its files are as they were."""
+        return manifest.unverified(self.info)
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -43,6 +54,7 @@ class RunRecord:
 
     @property
     def seed(self) -> int:
+        """Of the run."""
         return self.info["seed"]
 
     @property
@@ -57,29 +69,45 @@ class RunRecord:
 
     @cached_property
     def history(self) -> Mapping[str, NDArray]:
-        return _tensors(self.path / "history.safetensors")
+        """Arrays by name: the loss of every step, and what was evaluated on the way."""
+        return self._tensors("history.safetensors")
 
     @cached_property
     def examples(self) -> Mapping[str, NDArray]:
-        return _tensors(self.path / "examples.safetensors")
+        """Labels, observed labels and ids of every split."""
+        return self._tensors("examples.safetensors")
 
     def log_probs(self, split: str, step: int | None = None) -> NDArray:
-        """(N, C) float32, memory-mapped; of the kept checkpoint after ``step`` steps where given."""
+        """(N, C) float32, memory-mapped; of the kept checkpoint after ``step`` steps where given.
+
+        Raises `Damaged` where the file is not as it was written.
+        """
         name = split if step is None else f"{split}@{step}"
-        return np.load(self.path / "predictions" / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        path = self._file(f"predictions/{name}.npy")
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError, SyntaxError) as error:
+            raise Damaged(str(self.path), f"predictions/{name}.npy that cannot be read ({error})") from None
 
     def weights(self, step: int | None = None) -> Path:
-        """The safetensors file with the state dictionary."""
-        return self.path / "weights" / f"{'last' if step is None else step}.safetensors"
+        """The safetensors file with the state dictionary. Raises `Damaged` where it is not as it was written."""
+        return self._file(f"weights/{'last' if step is None else step}.safetensors")
 
+    def weights_hash(self, step: int | None = None) -> str:
+        """SHA-256 of those weights, as the manifest has it; "" of a record without one."""
+        about = self.info.get("files", {}).get(f"weights/{'last' if step is None else step}.safetensors", {})
+        return str(about.get("sha256", ""))
 
-def _tensors(path: Path) -> dict[str, NDArray]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: expected a safetensors file ({error}); delete the run's folder to repeat it"
-        ) from error
+    def _file(self, name: str) -> Path:
+        return manifest.verified(self.path, self.info, name)
+
+    def _tensors(self, name: str) -> dict[str, NDArray]:
+        try:
+            return load_file(self._file(name))
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            if isinstance(error, Damaged):
+                raise
+            raise Damaged(str(self.path), f"{name} that cannot be read ({error})") from None
 
 
 def pair(
@@ -123,7 +151,9 @@ def _joined(record: RunRecord, split: str, ids: NDArray, step: int | None) -> ND
     rows = order[place]
     missing = int((own[rows] != ids).sum())
     if missing:
-        raise ValueError(
-            f"{missing:,} of {len(ids):,} {split} examples of the student are unknown to {record.path.name}"
+        raise refusal(
+            "unknown-examples",
+            f"a record that knows the {len(ids):,} {split} examples of the student",
+            f"{missing:,} that are unknown to {record.path.name}",
         )
     return log_probs[rows]

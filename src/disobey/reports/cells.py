@@ -1,4 +1,4 @@
-"""Numbers as a reader meets them: as many digits as the interval carries, and the words that belong beside them."""
+"""Numbers as text: as many digits as the interval supports, and the words that belong beside them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _HYPHEN = re.compile(r"(?<![\w-])-(?=\.?\d)")  # one that stands for a minus
 def prose(text: str) -> str:
     """A sentence with its numbers written as tables write them.
 
-    >>> prose("gap -0.3 [-.4, .1] at 1e-5, --level .9, top-5")
-    'gap −0.3 [−.4, .1] at 1e-5, --level .9, top-5'
+    >>> prose("gap -0.3 [-0.4, 0.1] at 1e-5, --level 0.9, top-5")
+    'gap −0.3 [−0.4, 0.1] at 1e-5, --level 0.9, top-5'
     """
     return _HYPHEN.sub(_MINUS, text)
 
 
 def without_controls(text: str) -> str:
-    """``text`` without what HTML and XML forbid (control characters, half characters): a class may be called anything.
+    r"""``text`` without what HTML and XML forbid (control characters, half characters): a class may have any name.
 
-    >>> without_controls("a\\x00b")
+    >>> without_controls("a\x00b")
     'ab'
     """
     return _FORBIDDEN.sub("", text)
@@ -83,7 +83,7 @@ def basis(estimate: Estimate, sizes: str = "") -> str:
     """What an interval is over: never left out beside an estimate. sizes: to say instead of its n.
 
     >>> basis(Estimate("accuracy", 0.9, 0.8, 1.0, 0.95, 1000, "examples"))
-    '95 % over 1,000 examples'
+    '95% over 1,000 examples'
     >>> basis(Estimate("accuracy", 0.9, math.nan, math.nan, 0.95, 1, "runs"))
     'no interval: 1 run'
     """
@@ -92,7 +92,7 @@ def basis(estimate: Estimate, sizes: str = "") -> str:
     units = units.removesuffix("s") if estimate.n == 1 else units
     if not estimate.bounded:
         return f"no interval: {n} {units}"
-    return f"{100 * estimate.level:g} % over {n} {units}"
+    return f"{100 * estimate.level:g}% over {n} {units}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def shown(cell: Cell) -> Shown:
     """How one cell is drawn.
 
     >>> shown(Estimate("slope", 1.115, 1.05, 1.18, 0.95, 5, "runs"))
-    Shown(text='1.115', extra='[1.050, 1.180]', title='slope, 95 % over 5 runs', sort='1.115', numeric=True)
+    Shown(text='1.115', extra='[1.050, 1.180]', title='slope, 95% over 5 runs', sort='1.115', numeric=True)
     """
     if isinstance(cell, Estimate):
         text, interval = value_and_interval(cell)
@@ -144,9 +144,9 @@ def note_on_intervals(cells: Iterable[Cell]) -> str:
 
     >>> e = Estimate("a", 0.5, 0.4, 0.6, 0.95, 5, "runs")
     >>> note_on_intervals([e, e, 3])
-    'Brackets: 95 % over 5 runs.'
-    >>> note_on_intervals([e, Estimate("a", 0.5, 0.4, 0.6, 0.95, 4, "runs"), Estimate("a", 0.5, 0.4, 0.6, 0.95, 3, "runs")])
-    'Brackets: 95 % over 3, 4 or 5 runs.'
+    'Brackets: 95% over 5 runs.'
+    >>> note_on_intervals([Estimate("a", 0.5, 0.4, 0.6, 0.95, n, "runs") for n in (5, 4, 3)])
+    'Brackets: 95% over 3, 4 or 5 runs.'
     """
     samples: dict[str, tuple[Estimate, set[int]]] = {}  # by what is said of all sizes alike
     for cell in cells:

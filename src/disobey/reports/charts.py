@@ -30,7 +30,7 @@ _RULE_DASHES = [[5, 4], [1, 0], [2, 3], [9, 3, 2, 3], [12, 4]]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart ready to be drawn: Vega-Lite without rows and widths, the rows, and what a hover tells."""
+    """A chart ready to be drawn: Vega-Lite without rows and widths, the rows, and what a hover shows."""
 
     name: str
     spec: dict[str, Any]
@@ -57,7 +57,7 @@ def specification(drawing: Drawing, width: int = WIDTH) -> dict[str, Any]:
 
 
 def drawing(chart: Chart) -> Drawing:
-    """How a chart is drawn. Raises `ValueError` where it names columns that it does not hold."""
+    """How a chart is drawn. Raises `Refusal` where it names columns that it does not hold."""
     chart = replace(chart, rules=clean_rules(chart.rules))
     shape = frame(chart)
     diagonal = chart.kind == "scatter" and shape.x.numeric and shape.y.numeric and any(map(is_diagonal, chart.rules))
@@ -180,7 +180,7 @@ _TOLD = alt.TooltipContent("data")
 # --- kinds ----------------------------------------------------------------------------------------------------------
 
 
-def _points(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+def _points(chart: Chart, shape: Frame, _flipped: bool) -> list[alt.Chart]:
     size = 34 if len(shape.rows) <= 400 else 20 if len(shape.rows) <= 2000 else 12
     base = _base("points")
     faded: Any = alt.value(0.62)
@@ -192,7 +192,7 @@ def _points(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
     return [mark.encode(**_axes(shape, False), **_series(chart, shape, "shape"), opacity=faded)]
 
 
-def _cells(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+def _cells(_chart: Chart, shape: Frame, _flipped: bool) -> list[alt.Chart]:
     classes = list(shape.colors)
     ramp = [light for light, _ in palette.RAMP]
     shades = [ramp[round(i * (len(ramp) - 1) / max(1, len(classes) - 1))] for i in range(len(classes))]
@@ -204,7 +204,7 @@ def _cells(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
     return [base.encode(**axes, x2=alt.X2(field="x2"), y2=alt.Y2(field="y2"), color=color)]
 
 
-def _line(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+def _line(chart: Chart, shape: Frame, _flipped: bool) -> list[alt.Chart]:
     few = _longest_line(shape) <= _MARKED
     axes, series = _axes(shape, False), _series(chart, shape, stroke=not few)
     layers = []
@@ -252,7 +252,7 @@ def _bar(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
     return [bars, *_whisker(chart, shape, flipped, alt.value(_MUTED))]
 
 
-def _heatmap(chart: Chart, shape: Frame, flipped: bool) -> list[alt.Chart]:
+def _heatmap(_chart: Chart, shape: Frame, _flipped: bool) -> list[alt.Chart]:
     values = [row["v"] for row in shape.rows if isinstance(row.get("v"), (int, float))]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low < 0 < high:

@@ -1,7 +1,7 @@
 """A chart's columns as clean rows under names of our own: what the drawing functions and the page both read.
 
 Column names and classes come from users' data, so none of them reaches a Vega expression: fields are called x, y,
-c (color), p (panel), l and h (low and high), v (a heat map's value), t0, t1, ... (what a hover tells).
+c (color), p (panel), l and h (low and high), v (a heat map's value), t0, t1, ... (what a hover shows).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from disobey.errors import refusal
 from disobey.records.results import Axis, Chart, Estimate
 from disobey.reports.cells import MISSING, without_controls
 
 Row = dict[str, Any]
 POINT, RULE, FACET_RULE, FACET_LABEL, RULE_LABEL = 0, 1, 2, 3, 4  # what a row's k says it is
-_LONGEST = 160  # characters of a text that a hover tells
+_LONGEST = 160  # characters of a text that a hover shows
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Frame:
+    """A chart's rows with its axes, levels, what a hover shows, and notes on what is not drawn."""
+
     rows: tuple[Row, ...]
     x: Span
     y: Span
@@ -65,9 +68,9 @@ def plain(cell: Any) -> str | int | float | None:
 
 
 def column(chart: Chart, name: str) -> list[str | int | float | None]:
-    """One column of a chart. Raises `ValueError` where the chart names a column that it does not hold."""
+    """One column of a chart. Raises `Refusal` where the chart names a column that it does not hold."""
     if name not in chart.data:
-        raise ValueError(f"chart {chart.name!r} draws column {name!r}, which is not in its data: {sorted(chart.data)}")
+        raise refusal("no-column", f"a column {name!r}", f"only {sorted(chart.data)}", where=f"chart {chart.name!r}")
     return [plain(cell) for cell in chart.data[name]]
 
 
@@ -85,17 +88,17 @@ def level(value: Any) -> str:
 
 
 def lines(name: str, width: int = 18) -> str:
-    """A category's name in up to three lines for an axis; distinct names stay distinct.
+    r"""A category's name in up to three lines for an axis; distinct names stay distinct.
 
-    >>> lines("languages, 20 % noise")
-    'languages, 20 %\\nnoise'
+    >>> lines("languages, 20% noise")
+    'languages, 20%\nnoise'
     """
     parts = textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)
     return "\n".join([*parts[:2], " ".join(parts[2:])]) if len(parts) > 2 else "\n".join(parts)
 
 
 def levels(values: Sequence[Any]) -> tuple[str, ...]:
-    """Distinct levels: numbers ascending, names as they first came.
+    """Distinct levels: numbers ascending, names in order of first appearance.
 
     >>> levels([10.0, 1.0, 4.0, 1.0]), levels(["b", "a", "b"])
     (('1', '4', '10'), ('b', 'a'))
@@ -152,7 +155,7 @@ def _whiskers(chart: Chart) -> tuple[list[Any], list[Any]]:
 
 
 def _hover(chart: Chart) -> list[tuple[str, str, str]]:
-    """(field, column, words) of what a hover tells: the example's own columns first, then where it is."""
+    """(field, column, words) of what a hover shows: the example's own columns first, then where it is."""
     fields = {chart.x.column: "x", chart.y.column: "y"}
     words = {chart.x.column: chart.x.title, chart.y.column: chart.y.title}
     for axis, name in ((chart.color, "v" if chart.kind == "heatmap" else "c"), (chart.facet, "p")):
@@ -230,15 +233,15 @@ def _with_clean_words(chart: Chart) -> Chart:
     return replace(chart, x=x, y=y, color=clean(chart.color), facet=clean(chart.facet))
 
 
-def _notes(came: int, drawn: int, log: bool) -> tuple[str, ...]:
-    if came == 0:
+def _notes(given: int, drawn: int, log: bool) -> tuple[str, ...]:
+    if given == 0:
         return ("There is nothing to draw: the chart has no rows.",)
-    left = came - drawn
+    left = given - drawn
     if not left:
         return ()
     verb, is_are = ("has", "is") if left == 1 else ("have", "are")
     value = "value above zero, which a log axis needs," if log else "value here"
-    return (f"{left:,} of {came:,} rows {verb} no {value} and {is_are} not drawn.",)
+    return (f"{left:,} of {given:,} rows {verb} no {value} and {is_are} not drawn.",)
 
 
 def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.errors import refusal
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2  # PNG's colour types
 
@@ -18,7 +20,7 @@ _GREY, _RGB = 0, 2  # PNG's colour types
 def pixels(image: Sequence[Any]) -> NDArray:
     """Nested tuples as ``(H, W)`` or ``(H, W, 3)`` bytes.
 
-    Raises `ValueError` where rows are ragged, numbers are outside 0–255 or the shape is another one.
+    Raises `Refusal` where rows are ragged, numbers are outside 0–255 or the shape is another one.
 
     >>> pixels(((0, 255), (128, 7))).shape
     (2, 2)
@@ -26,15 +28,14 @@ def pixels(image: Sequence[Any]) -> NDArray:
     try:
         array = np.asarray(image, dtype=float)
     except (TypeError, ValueError):
-        raise ValueError(
-            "expected an image of equally long rows of numbers, came a ragged or non-numeric one"
-        ) from None
+        raise refusal("bad-image", "an image of equally long rows of numbers", "a ragged or non-numeric one") from None
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] != 3):
-        raise ValueError(f"expected an image of shape (H, W) or (H, W, 3), came {array.shape}")
+        raise refusal("bad-image", "an image of shape (H, W) or (H, W, 3)", array.shape)
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
-        raise ValueError("expected pixels from 0 to 255; scale the image to bytes before it is exhibited")
+        got = f"{array.min():g} to {array.max():g}"
+        raise refusal("bad-image", "pixels from 0 to 255", got, "scaling the image to bytes")
     return array.round().astype(np.uint8)
 
 
@@ -58,7 +59,7 @@ def png(image: NDArray) -> bytes:
 
 
 def data_uri(image: Sequence[Any]) -> str:
-    """What an ``<img src>`` takes. Raises `ValueError` as `pixels` does.
+    """What an ``<img src>`` takes. Raises `Refusal` as `pixels` does.
 
     >>> data_uri(((0,),))[:32]
     'data:image/png;base64,iVBORw0KGg'

@@ -49,6 +49,7 @@ def fitted(layout: Layout, width: int) -> tuple[int, int, int]:
 
 
 def title_lines(text: str, width: int = 34) -> list[str]:
+    """An axis title in lines of at most ``width`` characters."""
     return textwrap.wrap(text, width) or [""]
 
 
@@ -61,6 +62,7 @@ def label_room(axis: Span) -> int:
 
 
 def layout_of(chart: Chart, shape: Frame, flipped: bool, dodged: bool, square: bool, across: int) -> Layout:
+    """The layout of a chart: how many panels, what axes and legend take, how high a panel is."""
     side = shape.x if flipped else shape.y
     chrome = label_room(side) + 16 * len(title_lines(side.title)) + 38
     legend = 30 + round(6.6 * max(map(len, shape.colors), default=0)) if shape.colors else 0

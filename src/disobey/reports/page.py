@@ -22,6 +22,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from disobey.errors import Refusal
 from disobey.records.files import write_text
 from disobey.records.results import Cell, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Table, Text
 from disobey.reports import cells, palette
@@ -36,7 +37,7 @@ _WORDY = 24  # characters beyond which a cell may run over several lines
 
 
 def render(result: Result, provenance: Mapping[str, Any] | None = None) -> str:
-    """The report as HTML. Raises `ValueError` where a chart or an image contradicts itself."""
+    """The report as HTML. Raises `Refusal` where a chart or an image contradicts itself."""
     return _page(result, provenance, _drawn(result))
 
 
@@ -86,10 +87,10 @@ def stems(charts: Sequence[Chart]) -> list[str]:
 
 
 def inert_json(value: Any) -> Markup:
-    """JSON that cannot end its ``<script>``: every ``<``, ``>`` and ``&`` is written as an escape.
+    r"""JSON that cannot end its ``<script>``: every ``<``, ``>`` and ``&`` is written as an escape.
 
     >>> print(inert_json({"a": "</script>"}))
-    {"a":"\\u003c/script\\u003e"}
+    {"a":"\u003c/script\u003e"}
     """
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
@@ -106,12 +107,13 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
     findings = [_finding(finding) for finding in by_urgency(result.of(Finding))]
     well = [finding for finding in findings if finding["status"] == "ok"]  # folded: many, and nobody has to act
     about = dict(provenance or {})
-    cost = about.pop("cost", None)
+    cost, warnings = about.pop("cost", None), about.pop("warnings", None)
+    about.pop("runs", None)  # ids for `disobey store`, too many to read
     scripts = library() if drawn else ""
     script = _text("report.js")
     contents = [("verdicts", "Verdicts")] * bool(claims) + [("findings", "Findings")] * bool(findings)
     contents += [(block["id"], block["title"]) for block in blocks]
-    contents += [("provenance", "How this came about")] * bool(result.settings or cost or about)
+    contents += [("provenance", "Provenance")] * bool(result.settings or cost or about)
     page = _template().render(
         result=result,
         summary=_paragraphs(cells.prose(result.summary)),
@@ -123,6 +125,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
         contents=contents,
         settings=result.settings,
         cost=cost,
+        warnings=[str(warning) for warning in warnings] if isinstance(warnings, (list, tuple)) else [],
         provenance=about,
         policy=_policy([scripts, script] if scripts else [script]),
         style=Markup(_style()),
@@ -214,8 +217,8 @@ def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
     if exhibit.image:
         try:
             own["image"] = data_uri(exhibit.image)
-        except ValueError as error:
-            raise ValueError(f"exhibit {exhibit.title!r}: {error}") from error
+        except Refusal as error:
+            raise Refusal(error.id, f"exhibit {exhibit.title!r}: {error}") from error
         own["width"], own["height"] = shown_size(exhibit.image)
         own["alt"] = f"The image of {exhibit.title}"
     return own

@@ -101,7 +101,11 @@
   for (const type of ["pointermove", "pointerdown"]) addEventListener(type, note, { passive: true });
   addEventListener("mouseover", (event) => { resting = event; look(); }); // a tap, too, though no pointer moves in it
   document.documentElement.addEventListener("pointerleave", () => { resting = null; });
-  addEventListener("keydown", (event) => { if (event.key === "Escape") hover.hidden = true; });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    hover.hidden = true;
+    resting = null; // a look that is still to come after a scroll shall not bring the text back: only a move may
+  });
   let moving = 0;
   addEventListener("scroll", () => {
     if (finger) resting = null; // it holds on to the page
@@ -121,6 +125,10 @@
     const canvas = document.createElement("div");
     try {
       const embedded = await vegaEmbed(canvas, sized(state.drawing, width), options);
+      if (width !== state.width) { // the window has changed again, and a later drawing may be there already
+        embedded.finalize();
+        return;
+      }
       if (state.finalize) state.finalize();
       state.finalize = embedded.finalize;
       live.replaceChildren(canvas);

@@ -22,6 +22,7 @@ def clean_rules(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
 
 def is_diagonal(rule: Rule) -> bool:
+    """Whether the rule is y = x."""
     return rule.slope == 1 and rule.intercept == 0
 
 
@@ -60,7 +61,7 @@ def panels_of(rule: Rule, panels: Sequence[str]) -> list[str | None]:
 
 
 def rule_rows(rules: Sequence[Rule], frame: Frame) -> list[Row]:
-    """Rows of every rule in every panel of its: lines for all, a corner label for those of one facet."""
+    """Rows of every rule in each of its panels: lines for all, a corner label for those of one facet."""
     rows: list[Row] = []
     written: dict[str | None, int] = {}
     for i, rule in enumerate(rules):
@@ -69,8 +70,8 @@ def rule_rows(rules: Sequence[Rule], frame: Frame) -> list[Row]:
             kind = FACET_RULE if rule.facet and panel is not None else RULE
             if not frame.x.numeric:
                 if rule.slope == 0 and math.isfinite(rule.intercept):
-                    for what in (kind, RULE_LABEL):
-                        rows.append({"k": what, "y": rule.intercept, "r": rule.label, "i": i, **where})
+                    flat = {"y": rule.intercept, "r": rule.label, "i": i, **where}
+                    rows += [{"k": what} | flat for what in (kind, RULE_LABEL)]
                 continue
             points = segment(rule, frame.x, frame.y)
             rows += [{"k": kind, "x": x, "y": y, "r": rule.label, "i": i, **where} for x, y in points]

@@ -21,9 +21,9 @@ SMOKE = "Smoke test: evidence of nothing. It shows that the study runs, not what
 
 
 def printable(text: object) -> str:
-    """``text`` on one line without control characters: names come from data, terminals obey escape codes.
+    r"""``text`` on one line without control characters: names come from data, terminals obey escape codes.
 
-    >>> printable("a\\x1b[31mred\\nb")
+    >>> printable("a\x1b[31mred\nb")
     'a[31mred b'
     """
     joined = " ".join(str(text).split())
@@ -31,7 +31,7 @@ def printable(text: object) -> str:
 
 
 def counts(result: Result) -> list[tuple[str, int]]:
-    """How many claims and findings ended in each word, worst news not hidden among the others.
+    """How many claims and findings have each verdict or status, in a fixed order.
 
     >>> counts(Result("demo", "?", (Finding("a", "ok", ""), Finding("b", "warning", ""), Finding("c", "ok", ""))))
     [('warning', 1), ('ok', 2)]
@@ -41,7 +41,7 @@ def counts(result: Result) -> list[tuple[str, int]]:
 
 
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    """Warnings before notes before what is well; otherwise as they came."""
+    """Findings with warnings first, then notes, then what is well; otherwise in their order."""
     return sorted(findings, key=lambda finding: ORDER.index(finding.status))
 
 
@@ -49,17 +49,17 @@ def evidence_line(estimate: Estimate) -> str:
     """One estimate in words.
 
     >>> evidence_line(Estimate("slope", 1.115, 1.05, 1.18, 0.95, 5, "runs"))
-    'slope 1.115 [1.050, 1.180] (95 % over 5 runs)'
+    'slope 1.115 [1.050, 1.180] (95% over 5 runs)'
     """
     value, interval = value_and_interval(estimate)
     return printable(" ".join(filter(None, (estimate.name, value, interval, f"({basis(estimate)})"))))
 
 
 def summary_lines(result: Result, width: int = 100) -> list[str]:
-    """The result in at most a screen: question, summary, a line for every verdict with its evidence below.
+    r"""The result in at most a screen: question, summary, a line for every verdict with its evidence below.
 
     >>> claim = Claim("Students underfit.", "arXiv", "refuted", (), "mean < 0", name="C1")
-    >>> print("\\n".join(summary_lines(Result("demo", "Does it pay?", (claim,)))))
+    >>> print("\n".join(summary_lines(Result("demo", "Does it pay?", (claim,)))))
     demo: Does it pay?
     1 refuted
     ✗ refuted       C1  Students underfit.

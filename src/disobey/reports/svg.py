@@ -18,11 +18,38 @@ VEGA_LITE = "6.4"
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _ELEMENTS = {"svg", "g", "path", "line", "rect", "text", "tspan", "defs", "clipPath", "linearGradient", "stop"}
 _ATTRIBUTES = {
-    "transform", "d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "viewBox", "fill", "stroke", "opacity",
-    "fill-opacity", "stroke-opacity", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin",
-    "stroke-miterlimit", "text-anchor", "font-size", "font-weight", "font-family", "clip-path", "id", "offset",
-    "stop-color", "dy", "dx",
-}  # fmt: skip
+    "transform",
+    "d",
+    "x",
+    "y",
+    "x1",
+    "x2",
+    "y1",
+    "y2",
+    "width",
+    "height",
+    "viewBox",
+    "fill",
+    "stroke",
+    "opacity",
+    "fill-opacity",
+    "stroke-opacity",
+    "stroke-width",
+    "stroke-dasharray",
+    "stroke-linecap",
+    "stroke-linejoin",
+    "stroke-miterlimit",
+    "text-anchor",
+    "font-size",
+    "font-weight",
+    "font-family",
+    "clip-path",
+    "id",
+    "offset",
+    "stop-color",
+    "dy",
+    "dx",
+}
 _DEFAULTS = {"opacity": "1", "stroke-width": "1", "font-weight": "normal"}
 _DECIMALS = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 

@@ -12,13 +12,13 @@ class _Studies(Mapping[str, type[Study]]):
     """Studies by name, imported one by one: some bring torch, and help about the others does without."""
 
     homes: Mapping[str, tuple[str, str]] = {
-        "deviation": ("deviation", "Deviation"),
+        "deviation": ("deviation.study", "Deviation"),
         "loss-switching": ("loss_switching", "LossSwitching"),
         "eigenspace": ("eigenspace.study", "Eigenspace"),
         "denoising": ("denoising.study", "Denoising"),
-        "teacher-free": ("teacher_free", "TeacherFree"),
+        "teacher-free": ("teacher_free.study", "TeacherFree"),
         "data-size": ("data_size.study", "DataSize"),
-        "state-tracking": ("state_tracking", "StateTracking"),
+        "state-tracking": ("state_tracking.study", "StateTracking"),
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
         "state-distillation": ("state_distillation", "StateDistillation"),

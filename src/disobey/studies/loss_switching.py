@@ -1,293 +1,266 @@
-"""When does it matter to listen? One-hot training and distillation, switched during training.
+"""When should a student start, and stop, listening to its teacher?
 
-After Nagarajan et al. 2023 (arXiv 2301.12923), section 5.3: switching from one-hot to distillation mid-training recovers
-most of the gain, and one-hot after distillation can keep or improve it. Ours: the share recovered as a ratio with an
-interval of its own, "undefined" where there is no gain to share, and the grid of teacher age and noise.
+Re-runs section 5.3 of Nagarajan et al. (2023), arXiv:2301.12923: switching between training on labels and distillation.
+Added here: the share of the gain that a schedule recovers has its own interval and is undefined where there is no gain.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
+from disobey.figures.heatmap import heat_map
+from disobey.records.results import Axis, Cell, Chart, Result, Table
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, judge
+from disobey.studies.kit.design import Arm, Design, Records, factors
+from disobey.studies.kit.evidence import CONTROL, Evidence
+from disobey.studies.kit.methods import budget_words
+from disobey.studies.kit.options import renamed
+from disobey.studies.kit.setup import Distillation, Setup
+from disobey.studies.kit.study import conclude, smoke_mark
+from disobey.studies.kit.tables import table
+from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
+from disobey.targets.schedule import distill, labels, switch
+from disobey.training.recipe import Run
 
-from disobey.measures.inference.comparisons import ratio_over_runs
-from disobey.measures.inference.intervals import paired_difference
-from disobey.records.results import Axis, Block, Cell, Chart, Claim, Estimate, Result, Table, Text
-from disobey.records.runs import RunRecord, pair
-from disobey.studies.kit import pictures
-from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.evidence import Evidence, measured
-from disobey.studies.kit.setup import Setup, complete_seeds
-from disobey.targets.schedule import Schedule, distill, labels, switch
-from disobey.training.recipe import Recipe, Run
-
-SOURCE = "arXiv 2301.12923"
-Direction = Literal["labels first", "teacher first"]
-DIRECTIONS: tuple[Direction, ...] = ("labels first", "teacher first")
+PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
+ACCURACY = "student_accuracy"
+NEEDS_HALF = Skip("needs --switch-points 0.5")
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One student: noise, teacher age, who speaks first, until which share of training, over which window."""
+class Condition:
+    """The schedules of one noise level and one teacher, and the parts that some of them play in claims."""
 
-    noise: float
-    early: bool
-    first: Direction
-    at: float
-    over: float
+    label: str
+    arms: tuple[Arm, ...]
+    distilled: Arm  # from the first to the last step
+    late: Arm | None  # labels, then from half of training on the teacher
+    then_labels: Arm | None  # the teacher, then from half of training on labels
+
+
+CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
+    ClaimSpec(
+        "S0",
+        "Distillation beats training on labels.",
+        PAPER,
+        ABOVE_ZERO,
+        lambda e, c: [e.mean(c.distilled, ACCURACY, minus=CONTROL, name="accuracy, distillation − labels")],
+    ),
+    ClaimSpec(
+        "S1",
+        "Switching from labels to the teacher at half of training recovers most of distillation's gain.",
+        PAPER,
+        most_of(0.5),
+        lambda e, c: [e.share(c.late, ACCURACY, of=c.distilled)] if c.late else NEEDS_HALF,
+    ),
+    ClaimSpec(
+        "S2",
+        "Switching from the teacher to labels at half of training beats distillation to the end.",
+        PAPER,
+        ABOVE_ZERO,
+        lambda e, c: [e.mean(c.then_labels, ACCURACY, minus=c.distilled)] if c.then_labels else NEEDS_HALF,
+    ),
+)
 
 
 @dataclass(frozen=True)
 class LossSwitching:
-    """Starts with one objective and goes on with the other at a share of training: labels then teacher, teacher then labels.
+    """Trains on one objective and then on the other, switching at a given fraction of training.
 
-    The ends of both axes are plain one-hot training and plain distillation, the same runs as in the study `deviation`.
+    The ends of the axis are plain training on labels and plain distillation, the same runs as in the study `deviation`.
     """
 
     name: ClassVar[str] = "loss-switching"
     question: ClassVar[str] = "When should a student start, and stop, listening to its teacher?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "text": {"setup": Setup(data="languages")},
-        "grid": {"teachers": ("final", "early"), "noise": (0.0, 0.2, 0.4)},
-        "all-shares": {"shares": (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), "over": (0.0, 0.2)},
+        "grid": {"teachers": ("final", "early"), "label_noise": (0.0, 0.2, 0.4)},
+        "all-points": {"switch_points": (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), "windows": (0.0, 0.2)},
     }
 
     setup: Setup = Setup()
-    shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    """shares of training at which to switch"""
-    over: tuple[float, ...] = (0.0,)
-    """windows of the switch as shares of training; 0 is abrupt"""
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
+    early: float = 0.25
+    """fraction of its training after which the early-stopped teacher is taken; 0: none"""
+    switch_points: tuple[float, ...] = renamed("shares", (0.0, 0.25, 0.5, 0.75, 1.0))
+    """fractions of training at which to switch"""
+    windows: tuple[float, ...] = renamed("over", (0.0,))
+    """fractions of training over which the two losses are blended; 0: an abrupt switch"""
     temperature: float = 4.0
-    """of distillation"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    """distillation temperature"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     teachers: tuple[Literal["final", "early"], ...] = ("final",)
     """the teacher at the end of its training, or stopped early"""
     student: str = "self"
     """model of the student: self, small, large, NAME or NAME:WIDTH"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
-        if not all(0 <= share <= 1 for share in self.shares):
-            raise ValueError(f"expected shares of training in [0, 1], came {self.shares}")
-        if "early" in self.teachers and not self.setup.early:
-            raise ValueError("expected --early above 0 where the early-stopped teacher is asked for")
+        _ = self.recipes  # refuses nonsense
+        if not all(0 <= point <= 1 for point in self.switch_points):
+            raise refusal("bad-switch-point", "switch points, fractions of training, in [0, 1]", self.switch_points)
+        if "early" in self.teachers and not self.early:
+            raise refusal("no-early-teacher", "--early above 0 for --teachers early", self.early, "--early 0.25")
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=30)
-        return cls(setup, shares=(0.0, 0.5, 1.0), noise=(0.2,))
+        """The whole study in seconds, on digits."""
+        setup = Setup(data="digits-8x8", seeds=(0, 1), steps=30)
+        return cls(setup, "mlp:16", switch_points=(0.0, 0.5, 1.0), label_noise=(0.2,), is_smoke=True)
 
-    def schedule(self, cell: Arm) -> Schedule:
+    @property
+    def recipes(self) -> Distillation:
+        """Teacher, students and controls as recipes."""
+        return Distillation(self.setup, self.teacher, self.early)
+
+    def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data."""
+        return self.recipes.chosen()
+
+    def arm(self, noise: float, teacher: str, first: str, window: float, at: float) -> Arm:
+        """One schedule; at the ends of the axis there is no switch, hence no window."""
+        window = window if 0 < at < 1 else 0.0
         kd, one_hot = distill(self.temperature), labels()
-        first, then = (one_hot, kd) if cell.first == "labels first" else (kd, one_hot)
-        return switch(first, then, at=cell.at, over=cell.over)
+        objectives = (one_hot, kd) if first == "labels first" else (kd, one_hot)
+        name = f"{first} until {at:.0%}" + (f" over {window:.0%}" if window else "")
+        return self.recipes.arm(
+            name,
+            self.student,
+            switch(*objectives, at=at, over=window),
+            noise,
+            early=teacher == "early",
+            name=name,
+            factors=factors(noise=noise, teacher=teacher, first=first, window=window, at=at),
+        )
 
-    def recipe(self, cell: Arm) -> Recipe:
-        name = f"{cell.first} until {cell.at:.0%}" + (f" over {cell.over:.0%}" if cell.over else "")
-        targets = self.schedule(cell)
-        return self.setup.student_recipe(self.student, targets, cell.noise, early=cell.early, name=name)
+    def design(self) -> Design:
+        """Every arm, paired by seed."""
+        points = sorted({0.0, 1.0, *self.switch_points})
+        grid = product(self.label_noise, self.teachers, ("labels first", "teacher first"), self.windows, points)
+        return Design(tuple(dict.fromkeys(self.arm(*cell) for cell in grid)), self.setup.seeds)
 
-    def cells(self) -> list[Arm]:
-        """All cells; ends of the axes do not depend on the window and stand once."""
-        found = [
-            Arm(noise, teacher == "early", first, at, over if 0 < at < 1 else 0.0)
-            for noise in self.noise
-            for teacher in self.teachers
-            for first in DIRECTIONS
-            for over in self.over
-            for at in sorted({0.0, 1.0, *self.shares})
-        ]
-        return list(dict.fromkeys(found))
+    def conditions(self, design: Design) -> list[Condition]:
+        """The settings that claims are judged on."""
+        found = []
+        for noise, teacher in product(self.label_noise, self.teachers):
+            name = "early-stopped" if teacher == "early" else "final"
+            here, half = {"noise": noise, "teacher": teacher}, {"at": 0.5, "window": 0.0}
+            found.append(
+                Condition(
+                    f"{noise:.0%} label noise, {name} teacher",
+                    design.where(**here),
+                    design.one(**here, first="labels first", at=0.0),
+                    late=design.maybe(**here, first="labels first", **half),
+                    then_labels=design.maybe(**here, first="teacher first", **half),
+                )
+            )
+        return found
 
     def plan(self) -> list[Run]:
-        recipes = dict.fromkeys(
-            r for cell in self.cells() for r in (self.setup.teacher_recipe(cell.noise), self.recipe(cell))
-        )
-        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+        """The runs, seed by seed."""
+        return self.design().runs()
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        cells = self.cells()
-        teachers = [self.setup.teacher_recipe(noise) for noise in self.noise]
-        seeds = complete_seeds(self.setup.seeds, [*teachers, *(self.recipe(c) for c in cells)], records)
-        evidence = {cell: self._evidence(cell, records, seeds) for cell in cells}
-        groups = [(noise, teacher == "early") for noise in self.noise for teacher in self.teachers]
-        claims = [claim for noise, early in groups for claim in self._claims(noise, early, evidence)]
-        blocks: list[Block] = [
-            *claims,
-            self._chart(cells, evidence, "student_accuracy", "accuracy", "Test accuracy by moment of the switch"),
-            self._chart(
-                cells, evidence, "low_deviation", "deviation", "Deviation in the teacher's lowest quartile, test"
-            ),
-            self._table(cells, evidence),
+    def analyze(self, records: Records) -> Result:
+        """Claims, charts and tables of the complete seeds."""
+        design = self.design()
+        e, conditions = Evidence.read(design, records), self.conditions(design)
+        verdicts = judge(CLAIMS, e, conditions)
+        deviation = "Deviation in the teacher's lowest quartile (nats)"
+        blocks = [
+            line_chart(conditions, e, ACCURACY, "accuracy", "Test accuracy"),
+            line_chart(conditions, e, "low_deviation", "deviation", deviation),
+            schedule_table(conditions, e),
+            *([winners(conditions, e)] if len(conditions) > 1 else []),
         ]
-        if len(groups) > 1:
-            blocks.append(self._winners(groups, evidence))
-        blocks.append(self._methods(seeds))
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), _summary(claims), smoke, {"data": self.setup.data})
+        summary = f"{verdicts.summary()} Gain of distillation over training on labels: {verdicts.gains('S0')}."
+        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
 
-    def _evidence(self, cell: Arm, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Evidence:
-        teacher, step = self.setup.teacher_recipe(cell.noise), self.setup.early_step if cell.early else None
-        return measured(
-            [
-                pair(records[Run(teacher, seed)], records[Run(self.recipe(cell), seed)], "test", step=step)
-                for seed in seeds
-            ]
-        )
-
-    def _ends(self, noise: float, early: bool, evidence: Mapping[Arm, Evidence]) -> tuple[NDArray, NDArray]:
-        """Accuracies of plain one-hot training and of plain distillation, one a seed."""
-        one_hot = evidence[Arm(noise, early, "labels first", 1.0, 0.0)].student["student_accuracy"]
-        kd = evidence[Arm(noise, early, "labels first", 0.0, 0.0)].student["student_accuracy"]
-        return one_hot, kd
-
-    def recovered(self, arm: Arm, evidence: Mapping[Arm, Evidence]) -> Estimate:
-        """Share of the gain of distillation over one-hot that this schedule has; NaN where there is no sure gain."""
-        one_hot, kd = self._ends(arm.noise, arm.early, evidence)
-        name = "share of the gain recovered"
-        gain = paired_difference(kd, one_hot)
-        if rules.side(gain) <= 0:  # a share of a loss, or of nothing, means nothing
-            return Estimate(name, math.nan, math.nan, math.nan, gain.level, gain.n, "runs")
-        return ratio_over_runs(evidence[arm].student["student_accuracy"] - one_hot, kd - one_hot, name=name)
-
-    def _claims(self, noise: float, early: bool, evidence: Mapping[Arm, Evidence]) -> list[Claim]:
-        one_hot, kd = self._ends(noise, early, evidence)
-        setting = f"{noise:.0%} noise, {'early-stopped' if early else 'final'} teacher, τ={self.temperature:g}"
-        gain = paired_difference(kd, one_hot, "accuracy, distillation − one-hot")
-        claims = [
-            rules.above_zero("S0", "There is a gain to recover: distillation beats one-hot.", gain, SOURCE, setting)
-        ]
-        late = Arm(noise, early, "labels first", 0.5, 0.0)
-        if late in evidence:
-            claims.append(
-                rules.most_recovered(
-                    "S1",
-                    "Switching from labels to the teacher at half of training recovers most of distillation's gain.",
-                    self.recovered(late, evidence),
-                    SOURCE,
-                    setting,
-                )
-            )
-        then_labels = Arm(noise, early, "teacher first", 0.5, 0.0)
-        if then_labels in evidence:
-            after = evidence[then_labels].student["student_accuracy"]
-            claims.append(
-                rules.above_zero(
-                    "S2",
-                    "Labels after the teacher (switch at half) beat distillation to the end.",
-                    paired_difference(after, kd, "accuracy, teacher then labels − distillation"),
-                    SOURCE,
-                    setting,
-                )
-            )
-        return claims
-
-    def _chart(self, cells, evidence: Mapping[Arm, Evidence], measure: str, name: str, title: str) -> Chart:
-        rows = []
-        for cell in cells:
-            color = cell.first + (f", over {cell.over:.0%}" if cell.over else "")
-            facet = f"{cell.noise:.0%} noise, {'early' if cell.early else 'final'} teacher"
-            rows.append((cell.at, color, facet, evidence[cell].estimate(measure)))
-        return pictures.estimates_chart(
-            rows,
-            name,
-            title,
-            Axis("x", "share of training before the switch"),
-            Axis("y", title.split(",")[0]),
-            f"{title}: labels first runs from distillation (0) to one-hot (1), teacher first the other way round; "
-            "bands are 95 % intervals over runs.",
-            kind="line",
-            color="schedule",
-        )
-
-    def _table(self, cells: list[Arm], evidence: Mapping[Arm, Evidence]) -> Table:
-        columns = ("noise", "teacher", "first", "until", "window", "test accuracy", "minus one-hot", "minus distillation",
-                   "share of the gain recovered", "agreement", "slope (OLS)", "lowest quartile: mean y−x")  # fmt: skip
-        rows: list[tuple[Cell, ...]] = []
-        for cell in cells:
-            e = evidence[cell]
-            one_hot, kd = self._ends(cell.noise, cell.early, evidence)
-            accuracy = e.student["student_accuracy"]
-            share = self.recovered(cell, evidence)
-            rows.append(
-                (
-                    f"{cell.noise:.0%}",
-                    "early" if cell.early else "final",
-                    cell.first,
-                    f"{cell.at:.0%}",
-                    f"{cell.over:.0%}" if cell.over else "abrupt",
-                    e.estimate("student_accuracy"),
-                    paired_difference(accuracy, one_hot),
-                    paired_difference(accuracy, kd),
-                    share if share.known else "undefined: no sure gain to share",
-                    e.estimate("agreement"),
-                    e.estimate("ols_slope"),
-                    e.estimate("low_deviation"),
-                )
-            )
-        return Table(
-            "Every schedule",
-            columns,
-            tuple(rows),
-            "Mean over seeds with intervals over runs; differences paired by seed; the share is a ratio of paired means "
-            "with Fieller's interval.",
-        )
-
-    def _winners(self, groups: list[tuple[float, bool]], evidence: Mapping[Arm, Evidence]) -> Chart:
-        """Where each schedule wins: accuracy over distillation to the end, by condition."""
-        rows = []
-        for noise, early in groups:
-            _, kd = self._ends(noise, early, evidence)
-            for arm, e in evidence.items():
-                is_plain_kd = (arm.first, arm.at) in (("labels first", 0.0), ("teacher first", 1.0))
-                is_repeated = (arm.first, arm.at) == ("teacher first", 0.0)  # one-hot stands under "labels first"
-                if (arm.noise, arm.early, arm.over) != (noise, early, 0.0) or is_plain_kd or is_repeated:
-                    continue
-                name = "one-hot" if arm.at == 1 else f"{arm.first} until {arm.at:.0%}"
-                rows.append((name, noise, early, float(np.mean(e.student["student_accuracy"] - kd))))
-        data = {
-            "schedule": tuple(r[0] for r in rows),
-            "condition": tuple(f"{r[1]:.0%} noise, {'early' if r[2] else 'final'} teacher" for r in rows),
-            "gain": tuple(r[3] for r in rows),
-        }
-        return Chart(
-            "winners",
-            "Where each schedule wins: test accuracy minus distillation to the end",
-            "heatmap",
-            data,
-            Axis("condition", "condition", "nominal"),
-            Axis("schedule", "schedule", "nominal"),
-            alt="Accuracy of each schedule minus plain distillation's, by noise and age of the teacher.",
-            caption="Mean over seeds; the table has the intervals.",
-            color=Axis("gain", "accuracy − distillation"),
-        )
-
-    def _methods(self, seeds: tuple[int, ...]) -> Text:
-        optim = self.setup.optim
-        return Text(
-            "Methods",
-            f"Data: {self.setup.data}. Every schedule trains the same student ({self.student}) from the same initialization "
-            f"on the same batches for {optim.steps:,} steps of {optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}); "
-            f"only the loss changes: cross-entropy on the labels, or T²·KL(teacher‖student) at τ={self.temperature:g}. "
-            "'Until' is the share of steps before the switch; a window blends both losses linearly around it. The share of "
-            "the gain recovered is (accuracy − one-hot) / (distillation − one-hot), a ratio of paired means with Fieller's "
-            "interval; it is undefined where the gain's own interval does not lie above 0. Intervals are Student t over "
-            f"{len(seeds)} paired seeds (95 %). No correction for the number of claims; rules were fixed before the runs. "
-            "Cite: Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923).",
+    def methods(self) -> str:
+        """What was trained and how, in sentences."""
+        return (
+            f"Data: {self.setup.data}. Every schedule trains the same student ({self.student}) from the same "
+            f"initialization on the same batches for {budget_words(self.setup.optim)}. Only the loss differs: "
+            f"cross-entropy on the labels, or T²·KL(teacher‖student) at τ={self.temperature:g}. 'Until' is the "
+            "fraction of steps before the switch; a window blends the two losses linearly around it. The control "
+            "(twin) is the student trained on labels from the first to the last step. The share of the gain "
+            "recovered is (accuracy − labels) / (distillation − labels), a ratio of paired means with Fieller's "
+            "interval; it is undefined where the gain's own interval does not lie above 0."
         )
 
 
-def _summary(claims: list[Claim]) -> str:
-    counts = {
-        verdict: sum(c.verdict == verdict for c in claims) for verdict in ("supported", "refuted", "inconclusive")
-    }
-    parts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-    gains = "; ".join(
-        f"{c.setting.split(', τ')[0]}: {c.evidence[0].value:+.2%} {c.verdict}" for c in claims if c.name == "S0"
+def line_chart(conditions: Sequence[Condition], e: Evidence, measure: str, name: str, title: str) -> Chart:
+    """One measure against the switch point, a line for each order of objectives."""
+    rows = [
+        (
+            arm.number("at"),
+            f"{arm['first']}" + (f", over {arm['window']:.0%}" if arm["window"] else ""),
+            c.label,
+            e.mean(arm, measure),
+        )
+        for c in conditions
+        for arm in c.arms
+    ]
+    alt = (
+        f"{title} by switch point. Labels first runs from distillation (0) to labels alone (1), teacher first the "
+        "other way round; bands are 95% intervals over runs."
     )
-    return f"Of {len(claims)} claims, {parts}. Gain of distillation over one-hot training: {gains}."
+    axes = Axis("x", "fraction of training before the switch"), Axis("y", title)
+    return estimates_chart(rows, name, f"{title} by switch point", *axes, alt, kind="line", color="schedule")
+
+
+def schedule_table(conditions: Sequence[Condition], e: Evidence) -> Table:
+    """Every schedule with its differences from the two ends."""
+    distilled = {arm: condition.distilled for condition in conditions for arm in condition.arms}
+
+    def share(arm: Arm) -> Cell:
+        recovered = e.share(arm, ACCURACY, of=distilled[arm])
+        return recovered if recovered.known else "undefined: no sure gain"
+
+    columns = (
+        ("label noise", lambda arm: f"{arm['noise']:.0%}"),
+        ("teacher", lambda arm: arm["teacher"]),
+        ("first", lambda arm: arm["first"]),
+        ("until", lambda arm: f"{arm['at']:.0%}"),
+        ("window", lambda arm: f"{arm['window']:.0%}" if arm["window"] else "abrupt"),
+        ("test accuracy", e.means(ACCURACY)),
+        ("− labels", e.means(ACCURACY, minus=CONTROL)),
+        ("− distillation", lambda arm: e.mean(arm, ACCURACY, minus=distilled[arm])),
+        ("share of the gain recovered", share),
+        ("agreement", e.means("agreement")),
+        ("slope (OLS)", e.means("ols_slope")),
+        ("lowest quartile: mean y−x", e.means("low_deviation")),
+    )
+    return table(
+        "Every schedule", distilled, columns, "Means over seeds with intervals over runs; differences are paired."
+    )
+
+
+def winners(conditions: Sequence[Condition], e: Evidence) -> Chart:
+    """Where each schedule wins: accuracy over distillation to the end, by condition."""
+    repeated = (("labels first", 0.0), ("teacher first", 1.0), ("teacher first", 0.0))  # distillation; labels again
+    cells = [
+        (
+            c.label,
+            "labels alone" if arm["at"] == 1 else arm.label,
+            "",
+            float(e.per_seed(arm, ACCURACY, minus=c.distilled).mean()),
+        )
+        for c in conditions
+        for arm in c.arms
+        if not arm["window"] and (arm["first"], arm["at"]) not in repeated
+    ]
+    axes = (
+        Axis("condition", "condition", "nominal"),
+        Axis("schedule", "schedule", "nominal"),
+        Axis("gain", "accuracy − distillation"),
+    )
+    title = "Where each schedule wins: test accuracy minus distillation to the end"
+    alt = "Accuracy of each schedule minus plain distillation's, by label noise and age of the teacher."
+    return heat_map(cells, "winners", title, *axes, alt, caption="Means over seeds; the table has the intervals.")

@@ -1,7 +1,8 @@
 """What can a teacher of sequences give: softness, more labelled words, or expressivity? Nobody seems to have asked.
 
 Three parts on one group. *words*: few labelled words and a teacher that labels, separating softness from more inputs.
-*gap*: a dense teacher and a diagonal student. *sweeps*: a converged teacher and a student with its weights and few sweeps.
+*gap*: a dense teacher and a diagonal student. *sweeps*: a converged teacher and a student with its weights and few
+sweeps.
 
 Stated before any run: a teacher that has converged on these tasks answers almost one-hot, so softness is predicted to
 change nothing (the null of W1, W2, W3, G1, G2). The null is tested as equivalence, with W4 as its positive control.
@@ -14,29 +15,36 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
-from disobey.records.results import Block, Cell, Chart, Claim, Result, Table, Text
-from disobey.records.runs import RunRecord
-from disobey.studies.kit import verdicts as rules
+from disobey.errors import refusal
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.records.results import Block, Chart, Estimate, Result, Table
+from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
+from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
     TEST_SWEEPS,
-    Readings,
+    SequenceClaim,
+    SequenceEvidence,
     SequenceSetup,
+    Setting,
     accuracy_table,
+    as_good,
+    better,
     chance_of,
-    counted,
+    compared,
     last_answers_chart,
-    predicted_null,
     swept_recipe,
     taught,
 )
+from disobey.studies.kit.study import conclude, smoke_mark
+from disobey.studies.kit.tables import table
+from disobey.studies.kit.verdicts import ABOVE_ZERO
 from disobey.targets.schedule import Schedule, distill, labels
 from disobey.training.recipe import Recipe, Run
 
-OURS = "stated before the runs; no publication"
+OURS = Source("stated before the runs; no publication")
 Part = Literal["words", "gap", "sweeps"]
+NEW = "new words, teacher's best answer"  # the arm that a pool of words is compared with
 
 
 @dataclass(frozen=True)
@@ -67,21 +75,21 @@ class SequenceDistillation:
     """sweeps of the cheap student"""
     margin: float = 0.02
     """accuracies closer than this count as equal"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not self.parts or not self.pools or min(self.pools) < 1:
-            raise ValueError("expected at least one part and one pool of at least one word")
+            raise refusal("parts", "at least one part and one pool of at least one word", f"{self.parts}, {self.pools}")
         if self.few not in TEST_SWEEPS:
-            raise ValueError(
-                f"expected few sweeps out of {TEST_SWEEPS}, at which the teacher is evaluated; came {self.few}"
-            )
+            raise refusal("few", f"few sweeps out of {TEST_SWEEPS}, at which the teacher is evaluated", str(self.few))
         if self.margin <= 0 or self.temperature <= 1:
-            raise ValueError("expected a margin above 0 and a temperature above 1")
+            raise refusal("margin", "a margin above 0 and a temperature above 1", f"{self.margin}, {self.temperature}")
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = SequenceSetup((0, 1), steps=6, batch=8, longest=4, far=8, lengths=(4, 8), inner=8, count=8)
-        return cls(setup, pools=(5,))
+        return cls(setup, pools=(5,), is_smoke=True)
 
     # which runs
 
@@ -139,6 +147,7 @@ class SequenceDistillation:
         return found | {"from scratch, twice the steps": swept_recipe(self.setup, self.group, few)}
 
     def recipes(self) -> list[Recipe]:
+        """Every recipe once."""
         found: list[Recipe] = []
         if "words" in self.parts:
             found += [self.labeller(), *(r for pool in (*self.pools, 0) for r in self.pool_arms(pool).values())]
@@ -149,126 +158,167 @@ class SequenceDistillation:
         return list(dict.fromkeys(found))
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
     # what they say
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        r = Readings(records, self.setup.seeds, self.recipes())
-        claims: list[Claim] = []
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = judge((), e, ())
         blocks: list[Block] = []
         if "words" in self.parts:
-            claims += self._word_claims(r)
-            blocks += [self._pool_chart(r), self._pool_table(r)]
+            verdicts += self.judge_words(e)
+            blocks += [self.pool_chart(e), self.pool_table(e)]
         if "gap" in self.parts:
-            claims += self._gap_claims(r)
+            where = f"{self.group}, student with one diagonal layer"
+            verdicts += judge(self.gap_claims(), e, [self.setting(where, self.gap_arms())])
             arms = {"dense teacher": self.dense(), **self.gap_arms()}
-            blocks.append(self._table("A diagonal student of a dense teacher", arms, r))
+            blocks.append(self.table("A diagonal student of a dense teacher", arms, e))
         if "sweeps" in self.parts:
-            claims += self._sweep_claims(r)
-            blocks.append(self._table(f"Students of {self.few} sweeps", self.sweep_arms(), r))
-            blocks.append(self._teacher_table(r))
-        blocks.append(self._methods(r))
-        whole: tuple[Block, ...] = (*claims, *blocks)
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, whole, _summary(claims), smoke, {"group": self.group})
+            where = f"{self.group}, {self.few} sweeps"
+            verdicts += judge(self.sweep_claims(), e, [self.setting(where, self.sweep_arms())])
+            blocks.append(self.table(f"Students of {self.few} sweeps", self.sweep_arms(), e))
+            blocks.append(self.teacher_table(e))
+        summary = verdicts.summary() + _null_summary(verdicts)
+        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=OURS, summary=summary)
 
-    def _word_claims(self, r: Readings) -> list[Claim]:
-        near, claims = self.setup.longest, []
+    def setting(self, label: str, arms: Mapping[str, Recipe]) -> Setting:
+        """What claims compare, at this study's two lengths."""
+        return Setting(label, arms, self.setup.longest, self.setup.far)
+
+    def null(
+        self, id: str, text: str, soft: str, other: str, names: str, at: Literal["near", "far"] = "near"
+    ) -> SequenceClaim:
+        """The prediction that softness changes nothing."""
+        return as_good(id, text, soft, other, at, OURS, margin=self.margin, chance=chance_of(self.group), names=names)
+
+    def judge_words(self, e: SequenceEvidence) -> Verdicts:
+        """The claims on each pool of words, then the one on new words."""
         soft, smooth = list(self.objectives())[3:]
-        for pool in self.pools:
-            arms, where = self.pool_arms(pool), f"{self.group}, {pool} labelled words"
-            at = {name: r.last(recipe, near) for name, recipe in arms.items()}
-            hard = at["teacher's best answer"]
-            new = r.last(self.pool_arms(0)["teacher's best answer"], near)
-            claims += [
-                self._null("W1", "On the same words, soft answers teach as much as the teacher's best answer.",
-                           at["soft, τ=1"], hard, f"last answer at {near}, soft − hard", where),
-                self._null("W2", "Softening further teaches as much as smoothing labels to the same entropy.",
-                           at[soft], at[smooth], f"last answer at {near}, {soft} − smoothed", where),
-                rules.above_zero("W4", "New words with the teacher's best answers teach more than few words do.",
-                                 paired_difference(new, hard, f"last answer at {near}, new words − few"), OURS, where),
-            ]  # fmt: skip
-        fresh = {name: r.last(recipe, near) for name, recipe in self.pool_arms(0).items()}
-        name, text = f"last answer at {near}, soft − hard", "On new words, too, softness changes nothing."
-        where = f"{self.group}, new words every step"
-        return [*claims, self._null("W3", text, fresh["soft, τ=1"], fresh["teacher's best answer"], name, where)]
-
-    def _gap_claims(self, r: Readings) -> list[Claim]:
-        arms, claims = self.gap_arms(), []
-        for name, length, where in (("G1", self.setup.longest, "within"), ("G2", self.setup.far, "beyond")):
-            text = f"A dense teacher's soft answers do not help a diagonal student {where} the training lengths."
-            soft, hard = r.last(arms["soft, τ=1"], length), r.last(arms["labels"], length)
-            setting = f"{self.group}, student with one diagonal layer"
-            claims.append(self._null(name, text, soft, hard, f"last answer at {length}, soft − labels", setting))
-        return claims
-
-    def _sweep_claims(self, r: Readings) -> list[Claim]:
-        arms, near, where = self.sweep_arms(), self.setup.longest, f"{self.group}, {self.few} sweeps"
-        soft = r.last(arms["teacher's weights, soft"], near)
-        others = {
-            "S1": ("Training with few sweeps repairs a converged teacher that is cut to as few.",
-                   r.last(self.dense(), near, self.few), "soft − teacher cut to few sweeps"),
-            "S2": ("The teacher's answers repair it better than labels do, from the same weights.",
-                   r.last(arms["teacher's weights, labels"], near), "soft − labels"),
-            "S3": ("Starting from the teacher's weights beats training with few sweeps from scratch for twice as long.",
-                   r.last(arms["from scratch, twice the steps"], near), "soft from its weights − from scratch"),
-        }  # fmt: skip
-        return [
-            rules.above_zero(name, text, paired_difference(soft, other, f"last answer at {near}, {what}"), OURS, where)
-            for name, (text, other, what) in others.items()
+        same = "On the same words, soft answers teach as much as the teacher's best answer."
+        claims = (
+            self.null("W1", same, "soft, τ=1", "teacher's best answer", "soft − hard"),
+            self.null(
+                "W2",
+                "Softening further teaches as much as smoothing labels to the same entropy.",
+                soft,
+                smooth,
+                f"{soft} − smoothed",
+            ),
+            better(
+                "W4",
+                "New words with the teacher's best answers teach more than few words do.",
+                NEW,
+                "teacher's best answer",
+                "near",
+                OURS,
+                names="new words − few",
+            ),
+        )
+        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
+        pools = [
+            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
         ]
+        text = "On new words, too, softness changes nothing."
+        fresh = (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
+        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
+        return judge(claims, e, pools) + judge(fresh, e, [where])
 
-    def _null(self, name: str, text: str, soft: NDArray, other: NDArray, what: str, setting: str) -> Claim:
-        chance = chance_of(self.group)
-        pair = soft, other
-        return predicted_null(name, text, pair, what, margin=self.margin, chance=chance, source=OURS, setting=setting)
+    def gap_claims(self) -> tuple[SequenceClaim, ...]:
+        """A dense teacher's softness for a diagonal student: predicted to be worth nothing."""
+        text = "A dense teacher's soft answers do not help a diagonal student {} the training lengths."
+        return (
+            self.null("G1", text.format("within"), "soft, τ=1", "labels", "soft − labels"),
+            self.null("G2", text.format("beyond"), "soft, τ=1", "labels", "soft − labels", "far"),
+        )
 
-    def _pool_chart(self, r: Readings) -> Chart:
+    def sweep_claims(self) -> tuple[SequenceClaim, ...]:
+        """What training with few sweeps is worth."""
+        soft = "teacher's weights, soft"
+
+        def cut(e: SequenceEvidence, s: Setting) -> list[Estimate]:
+            name = f"last answer at {s.near}, soft − teacher cut to few sweeps"
+            return compared(e.last(s.arms[soft], s.near), e.last(self.dense(), s.near, self.few), name)
+
+        return (
+            ClaimSpec(
+                "S1",
+                "Training with few sweeps repairs a converged teacher that is cut to as few.",
+                OURS,
+                ABOVE_ZERO,
+                cut,
+            ),
+            better(
+                "S2",
+                "The teacher's answers repair it better than labels do, from the same weights.",
+                soft,
+                "teacher's weights, labels",
+                "near",
+                OURS,
+                names="soft − labels",
+            ),
+            better(
+                "S3",
+                "Starting from the teacher's weights beats training with few sweeps from scratch for twice as long.",
+                soft,
+                "from scratch, twice the steps",
+                "near",
+                OURS,
+                names="soft from its weights − from scratch",
+            ),
+        )
+
+    def pool_chart(self, e: SequenceEvidence) -> Chart:
+        """Accuracy by targets and by number of words."""
         arms = [(name, _pool(p), recipe) for p in (*self.pools, 0) for name, recipe in self.pool_arms(p).items()]
         alt = (
             "Accuracy of the students by their targets, by the number of labelled words and by the length of the word."
         )
-        title = "What the student is told, and on how many words"
-        return last_answers_chart(arms, r, self.setup, "words", title, x="targets", color="words", alt=alt)
+        title = "What the student is trained on, and on how many words"
+        return last_answers_chart(arms, e, self.setup, "words", title, x="targets", color="words", alt=alt)
 
-    def _pool_table(self, r: Readings) -> Table:
+    def pool_table(self, e: SequenceEvidence) -> Table:
+        """The labeller and all of its students."""
         arms = {"the teacher": self.labeller()}
         for pool in (*self.pools, 0):
             arms |= {f"{_pool(pool)}: {name}": recipe for name, recipe in self.pool_arms(pool).items()}
-        return self._table("Few labelled words", arms, r)
+        return self.table("Few labelled words", arms, e)
 
-    def _table(self, title: str, arms: Mapping[str, Recipe], r: Readings) -> Table:
+    def table(self, title: str, arms: Mapping[str, Recipe], e: SequenceEvidence) -> Table:
+        """Accuracies of these arms."""
         caption = f"Chance {chance_of(self.group):.3f} for an answer. Mean over seeds with intervals over runs."
-        return accuracy_table(title, arms, r, self.setup, powers=True, caption=caption)
+        return accuracy_table(title, arms, e, self.setup, powers=True, caption=caption)
 
-    def _teacher_table(self, r: Readings) -> Table:
-        """The teacher itself under a budget of sweeps, untrained for it."""
-        lengths = (self.setup.longest, self.setup.far)
-        rows: list[tuple[Cell, ...]] = []
-        for budget in (*TEST_SWEEPS, None):
-            cells = (mean_over_runs(r.last(self.dense(), n, budget), "accuracy") for n in lengths)
-            rows.append(("exact" if budget is None else f"{budget} sweeps", *cells))
-        columns = ("the teacher at test with", *(f"last answer at {n}" for n in lengths))
-        return Table(
-            "The converged teacher, cut", columns, tuple(rows), "Its weights were trained with the exact solver."
+    def teacher_table(self, e: SequenceEvidence) -> Table:
+        """The teacher itself with a limited number of sweeps, which it was not trained for."""
+
+        def at(length: int):
+            return lambda budget: mean_over_runs(e.last(self.dense(), length, budget), "accuracy")
+
+        columns = (
+            ("the teacher at test with", lambda budget: "exact" if budget is None else f"{budget} sweeps"),
+            *((f"last answer at {n}", at(n)) for n in (self.setup.longest, self.setup.far)),
         )
+        caption = "Its weights were trained with the exact solver."
+        return table("The converged teacher, cut", (*TEST_SWEEPS, None), columns, caption)
 
-    def _methods(self, r: Readings) -> Text:
-        s = self.setup
-        losses = [r.of(t, "loss")[:, -50:].mean(axis=1) for t in (self.labeller(), self.dense()) if t in self.recipes()]
+    def methods(self, e: SequenceEvidence) -> str:
+        """What was trained and predicted."""
+        s, known = self.setup, self.recipes()
+        losses = [e.history(t, "loss")[:, -50:].mean(axis=1) for t in (self.labeller(), self.dense()) if t in known]
         softness = " and ".join(f"{np.mean(loss):.4f}" for loss in losses)
-        return Text(
-            "Methods",
-            f"Uniform words in {self.group}; the label at every position is the product so far. Training words have 2 to "
-            f"{s.longest} tokens. Teachers saw new words for {s.steps:,} steps of {s.batch}; their cross-entropy at the end was "
-            f"{softness} nats an answer, which bounds how soft a calibrated teacher's answers are. Students of a pool see "
-            f"prefixes of the same {', '.join(map(str, self.pools))} words of {s.longest} tokens for half as many steps; all "
-            "students of a pool and seed share words, order and initialization. Soft targets use T²·KL. The entropy control "
-            "smooths every label until its entropy is that of the teacher's own softened answer. Students of few sweeps are "
-            "trained through all of their sweeps. Predictions were written down before the runs: softness gives nothing "
-            f"(within ±{self.margin:g}), more inputs give something. Intervals are Student t over {len(r.seeds)} paired seeds "
-            "(95 %); no correction for the number of claims.",
+        return (
+            f"Uniform words in {self.group}; the label at every position is the product so far. Training words have 2 "
+            f"to {s.longest} tokens. Teachers saw new words for {s.steps:,} steps of {s.batch}; their cross-entropy "
+            f"at the end was {softness} nats an answer, which bounds how soft a calibrated teacher's answers are. "
+            f"Students of a pool see prefixes of the same {', '.join(map(str, self.pools))} words of {s.longest} "
+            "tokens for half as many steps; all students of a pool and seed share words, order and initialization. "
+            "Soft targets use T²·KL. The entropy control smooths every label until its entropy is that of the "
+            "teacher's own softened answer. Students of few sweeps are trained through all of their sweeps. "
+            f"Predictions were written down before the runs: softness gives nothing (within ±{self.margin:g}), more "
+            "inputs give something."
         )
 
 
@@ -276,8 +326,7 @@ def _pool(words: int) -> str:
     return f"{words} words" if words else "new words"
 
 
-def _summary(claims: list[Claim]) -> str:
-    nulls = [c for c in claims if c.name[0] in "WG" and c.name != "W4"]
+def _null_summary(verdicts: Verdicts) -> str:
+    nulls = [c for c in verdicts.claims if c.name[0] in "WG" and c.name != "W4"]
     held = sum(c.verdict == "supported" for c in nulls)
-    said = f" The predicted null of softness held in {held} of {len(nulls)} comparisons." if nulls else ""
-    return counted(claims) + said
+    return f" The predicted null of softness held in {held} of {len(nulls)} comparisons." if nulls else ""

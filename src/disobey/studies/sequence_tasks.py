@@ -8,28 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
+from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
-from disobey.records.results import Axis, Block, Chart, Claim, Estimate, Result, Text
-from disobey.records.runs import RunRecord
-from disobey.studies.kit import pictures
-from disobey.studies.kit import verdicts as rules
-from disobey.studies.kit.sequences import BASELINES, Readings, SequenceSetup, accuracy_table
+from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.records.results import Axis, Chart, Result
+from disobey.studies.kit.claims import Source, judge
+from disobey.studies.kit.design import Records
+from disobey.studies.kit.sequences import (
+    BASELINES,
+    SequenceClaim,
+    SequenceEvidence,
+    SequenceSetup,
+    Setting,
+    accuracy_table,
+    better,
+)
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import sequence_task
 
-SOURCE = "arXiv 2503.10799"
+PAPER = Source("arXiv 2503.10799", "Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799)")
 CHANCE = {"parity": 1 / 2, "copying": 1 / 8, "arithmetic": 1 / 5, "brackets": 1 / 5}
 MAMBA, BLIND = "fixed-point Mamba", "fixed-point Mamba that does not read its output"
 
 
+def scaled(e: SequenceEvidence, recipe: Recipe, length: int) -> NDArray:
+    """Share of right answers, 0 at chance and 1 where all are right, (S,)."""
+    chance = CHANCE[sequence_task(recipe.data.name)]
+    return (e.last(recipe, length, name="eval_answers") - chance) / (1 - chance)
+
+
+def _claim(id: str, text: str, first: str, second: str, at: Literal["near", "far"]) -> SequenceClaim:
+    return better(id, text, first, second, at, PAPER, score=scaled, what="scaled accuracy")
+
+
+CLAIMS = (
+    _claim("Q1", "The fixed point beats one sweep, a diagonal recurrence.", "fixed point", "1 sweep", "near"),
+    _claim("Q2", "It beats the Transformer beyond the training lengths.", "fixed point", "Transformer", "far"),
+)
+TASK_CLAIMS: Mapping[str, SequenceClaim] = {  # of one task each, besides
+    "copying": _claim("Q3", "Copying needs a layer that reads its last output.", MAMBA, BLIND, "far"),
+    "brackets": _claim("Q4", "The matrix state leads on arithmetic with brackets.", MAMBA, "LSTM", "far"),
+}
+
+
 @dataclass(frozen=True)
 class SequenceTasks:
-    """Trains the layers of `state-tracking` on copying (8 symbols), arithmetic modulo 5 and parity, and evaluates at longer lengths.
+    """Trains the layers of `state-tracking` on copying, arithmetic and parity, and evaluates at longer lengths.
 
-    Lengths count tokens; for copying they count the symbols to copy.
+    Copying is of 8 symbols, arithmetic is modulo 5. Lengths count tokens; for copying they count the symbols to copy.
     """
 
     name: ClassVar[str] = "sequence-tasks"
@@ -45,18 +76,24 @@ class SequenceTasks:
     setup: SequenceSetup = SequenceSetup(far=24, lengths=(8, 12, 16, 24, 40))
     tasks: tuple[str, ...] = ("parity", "copying", "arithmetic", "brackets")
     """out of parity, copying, arithmetic, brackets"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         unknown = sorted(set(self.tasks) - set(CHANCE))
         if unknown or not self.tasks:
-            raise ValueError(f"expected tasks out of {', '.join(CHANCE)}; came {unknown or 'none'}")
+            raise refusal("task", f"tasks out of {', '.join(CHANCE)}", str(unknown or "none"))
         if min(self.setup.lengths) < 6 and "brackets" in self.tasks:
-            raise ValueError("expected lengths of at least 6 tokens for brackets, the shortest expression")
+            raise refusal(
+                "lengths",
+                "lengths of at least 6 tokens for brackets, the shortest expression",
+                f"{min(self.setup.lengths)}",
+            )
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = SequenceSetup((0, 1), steps=4, batch=4, longest=6, far=8, lengths=(6, 8), inner=8, count=8)
-        return cls(setup, tasks=("copying", "brackets"))
+        return cls(setup, tasks=("copying", "brackets"), is_smoke=True)
 
     def arms(self, task: str) -> dict[str, Recipe]:
         """Every arm of a task by name; the Mamba-like layers have half of the width, as their state is a matrix."""
@@ -73,56 +110,46 @@ class SequenceTasks:
         return arms
 
     def recipes(self) -> list[Recipe]:
+        """Every recipe once."""
         return [recipe for task in self.tasks for recipe in self.arms(task).values()]
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        r = Readings(records, self.setup.seeds, self.recipes())
-        claims = [claim for task in self.tasks for claim in self._claims(task, r)]
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        evidence = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = judge((), evidence, ())
+        for task in self.tasks:
+            setting = Setting(task, self.arms(task), self.setup.longest, self.setup.far)
+            extra = (TASK_CLAIMS[task],) if task in TASK_CLAIMS else ()
+            verdicts += judge((*CLAIMS, *extra), evidence, [setting])
         tables = [
             accuracy_table(
-                f"{task}: every arm", self.arms(task), r, self.setup, powers=False,
+                f"{task}: every arm",
+                self.arms(task),
+                evidence,
+                self.setup,
+                powers=False,
                 caption=f"Chance {CHANCE[task]:.3f} for an answer; mean over seeds with intervals over runs.",
             )
             for task in self.tasks
-        ]  # fmt: skip
-        blocks: tuple[Block, ...] = (*claims, self._chart(r), *tables, self._methods(r))
-        smoke = self == type(self).smoke()
-        gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in claims if c.name == "Q1")
-        summary = f"Scaled accuracy of the fixed point minus one sweep at the training lengths: {gains}."
-        return Result(self.name, self.question, blocks, summary, smoke, {"tasks": self.tasks})
-
-    def scaled(self, task: str, recipe: Recipe, length: int, r: Readings) -> np.ndarray:
-        """Share of right answers, 0 at chance and 1 where all are right, (seeds,)."""
-        return (r.last(recipe, length, name="eval_answers") - CHANCE[task]) / (1 - CHANCE[task])
-
-    def _claims(self, task: str, r: Readings) -> list[Claim]:
-        arms, near, far = self.arms(task), self.setup.longest, self.setup.far
-
-        def claim(name: str, text: str, first: str, second: str, length: int) -> Claim:
-            a, b = (self.scaled(task, arms[arm], length, r) for arm in (first, second))
-            what = f"scaled accuracy at {length}, {first} − {second}"
-            return rules.above_zero(name, text, paired_difference(a, b, what), SOURCE, task)
-
-        found = [
-            claim("Q1", "The fixed point beats one sweep, a diagonal recurrence.", "fixed point", "1 sweep", near),
-            claim("Q2", "It beats the Transformer beyond the training lengths.", "fixed point", "Transformer", far),
         ]
-        if task == "copying":
-            found.append(claim("Q3", "Copying needs a layer that reads its last output.", MAMBA, BLIND, far))
-        if task == "brackets":
-            found.append(claim("Q4", "The matrix state leads on arithmetic with brackets.", MAMBA, "LSTM", far))
-        return found
+        gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in verdicts.of("Q1"))
+        summary = f"Scaled accuracy of the fixed point minus one sweep at the training lengths: {gains}."
+        blocks = [self.chart(evidence), *tables]
+        return conclude(self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
 
-    def _chart(self, r: Readings) -> Chart:
-        rows: list[tuple[float, str, str, Estimate]] = []
-        for task in self.tasks:
-            for name, recipe in self.arms(task).items():
-                for n in self.setup.lengths:
-                    rows.append((float(n), name, task, mean_over_runs(self.scaled(task, recipe, n, r), name)))
-        return pictures.estimates_chart(
+    def chart(self, e: SequenceEvidence) -> Chart:
+        """Scaled accuracy of every layer against length, by task."""
+        rows = [
+            (float(n), name, task, mean_over_runs(scaled(e, recipe, n), name))
+            for task in self.tasks
+            for name, recipe in self.arms(task).items()
+            for n in self.setup.lengths
+        ]
+        return estimates_chart(
             rows,
             "tasks",
             "Scaled accuracy by length",
@@ -133,15 +160,14 @@ class SequenceTasks:
             color="layer",
         )
 
-    def _methods(self, r: Readings) -> Text:
+    def methods(self) -> str:
+        """What was trained and asked."""
         s = self.setup
-        return Text(
-            "Methods",
-            "Copying: symbols out of 8, a delimiter, then the same symbols are asked in order. Arithmetic modulo 5 with + − *, "
-            "with and without brackets: the value is asked after '='. Parity: asked at every position. Training lengths go up "
-            f"to {s.longest}; {s.steps:,} steps of {s.batch} (parity: half of them at a quarter of the width). One layer, d_model "
-            f"32, inner width {s.inner} (Mamba-like: half, 8 rows of state, rank 1). All arms of a seed see the same words. "
-            "Accuracy is over all answers asked; the table also has the last answer and whole sequences. Budgets are far below "
-            f"the published ones. Intervals are Student t over {len(r.seeds)} paired seeds (95 %); no correction for the number "
-            "of claims. Cite: Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799).",
+        return (
+            "Copying: symbols out of 8, a delimiter, then the same symbols are asked in order. Arithmetic modulo 5 "
+            "with + − *, with and without brackets: the value is asked after '='. Parity: asked at every position. "
+            f"Training lengths go up to {s.longest}; {s.steps:,} steps of {s.batch} (parity: half of them at a "
+            f"quarter of the width). One layer, d_model 32, inner width {s.inner} (Mamba-like: half, 8 rows of state, "
+            "rank 1). All arms of a seed see the same words. Accuracy is over all answers asked; the table also has "
+            "the last answer and whole sequences. Budgets are far below the published ones."
         )

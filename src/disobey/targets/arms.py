@@ -1,7 +1,7 @@
-"""The arms A0–A18: which part of a teacher each one keeps, and the objective that trains it.
+"""The arms A0–A18: which part of a teacher's predictions each one keeps, and the objective that trains it.
 
-"The hidden role of dataset size" (Lanzillotta et al. 2025) and the controls its claims need. All soft arms share one
-loss, KL at T times T², so that they differ in the target alone.
+These are the arms of "The hidden role of dataset size" (Lanzillotta et al. 2025) and the controls that its claims need.
+All soft arms share one loss, KL at T times T², so that they differ only in their targets.
 """
 
 from __future__ import annotations
@@ -13,10 +13,21 @@ from disobey.targets.schedule import Phase, Schedule, Term
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the table: what the target keeps (empty: nothing of it), and how it is trained.
+    """One arm: what its target keeps of the teacher (an empty string: nothing), and how it is trained.
 
-    source, control, loss: as in `Term`. tempered: trained at the study's temperature, otherwise at 1. amounts: values
-    to try, none where the arm takes none. needs: what must be prepared beside the teacher's answers.
+    Attributes:
+        text: the arm in a few words, for tables.
+        right_class: what is kept of the right class.
+        confidence: what is kept of each example's confidence.
+        class_similarity: what is kept of the similarity between classes.
+        instance_ratios: what is kept of each example's ratios between the other classes.
+        entropy: how the target's entropy compares with the teacher's.
+        source: as in `Term`.
+        control: as in `Term`.
+        loss: as in `Term`.
+        tempered: whether the loss uses the temperature of the study; otherwise the temperature is 1.
+        amounts: values to try for the control or for label smoothing.
+        needs: what must be prepared besides the teacher's predictions.
     """
 
     text: str
@@ -33,10 +44,18 @@ class Arm:
     needs: str = ""
 
     def schedule(self, temperature: float = 20.0, amount: float | None = None) -> Schedule:
-        """This arm as an objective; ``amount``: the first of ``amounts`` unless given.
+        """The arm as a training objective.
 
-        >>> ARMS["A3"].schedule(amount=0.2).phases[0].terms[0].smoothing
-        0.2
+        Args:
+            temperature: T of the loss, if the arm is tempered.
+            amount: strength of the control; by default the first of ``amounts``.
+
+        Returns:
+            A schedule of one phase.
+
+        Example:
+            >>> ARMS["A3"].schedule(amount=0.2).phases[0].terms[0].smoothing
+            0.2
         """
         if amount is None:
             amount = self.amounts[0] if self.amounts else 0.0
@@ -49,7 +68,7 @@ class Arm:
 
 
 _KEPT = "kept"
-_TOP = "teacher's"  # its argmax: the right class wherever the teacher is right
+_TOP = "teacher's"  # the teacher's argmax, which is the right class wherever the teacher is right
 
 ARMS: dict[str, Arm] = {
     "A0": Arm("labels", right_class=_KEPT, source="labels", loss="cross_entropy", tempered=False),

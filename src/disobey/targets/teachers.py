@@ -1,7 +1,7 @@
-"""What several or altered teachers say, from what each of them says: pure functions of logits.
+"""Predictions of an ensemble, of cross-fitted teachers and of permuted teachers, as pure functions of logits.
 
-Shapes: M teachers, N examples, C classes. All give (N, C) log-probabilities, except one teacher alone, whose logits
-stay as they are so that losses on raw logits have them.
+Shapes: M teachers, N examples, C classes. All functions return (N, C) log-probabilities. The exception is an ensemble
+of one teacher, whose logits are returned unchanged so that losses on raw logits can use them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ import math
 import torch
 from torch import Tensor
 
+from disobey.errors import refusal
+
 
 def averaged(logits: Tensor) -> Tensor:
-    """Log of the mean probability of an ensemble: (M, N, C) to (N, C).
+    """Log of the mean probability of an ensemble.
 
-    >>> averaged(torch.tensor([[[0.0, 0.0]], [[0.0, 0.0]]])).exp()
-    tensor([[0.5000, 0.5000]])
+    Args:
+        logits: of every teacher, (M, N, C).
+
+    Returns:
+        Log-probabilities (N, C); the logits themselves if M = 1.
+
+    Example:
+        >>> averaged(torch.tensor([[[0.0, 0.0]], [[0.0, 0.0]]])).exp()
+        tensor([[0.5000, 0.5000]])
     """
     if len(logits) == 1:
         return logits[0]
@@ -24,25 +33,31 @@ def averaged(logits: Tensor) -> Tensor:
 
 
 def cross_fitted(logits: Tensor, saw: Tensor) -> Tensor:
-    """The mean answer of those teachers that did not see the example; of all where every one or none did.
+    """For every example the mean prediction of the teachers that were not trained on it.
 
-    logits: (M, N, C); saw: (M, N) bool, whether the teacher was trained on the example. An example that every
-    teacher saw has no honest answer: `ValueError`.
+    Args:
+        logits: of every teacher, (M, N, C).
+        saw: whether the teacher was trained on the example, (M, N) bool.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``no-held-out-teacher`` if some example was seen by every teacher.
     """
     if bool(saw.all(dim=0).any()):
-        raise ValueError(
-            f"{int(saw.all(dim=0).sum())} examples were seen by every cross-fitted teacher; "
-            "expected each to be left out by at least one (folds >= 2, the same training set)"
-        )
+        expected = "every example to be left out by at least one cross-fitted teacher"
+        got = f"{int(saw.all(dim=0).sum())} examples that every teacher was trained on"
+        raise refusal("no-held-out-teacher", expected, got, "at least 2 folds of the same training set")
     log_probs = torch.log_softmax(logits, dim=-1).masked_fill(saw.unsqueeze(-1), -torch.inf)
     return torch.logsumexp(log_probs, dim=0) - (~saw).sum(dim=0).log().unsqueeze(-1)
 
 
 def permuted_rows(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Every example gets the answer to another one: keeps all marginals, destroys the link to the input."""
+    """Every example gets the prediction for another example: keeps all marginals, destroys the link to the input."""
     return logits[torch.randperm(len(logits), generator=generator).to(logits.device)]
 
 
 def permuted_classes(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """One renaming of the classes for all examples: keeps structure, destroys meaning."""
+    """One permutation of the classes for all examples: keeps structure, destroys meaning."""
     return logits[:, torch.randperm(logits.shape[-1], generator=generator).to(logits.device)]

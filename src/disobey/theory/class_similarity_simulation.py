@@ -1,7 +1,7 @@
-"""The model of similar classes, simulated: what the closed forms of ``class_similarity`` are checked against.
+"""Simulations of the model of similar classes, which test the closed forms of `class_similarity`.
 
-Directions ``e_k`` are the first C coordinates, which is no restriction (the noise is isotropic). Axes: N examples,
-D features, C classes. The same ``(model, seed)`` always gives the same numbers.
+The directions ``e_k`` are the first C coordinates; this is no restriction, because the noise is isotropic. Shapes: N
+examples, D features, C classes. The same ``(model, seed)`` always gives the same numbers.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
+from disobey.errors import refusal
 from disobey.theory.class_similarity import SimilarClasses, SnrRatios
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One draw: ``inputs`` (N, D), ``labels`` and ``secondary`` classes (N,)."""
+    """One sample: ``inputs`` (N, D), ``labels`` (N,) and ``secondary`` classes (N,)."""
 
     inputs: NDArray
     labels: NDArray
@@ -25,10 +26,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class TeacherAge:
-    """SNR (not ratios) under a softmax teacher of ``steps`` gradient steps.
+    """SNRs (not ratios) with a softmax teacher after a number of gradient steps.
 
-    ``distilled`` holds one value per temperature. ``accuracy`` and ``loss`` (nats) are the teacher's on its own
-    training examples.
+    Attributes:
+        steps: gradient steps of the teacher.
+        one_hot: SNR of the one-hot gradient.
+        teacher_weights: SNR of the teacher's weights.
+        distilled: SNR of the distillation gradient, one value per temperature.
+        accuracy: the teacher's accuracy on its own training examples.
+        loss: the teacher's loss on its own training examples, in nats.
     """
 
     steps: int
@@ -40,16 +46,25 @@ class TeacherAge:
 
 
 def draw(model: SimilarClasses, generator: np.random.Generator) -> Sample:
-    """One balanced sample: every ordered pair (label, secondary) equally often.
+    """One balanced sample: every ordered pair (label, secondary class) is equally frequent.
 
-    >>> draw(SimilarClasses(6, 3, 4, 0.5, 0.1), np.random.default_rng(0)).labels
-    array([0, 0, 1, 1, 2, 2])
+    Args:
+        model: the parameters; N must be a multiple of C(C-1).
+        generator: for the noise.
+
+    Returns:
+        The sample.
+
+    Raises:
+        Refusal: ``unbalanced-pairs``.
+
+    Example:
+        >>> draw(SimilarClasses(6, 3, 4, 0.5, 0.1), np.random.default_rng(0)).labels
+        array([0, 0, 1, 1, 2, 2])
     """
     pairs = model.classes * (model.classes - 1)
     if model.examples % pairs:
-        raise ValueError(
-            f"expected examples to be a multiple of C(C-1) = {pairs} (balanced pairs); got {model.examples}"
-        )
+        raise refusal("unbalanced-pairs", f"examples to be a multiple of C(C-1) = {pairs}", model.examples)
     labels, secondary = np.nonzero(~np.eye(model.classes, dtype=bool))
     labels, secondary = (np.repeat(side, model.examples // pairs) for side in (labels, secondary))
     inputs = model.noise * generator.standard_normal((model.examples, model.features))
@@ -60,7 +75,7 @@ def draw(model: SimilarClasses, generator: np.random.Generator) -> Sample:
 
 
 def one_hot_residuals(labels: NDArray, classes: int) -> NDArray:
-    """Label minus uniform prediction: (N, C), rows sum to 0.
+    """Label minus uniform prediction: (N,) to (N, C), rows sum to 0.
 
     >>> one_hot_residuals(np.array([1]), 2)
     array([[-0.5,  0.5]])
@@ -69,7 +84,10 @@ def one_hot_residuals(labels: NDArray, classes: int) -> NDArray:
 
 
 def gradient_snr(gradient: NDArray) -> float:
-    """SNR of a gradient (D, C): squared part along the true directions over squared rest, mean over classes out.
+    """SNR of a gradient (D, C).
+
+    It is the squared part along the true directions divided by the squared rest, after the mean over classes is
+    removed.
 
     >>> gradient_snr(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
     2.0
@@ -83,10 +101,18 @@ def gradient_snr(gradient: NDArray) -> float:
 
 
 def simulate_snr(model: SimilarClasses, seed: int) -> SnrRatios:
-    """One simulated sample with its measured SNR ratios and flip rate; about a second at N 4,500, D 900.
+    """One simulated sample with its measured SNR ratios and flip rate; about a second at N = 4,500, D = 900.
 
-    >>> simulate_snr(SimilarClasses(360, 4, 100, 0.6, 0.2), 0).cross_fitted > 1
-    True
+    Args:
+        model: the parameters.
+        seed: of the sample.
+
+    Returns:
+        Measured ratios, to be compared with `predicted_ratios`.
+
+    Example:
+        >>> simulate_snr(SimilarClasses(360, 4, 100, 0.6, 0.2), 0).cross_fitted > 1
+        True
     """
     generator = np.random.default_rng(seed)
     sample, other = draw(model, generator), draw(model, generator)
@@ -114,18 +140,32 @@ def simulate_softmax_teacher(
     step_size: float = 2.0,
     temperatures: Sequence[float] = (1.0, 4.0),
 ) -> list[TeacherAge]:
-    """A full softmax teacher trained by gradient descent from zero, looked at after each number of ``steps``.
+    """A softmax teacher trained by gradient descent from zero, measured after each number of steps.
 
-    Beyond one small step there is no closed form: the teacher memorizes its sample, and the distillation gradient
-    (at the student's zero weights) loses what it had gained, less so at a higher temperature.
+    Beyond one small step there is no closed form. The teacher memorizes its sample, and the distillation gradient (at
+    the student's zero weights) loses its gain, more slowly at a higher temperature.
 
-    >>> ages = simulate_softmax_teacher(SimilarClasses(360, 4, 100, 0.6, 0.2), 0, steps=(1, 5))
-    >>> [age.steps for age in ages]
-    [1, 5]
+    Args:
+        model: the parameters.
+        seed: of the sample.
+        steps: numbers of steps after which to measure.
+        step_size: of gradient descent on the mean cross-entropy.
+        temperatures: of the distillation gradients.
+
+    Returns:
+        One `TeacherAge` per number of steps, in increasing order.
+
+    Raises:
+        Refusal: ``teacher-steps``.
+
+    Example:
+        >>> ages = simulate_softmax_teacher(SimilarClasses(360, 4, 100, 0.6, 0.2), 0, steps=(1, 5))
+        >>> [age.steps for age in ages]
+        [1, 5]
     """
     wanted = sorted(set(steps))
     if not wanted or wanted[0] < 1:
-        raise ValueError(f"expected numbers of steps >= 1; got {list(steps)}")
+        raise refusal("teacher-steps", "one or more numbers of steps, each at least 1", list(steps))
     sample = draw(model, np.random.default_rng(seed))
     targets = np.eye(model.classes)[sample.labels]
     plain = gradient_snr(sample.inputs.T @ (targets - 1 / model.classes))
@@ -136,14 +176,14 @@ def simulate_softmax_teacher(
         probabilities = softmax(sample.inputs @ weights, axis=1)
         weights += step_size / model.examples * (transposed @ (targets - probabilities))
         if step in wanted:
-            ages.append(_look(sample, weights, step, plain, temperatures))
+            ages.append(_age_of(sample, weights, step, plain, temperatures))
     return ages
 
 
-def _look(sample: Sample, weights: NDArray, step: int, plain: float, temperatures: Sequence[float]) -> TeacherAge:
+def _age_of(sample: Sample, weights: NDArray, step: int, plain: float, temperatures: Sequence[float]) -> TeacherAge:
     logits = sample.inputs @ weights
     rows = np.arange(len(logits))
-    # Subtracting the student's uniform prediction is left to gradient_snr, which takes the mean over classes out.
+    # gradient_snr removes the mean over classes, so the student's uniform prediction need not be subtracted here.
     distilled = tuple(
         gradient_snr(sample.inputs.T @ softmax(logits / temperature, axis=1)) for temperature in temperatures
     )

@@ -1,19 +1,21 @@
-"""Students in closed form: kernel ridge regression on labels or on a teacher's answers, features fixed once for all.
+"""Students in closed form: kernel ridge regression on labels or on a teacher's predictions, with fixed features.
 
-A network may gain from a teacher because it learns other features, or because less noise is fitted on the same ones. A
-kernel student has no features to learn: what it gains is of the second kind. Three kernels of x, y:
+A network may gain from a teacher because it learns other features, or because it fits less noise with the same
+features. A kernel student has fixed features: any gain is of the second kind. There are three kernels of x and y:
 
     linear    (x - m) . (y - m), m the training mean: ridge regression
     rbf       exp(-|x - y|^2 / 2 h^2)
-    laplace   exp(-|x - y| / h), the default: a kink at 0 gives the power-law spectrum of the neural tangent kernels of
-              ReLU networks (Geifman et al. 2020), and its bandwidth h matters little
+    laplace   exp(-|x - y| / h), the default: its kink at 0 gives it the power-law spectrum of the neural tangent
+    kernels
+              of ReLU networks (Geifman et al. 2020), and its bandwidth h matters little
 
-h is the median distance between training examples, times ``bandwidth``. The intercept is free: the kernel is centred in
-feature space and targets are centred over the examples, so that adding a constant to a class's targets changes nothing
-else. Ridges are counted in mean diagonal entries of the centred kernel, so that rescaling the inputs changes nothing.
+h is the median distance between training examples, times ``bandwidth``. The intercept is not penalized: the kernel is
+centred in feature space and targets are centred over the examples, so adding a constant to the targets of a class
+changes nothing else. Ridges are in units of the mean diagonal entry of the centred kernel, so rescaling the inputs
+changes nothing.
 
-`problem` pays O(n^3) once, by one eigendecomposition (O(n D^2) for the linear kernel where D < n); after that a set of
-targets costs O(n^2 C) a ridge, and every ridge of the path is had from the same eigenvectors. float64.
+`problem` costs O(n^3) once, for one eigendecomposition (O(n D^2) for the linear kernel if D < n). After that a set of
+targets costs O(n^2 C) per ridge, and all ridges of the path use the same eigenvectors. Everything is float64.
 """
 
 from __future__ import annotations
@@ -26,17 +28,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from disobey.errors import refusal
+
 KernelName = Literal["linear", "rbf", "laplace"]
 RIDGES: tuple[float, ...] = tuple(float(10.0**power) for power in np.arange(-6, 3.5, 0.5))
 
 
 @dataclass(frozen=True, eq=False)
 class KernelProblem:
-    """Inputs without targets: n training, V validation, M test examples; r <= n directions that the kernel sees.
+    """Inputs without targets: n training, V validation and M test examples; r <= n directions that the kernel sees.
 
-    values (r,): eigenvalues of the centred training kernel, in mean diagonal entries. vectors (n, r). validation
-    (V, n) and test (M, n): centred kernels against the training examples, in the same unit; for the linear kernel the
-    factors to the training examples' side are kept instead, see ``_scores``. ``bandwidth``: h, 0 for linear.
+    Attributes:
+        values: eigenvalues of the centred training kernel (r,), in mean diagonal entries.
+        vectors: eigenvectors (n, r).
+        validation: centred kernel against the training examples (V, n), in the same unit.
+        test: the same for test examples (M, n).
+        bandwidth: h; 0 for the linear kernel.
+        dual: (n, D') if ``validation`` and ``test`` hold centred inputs instead of kernels (linear kernel with D < n).
     """
 
     values: NDArray
@@ -44,12 +52,22 @@ class KernelProblem:
     validation: NDArray
     test: NDArray
     bandwidth: float
-    dual: NDArray | None = None  # (n, D') where validation and test hold centred inputs instead of kernels
+    dual: NDArray | None = None
 
     def path(self, targets: NDArray, ridges: Sequence[float] = RIDGES) -> tuple[NDArray, NDArray]:
-        """Validation (R, V, C) and test scores (R, M, C) for targets (n, C) at every one of R ridges.
+        """Scores on validation and test examples at every ridge.
 
-        A ridge of 0 is the minimum-norm fit: directions with eigenvalues of rounding size are left out.
+        A ridge of 0 is the minimum-norm fit: directions whose eigenvalues are rounding error are left out.
+
+        Args:
+            targets: (n, C).
+            ridges: R ridges, 0 or above.
+
+        Returns:
+            Scores (R, V, C) and (R, M, C).
+
+        Raises:
+            Refusal: ``target-shape`` or ``ridge-range``.
         """
         targets = _targets(targets, len(self.vectors))
         weights = _checked_ridges(ridges)
@@ -73,10 +91,17 @@ class KernelProblem:
 
 @dataclass(frozen=True, eq=False)
 class KernelStudent:
-    """A fitted student at the ridge that validation chose.
+    """A fitted student at the ridge with the highest validation accuracy.
 
-    Scores (V, C) and (M, C): regressed targets, no probabilities; the answer is their argmax. validation_accuracies
-    (R,) belong to ``ridges`` (R,); at_edge: the choice fell on the end of the grid, so a wider one might be better.
+    Scores are regressed targets and not probabilities; the predicted class is their argmax.
+
+    Attributes:
+        test_scores: (M, C).
+        validation_scores: (V, C).
+        ridge: the chosen ridge.
+        ridges: all ridges (R,).
+        validation_accuracies: (R,).
+        effective_dimension: see `KernelProblem.effective_dimension`.
     """
 
     test_scores: NDArray
@@ -88,10 +113,11 @@ class KernelStudent:
 
     @property
     def at_edge(self) -> bool:
+        """Whether the chosen ridge is the smallest or the largest, so that a wider grid might be better."""
         return self.ridge in (min(self.ridges), max(self.ridges))
 
     def accuracy(self, labels: NDArray) -> float:
-        """Share of test labels (M,) that are the largest score."""
+        """Share of test labels (M,) that the student predicts."""
         return float((self.test_scores.argmax(axis=1) == labels).mean())
 
 
@@ -103,29 +129,41 @@ def problem(
     kernel: KernelName = "laplace",
     bandwidth: float = 1.0,
 ) -> KernelProblem:
-    """Kernels and eigenvectors of inputs (n, D), (V, D), (M, D), for any number of targets on them.
+    """Kernels and eigenvectors of inputs, for any number of targets on them.
 
-    Raises `ValueError` for inputs that do not fit together or do not differ.
+    Args:
+        train_inputs: (n, D).
+        validation_inputs: (V, D).
+        test_inputs: (M, D).
+        kernel: ``laplace``, ``rbf`` or ``linear``.
+        bandwidth: h, in median distances between training examples.
 
-    >>> x = np.random.default_rng(0).normal(size=(30, 4))
-    >>> problem(x[:20], x[20:25], x[25:], kernel="linear").values.shape
-    (4,)
+    Returns:
+        The problem, to be used with `fit`.
+
+    Raises:
+        Refusal: ``input-shapes``, ``unknown-kernel``, ``bandwidth-range`` or ``equal-inputs``.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(30, 4))
+        >>> problem(x[:20], x[20:25], x[25:], kernel="linear").values.shape
+        (4,)
     """
     train, validation, test = (
         np.asarray(inputs, np.float64) for inputs in (train_inputs, validation_inputs, test_inputs)
     )
     if any(inputs.ndim != 2 or inputs.shape[1:] != train.shape[1:] for inputs in (train, validation, test)):
-        raise ValueError(
-            f"expected inputs (examples, D) with one D, came {train.shape}, {validation.shape} and {test.shape}; "
-            "flatten images, count the tokens of texts"
-        )
+        got = f"{train.shape}, {validation.shape} and {test.shape}"
+        attempt = "flattened images, or counts of the tokens of texts"
+        raise refusal("input-shapes", "inputs (examples, D) with one D", got, attempt)
     if kernel not in ("linear", "rbf", "laplace"):
-        raise ValueError(f"expected kernel 'linear', 'rbf' or 'laplace'; came {kernel!r}")
+        raise refusal("unknown-kernel", "the kernel 'linear', 'rbf' or 'laplace'", repr(kernel))
     if not bandwidth > 0:
-        raise ValueError(f"expected a bandwidth above 0, in median distances; came {bandwidth}")
+        raise refusal("bandwidth-range", "a bandwidth above 0, in median distances", bandwidth)
     if not len(train) or not np.any(train != train[0]):
-        raise ValueError(f"expected at least two different training inputs, came {len(train)} without a difference")
-    centre = train.mean(axis=0)  # distances and centred products do not depend on it; float64 does
+        raise refusal("equal-inputs", "at least two different training inputs", f"{len(train)} equal ones")
+    # Distances and centred products do not depend on the origin, but their rounding errors do.
+    centre = train.mean(axis=0)
     train, validation, test = train - centre, validation - centre, test - centre
     if kernel == "linear" and train.shape[1] < len(train):
         return _linear(train, validation, test)
@@ -142,10 +180,24 @@ def fit(
     *,
     ridges: Sequence[float] = RIDGES,
 ) -> KernelStudent:
-    """The student of targets (n, C) whose ridge is right most often on validation labels (V,); ties: the largest ridge."""
+    """The student of given targets, at the ridge with the highest validation accuracy (ties: the largest ridge).
+
+    Args:
+        kernels: the inputs, from `problem`.
+        targets: (n, C): `one_hot` labels, `soft_targets` or `centred_logits`.
+        validation_labels: (V,).
+        ridges: candidates, 0 or above.
+
+    Returns:
+        The fitted student.
+
+    Raises:
+        Refusal: ``label-count``, ``target-shape`` or ``ridge-range``.
+    """
     labels = np.asarray(validation_labels)
     if labels.shape != kernels.validation.shape[:1] or not len(labels):
-        raise ValueError(f"expected {len(kernels.validation)} validation labels, at least one; came {labels.shape}")
+        expected = f"{len(kernels.validation)} validation labels, at least one"
+        raise refusal("label-count", expected, f"shape {labels.shape}")
     validation, test = kernels.path(targets, ridges)
     accuracies = (validation.argmax(axis=2) == labels).mean(axis=1)
     best = max(range(len(ridges)), key=lambda index: (accuracies[index], ridges[index]))
@@ -165,13 +217,27 @@ def kernel_ridge(
     bandwidth: float = 1.0,
     ridges: Sequence[float] = RIDGES,
 ) -> KernelStudent:
-    """`problem` and `fit` at once, for one set of targets.
+    """`problem` and `fit` in one call, for one set of targets.
 
-    >>> x = np.random.default_rng(0).normal(size=(300, 2))
-    >>> y = (x[:, 0] > 0).astype(int)
-    >>> student = kernel_ridge(x[:100], one_hot(y[:100], 2), x[100:200], y[100:200], x[200:])
-    >>> student.accuracy(y[200:]) > 0.9
-    True
+    Args:
+        train_inputs: (n, D).
+        targets: (n, C).
+        validation_inputs: (V, D).
+        validation_labels: (V,).
+        test_inputs: (M, D).
+        kernel: as in `problem`.
+        bandwidth: as in `problem`.
+        ridges: as in `fit`.
+
+    Returns:
+        The fitted student.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(300, 2))
+        >>> y = (x[:, 0] > 0).astype(int)
+        >>> student = kernel_ridge(x[:100], one_hot(y[:100], 2), x[100:200], y[100:200], x[200:])
+        >>> student.accuracy(y[200:]) > 0.9
+        True
     """
     kernels = problem(train_inputs, validation_inputs, test_inputs, kernel=kernel, bandwidth=bandwidth)
     return fit(kernels, targets, validation_labels, ridges=ridges)
@@ -183,26 +249,36 @@ def one_hot(labels: NDArray, classes: int) -> NDArray:
 
 
 def soft_targets(log_probs: NDArray, temperature: float = 1.0) -> NDArray:
-    """A teacher's probabilities at a temperature: log-probabilities or logits (n, C) to (n, C).
+    """A teacher's probabilities at a temperature.
 
-    For a high temperature they tend to a constant plus `centred_logits` over C T: a kernel student, being linear in its
-    targets, then answers as that of the centred logits.
+    For a high temperature they tend to a constant plus `centred_logits` / (C T). A kernel student is linear in its
+    targets, so it then predicts the same classes as the student of the centred logits.
+
+    Args:
+        log_probs: log-probabilities or logits (n, C).
+        temperature: T.
+
+    Returns:
+        Probabilities (n, C).
+
+    Raises:
+        Refusal: ``temperature-range``.
     """
     if not temperature > 0:
-        raise ValueError(f"expected a temperature above 0; came {temperature}")
+        raise refusal("temperature-range", "a temperature above 0", temperature)
     scaled = np.asarray(log_probs, np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
 def centred_logits(log_probs: NDArray) -> NDArray:
-    """Log-probabilities or logits (n, C) less their mean over classes."""
+    """Log-probabilities or logits (n, C) minus their mean over classes."""
     log_probs = np.asarray(log_probs, np.float64)
     return log_probs - log_probs.mean(axis=1, keepdims=True)
 
 
 def _linear(train: NDArray, validation: NDArray, test: NDArray) -> KernelProblem:
-    """Inputs already centred, fewer directions than examples: eigenvectors of the kernel from those of the covariance."""
+    """The linear kernel with fewer directions than examples: its eigenvectors come from those of the covariance."""
     unit = (train**2).sum() / len(train)
     values, directions = eigh(train.T @ train / unit, driver="evd", overwrite_a=True, check_finite=False)
     kept = values > _smallest(values, max(train.shape))
@@ -214,7 +290,7 @@ def _linear(train: NDArray, validation: NDArray, test: NDArray) -> KernelProblem
 def _kernels(
     train: NDArray, validation: NDArray, test: NDArray, kernel: KernelName, bandwidth: float
 ) -> tuple[float, tuple[NDArray, NDArray, NDArray]]:
-    """(h, kernels of the three sets against the training inputs)."""
+    """The bandwidth h, and the kernels of the three sets against the training inputs."""
     if kernel == "linear":
         return 0.0, (train @ train.T, validation @ train.T, test @ train.T)
     squares = [_squared_distances(inputs, train) for inputs in (train, validation, test)]
@@ -237,7 +313,7 @@ def _squared_distances(left: NDArray, right: NDArray) -> NDArray:
 
 
 def _median_distance(squares: NDArray) -> float:
-    """Of different examples that differ; on at most 2,000 of them, evenly spaced."""
+    """Median distance between examples that differ, on at most 2,000 evenly spaced ones."""
     some = np.unique(np.linspace(0, len(squares) - 1, 2000).astype(int))
     part = squares[np.ix_(some, some)]
     distances = np.sqrt(part[np.triu_indices(len(part), 1)])
@@ -247,7 +323,7 @@ def _median_distance(squares: NDArray) -> float:
 
 
 def _centred(inner: NDArray, *outer: NDArray) -> tuple[float, tuple[NDArray, ...]]:
-    """Kernels as if the mean training feature were taken off every feature; (mean diagonal entry, the kernels)."""
+    """The mean diagonal entry, and the kernels of features from which the mean training feature is subtracted."""
     columns, overall = inner.mean(axis=0), inner.mean()
     sides = []
     for side in (inner, *outer):
@@ -260,12 +336,12 @@ def _centred(inner: NDArray, *outer: NDArray) -> tuple[float, tuple[NDArray, ...
 
 
 def _smallest(values: NDArray, size: int) -> float:
-    """Eigenvalues up to here are rounding."""
+    """Eigenvalues up to this size are rounding error."""
     return float(values[-1]) * size * np.finfo(np.float64).eps * 10
 
 
 def _inverse(values: NDArray, ridges: NDArray) -> NDArray:
-    """1 / (value + ridge), (R, r); 0 where a ridge of 0 meets a value of rounding size."""
+    """1 / (value + ridge), (R, r); 0 if a ridge of 0 meets an eigenvalue that is rounding error."""
     total = values + ridges[:, None]
     lost = (values <= _smallest(values, len(values))) & (ridges[:, None] == 0)
     return np.divide(1.0, total, out=np.zeros_like(total), where=~lost)
@@ -274,12 +350,13 @@ def _inverse(values: NDArray, ridges: NDArray) -> NDArray:
 def _targets(targets: NDArray, examples: int) -> NDArray:
     targets = np.asarray(targets, np.float64)
     if targets.ndim != 2 or len(targets) != examples or not np.isfinite(targets).all():
-        raise ValueError(f"expected finite targets ({examples}, classes), came {targets.shape}; labels: use one_hot")
+        got = f"shape {targets.shape}" if np.isfinite(targets).all() else "NaN or infinity"
+        raise refusal("target-shape", f"finite targets ({examples}, classes)", got, "one_hot for labels")
     return targets
 
 
 def _checked_ridges(ridges: Sequence[float]) -> NDArray:
     ridges_ = np.asarray(ridges, np.float64)
     if ridges_.ndim != 1 or not len(ridges_) or not (ridges_ >= 0).all():
-        raise ValueError(f"expected at least one ridge, none below 0; came {ridges}")
+        raise refusal("ridge-range", "at least one ridge, none below 0", ridges)
     return ridges_

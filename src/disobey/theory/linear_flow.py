@@ -1,18 +1,18 @@
 """Gradient descent on a linear model, for teachers, students and any chain of them.
 
-Setting: ``h(x) = beta . x``, squared loss, eigenvalues ``lambda_k`` of the loss's Hessian (the input second
-moment). In the eigenbasis the directions never mix: training for time ``t`` toward a fixed target keeps the
+Setting: ``h(x) = beta . x``, squared loss, eigenvalues ``lambda_k`` of the Hessian of the loss (the second moment of
+the inputs). In the eigenbasis the directions are independent: training for time ``t`` towards a fixed target leaves the
 share ``exp(-lambda_k t)`` of the distance to it. So a teacher has learned ``f_k(t) = 1 - exp(-lambda_k t)`` of
-direction ``k``, a student of the teacher stopped at ``T`` has learned ``f_k(t) f_k(T)``, and every schedule of
-targets is a chain of such moves. Gradient descent with step size ``eta`` is the same with
-``(1 - eta lambda_k)^steps`` in place of the exponential.
+direction ``k``, a student of the teacher stopped at ``T`` has learned ``f_k(t) f_k(T)``, and every schedule of targets
+is a chain of such steps. Gradient descent with step size ``eta`` replaces the exponential by ``(1 - eta
+lambda_k)^steps``.
 
-Everything here moves either coefficients or **unlearned fractions** ``1 - coefficient / solution``. The second
-is the better currency: all its terms are positive, so it keeps its relative accuracy when a direction is
-learned to within 1e-300, where ``1 - learned`` would have become 0.
+The functions work on coefficients or on **unlearned fractions** ``1 - coefficient / solution``. Unlearned fractions are
+numerically better: all their terms are positive, so they keep their relative accuracy when a direction is learned to
+within 1e-300, where ``1 - learned`` would round to 0.
 
-Shapes: D directions last, time before it. Time is in units of 1/eigenvalue, or in steps where ``step_size`` is
-given. Source: arXiv 2301.12923, section on gradient flow in linear models; derivations in docs/theory.md.
+Shapes: D directions last, time before it. Time is in units of 1/eigenvalue, or in steps if ``step_size`` is given.
+Source: arXiv:2301.12923, section on gradient flow in linear models. Derivations: docs/theory.md, section 1.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,17 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from disobey.errors import refusal
+
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training toward one fixed target: ``target`` per direction (or one number), for ``duration``."""
+    """A stretch of training towards one fixed target.
+
+    Attributes:
+        target: one number per direction (D,), or one for all.
+        duration: training time.
+    """
 
     target: ArrayLike
     duration: float
@@ -33,7 +40,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class LinearProblem:
-    """Least squares in its eigenbasis: ``spectrum`` (D,) descending, ``basis`` (features, D), ``solution`` (D,)."""
+    """Least squares in its eigenbasis.
+
+    Attributes:
+        spectrum: eigenvalues (D,), descending.
+        basis: eigenvectors (features, D).
+        solution: least-squares coefficients (D,).
+    """
 
     spectrum: NDArray
     basis: NDArray
@@ -41,16 +54,27 @@ class LinearProblem:
 
     @classmethod
     def from_data(cls, inputs: NDArray, labels: NDArray, *, reduction: Literal["sum", "mean"] = "sum") -> Self:
-        """The eigenbasis of a data set: inputs (N, features) and labels (N,).
+        """The eigenbasis of a data set. Directions that the inputs do not span are left out: they are never learned.
 
-        ``reduction`` says whether the loss is half the sum or half the mean of the squared errors, which decides
-        the unit of time. Only the directions that the inputs span are kept; the rest never move.
+        Args:
+            inputs: (N, features).
+            labels: (N,).
+            reduction: whether the loss is half the sum or half the mean of the squared errors; this decides the unit of
+                time.
 
-        >>> LinearProblem.from_data(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([6.0, 1.0])).spectrum
-        array([4., 1.])
+        Returns:
+            The problem.
+
+        Raises:
+            Refusal: ``regression-shapes``.
+
+        Example:
+                >>> LinearProblem.from_data(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([6.0, 1.0])).spectrum
+                array([4., 1.])
         """
         if inputs.ndim != 2 or labels.shape != (len(inputs),):
-            raise ValueError(f"expected inputs (N, features) and labels (N,); got {inputs.shape} and {labels.shape}")
+            got = f"{inputs.shape} and {labels.shape}"
+            raise refusal("regression-shapes", "inputs (N, features) and labels (N,)", got)
         left, singular, right = np.linalg.svd(np.asarray(inputs, float), full_matrices=False)
         kept = singular > singular[0] * max(inputs.shape) * np.finfo(float).eps
         scale = 1.0 if reduction == "sum" else 1.0 / len(inputs)
@@ -58,17 +82,29 @@ class LinearProblem:
         return cls(singular[kept] ** 2 * scale, right[kept].T, solution)
 
     def weights(self, coefficients: NDArray) -> NDArray:
-        """Back from the eigenbasis: ``(..., D)`` to ``(..., features)``."""
+        """Coefficients in the eigenbasis as weights of the features: ``(..., D)`` to ``(..., features)``."""
         return coefficients @ self.basis.T
 
 
 def decay(spectrum: ArrayLike, time: ArrayLike, *, step_size: float | None = None) -> NDArray:
-    """Share of the distance to a fixed target that is left after ``time``: ``time.shape + (D,)``.
+    """Share of the distance to a fixed target that is left after a training time.
 
-    >>> decay([1.0, 0.5], 2.0).round(3)
-    array([0.135, 0.368])
-    >>> decay([1.0, 0.5], 2, step_size=0.1)  # two steps of gradient descent
-    array([0.81  , 0.9025])
+    Args:
+        spectrum: eigenvalues (D,).
+        time: training times of any shape, or numbers of steps if ``step_size`` is given.
+        step_size: of gradient descent; None means gradient flow.
+
+    Returns:
+        ``time.shape + (D,)``.
+
+    Raises:
+        Refusal: ``spectrum``, ``negative-time``, ``diverging-step`` or ``fractional-steps``.
+
+    Example:
+        >>> decay([1.0, 0.5], 2.0).round(3)
+        array([0.135, 0.368])
+        >>> decay([1.0, 0.5], 2, step_size=0.1)  # two steps of gradient descent
+        array([0.81  , 0.9025])
     """
     spectrum, time = _checked(spectrum, time)
     if step_size is None:
@@ -79,10 +115,19 @@ def decay(spectrum: ArrayLike, time: ArrayLike, *, step_size: float | None = Non
 
 
 def progress(spectrum: ArrayLike, time: ArrayLike, *, step_size: float | None = None) -> NDArray:
-    """Learned fraction ``f_k(t) = 1 - decay``, exact also where it is tiny: ``time.shape + (D,)``.
+    """Learned fraction ``f_k(t) = 1 - decay``, accurate even if it is tiny.
 
-    >>> float(progress([1e-20], 1.0)[0])
-    1e-20
+    Args:
+        spectrum: eigenvalues (D,).
+        time: training times of any shape, or numbers of steps if ``step_size`` is given.
+        step_size: of gradient descent; None means gradient flow.
+
+    Returns:
+        ``time.shape + (D,)``.
+
+    Example:
+        >>> float(progress([1e-20], 1.0)[0])
+        1e-20
     """
     spectrum, time = _checked(spectrum, time)
     if step_size is None:
@@ -92,21 +137,28 @@ def progress(spectrum: ArrayLike, time: ArrayLike, *, step_size: float | None = 
 
 
 def rates(spectrum: ArrayLike, step_size: float | None = None) -> NDArray:
-    """The eigenvalues that gradient flow would need to repeat gradient descent: ``-log(1 - eta lambda)`` per step.
+    """The eigenvalues with which gradient flow would follow gradient descent: ``-log(1 - eta lambda)`` per step.
 
-    Raises where ``eta lambda >= 1``: such a direction overshoots, and no flow does that.
+    Args:
+        spectrum: eigenvalues (D,).
+        step_size: eta; None returns the spectrum.
 
-    >>> rates([1.0, 0.5], 0.1).round(4)
-    array([0.1054, 0.0513])
+    Returns:
+        Rates (D,).
+
+    Raises:
+        Refusal: ``overshooting-step`` if ``eta lambda >= 1``: such a direction overshoots, and no flow does that.
+
+    Example:
+        >>> rates([1.0, 0.5], 0.1).round(4)
+        array([0.1054, 0.0513])
     """
     spectrum = np.asarray(spectrum, float)
     if step_size is None:
         return spectrum
     if step_size * spectrum.max() >= 1:
-        raise ValueError(
-            f"expected step_size * eigenvalue < 1; got {step_size * spectrum.max():.3g}: "
-            f"use a step below {1 / spectrum.max():.3g}"
-        )
+        got, attempt = f"{step_size * spectrum.max():.3g}", f"a step size below {1 / spectrum.max():.3g}"
+        raise refusal("overshooting-step", "step_size * eigenvalue < 1", got, attempt)
     return -np.log1p(-step_size * spectrum)
 
 
@@ -118,26 +170,49 @@ def flow(
     start: ArrayLike = 0.0,
     step_size: float | None = None,
 ) -> NDArray:
-    """Where training toward ``target`` arrives after ``time``: ``time.shape + (D,)``.
+    """Where training towards a target arrives after a training time.
 
-    For coefficients the usual start is 0. For unlearned fractions start at 1; the target is 0 for labels and the
-    teacher's unlearned fraction for distillation.
+    Coefficients usually start at 0. Unlearned fractions start at 1; their target is 0 for labels and the teacher's
+    unlearned fraction for distillation.
 
-    >>> flow([1.0, 0.5], [3.0, 3.0], 2.0).round(3)
-    array([2.594, 1.896])
+    Args:
+        spectrum: eigenvalues (D,).
+        target: (D,) or one number.
+        time: training times of any shape, or numbers of steps if ``step_size`` is given.
+        start: (D,) or one number.
+        step_size: of gradient descent; None means gradient flow.
+
+    Returns:
+        ``time.shape + (D,)``.
+
+    Example:
+        >>> flow([1.0, 0.5], [3.0, 3.0], 2.0).round(3)
+        array([2.594, 1.896])
     """
     left = decay(spectrum, time, step_size=step_size)
     return np.asarray(start) * left + np.asarray(target) * progress(spectrum, time, step_size=step_size)
 
 
 def mixed_target(labels: ArrayLike, teacher: ArrayLike, kd_weight: float) -> NDArray:
-    """The one target that the loss ``(1 - w) one-hot + w KD`` has in effect (squared losses add up to one).
+    """The effective target of the loss ``(1 - w) one-hot + w KD`` (squared losses add up to one squared loss).
 
-    >>> mixed_target(0.0, [0.5, 0.1], 0.9)
-    array([0.45, 0.09])
+    Args:
+        labels: target of the labels, (D,) or one number.
+        teacher: target of distillation, (D,) or one number.
+        kd_weight: w in [0, 1].
+
+    Returns:
+        (D,) or one number.
+
+    Raises:
+        Refusal: ``kd-weight-range``.
+
+    Example:
+        >>> mixed_target(0.0, [0.5, 0.1], 0.9)
+        array([0.45, 0.09])
     """
     if not 0 <= kd_weight <= 1:
-        raise ValueError(f"expected a distillation weight in [0, 1]; got {kd_weight}")
+        raise refusal("kd-weight-range", "a distillation weight in [0, 1]", kd_weight)
     return (1 - kd_weight) * np.asarray(labels, float) + kd_weight * np.asarray(teacher, float)
 
 
@@ -148,17 +223,30 @@ def generations(
     kd_weight: float = 1.0,
     step_size: float | None = None,
 ) -> NDArray:
-    """Unlearned fraction of every generation in a chain of students: ``(len(times), D)``.
+    """Unlearned fractions of every generation in a chain of students.
 
-    Row 0 is the teacher, trained on labels for ``times[0]``; row ``j`` starts from 0 and is distilled from row
-    ``j - 1`` for ``times[j]`` with the loss ``(1 - kd_weight) one-hot + kd_weight KD``.
+    The first generation is the teacher, trained on labels. Every later one starts from 0 and is distilled from the one
+    before with the loss ``(1 - kd_weight) one-hot + kd_weight KD``.
 
-    >>> generations([1.0, 0.5], [2.0, 2.0]).round(4)
-    array([[0.1353, 0.3679],
-           [0.2524, 0.6004]])
+    Args:
+        spectrum: eigenvalues (D,).
+        times: training time of every generation.
+        kd_weight: weight of distillation.
+        step_size: of gradient descent; None means gradient flow.
+
+    Returns:
+        ``(len(times), D)``.
+
+    Raises:
+        Refusal: ``no-generations``.
+
+    Example:
+        >>> generations([1.0, 0.5], [2.0, 2.0]).round(4)
+        array([[0.1353, 0.3679],
+               [0.2524, 0.6004]])
     """
     if len(times) == 0:
-        raise ValueError("expected at least one training time; got none")
+        raise refusal("no-generations", "at least one training time", "none")
     rows: list[NDArray] = []
     for time in times:
         target = mixed_target(0.0, rows[-1], kd_weight) if rows else 0.0
@@ -174,19 +262,32 @@ def trajectory(
     start: ArrayLike = 0.0,
     step_size: float | None = None,
 ) -> NDArray:
-    """A path through several phases, sampled at ``times`` from its beginning: ``times.shape + (D,)``.
+    """A path through several phases, such as loss switching: labels first and then a teacher, or the reverse.
 
-    This is loss switching: labels first and then a teacher, or the reverse, or anything else. After the last
-    phase the path goes on toward the last target.
+    After the last phase the path continues towards the last target.
 
-    >>> to_teacher, to_labels = Phase(0.5, 1.0), Phase(0.0, 1.0)  # unlearned fractions
-    >>> trajectory([1.0], [to_teacher, to_labels], [0.0, 1.0, 2.0], start=1.0).round(3).ravel()
-    array([1.   , 0.684, 0.252])
+    Args:
+        spectrum: eigenvalues (D,).
+        phases: in order; all but the last have finite durations.
+        times: of any shape, counted from the beginning.
+        start: (D,) or one number.
+        step_size: of gradient descent; None means gradient flow.
+
+    Returns:
+        ``times.shape + (D,)``.
+
+    Raises:
+        Refusal: ``no-phases`` or ``endless-phase``.
+
+    Example:
+        >>> to_teacher, to_labels = Phase(0.5, 1.0), Phase(0.0, 1.0)  # unlearned fractions
+        >>> trajectory([1.0], [to_teacher, to_labels], [0.0, 1.0, 2.0], start=1.0).round(3).ravel()
+        array([1.   , 0.684, 0.252])
     """
     if not phases:
-        raise ValueError("expected at least one phase; got none")
+        raise refusal("no-phases", "at least one phase", "none")
     if not np.all(np.isfinite([phase.duration for phase in phases[:-1]])):
-        raise ValueError("expected finite durations before the last phase; an endless phase has no successor")
+        raise refusal("endless-phase", "finite durations of all phases but the last", "an infinite one")
     spectrum, times = _checked(spectrum, times)
     point = np.broadcast_to(np.asarray(start, float), spectrum.shape)
     path = np.empty((*times.shape, *spectrum.shape))
@@ -203,32 +304,34 @@ def trajectory(
 def _checked(spectrum: ArrayLike, time: ArrayLike) -> tuple[NDArray, NDArray]:
     spectrum, time = np.asarray(spectrum, float), np.asarray(time, float)
     if spectrum.ndim != 1 or not np.all(spectrum >= 0):
-        raise ValueError(f"expected a one-dimensional spectrum of eigenvalues >= 0; got shape {spectrum.shape}")
+        got = f"shape {spectrum.shape}" if spectrum.ndim != 1 else f"{spectrum.min()}"
+        raise refusal("spectrum", "a one-dimensional spectrum of eigenvalues >= 0", got)
     if not np.all(time >= 0):
-        raise ValueError("expected training times >= 0; got a negative one or NaN")
+        raise refusal("negative-time", "training times >= 0", "a negative time or NaN")
     return spectrum, time
 
 
 def _product(spectrum: NDArray, time: NDArray) -> NDArray:
-    """``spectrum * time`` with 0 * inf = 0: a direction without data never moves, however long one trains."""
+    """``spectrum * time`` with 0 * inf = 0: a direction without data is never learned, however long one trains."""
     still = (spectrum == 0) | (time[..., None] == 0)
     with np.errstate(invalid="ignore"):
         return np.where(still, 0.0, time[..., None] * spectrum)
 
 
 def _log_abs(scaled: NDArray) -> NDArray:
-    """``log |1 - x|``, exact for small x and -inf at x = 1, where one step arrives."""
+    """``log |1 - x|``, accurate for small x, and -inf at x = 1, where one step reaches the target."""
     with np.errstate(divide="ignore"):
         return np.where(scaled < 1, np.log1p(-np.minimum(scaled, 1.0)), np.log(np.abs(1.0 - scaled)))
 
 
 def _stable(scaled: NDArray) -> NDArray:
     if scaled.size and scaled.max() >= 2:
-        raise ValueError(f"expected step_size * eigenvalue < 2; got {scaled.max():.3g}: gradient descent diverges")
+        got = f"{scaled.max():.3g}, with which gradient descent diverges"
+        raise refusal("diverging-step", "step_size * eigenvalue < 2", got, "a smaller step size")
     return scaled
 
 
 def _whole(steps: NDArray) -> NDArray:
     if np.any((steps != np.round(steps)) & np.isfinite(steps)):
-        raise ValueError("expected whole numbers of steps with step_size; got fractions: leave step_size out for flow")
+        raise refusal("fractional-steps", "whole numbers of steps", "fractions", "gradient flow: no step_size")
     return steps

@@ -1,15 +1,15 @@
-"""Does it pay? The exact population risk of linear teachers and students, and when to stop.
+"""Does it pay? The exact population risk of linear teachers and students, and when to stop training.
 
-Whoever has learned the fraction ``phi_k`` of direction k, from N labels with noise variance v, has excess risk
+A model that has learned the fraction ``phi_k`` of direction k, from N labels with noise variance v, has the excess risk
 
     sum_k lambda_k (1 - phi_k)^2 beta_k^2  +  (v / N) sum_k phi_k^2
 
-``lambda_k`` are the eigenvalues of the input second moment (mean, not sum), ``beta`` the true coefficients. The first
-sum is what was not learned, the second the noise that was. It holds exactly where the sample's second moment
-equals the population's (a fixed design, or N >> D); ``design_risk`` is exact for any sample.
+``lambda_k`` are the eigenvalues of the second moment of the inputs (the mean, not the sum), ``beta`` the true
+coefficients. The first sum is the signal that was not learned, the second the noise that was. The formula is exact if
+the sample's second moment equals the population's (a fixed design, or N >> D); `design_risk` is exact for any sample.
 
-Shapes: D directions last. Risk is in units of the squared label and leaves out the irreducible v.
-Source: the setting of arXiv 2301.12923; derivation in docs/theory.md.
+Shapes: D directions last. Risk is in units of the squared label and does not include the irreducible v.
+Source: the setting of arXiv:2301.12923. Derivation: docs/theory.md, section 3.
 """
 
 from collections.abc import Sequence
@@ -20,97 +20,88 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 
+from disobey.errors import refusal
 from disobey.theory.linear_flow import progress
+from disobey.theory.linear_problems import RiskCase, aligned_signal, power_law_spectrum, random_case, top_signal
+
+__all__ = [
+    "RiskCase",
+    "Stopping",
+    "aligned_signal",
+    "design_risk",
+    "does_it_pay_map",
+    "excess_risk",
+    "optimal_pair",
+    "optimal_stopping",
+    "oracle_risk",
+    "power_law_spectrum",
+    "random_case",
+    "risk_map",
+    "time_grid",
+    "top_signal",
+]
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """The best student time (inf: never stop) under a teacher of the given time (inf: labels), and its risk."""
+    """The best stopping time and its risk.
+
+    Attributes:
+        teacher_time: training time of the teacher; inf means labels.
+        student_time: the best training time of the student; inf means never stop.
+        risk: excess risk at these times.
+    """
 
     teacher_time: float
     student_time: float
     risk: float
 
 
-@dataclass(frozen=True)
-class RiskCase:
-    """One regression problem: ``spectrum`` and ``signal`` (D,), the label noise's variance, the number of examples."""
-
-    spectrum: NDArray
-    signal: NDArray
-    noise_variance: float
-    examples: int
-
-
-def power_law_spectrum(dimensions: int, exponent: float) -> NDArray:
-    """Eigenvalues ``k ** -exponent``, k = 1..dimensions.
-
-    >>> power_law_spectrum(4, 1.0).round(3)
-    array([1.   , 0.5  , 0.333, 0.25 ])
-    """
-    return np.arange(1, dimensions + 1, dtype=float) ** -exponent
-
-
-def aligned_signal(spectrum: ArrayLike, alignment: float, *, variance: float = 1.0) -> NDArray:
-    """True coefficients whose share of the labels' variance goes as ``lambda_k ** alignment``: (D,), all positive.
-
-    1 puts equal coefficients on all directions (most variance at the top), 0 equal variance (flat), below 0 most
-    variance at the bottom. ``variance`` is the total ``sum lambda_k beta_k^2``.
-
-    >>> aligned_signal([1.0, 0.25], 0.0, variance=2.0)
-    array([1., 2.])
-    """
-    spectrum = np.asarray(spectrum, float)
-    if not np.all(spectrum > 0):
-        raise ValueError("expected eigenvalues > 0: a direction without data carries no label variance")
-    share = spectrum**alignment
-    return np.sqrt(variance * share / share.sum() / spectrum)
-
-
-def top_signal(dimensions: int, count: int) -> NDArray:
-    """Coefficient 1 on the first ``count`` directions and 0 on the others: (dimensions,).
-
-    >>> top_signal(4, 2)
-    array([1., 1., 0., 0.])
-    """
-    return (np.arange(dimensions) < count).astype(float)
-
-
-def random_case(generator: np.random.Generator, *, dimensions: int = 50) -> RiskCase:
-    """A random regression problem with a power-law spectrum and labels of signal variance 1.
-
-    Spectrum slope uniform in [.5, 2.5], alignment in [-1, 2]; N log-uniform in [D, 10 D], noise variance in [.01, 1].
-
-    >>> random_case(np.random.default_rng(0)).examples
-    51
-    """
-    spectrum = power_law_spectrum(dimensions, generator.uniform(0.5, 2.5))
-    signal = aligned_signal(spectrum, generator.uniform(-1.0, 2.0))
-    noise = float(np.exp(generator.uniform(np.log(0.01), 0.0)))
-    examples = int(dimensions * np.exp(generator.uniform(0.0, np.log(10.0))))
-    return RiskCase(spectrum, signal, noise, examples)
-
-
 def excess_risk(
     spectrum: ArrayLike, signal: ArrayLike, noise_variance: float, examples: int, learned: ArrayLike
 ) -> NDArray:
-    """Excess risk of whoever learned the fractions ``learned`` (..., D): shape (...).
+    """Excess risk of a model that has learned given fractions of the directions.
 
-    >>> float(excess_risk([1.0, 0.5], [1.0, 0.0], 0.1, 10, [0.9, 0.5]).round(6))
-    0.0206
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+        learned: fractions ``(..., D)``.
+
+    Returns:
+        ``(...)``, in squared labels.
+
+    Raises:
+        Refusal: ``risk-inputs``.
+
+    Example:
+        >>> float(excess_risk([1.0, 0.5], [1.0, 0.0], 0.1, 10, [0.9, 0.5]).round(6))
+        0.0206
     """
     missed = np.asarray(spectrum, float) * np.asarray(signal, float) ** 2
     learned = np.asarray(learned, float)
     if noise_variance < 0 or examples < 1:
-        raise ValueError(f"expected noise_variance >= 0 and examples >= 1; got {noise_variance}, {examples}")
+        got = f"noise_variance {noise_variance}, examples {examples}"
+        raise refusal("risk-inputs", "noise_variance >= 0 and examples >= 1", got)
     return (1 - learned) ** 2 @ missed + noise_variance / examples * (learned**2).sum(axis=-1)
 
 
 def oracle_risk(spectrum: ArrayLike, signal: ArrayLike, noise_variance: float, examples: int) -> float:
-    """The least excess risk of any learned fractions at all (Wiener filter): no schedule goes below it.
+    """The lowest excess risk of any learned fractions (the Wiener filter): no training schedule can go below it.
 
-    >>> oracle_risk([1.0], [1.0], 0.1, 10)
-    0.009900990099009901
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+
+    Returns:
+        Excess risk, in squared labels.
+
+    Example:
+        >>> oracle_risk([1.0], [1.0], 0.1, 10)
+        0.009900990099009901
     """
     missed = np.asarray(spectrum, float) * np.asarray(signal, float) ** 2
     noise = noise_variance / examples
@@ -127,14 +118,24 @@ def design_risk(
     *,
     step_size: float | None = None,
 ) -> float:
-    """Exact excess risk for one sample of inputs (N, D), over label noise only: any sample, any population.
+    """Exact excess risk for one sample of inputs, averaged over label noise only: any sample, any population.
 
-    ``times`` are the training times of a chain of generations, the last one's risk is given; one time is a plain
-    teacher. Time belongs to the mean loss. ``covariance`` (D, D) is the population's second moment.
+    Args:
+        inputs: (N, D).
+        truth: true coefficients (D,).
+        covariance: second moment of the population (D, D).
+        noise_variance: of the labels.
+        times: training times of a chain of generations, of which the last one's risk is returned; one time is a plain
+            teacher. Time belongs to the mean loss.
+        step_size: of gradient descent; None means gradient flow.
 
-    >>> x = np.diag([2.0, 1.0]) * np.sqrt(2)  # second moment diag(4, 1)
-    >>> round(design_risk(x, np.ones(2), np.diag([4.0, 1.0]), 0.1, [1.0]), 5)
-    0.20484
+    Returns:
+        Excess risk, in squared labels.
+
+    Example:
+        >>> x = np.diag([2.0, 1.0]) * np.sqrt(2)  # second moment diag(4, 1)
+        >>> round(design_risk(x, np.ones(2), np.diag([4.0, 1.0]), 0.1, [1.0]), 5)
+        0.20484
     """
     singular, right = np.linalg.svd(inputs, full_matrices=False)[1:]
     spectrum = singular**2 / len(inputs)
@@ -153,15 +154,27 @@ def risk_map(
     teacher_times: ArrayLike,
     student_times: ArrayLike,
 ) -> NDArray:
-    """Excess risk of students on a grid of times: (teachers, students). A teacher time of inf means labels.
+    """Excess risk of students on a grid of training times.
 
-    >>> risk_map([1.0, 0.1], [1.0, 0.0], 0.1, 10, [1.0, np.inf], [1.0, 9.0]).round(4)
-    array([[0.3621, 0.1394],
-           [0.1394, 0.0135]])
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+        teacher_times: one row each; inf means labels.
+        student_times: one column each.
+
+    Returns:
+        (teachers, students), in squared labels.
+
+    Example:
+        >>> risk_map([1.0, 0.1], [1.0, 0.0], 0.1, 10, [1.0, np.inf], [1.0, 9.0]).round(4)
+        array([[0.3621, 0.1394],
+               [0.1394, 0.0135]])
     """
     students = progress(spectrum, student_times)
     rows = [students * progress(spectrum, time) for time in np.ravel(teacher_times)]
-    # A row at a time: the grid times D would be the only large array.
+    # Row by row, because an array of the whole grid times D would be large.
     return np.stack([excess_risk(spectrum, signal, noise_variance, examples, row) for row in rows])
 
 
@@ -175,14 +188,31 @@ def does_it_pay_map(
     *,
     against: Literal["teacher", "twin", "best"] = "teacher",
 ) -> NDArray:
-    """How much lower the student's risk is, on a grid of times: (teachers, students); positive: it pays.
+    """How much lower the student's risk is than a reference, on a grid of training times; positive means it pays.
 
-    ``against`` its own teacher, its one-hot twin of equal time, or the best early-stopped one-hot model. The three
-    questions have different answers: a student of an over-trained teacher beats it easily, and seldom beats "best".
+    The three references have different answers: a student of an over-trained teacher easily beats its teacher, and
+    seldom the best early-stopped model.
 
-    >>> does_it_pay_map([1.0, 0.1], [1.0, 0.0], 0.1, 10, [3.0, 90.0], [3.0, 90.0]).round(4)
-    array([[-0.0054,  0.    ],
-           [ 0.0078,  0.    ]])
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+        teacher_times: one row each; inf means labels.
+        student_times: one column each.
+        against: ``teacher`` (its own), ``twin`` (the one-hot control with equal training time) or ``best`` (the best
+            early-stopped one-hot model).
+
+    Returns:
+        Differences of risk (teachers, students).
+
+    Raises:
+        Refusal: ``unknown-reference``.
+
+    Example:
+        >>> does_it_pay_map([1.0, 0.1], [1.0, 0.0], 0.1, 10, [3.0, 90.0], [3.0, 90.0]).round(4)
+        array([[-0.0054,  0.    ],
+               [ 0.0078,  0.    ]])
     """
     problem = (spectrum, signal, noise_variance, examples)
     students = risk_map(*problem, teacher_times, student_times)
@@ -192,7 +222,7 @@ def does_it_pay_map(
         return excess_risk(*problem, progress(spectrum, np.ravel(student_times)))[None] - students
     if against == "best":
         return optimal_stopping(*problem).risk - students
-    raise ValueError(f"expected against 'teacher', 'twin' or 'best'; got {against!r}")
+    raise refusal("unknown-reference", "'teacher', 'twin' or 'best' for against", repr(against))
 
 
 def optimal_stopping(
@@ -204,14 +234,26 @@ def optimal_stopping(
     teacher_time: float = np.inf,
     points: int = 400,
 ) -> Stopping:
-    """When to stop: the training time of least risk, with labels or under a teacher of ``teacher_time``.
+    """The training time with the lowest risk, with labels or under a teacher.
 
-    The risk has several valleys where the spectrum has gaps, so a log grid of ``points`` times comes first and the
-    best valley is then refined. 0 and inf are candidates.
+    The risk has several minima if the spectrum has gaps. So a logarithmic grid comes first, and the best minimum is
+    then refined. 0 and inf are candidates.
 
-    >>> best = optimal_stopping([1.0, 0.01], [1.0, 0.0], 0.1, 10)
-    >>> round(best.student_time, 2), round(best.risk, 5)
-    (4.57, 0.00992)
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+        teacher_time: training time of the teacher; inf means labels.
+        points: size of the grid.
+
+    Returns:
+        The best stopping time and its risk.
+
+    Example:
+        >>> best = optimal_stopping([1.0, 0.01], [1.0, 0.0], 0.1, 10)
+        >>> round(best.student_time, 2), round(best.risk, 5)
+        (4.57, 0.00992)
     """
     problem = (spectrum, signal, noise_variance, examples)
     teacher = progress(spectrum, teacher_time)
@@ -223,10 +265,10 @@ def optimal_stopping(
     risks = risk(grid)
     best = int(np.argmin(risks))
     if risks[-1] <= risks[best] * (1 + 1e-12):
-        best = len(grid) - 1  # a tie with training forever: the finite time only shows where rounding ends
+        best = len(grid) - 1  # tied with training forever: the finite time is only an effect of rounding
     if 1 < best < len(grid) - 2:
         limits = np.log(grid[[best - 1, best + 1]])
-        found: Any = minimize_scalar(  # scipy's result has no attributes to a type checker
+        found: Any = minimize_scalar(  # type checkers know no attributes of scipy's result
             lambda log_time: float(risk(np.exp(log_time))), bounds=limits, method="bounded", options={"xatol": 1e-10}
         )
         if found.fun < risks[best]:
@@ -237,13 +279,25 @@ def optimal_stopping(
 def optimal_pair(
     spectrum: ArrayLike, signal: ArrayLike, noise_variance: float, examples: int, *, points: int = 60
 ) -> Stopping:
-    """The best teacher and student times together; never worse than the best early-stopped model (teacher at inf).
+    """The best training times of teacher and student together.
 
-    The risk is symmetric in the two times, so exchanging them is equally good; the student's is given as the shorter.
+    The result is never worse than the best early-stopped model (a teacher at inf). The risk is symmetric in the two
+    times; the shorter one is reported as the student's.
 
-    >>> best = optimal_pair([1.0, 0.1], [1.0, 0.0], 0.1, 10)
-    >>> round(best.risk, 5) <= round(optimal_stopping([1.0, 0.1], [1.0, 0.0], 0.1, 10).risk, 5)
-    True
+    Args:
+        spectrum: eigenvalues (D,).
+        signal: true coefficients (D,).
+        noise_variance: of the labels.
+        examples: N.
+        points: size of the grid in each direction.
+
+    Returns:
+        Both times and the risk.
+
+    Example:
+        >>> best = optimal_pair([1.0, 0.1], [1.0, 0.0], 0.1, 10)
+        >>> round(best.risk, 5) <= round(optimal_stopping([1.0, 0.1], [1.0, 0.0], 0.1, 10).risk, 5)
+        True
     """
     problem = (spectrum, signal, noise_variance, examples)
     alone = optimal_stopping(*problem)
@@ -257,20 +311,31 @@ def optimal_pair(
     found = minimize(
         risk, np.log([grid[row], grid[column]]), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-16}
     )
-    if found.fun < alone.risk * (1 - 1e-9):  # below that it is rounding, and labels alone are the simpler answer
+    if found.fun < alone.risk * (1 - 1e-9):  # a smaller gain is rounding, and labels alone are simpler
         student, teacher = np.sort(np.exp(found.x))
         return Stopping(float(teacher), float(student), float(found.fun))
     return alone
 
 
 def time_grid(spectrum: ArrayLike, points: int) -> NDArray:
-    """Times on a log scale, from "nothing is learned" to "everything is": (points,).
+    """Times on a logarithmic scale, from "nothing is learned" to "everything is learned".
 
-    >>> time_grid([1.0, 0.1], 3).round(3)
-    array([1.00e-03, 6.32e-01, 4.00e+02])
+    Args:
+        spectrum: eigenvalues (D,), at least one above 0.
+        points: number of times.
+
+    Returns:
+        (points,), increasing.
+
+    Raises:
+        Refusal: ``no-eigenvalue``.
+
+    Example:
+        >>> time_grid([1.0, 0.1], 3).round(3)
+        array([1.00e-03, 6.32e-01, 4.00e+02])
     """
     spectrum = np.asarray(spectrum, float)
     positive = spectrum[spectrum > 0]
     if positive.size == 0:
-        raise ValueError("expected at least one eigenvalue > 0: nothing can be learned")
+        raise refusal("no-eigenvalue", "at least one eigenvalue > 0", "none, so nothing can be learned")
     return np.geomspace(1e-3 / positive.max(), 40.0 / positive.min(), points)

@@ -1,17 +1,18 @@
 """Linear regression with labels or with a teacher: the closed form of "distillation helps with little data".
 
 N examples with standard normal inputs in D dimensions, labels ``x . theta`` plus noise of variance v, minimum-norm
-least squares. A student of a perfect teacher fits noiseless targets. Expected excess risk:
+least squares. A student of a perfect teacher fits targets without noise. The expected excess risk is
 
     labels,  N < D - 1:  (1 - N/D) |theta|^2 + v N / (D - N - 1)        distilled, N < D:   (1 - N/D) |theta|^2
     labels,  N > D + 1:  v D / (N - D - 1)                              distilled, N >= D:  0
 
-What the teacher saves is the variance from label noise and nothing else: a hump around N = D, not a gain that grows as
-data shrink. At N = D - 1, D, D + 1 the variance with labels has no finite mean; it is given as inf, and an average over
-simulations there is the average of its largest draws. An imperfect teacher, independent of the student's inputs and off
-by ``teacher_error`` (expected squared distance to theta), adds ``min(N/D, 1) teacher_error``.
+A teacher saves the variance that comes from label noise, and nothing else: the gain is a peak around N = D, not a gain
+that grows as the data shrink. At N = D - 1, D and D + 1 the variance with labels has no finite mean. It is returned as
+inf, and an average over simulations is dominated there by its largest draws. An imperfect teacher that is independent
+of the student's inputs and has the error ``teacher_error`` (expected squared distance to theta) adds
+``min(N/D, 1) teacher_error``.
 
-Written as the theory side of arXiv 2510.15516; derivations in docs/theory.md.
+Written as the theory side of arXiv:2510.15516. Derivations: docs/theory.md, section 5.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from disobey.errors import refusal
+
 
 @dataclass(frozen=True)
 class GainCurve:
-    """Risk against sample size: arrays (sizes,). ``gain`` = labels - distilled; inf where labels' risk has no mean."""
+    """Risk as a function of the number of examples.
+
+    Attributes:
+        sizes: numbers of examples (sizes,).
+        labels: risk of training on labels (sizes,); inf where it has no mean.
+        distilled: risk of distillation (sizes,).
+    """
 
     sizes: NDArray
     labels: NDArray
@@ -32,12 +41,12 @@ class GainCurve:
 
     @property
     def gain(self) -> NDArray:
-        """How much lower the distilled risk is (may be negative with an imperfect teacher)."""
+        """How much lower the distilled risk is (it may be negative with an imperfect teacher)."""
         return self.labels - self.distilled
 
     @property
     def relative_gain(self) -> NDArray:
-        """Gain as a share of the labels' risk: 1 where that is infinite, 0 where both risks are 0."""
+        """Gain as a share of the risk with labels: 1 if that is infinite, 0 if both risks are 0."""
         finite = np.isfinite(self.labels) & (self.labels > 0)
         share = np.divide(self.gain, self.labels, out=np.zeros_like(self.labels), where=finite)
         return np.where(np.isinf(self.labels), 1.0, share)
@@ -45,26 +54,54 @@ class GainCurve:
 
 @dataclass(frozen=True)
 class SimulatedRisks:
-    """Excess risk of every simulated draw: ``labels`` and ``distilled`` (repeats,), paired by the draw."""
+    """Excess risks of all simulated draws, paired by draw.
+
+    Attributes:
+        labels: (repeats,).
+        distilled: (repeats,).
+    """
 
     labels: NDArray
     distilled: NDArray
 
 
 def labels_risk(examples: int, dimensions: int, noise_variance: float, *, signal: float = 1.0) -> float:
-    """Expected excess risk of training on labels; ``signal`` is |theta|^2. inf at N in {D-1, D, D+1} with noise.
+    """Expected excess risk of training on labels.
 
-    >>> labels_risk(50, 100, 0.1), labels_risk(201, 100, 0.1), labels_risk(100, 100, 0.1)
-    (0.6020408163265306, 0.1, inf)
+    Args:
+        examples: N.
+        dimensions: D.
+        noise_variance: v.
+        signal: |theta|^2.
+
+    Returns:
+        The risk; inf at N in {D-1, D, D+1} if there is noise.
+
+    Raises:
+        Refusal: ``regression-size``.
+
+    Example:
+        >>> labels_risk(50, 100, 0.1), labels_risk(201, 100, 0.1), labels_risk(100, 100, 0.1)
+        (0.6020408163265306, 0.1, inf)
     """
     return _missed(examples, dimensions, noise_variance, signal) + _variance(examples, dimensions, noise_variance)
 
 
 def distilled_risk(examples: int, dimensions: int, *, signal: float = 1.0, teacher_error: float = 0.0) -> float:
-    """Expected excess risk of fitting a teacher's noiseless outputs; 0 from N = D on if the teacher is the truth.
+    """Expected excess risk of fitting the outputs of a teacher, which have no noise.
 
-    >>> distilled_risk(50, 100), distilled_risk(100, 100), distilled_risk(100, 100, teacher_error=0.2)
-    (0.5, 0.0, 0.2)
+    Args:
+        examples: N.
+        dimensions: D.
+        signal: |theta|^2.
+        teacher_error: expected squared distance of the teacher to theta.
+
+    Returns:
+        The risk; 0 from N = D on if the teacher is perfect.
+
+    Example:
+        >>> distilled_risk(50, 100), distilled_risk(100, 100), distilled_risk(100, 100, teacher_error=0.2)
+        (0.5, 0.0, 0.2)
     """
     missed = _missed(examples, dimensions, teacher_error, signal)
     return missed + min(examples / dimensions, 1.0) * teacher_error
@@ -78,10 +115,21 @@ def gain_curve(
     signal: float = 1.0,
     teacher_error: float = 0.0,
 ) -> GainCurve:
-    """Both risks over a grid of sample sizes, hence the distillation gain curve.
+    """Both risks over a grid of sample sizes, and so the gain of distillation.
 
-    >>> gain_curve([10, 50, 90, 100, 110, 201], 100, 0.1).gain.round(3)
-    array([0.011, 0.102, 1.   ,   inf, 1.111, 0.1  ])
+    Args:
+        sizes: numbers of examples.
+        dimensions: D.
+        noise_variance: v.
+        signal: |theta|^2.
+        teacher_error: expected squared distance of the teacher to theta.
+
+    Returns:
+        The curve.
+
+    Example:
+        >>> gain_curve([10, 50, 90, 100, 110, 201], 100, 0.1).gain.round(3)
+        array([0.011, 0.102, 1.   ,   inf, 1.111, 0.1  ])
     """
     sizes = np.asarray(sizes, int)
     labels = [labels_risk(int(size), dimensions, noise_variance, signal=signal) for size in sizes]
@@ -90,24 +138,46 @@ def gain_curve(
 
 
 def equivalent_labels(risk: float, dimensions: int, noise_variance: float) -> float:
-    """How many labels (beyond D + 1) reach an excess risk: the inverse of ``labels_risk``; inf for a risk of 0.
+    """The number of labels (beyond D + 1) that reaches a given excess risk: the inverse of `labels_risk`.
 
-    >>> equivalent_labels(0.1, 100, 0.1)
-    201.0
+    Args:
+        risk: excess risk; 0 needs infinitely many labels.
+        dimensions: D.
+        noise_variance: v, above 0.
+
+    Returns:
+        Number of labels, not rounded.
+
+    Raises:
+        Refusal: ``regression-size``.
+
+    Example:
+        >>> equivalent_labels(0.1, 100, 0.1)
+        201.0
     """
     if not (risk >= 0 and noise_variance > 0 and dimensions >= 1):
-        raise ValueError("expected risk >= 0, noise_variance > 0 and dimensions >= 1")
+        got = f"risk {risk}, noise_variance {noise_variance}, dimensions {dimensions}"
+        raise refusal("regression-size", "risk >= 0, noise_variance > 0 and dimensions >= 1", got)
     return dimensions + 1 + (noise_variance * dimensions / risk if risk > 0 else np.inf)
 
 
 def crossover_size(dimensions: int, noise_variance: float, teacher_error: float) -> float:
     """The sample size beyond D + 1 from which labels beat an imperfect, independent teacher.
 
-    A teacher trained on M > D + 1 labels of the same noise has error ``v D / (M - D - 1)``, and the crossover is M:
-    with fresh data distillation pays exactly as long as the student has fewer examples than its teacher had.
+    A teacher trained on M > D + 1 labels with the same noise has the error ``v D / (M - D - 1)``, and the crossover is
+    at M: with fresh data, distillation pays exactly as long as the student has fewer examples than its teacher had.
 
-    >>> crossover_size(100, 0.1, labels_risk(300, 100, 0.1))
-    300.0
+    Args:
+        dimensions: D.
+        noise_variance: v, above 0.
+        teacher_error: expected squared distance of the teacher to theta.
+
+    Returns:
+        Sample size, not rounded.
+
+    Example:
+        >>> crossover_size(100, 0.1, labels_risk(300, 100, 0.1))
+        300.0
     """
     return equivalent_labels(teacher_error, dimensions, noise_variance)
 
@@ -122,13 +192,26 @@ def simulate_risks(
     signal: float = 1.0,
     teacher_error: float = 0.0,
 ) -> SimulatedRisks:
-    """Draws of both risks, every draw with its own inputs, truth, noise and teacher.
+    """Simulated risks, every draw with its own inputs, truth, noise and teacher.
 
-    Compare means with the closed form away from N = D only; within a few of D the draws have heavy tails.
+    Compare means with the closed form only away from N = D; within a few of D the draws have heavy tails.
 
-    >>> risks = simulate_risks(20, 10, 0.1, 0, repeats=50)
-    >>> risks.labels.shape, bool(risks.distilled.max() < 1e-20)
-    ((50,), True)
+    Args:
+        examples: N.
+        dimensions: D.
+        noise_variance: v.
+        seed: of the random numbers.
+        repeats: number of draws.
+        signal: |theta|^2.
+        teacher_error: squared distance of the teacher to theta.
+
+    Returns:
+        Both risks of every draw.
+
+    Example:
+        >>> risks = simulate_risks(20, 10, 0.1, 0, repeats=50)
+        >>> risks.labels.shape, bool(risks.distilled.max() < 1e-20)
+        ((50,), True)
     """
     _checked(examples, dimensions, noise_variance, signal)
     _checked(examples, dimensions, teacher_error, signal)
@@ -136,7 +219,7 @@ def simulate_risks(
     labels, distilled = np.empty(repeats), np.empty(repeats)
     for draw in range(repeats):
         inputs = generator.standard_normal((examples, dimensions))
-        # Only lengths matter: the inputs are isotropic, so direction is free and length is fixed exactly.
+        # Only lengths matter, because the inputs are isotropic: directions are random, lengths are exact.
         truth = _of_length(generator, dimensions, signal)
         teacher = truth + _of_length(generator, dimensions, teacher_error)
         noise = np.sqrt(noise_variance) * generator.standard_normal(examples)
@@ -148,10 +231,17 @@ def simulate_risks(
 
 @dataclass(frozen=True)
 class RiskCheck:
-    """Simulated students against the closed form at one sample size: what the mean of ``repeats`` draws should be.
+    """Simulated students compared with the closed form at one sample size.
 
-    arm: ``labels``, ``distilled`` or ``gain`` (labels - distilled, paired by the draw). exact: the closed form. mean,
-    error: of the draws, and the Monte-Carlo standard error of that mean.
+    Attributes:
+        arm: ``labels``, ``distilled`` or ``gain`` (labels - distilled, paired by draw).
+        examples: N.
+        dimensions: D.
+        noise_variance: v.
+        exact: the closed form.
+        mean: of the draws.
+        error: Monte-Carlo standard error of the mean.
+        repeats: number of draws.
     """
 
     arm: str
@@ -165,7 +255,7 @@ class RiskCheck:
 
     @property
     def deviation(self) -> float:
-        """mean / exact - 1; where the closed form is 0: 0 if the mean is rounding too, else inf."""
+        """Relative deviation, mean / exact - 1. If the closed form is 0: 0 if the mean is rounding error, else inf."""
         return self._relative(self.mean - self.exact)
 
     @property
@@ -174,7 +264,7 @@ class RiskCheck:
         return self._relative(self.error)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Of `deviation`, by the normal distribution of the mean of the draws."""
+        """Interval of `deviation`, from the normal distribution of the mean of the draws."""
         reach = float(ndtri(0.5 + level / 2)) * self.deviation_error
         return self.deviation - reach, self.deviation + reach
 
@@ -198,23 +288,36 @@ def check_closed_form(
     repeats: int = 1500,
     signal: float = 1.0,
 ) -> tuple[RiskCheck, ...]:
-    """Minimum-norm linear students, simulated, against the closed form: three checks a ratio N/D and noise variance.
+    """Compares simulated minimum-norm students with the closed form at several sample sizes.
 
-    With the defaults the Monte-Carlo error is below 1.5 % everywhere, in about six CPU-seconds. Ratios at which N is within
-    3 of D are a `ValueError`: the draws have no variance there, so their mean has no error to state.
+    With the defaults the Monte-Carlo error is below 1.5% everywhere; the check takes about six CPU-seconds.
 
-    >>> check = check_closed_form(dimensions=20, ratios=[2.0], noise_variances=[0.2], repeats=200)[0]
-    >>> check.arm, check.examples, round(check.exact, 4), check.within(0.2)
-    ('labels', 40, 0.2105, True)
+    Args:
+        dimensions: D.
+        ratios: N/D. With noise, N must not be within 3 of D, where the draws have no variance and their mean no error.
+        noise_variances: v.
+        seed: of the random numbers.
+        repeats: number of draws.
+        signal: |theta|^2.
+
+    Returns:
+        Three checks (labels, distilled, gain) for every noise variance and ratio.
+
+    Raises:
+        Refusal: ``heavy-tails``.
+
+    Example:
+        >>> check = check_closed_form(dimensions=20, ratios=[2.0], noise_variances=[0.2], repeats=200)[0]
+        >>> check.arm, check.examples, round(check.exact, 4), check.within(0.2)
+        ('labels', 40, 0.2105, True)
     """
     checks = []
     for noise_variance in noise_variances:
         for ratio in ratios:
             examples = round(ratio * dimensions)
             if abs(examples - dimensions) <= 3 and noise_variance > 0:
-                raise ValueError(
-                    f"expected sample sizes more than 3 away from D = {dimensions}; came {examples}; try more dimensions"
-                )
+                expected = f"sample sizes more than 3 away from D = {dimensions}"
+                raise refusal("heavy-tails", expected, examples, "more dimensions")
             draws = simulate_risks(examples, dimensions, noise_variance, seed, repeats=repeats, signal=signal)
             exact = labels_risk(examples, dimensions, noise_variance, signal=signal)
             taught = distilled_risk(examples, dimensions, signal=signal)
@@ -232,7 +335,7 @@ def check_closed_form(
 
 
 def _missed(examples: int, dimensions: int, variance: float, signal: float) -> float:
-    """What the examples do not span of the truth."""
+    """The part of the truth that the examples do not span."""
     _checked(examples, dimensions, variance, signal)
     return max(1 - examples / dimensions, 0.0) * signal
 
@@ -253,7 +356,5 @@ def _of_length(generator: np.random.Generator, dimensions: int, squared: float) 
 
 def _checked(examples: int, dimensions: int, variance: float, signal: float) -> None:
     if examples < 0 or dimensions < 1 or not (variance >= 0 and signal >= 0):
-        raise ValueError(
-            f"expected examples >= 0, dimensions >= 1, variances and signal >= 0; got {examples}, {dimensions}, "
-            f"{variance}, {signal}"
-        )
+        got = f"examples {examples}, dimensions {dimensions}, variance {variance}, signal {signal}"
+        raise refusal("regression-size", "examples >= 0, dimensions >= 1, variances and signal >= 0", got)

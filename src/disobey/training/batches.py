@@ -1,17 +1,22 @@
 """Which examples a run sees, in which order and in which view: one object that the seed decides.
 
-The sequential loop, the stacked loop and the teacher's cache all read it, so they agree on every batch.
+The sequential loop, the stacked loop and the teacher's table all read it, so they agree on every batch.
+Shapes: B batch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from disobey.data.augment import Views, draw_mixup
 from disobey.training.recipe import Run
 from disobey.training.seeds import torch_stream
+
+Mix = tuple[Tensor, Tensor]  # mixup: share of the example itself (), and which row of the batch is the other one (B,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,7 @@ class Order:
     views: Tensor | None
 
     def to(self, device: torch.device) -> Order:
+        """The same order on another device."""
         return Order(self.rows.to(device), None if self.views is None else self.views.to(device))
 
     def __len__(self) -> int:
@@ -38,8 +44,7 @@ def order_of(run: Run, n: int, n_views: int = 1) -> Order:
     >>> order_of(Run(Recipe()), n=1000).rows.shape
     torch.Size([600, 128])
     """
-    optim = run.recipe.optim
-    size = optim.batch
+    size = run.recipe.optim.batch
     needed = steps_of(run) * size
     generator = torch_stream(run.seed, "order", run.recipe.replica)
     parts, have = [], 0
@@ -55,5 +60,49 @@ def order_of(run: Run, n: int, n_views: int = 1) -> Order:
 
 
 def steps_of(run: Run) -> int:
+    """How many steps the run trains: those of its schedule, or fewer where it stops early."""
     optim = run.recipe.optim
     return optim.steps if optim.stop is None else min(optim.stop, optim.steps)
+
+
+class Batch(NamedTuple):
+    """What one step sees. A tuple, because a data class costs three times as long to make."""
+
+    inputs: Tensor  # (B, ...)
+    rows: Tensor  # (B,) which training examples
+    views: Tensor | None = None  # (B,) in which view
+    mix: Mix | None = None
+
+
+class ExampleBatches:
+    """The batches of a run on a data set: `loop.Batches` of `Batch`.
+
+    Mixup draws step by step, so ask for the steps in their order, each once.
+    """
+
+    def __init__(self, run: Run, inputs: Views, order: Order):
+        self.inputs, self.order = inputs, order
+        mixes = run.recipe.data.augment == "mixup"
+        self._mixing = torch_stream(run.seed, "views", run.recipe.replica) if mixes else None
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint within the run: where mixup's generator is."""
+        return {} if self._mixing is None else {"mixing": self._mixing.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """From a checkpoint within the run."""
+        if self._mixing is not None:
+            self._mixing.set_state(state["mixing"].cpu())
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step."""
+        rows = self.order.rows[step]
+        views = None if self.order.views is None else self.order.views[step]
+        x = self.inputs.take(rows, views)
+        if self._mixing is None:
+            return Batch(x, rows, views)
+        share, other = (part.to(x.device) for part in draw_mixup(len(rows), self._mixing))
+        return Batch(x * share + x[other] * (1 - share), rows, views, (share, other))

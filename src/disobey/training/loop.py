@@ -1,103 +1,196 @@
-"""The loop: draw a batch, ask the objective, step. Nothing else happens here, and nothing waits for the device."""
+"""The one loop: take a batch, run forward and backward, step. Nothing else, and nothing waits for the device.
+
+Every kind of learning trains through `fit`, with batches and a backward pass of its own; only the stacked loop, which
+trains many small networks at once, repeats its steps (`stacked.loop`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from disobey.data.augment import Views, draw_mixup
-from disobey.training.batches import Order
-from disobey.training.objective import Objective
 from disobey.training.observers import Observer
 from disobey.training.optim import learning_rates, optimizer
 from disobey.training.predict import in_chunks
-from disobey.training.recipe import Run
-from disobey.training.seeds import torch_stream
+from disobey.training.recipe import Recipe, Run
+from disobey.training.savepoint import Savepoint
 
-LOOKS = 20  # at the validation split, where weights are chosen by it
+EVALUATIONS = 20  # on the validation split, where weights are chosen by it
+
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+M = TypeVar("M", bound=nn.Module)
+
+
+class Batches(Protocol[B_co]):
+    """The batches of a run: how many, and the one of every step."""
+
+    def __len__(self) -> int: ...
+    def __call__(self, step: int) -> B_co:
+        """The batch of a step."""
+        ...
+
+
+Backward = Callable[[int, M, B], Tensor]
+"""``backward(step, model, batch)`` adds to the parameters' gradients and gives the loss to write down, ()."""
+
+Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What training left: the loss of every step, validation accuracies at the looks, kept weights by step."""
+    """What training left.
 
-    losses: Tensor  # (steps,) float32
-    checks: dict[int, float]  # validation accuracy after that many steps
-    kept: dict[int, dict[str, Tensor]]
-    chosen: int  # the step whose weights the model holds now
+    Attributes:
+        losses: the loss of every step, (steps,) float32.
+        checks: validation score by the number of steps done.
+        kept: weights by the number of steps done.
+        chosen: the step whose weights the model holds now.
+    """
+
+    losses: Tensor
+    checks: dict[int, float]
+    kept: dict[int, Weights]
+    chosen: int
 
 
 class Diverged(ArithmeticError):
-    """The loss is no number any more."""
+    """The loss is no longer a finite number."""
+
+    id = "diverged"
 
 
 def fit(
-    model: nn.Module,
+    model: M,
     run: Run,
-    inputs: Views,
-    order: Order,
-    objective: Objective,
+    batches: Batches[B],
+    backward: Backward[M, B],
     *,
-    validation: tuple[Tensor, Tensor] | None = None,
+    besides: Iterable[nn.Parameter] = (),
+    score: Callable[[nn.Module], float] | None = None,
     observers: Sequence[Observer] = (),
+    savepoint: Savepoint | None = None,
 ) -> Fit:
-    """Trains ``model`` in place for the run's steps; raises `Diverged` where the loss ends as no finite number.
+    """Trains ``model`` in place, one step a batch.
 
-    validation: inputs and labels (N, ...), (N,) for the looks; needed where the recipe chooses by validation.
+    Args:
+        model: the network, on the device of the batches.
+        run: its optimizer, which weights it keeps and how it chooses.
+        batches: one batch a step.
+        backward: forward and backward pass of a batch.
+        besides: parameters that learn with the model and are not part of it (never clipped).
+        score: the model's score on the validation split, larger is better; needed where the recipe evaluates there.
+        observers: see the model after every ``every`` steps and after the last.
+        savepoint: where a long run leaves what it needs to go on after it was killed.
+
+    Raises:
+        Diverged: a loss was no finite number.
     """
-    recipe, optim = run.recipe, run.recipe.optim
-    rates, opt = learning_rates(optim), optimizer(optim, model.parameters())
-    steps = len(order)
-    losses = torch.zeros(steps, device=order.rows.device)
-    mixing = torch_stream(run.seed, "views", recipe.replica) if recipe.data.augment == "mixup" else None
-    mix = None
-    keep, kept, checks = set(recipe.keep), {}, {}
-    chooses = recipe.choose == "validation"
-    every = recipe.check or (max(steps // LOOKS, 1) if chooses else 0)
-    best: tuple[float, int, dict[str, Tensor]] = (-math.inf, 0, {})
+    optim, steps = run.recipe.optim, len(batches)
     parameters = list(model.parameters())
-    if 0 in keep:
-        kept[0] = _copy(model)
+    learned = [*parameters, *besides]
+    rates, opt = learning_rates(optim), optimizer(optim, learned)
+    losses = torch.zeros(steps, device=parameters[0].device)
+    memory = _Memory(run.recipe, steps, score)
+    memory(0, model)
+    patrol = Patrol()
     model.train()
-    for step in range(steps):
-        rows = order.rows[step]
-        views = None if order.views is None else order.views[step]
-        x = inputs.take(rows, views)
-        if mixing is not None:
-            mix = share, other = _mixed(len(rows), mixing, x.device)
-            x = x * share + x[other] * (1 - share)
-        logits = model(x)
-        loss, gradient = objective(step, logits, rows, views, x, mix)
-        logits.backward(gradient)
+    begin, ties = 0, learned[len(parameters) :]
+    if savepoint is not None:
+        begin = savepoint.read(model, opt, losses, memory, ties)
+    for step in range(begin, steps):
+        losses[step] = backward(step, model, batches(step))
         if optim.clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.clip)
         for group in opt.param_groups:
             group["lr"] = rates[step]
         opt.step()
-        for parameter in parameters:  # what zero_grad does, without its bookkeeping
+        for parameter in learned:  # what zero_grad does, without its bookkeeping
             parameter.grad = None
-        losses[step] = loss
         done = step + 1
-        if done in keep:
-            kept[done] = _copy(model)
-        if every and (done % every == 0 or done == steps):
-            assert validation is not None
-            checks[done] = accuracy(model, *validation)
-            if chooses and checks[done] > best[0]:
-                best = (checks[done], done, _copy(model))
+        if patrol(done, losses):
+            break
+        memory(done, model)
         for observer in observers:
             if done % observer.every == 0 or done == steps:
-                observer.look(done, model, losses)
+                observer.record(done, model, losses)
+        if savepoint is not None and savepoint.due():
+            savepoint.write(done, model, opt, losses, memory, ties)
     failure = diverged(losses)
     if failure is not None:
         raise failure
-    if best[2]:
-        model.load_state_dict(best[2])
-    return Fit(losses.cpu(), checks, kept, best[1] if best[2] else steps)
+    return Fit(losses.cpu(), memory.checks, memory.kept, memory.choose(model))
+
+
+class _Memory:
+    """Weights that the recipe keeps, scores on the validation split, and the best weights by them."""
+
+    def __init__(self, recipe: Recipe, steps: int, score: Callable[[nn.Module], float] | None):
+        self.steps, self.score = steps, score
+        self.keep, self.chooses = frozenset(recipe.keep), recipe.choose == "validation"
+        self.every = evaluation_interval(recipe, steps)
+        self.kept: dict[int, Weights] = {}
+        self.checks: dict[int, float] = {}
+        self.best: tuple[float, int, Weights] = (-math.inf, 0, {})
+
+    def __call__(self, done: int, model: nn.Module) -> None:
+        if done in self.keep:
+            self.kept[done] = _copy(model)
+        if self.every and done and (done % self.every == 0 or done == self.steps):
+            assert self.score is not None
+            self.checks[done] = self.score(model)
+            if self.chooses and self.checks[done] > self.best[0]:
+                self.best = (self.checks[done], done, _copy(model))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint within the run."""
+        return {"kept": self.kept, "checks": self.checks, "best": list(self.best)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint within the run."""
+        self.kept, self.checks = state["kept"], state["checks"]
+        score, step, weights = state["best"]
+        self.best = (score, step, weights)
+
+    def choose(self, model: nn.Module) -> int:
+        """Gives the model the best weights, where they were chosen; the step whose weights it holds."""
+        _, step, weights = self.best
+        if not weights:
+            return self.steps
+        model.load_state_dict(weights)
+        return step
+
+
+def evaluation_interval(recipe: Recipe, steps: int) -> int:
+    """Steps between two evaluations on the validation split; 0 for none."""
+    return recipe.check or (max(steps // EVALUATIONS, 1) if recipe.choose == "validation" else 0)
+
+
+PATROL = 50  # steps between two looks at the losses
+
+
+class Patrol:
+    """Notices within `PATROL` steps (twice as many on a GPU) that all losses have stopped being numbers.
+
+    ``patrol(done, losses)``: losses (steps,), or (steps, K) of a stack. On a GPU the answer about the last look is
+    read, which is ready by now: nothing waits.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Tensor | None = None
+
+    def __call__(self, done: int, losses: Tensor) -> bool:
+        """Whether the losses so far have diverged."""
+        if done % PATROL:
+            return False
+        now = torch.isfinite(losses[done - 1]).any()
+        asked, self._asked = (now, None) if losses.device.type == "cpu" else (self._asked, now)
+        return asked is not None and not bool(asked)
 
 
 def diverged(losses: Tensor) -> Diverged | None:
@@ -112,14 +205,10 @@ def diverged(losses: Tensor) -> Diverged | None:
 
 
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    answers = in_chunks(model, len(inputs), lambda rows: inputs[rows]).argmax(dim=-1)
-    return float((answers == labels).double().mean())
+    """Share of the labels (N,) that the model predicts for the inputs (N, ...)."""
+    predicted = in_chunks(model, len(inputs), lambda rows: inputs[rows]).argmax(dim=-1)
+    return float((predicted == labels).double().mean())
 
 
-def _mixed(n: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    share, other = draw_mixup(n, generator)
-    return share.to(device), other.to(device)
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
+def _copy(model: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -2,95 +2,162 @@
 
 Gradients are written out instead of traced: on digit-sized networks the autograd graph of a distillation loss costs
 half a training step. Targets that never change (softened teachers) are computed once for the whole table.
+Shapes: N training examples, B batch, C classes, M rows of a teacher's table.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.targets import teacher_free
 from disobey.targets.controls import controlled
-from disobey.targets.losses import (
+from disobey.targets.gradients import (
     SoftTargets,
     kl_with_gradient,
     label_cross_entropy_with_gradient,
-    label_loss,
-    loss_at,
     soft_targets,
 )
+from disobey.targets.losses import label_loss, loss_at
 from disobey.targets.schedule import Schedule, Term
-from disobey.training.teacher_table import Ask, Table
+from disobey.training.batches import Batch, Mix
+from disobey.training.teacher_table import Table, TeacherFn
 
-Mix = tuple[Tensor, Tensor]  # mixup: share of the example itself (), and who the other one is (B,)
+
+class ScheduleTerms:
+    """The terms of a schedule by step, whose progress is ``step / steps``."""
+
+    def __init__(self, schedule: Schedule, steps: int):
+        self.schedule, self.steps = schedule, steps
+        self._varies = schedule.time_varying
+        self._ends = [phase.until for phase in schedule.phases]
+        self._known: dict[int, tuple[Term, ...]] = {}
+
+    def __call__(self, step: int) -> tuple[Term, ...]:
+        """The terms of a step."""
+        progress = step / self.steps
+        if self._varies:
+            return self.schedule.at(progress)
+        ended = bisect_right(self._ends, progress)  # without variation inside phases, only their ends change anything
+        if ended not in self._known:
+            self._known[ended] = self.schedule.at(progress)
+        return self._known[ended]
 
 
 class Objective:
-    """``objective(step, logits, rows, views, inputs, mix)`` gives the mean loss () and its gradient (B, C).
+    """``objective(step, logits, batch)`` gives the mean loss () and its gradient on the logits (B, C).
 
-    given: (N,) training labels. table: the teacher's answers by row, about the examples ``about`` (M,) (its rows, where
-    not given); ``ask``: the teacher itself, where there is no table. steps: of the whole schedule, whose progress is
-    step / steps. own: the student's logits (N, C) on its training examples at this moment, for terms that spare
-    what it confuses: asked once, when such a term is first met. seed: of what controls of the teacher draw. pool: the
-    teacher's answers (M, C) and labels (M,) beyond the student's examples, for the control that means over them.
+    Args:
+        schedule: the terms.
+        steps: of the whole schedule.
+        labels: observed training labels (N,).
+        table: the teacher's logits by row.
+        teacher: the teacher itself, where there is no table.
+        about: which training example each row of the table is about (M,); row i is about example i where not given.
+        own: gives the student's logits on its training examples (N, C), for terms that mask what it confuses; called
+            once, when such a term is first met.
+        seed: of what controls of the teacher draw.
+        pool: the teacher's log-probabilities (M, C) and labels (M,) beyond the student's examples, for the control
+            that averages over them.
+
+    Raises:
+        Refusal: ``control-without-table``, for a control of the teacher that cannot be applied once for all steps.
     """
 
     def __init__(
         self,
         schedule: Schedule,
         steps: int,
-        given: Tensor,
+        labels: Tensor,
         table: Table | None = None,
-        ask: Ask | None = None,
+        teacher: TeacherFn | None = None,
         *,
         about: Tensor | None = None,
         own: Callable[[], Tensor] | None = None,
         seed: int = 0,
         pool: tuple[Tensor, Tensor] | None = None,
     ):
-        for term in (term for phase in schedule.phases for term in phase.terms):
+        for term in schedule.terms:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
-                raise ValueError(
-                    f"control {term.control!r} reshapes a table of the teacher's answers once: expected a fixed temperature "
-                    "and answers that repeat (no mixup)"
+                raise refusal(
+                    "control-without-table",
+                    f"a fixed temperature and answers that repeat for control {term.control!r}, which reshapes a "
+                    "table once",
+                    "answers that never repeat" if table is None else f"temperature_to={term.temperature_to}",
+                    "augment other than 'mixup'" if table is None else "a fixed temperature",
                 )
-        self.schedule, self.steps, self.given, self.table, self.ask = schedule, steps, given, table, ask
+        self.schedule, self.steps, self.labels, self.table, self.teacher = schedule, steps, labels, table, teacher
         self.about, self.own, self.seed, self.pool = about, own, seed, pool
+        self.terms = ScheduleTerms(schedule, steps)
         self._soft: dict[tuple, SoftTargets] = {}
-        self._controlled: dict[tuple, tuple[Tensor, Tensor | None]] = {}
+        self._targets: dict[tuple, tuple[Tensor, Tensor | None]] = {}
         self._strengths: dict[tuple, Tensor] = {}
-        self._ends = [phase.until for phase in schedule.phases]
-        self._held: dict[int, tuple[Term, ...]] = {}
 
-    def __call__(
-        self, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, mix: Mix | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and gradient of one step."""
         value: Tensor | None = None
         gradient: Tensor | None = None
         detached = logits.detach()
         for term in self.terms(step):
-            scale = term.weight / len(rows)
+            scale = term.weight / len(batch.rows)
             if term.source == "labels":
-                v, g = self._from_labels(term, detached, self.given.index_select(0, rows), mix, scale)
+                v, g = self._from_labels(term, detached, self.labels.index_select(0, batch.rows), batch.mix, scale)
             else:
-                v, g = self._from_teacher(term, step, detached, rows, views, inputs, scale)
+                v, g = self._from_teacher(term, step, detached, batch, scale)
             v = v.sum() * scale
             value, gradient = (v, g) if value is None or gradient is None else (value + v, gradient + g)
         if value is None or gradient is None:  # every weight is zero: nothing is asked of the student
             return detached.new_zeros(()), torch.zeros_like(detached)
         return value, gradient
 
-    def terms(self, step: int) -> tuple[Term, ...]:
-        progress = step / self.steps
-        if self.schedule.moves:
-            return self.schedule.at(progress)
-        ended = bisect_right(self._ends, progress)  # a schedule that does not move changes with its phases only
-        if ended not in self._held:
-            self._held[ended] = self.schedule.at(progress)
-        return self._held[ended]
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint within the run: what was measured when a term was first met."""
+        return {"strengths": [[*key, value] for key, value in self._strengths.items()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint within the run."""
+        self._strengths = {(control, tuple(groups)): value for control, groups, value in state["strengths"]}
+
+    def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
+        """Forward and backward pass of a batch, for `loop.fit`; the loss, ()."""
+        logits = model(batch.inputs)
+        loss, gradient = self(step, logits, batch)
+        logits.backward(gradient)
+        return loss
+
+    def targets_of(self, term: Term) -> tuple[Tensor, Tensor | None]:
+        """What a teacher term asks for, by row of the table.
+
+        The term's control is applied to the whole table once, so an example (in its view) has the same target at every
+        step.
+
+        Returns:
+            Logits (M, C), and weights (M,) where the control has some.
+        """
+        assert self.table is not None
+        if not term.control:
+            return self.table.logits, None
+        key = (term.control, term.amount, term.temperature)
+        if key not in self._targets:
+            observed = self.labels if self.about is None else self.labels[self.about]
+            generator = torch.Generator().manual_seed(self.seed)
+            logits, weights = controlled(
+                term.control,
+                self.table.logits.cpu(),  # drawn on the CPU, so that every device draws the same
+                observed.cpu(),
+                generator,
+                temperature=term.temperature,
+                amount=term.amount,
+                pool=self.pool,
+            )
+            device = self.labels.device
+            self._targets[key] = logits.to(device), None if weights is None else weights.to(device)
+        return self._targets[key]
 
     def _from_labels(
         self, term: Term, logits: Tensor, labels: Tensor, mix: Mix | None, scale: float
@@ -106,11 +173,11 @@ class Objective:
     def _one_label(self, term: Term, logits: Tensor, labels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         value, gradient = _on_labels(term, logits, labels, scale)
         if term.control:
-            gradient = teacher_free.spared_gradient(gradient, labels, self._strength(term, logits), term.amount)
+            gradient = teacher_free.masked_gradient(gradient, labels, self._strength(term, logits), term.amount)
         return value, gradient
 
     def _strength(self, term: Term, logits: Tensor) -> Tensor:
-        """Which classes a label term spares, (C, C): measured when such a term is first met, then kept."""
+        """How strongly a label term masks each class, (C, C): measured when such a term is first met, then kept."""
         key = (term.control, term.groups)
         if key not in self._strengths:
             self._strengths[key] = self._measured(term, logits.shape[-1]).to(logits)
@@ -119,77 +186,50 @@ class Objective:
     def _measured(self, term: Term, classes: int) -> Tensor:
         if term.control == "spare_groups":
             if len(term.groups) != classes:
-                raise ValueError(f"expected the group of each of {classes} classes, came {len(term.groups)} groups")
+                raise refusal(
+                    "group-of-each-class", f"the group of each of {classes} classes", f"{len(term.groups)} groups"
+                )
             return teacher_free.group_strength(term.groups)
         if term.control == "spare_student" and self.own is not None:
-            answers, told = self.own(), self.given
+            predicted, observed = self.own(), self.labels
         elif term.control == "spare_teacher" and self.table is not None:
-            answers, told = self.table.logits, self.given if self.about is None else self.given[self.about]
+            predicted, observed = self.table.logits, self.labels if self.about is None else self.labels[self.about]
         else:
-            raise ValueError(
-                f"control {term.control!r} of a label term cannot be measured here: expected one of "
-                f"{', '.join(teacher_free.CONTROLS)}, the last with a teacher whose answers repeat (no mixup)"
+            raise refusal(
+                "mask-not-measurable",
+                f"a mask of label gradients out of {', '.join(teacher_free.MASKS)}, "
+                "the last with a teacher whose answers repeat (no mixup)",
+                repr(term.control),
             )
-        confusion = teacher_free.class_confusion(answers.double(), told)
+        confusion = teacher_free.class_confusion(predicted.double(), observed)
         return teacher_free.relative_strength(confusion)
 
-    def _from_teacher(
-        self, term: Term, step: int, logits: Tensor, rows: Tensor, views: Tensor | None, inputs: Tensor, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def _from_teacher(self, term: Term, step: int, logits: Tensor, batch: Batch, scale: float) -> tuple[Tensor, Tensor]:
         """Values (B,) and ``scale`` times their gradient (B, C)."""
         if self.table is None:
-            assert self.ask is not None
+            assert self.teacher is not None
             with torch.inference_mode():
-                target = self.ask(inputs, rows).clone()
+                target = self.teacher(batch.inputs, batch.rows).clone()
             if term.loss == "kl":
                 return kl_with_gradient(logits, soft_targets(target, term.temperature), scale=scale)
             return _traced(loss_at(term.loss, term.temperature), logits, target, scale)
-        where = self.table.row(step, rows, views)
-        answers, weights = self._answers(term)
+        where = self.table.row(step, batch.rows, batch.views)
+        targets, weights = self.targets_of(term)
         if term.loss == "kl":
             key = (term.control, term.amount, term.temperature)
-            if key not in self._soft and self._steady(term):
-                self._soft[key] = soft_targets(answers, term.temperature)
-            soft = self._soft[key][where] if key in self._soft else soft_targets(answers[where], term.temperature)
+            if key not in self._soft and self._recurs(term):
+                self._soft[key] = soft_targets(targets, term.temperature)
+            soft = self._soft[key][where] if key in self._soft else soft_targets(targets[where], term.temperature)
             value, gradient = kl_with_gradient(logits, soft, scale=scale)
         else:
-            value, gradient = _traced(loss_at(term.loss, term.temperature), logits, answers[where], scale)
+            value, gradient = _traced(loss_at(term.loss, term.temperature), logits, targets[where], scale)
         if weights is None:
             return value, gradient
         return value * weights[where], gradient * weights[where].unsqueeze(-1)
 
-    def _answers(self, term: Term) -> tuple[Tensor, Tensor | None]:
-        """The teacher's table (M, C), reshaped by the term's control once, and weights (M,) where the control has some.
-
-        A control is drawn for the whole table, so an example (in its view) gets the same target at every step.
-        """
-        assert self.table is not None
-        if not term.control:
-            return self.table.logits, None
-        key = (term.control, term.amount, term.temperature)
-        if key not in self._controlled:
-            told = self.given if self.about is None else self.given[self.about]
-            generator = torch.Generator().manual_seed(self.seed)
-            answers, weights = controlled(
-                term.control,
-                self.table.logits.cpu(),  # drawn on the CPU, so that every device draws the same
-                told.cpu(),
-                generator,
-                temperature=term.temperature,
-                amount=term.amount,
-                pool=self.pool,
-            )
-            device = self.given.device
-            self._controlled[key] = answers.to(device), None if weights is None else weights.to(device)
-        return self._controlled[key]
-
-    def _steady(self, term: Term) -> bool:
+    def _recurs(self, term: Term) -> bool:
         """Whether this temperature comes back at every step, so that softening the whole table pays."""
-        return any(
-            t.temperature == term.temperature and t.temperature_to is None
-            for phase in self.schedule.phases
-            for t in phase.terms
-        )
+        return any(t.temperature == term.temperature and t.temperature_to is None for t in self.schedule.terms)
 
 
 def _on_labels(term: Term, logits: Tensor, labels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -200,7 +240,9 @@ def _on_labels(term: Term, logits: Tensor, labels: Tensor, scale: float) -> tupl
     return _traced(label_loss(term.loss, term.temperature, term.smoothing), logits, labels, scale)
 
 
-def _traced(loss, logits: Tensor, target: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def _traced(
+    loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     """Value (B,) and ``scale`` times the gradient (B, C), by autograd on the logits alone."""
     leaf = logits.detach().requires_grad_(True)
     with torch.enable_grad():

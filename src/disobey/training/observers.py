@@ -1,4 +1,4 @@
-"""Observers look at training and never touch it."""
+"""Observers see a training and never change it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 
 class Observer(Protocol):
-    every: int  # steps between two looks
+    """Is called after every ``every`` steps and after the last."""
 
-    def look(self, step: int, model: nn.Module, losses: Tensor) -> None:
+    every: int
+
+    def record(self, step: int, model: nn.Module, losses: Tensor) -> None:
         """After ``step`` steps. ``losses`` (steps,) is filled up to there; reading it waits for the device."""
         ...
 
 
 class Heartbeat:
-    """Writes how far a run is to a small file, at most twice a second, for whoever shows progress."""
+    """Writes how far a run is to a small file, at most twice a second, for the progress bar of another process."""
 
     every = 10
 
@@ -27,7 +29,8 @@ class Heartbeat:
         self.path = path
         self._next = 0.0
 
-    def look(self, step: int, model: nn.Module, losses: Tensor) -> None:
+    def record(self, step: int, model: nn.Module, losses: Tensor) -> None:
+        """Writes the step, where half a second has passed."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 0.5

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from disobey.training.recipe import OptimSpec
+from disobey.training.specs import OptimSpec
 
 
 def learning_rates(spec: OptimSpec) -> NDArray:

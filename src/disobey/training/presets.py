@@ -5,12 +5,11 @@ Their keys are pinned by a test: changing one is a new recipe, not a correction.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from disobey.data.dataset import Kind
-from disobey.models.build import ModelSpec
-from disobey.training.recipe import OptimSpec
+from disobey.models.spec import ModelSpec
+from disobey.training.specs import OptimSpec
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ DEFAULTS: dict[Kind, Defaults] = {
 
 # Data sets whose task asks for something else than their kind does, by name without what follows ``#``.
 OF_DATA: dict[str, Defaults] = {
-    # Generalizing beyond the pairs seen needs strong weight decay and a pass beyond fitting them: docs/data.md.
+    # Generalizing beyond the pairs seen needs strong weight decay and a pass beyond fitting them: docs/guides/data.md.
     "modular-addition": Defaults(
         ModelSpec("mlp", width=256, depth=1),
         ModelSpec("mlp", width=64, depth=1),
@@ -60,29 +59,6 @@ def defaults_of(data: str, kind: Kind) -> Defaults:
     ('adamw', 'adam')
     """
     return OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
-
-
-def model_spec(text: str) -> ModelSpec:
-    """A model in one word: ``NAME``, ``NAME:WIDTH`` or ``NAME:WIDTHxDEPTH``; ``hf:NAME`` and ``FILE.py:FACTORY`` as they are.
-
-    >>> model_spec("mlp:128x2")
-    ModelSpec(name='mlp', width=128, depth=2, dropout=0.0, weights=True, fingerprint='')
-    """
-    sized = re.fullmatch(r"([\w-]+)(?::(\d+)(?:x(\d+))?)?", text)
-    if sized is None or text.startswith("hf:"):
-        return ModelSpec(text)
-    name, width, depth = sized.groups()
-    return ModelSpec(name, width=int(width) if width else None, depth=int(depth) if depth else None)
-
-
-def spec_text(spec: ModelSpec) -> str:
-    """The word that `model_spec` reads.
-
-    >>> spec_text(ModelSpec("mlp", width=128, depth=2))
-    'mlp:128x2'
-    """
-    size = "" if spec.width is None else f":{spec.width}" + ("" if spec.depth is None else f"x{spec.depth}")
-    return spec.name + size
 
 
 def budget(base: OptimSpec, **changes: object) -> OptimSpec:

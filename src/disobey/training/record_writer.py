@@ -1,102 +1,79 @@
-"""From a finished training to the folder of its record (see `records.runs` for what is in it)."""
+"""From a finished training to the files of its record (see `records.runs` for what is in them)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from disobey.data.dataset import Dataset
 from disobey.records.provenance import environment
-from disobey.records.runs import SPLITS
-from disobey.training.loop import Fit
-from disobey.training.recipe import Run, encode
+from disobey.training.recipe import Run
+from disobey.training.serialize import encode
 
 
-def write_record(
-    folder: Path,
-    run: Run,
-    dataset: Dataset,
-    model: nn.Module,
-    fit: Fit,
-    answers: Mapping[str, NDArray],
-    cost: Mapping[str, float | str],
-    *,
-    fingerprint: str = "",
-) -> None:
-    """answers: log-probabilities (N, C) float32 by split, and by ``split@step`` for kept checkpoints.
+@dataclass(frozen=True)
+class Content:
+    """What a record holds besides the run.
 
-    fingerprint: the data set's, where it is known already: hashing all inputs takes longer than a small training.
+    Attributes:
+        weights: state dictionaries by the name of their file: ``last``, or the step of a kept checkpoint.
+        history: arrays by name: losses by step, and what the task measured.
+        data: name, fingerprint and source of the data.
+        summary: the numbers that people read first.
+        cost: seconds, examples, device.
+        predictions: log-probabilities (N, C) by split, and by ``split@step`` for kept checkpoints; empty where the task
+            has no splits.
+        examples: labels, observed labels and ids by split; empty likewise.
     """
-    write_weights(folder, {"last": model.state_dict(), **fit.kept})
-    (folder / "predictions").mkdir()
-    for name, array in answers.items():
-        np.save(folder / "predictions" / f"{name}.npy", array)
-    save_arrays(_examples(dataset), folder / "examples.safetensors")
-    save_arrays(_history(fit), folder / "history.safetensors")
-    data = {"name": dataset.name, "fingerprint": fingerprint or dataset.fingerprint, "source": dataset.source}
-    write_info(folder, run, data, _summary(dataset, model, fit, answers), cost)
+
+    weights: Mapping[str, Mapping[str, Tensor]]
+    history: Mapping[str, NDArray]
+    data: Mapping[str, str]
+    summary: Mapping[str, float]
+    cost: Mapping[str, float | str]
+    predictions: Mapping[str, NDArray] = field(default_factory=dict)
+    examples: Mapping[str, NDArray] = field(default_factory=dict)
 
 
-def write_weights(folder: Path, states: Mapping[str | int, Mapping[str, Tensor]]) -> None:
-    """A file for each state dictionary, under its name."""
+def write_record(folder: Path, run: Run, content: Content) -> None:
+    """Fills an empty folder with the record of a run; ``run.json`` comes last."""
     (folder / "weights").mkdir()
-    for name, weights in states.items():
-        on_cpu = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-        save_file(on_cpu, folder / "weights" / f"{name}.safetensors")
-
-
-def write_info(
-    folder: Path,
-    run: Run,
-    data: Mapping[str, str],
-    summary: Mapping[str, float],
-    cost: Mapping[str, float | str],
-) -> None:
-    """``run.json``. data: name, fingerprint and source of what the run was trained on."""
+    for name, weights in content.weights.items():
+        save_file(_apart(weights), folder / "weights" / f"{name}.safetensors")
+    if content.predictions:
+        (folder / "predictions").mkdir()
+    for name, array in content.predictions.items():
+        np.save(folder / "predictions" / f"{name}.npy", array)
+    for name, arrays in (("examples", content.examples), ("history", content.history)):
+        if arrays:
+            contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+            save_arrays(contiguous, folder / f"{name}.safetensors")
     info = {
         "recipe": encode(run.recipe),
         "name": run.recipe.name,
         "seed": run.seed,
-        "data": data,
-        "summary": summary,
-        "cost": cost,
+        "data": content.data,
+        "summary": content.summary,
+        "cost": content.cost,
         "environment": environment(),
     }
     (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")
 
 
-def _examples(dataset: Dataset) -> dict[str, NDArray]:
-    arrays = {}
-    for name in SPLITS:
-        split = dataset.split(name)
-        arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.given, f"{name}.ids": split.ids}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _history(fit: Fit) -> dict[str, NDArray]:
-    history = {"loss": fit.losses.numpy()}
-    if fit.checks:
-        history["check_step"] = np.array(list(fit.checks))
-        history["check_accuracy"] = np.array(list(fit.checks.values()))
-    return history
-
-
-def _summary(dataset: Dataset, model: nn.Module, fit: Fit, answers: Mapping[str, NDArray]) -> dict[str, float]:
-    """Accuracies are against the true labels; ``fitted`` is the share of the *given* training labels repeated."""
-    numbers = {f"{name}_accuracy": _share(answers[name], dataset.split(name).labels) for name in SPLITS}
-    return numbers | {
-        "fitted": _share(answers["train"], dataset.train.given),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "chosen_step": fit.chosen,
-    }
-
-
-def _share(log_probs: NDArray, labels: NDArray) -> float:
-    return float((log_probs.argmax(-1) == labels).mean())
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, none in another's memory: tied weights are written twice, which is how they are read back."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, value in weights.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[key] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart

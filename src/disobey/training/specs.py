@@ -1,7 +1,7 @@
-"""`SequenceSpec`: what a run on generated sequences needs besides data, model and optimizer, as a value.
+"""The parts of a recipe as values: `OptimSpec`, `Teaching`, and `SequenceSpec` for data that is generated.
 
-Such a run's data is named ``sequence:TASK`` (made anew every step, so there are no splits), its model is a key of
-`models.sequence.LAYERS`, and its record holds accuracies by length instead of predictions (see `sequence_loop`).
+Every field decides the result, and a default never changes its meaning: stored keys cover the fields that differ from
+it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,84 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from disobey.errors import refusal
+
 PREFIX = "sequence:"
+LEARNED = {PREFIX: "sequences"}  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
+
+
+@dataclass(frozen=True)
+class OptimSpec:
+    """The optimizer and its schedule. Lengths are in steps, not epochs: all data sizes train equally long.
+
+    Attributes:
+        name: the optimizer.
+        lr: largest learning rate.
+        steps: length of the whole schedule.
+        batch: examples a step.
+        warmup: steps of linear rise to ``lr``.
+        decay: how the rate falls afterwards: a cosine to zero, not at all, or by ``gamma`` at each milestone.
+        milestones: shares of training, for ``decay="steps"``.
+        gamma: factor at each milestone.
+        momentum: of SGD.
+        betas: of Adam and AdamW.
+        nesterov: Nesterov momentum for SGD.
+        weight_decay: as the optimizer of that name in PyTorch defines it.
+        clip: largest norm of the whole gradient; None: no clipping.
+        stop: end after this many of the ``steps`` (early stopping on the full schedule).
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "adam"
+    lr: float = 2e-3
+    steps: int = 600
+    batch: int = 128
+    warmup: int = 0
+    decay: Literal["cosine", "constant", "steps"] = "cosine"
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    gamma: float = 0.1
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    clip: float | None = None
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a teacher's recipe becomes the targets of a student.
+
+    Attributes:
+        step: take the checkpoint after that many steps (an early-stopped teacher; the teacher must ``keep`` it).
+        members: average the probabilities of that many teachers, which differ in initialization and order only.
+        folds: K > 1 trains K teachers, each without one part of the data; an example is answered by the one that did
+            not see it.
+        permute: ``rows`` gives every example another example's target, ``classes`` renames the classes (controls).
+        seed: one fixed teacher for the students of all seeds; None: the teacher of the same seed.
+        views: ``same`` asks the teacher about the view that the student sees, ``fixed`` about the plain example.
+        head: ``random`` redraws the teacher's last linear layer (a control: trained features, no knowledge of classes).
+    """
+
+    step: int | None = None
+    members: int = 1
+    folds: int = 0
+    permute: Literal["none", "rows", "classes"] = "none"
+    seed: int | None = None
+    views: Literal["same", "fixed"] = "same"
+    head: Literal["trained", "random"] = "trained"
 
 
 @dataclass(frozen=True)
 class StateTeaching:
-    """How a student's states are tied to its teacher's, by linear maps that are learned with it and then thrown away.
+    """How a student's states are tied to its teacher's, by linear maps that are learned with it and then discarded.
 
-    weight: of the share of the variance of the teacher's states that a linear map of the student's leaves unexplained.
-    control: ``time`` gives the states of a word in another order of time, ``words`` those of another word of the batch.
-    feed: for that share of training the student's mixer reads a linear map of the teacher's previous state, not its own.
+    Attributes:
+        weight: of the regression loss: the share of the variance of the teacher's states that a linear map of the
+            student's states leaves unexplained.
+        control: ``time`` shuffles the teacher's states of a sequence over time, ``words`` takes those of another
+            sequence of the batch.
+        feed: for this share of training the student's mixer reads a linear map of the teacher's previous state instead
+            of its own.
     """
 
     weight: float = 1.0
@@ -27,50 +95,88 @@ class StateTeaching:
 
     def __post_init__(self):
         if self.weight <= 0 or not 0 <= self.feed <= 1:
-            raise ValueError(f"expected weight above 0 and feed in [0, 1], came {self.weight} and {self.feed}")
+            raise refusal("state-teaching", "weight above 0 and feed in [0, 1]", f"{self.weight} and {self.feed}")
 
 
 @dataclass(frozen=True)
 class SequenceSpec:
-    """The layer's options, the words it learns from and those it is asked about. Every field decides the result."""
+    """What a recipe on generated sequences (data named ``sequence:TASK``) says besides data, model and optimizer.
 
-    inner: int = 128  # width of the recurrent state
+    Attributes:
+        inner: width of the recurrent state.
+        rank: of the mixer.
+        mixer: its kind, for fixed-point layers.
+        scale: of the mixer's strengths; above 1 it may reflect, and convergence is no longer certified.
+        state_dependent: whether the mixer reads the state.
+        normalize: whether it reads the state divided by its root mean square.
+        sweeps: most iterations in training; 0: the exact solver; 1: a diagonal recurrence.
+        tol: where an iteration may stop; 0: exactly ``sweeps`` iterations.
+        gradient: ``unroll`` differentiates through all sweeps (exact for what is computed), ``ift`` and ``one_step``
+            use the implicit function theorem, exactly or to first order.
+        shortest: shortest training length in tokens.
+        longest: longest; one length is drawn per batch.
+        words: train on a fixed pool of so many sequences; 0: new ones every step.
+        start: the weights training starts from.
+        states: regression on the teacher's states besides the targets.
+        lengths: of the evaluation, in tokens.
+        budgets: numbers of iterations at evaluation, besides the one of training.
+        count: sequences per length of the evaluation.
+        powers: highest power of the constant words g, g², ... where the task is a group.
+        probe: whether a linear probe of the answers is fitted to the states, before and after training.
+    """
+
+    inner: int = 128
     rank: int = 2
     mixer: Literal["householder", "diagonal_low_rank", "kronecker"] = "householder"
     scale: float = 1.0
     state_dependent: bool = True
-    normalize: bool = True  # whether the mixer reads the state divided by its root mean square
-    sweeps: int = 0  # most iterations in training; 0: the exact solver; 1: a diagonal recurrence
-    tol: float = 0.0  # where an iteration may stop; 0: exactly that many sweeps
-    gradient: Literal["unroll", "ift", "one_step"] = "unroll"  # unroll: through all sweeps, exact for what is computed
+    normalize: bool = True
+    sweeps: int = 0
+    tol: float = 0.0
+    gradient: Literal["unroll", "ift", "one_step"] = "unroll"
     shortest: int = 2
-    longest: int = 12  # training lengths, one drawn per batch
-    words: int = 0  # a fixed pool of so many words; 0: new ones every step
-    start: Literal["fresh", "teacher"] = "fresh"  # which weights training starts from
-    states: StateTeaching | None = None  # regression on the teacher's states, besides the targets
-    lengths: tuple[int, ...] = (8, 12, 16, 24, 40, 64)  # of the evaluation
-    budgets: tuple[int, ...] = ()  # sweeps at test, besides as in training
-    count: int = 256  # words a length of the evaluation
-    powers: int = 40  # constant words g, g², ... up to this power, where the task is a group's
-    probe: bool = False  # whether a linear probe of the answers is fitted to the states, before and after training
+    longest: int = 12
+    words: int = 0
+    start: Literal["fresh", "teacher"] = "fresh"
+    states: StateTeaching | None = None
+    lengths: tuple[int, ...] = (8, 12, 16, 24, 40, 64)
+    budgets: tuple[int, ...] = ()
+    count: int = 256
+    powers: int = 40
+    probe: bool = False
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
-            raise ValueError(f"expected 1 <= shortest <= longest, came {self.shortest} and {self.longest}")
+            raise refusal(
+                "training-lengths", "1 <= shortest <= longest", f"{self.shortest} and {self.longest}", where="sequence"
+            )
         if self.sweeps < 0 or self.tol < 0 or self.words < 0 or any(b < 0 for b in self.budgets):
-            raise ValueError("expected sweeps, tol, words and budgets of at least 0")
+            raise refusal("negative-sequence-option", "sweeps, tol, words and budgets of at least 0", self)
         if not self.lengths or self.count < 1:
-            raise ValueError("expected at least one length and one word to evaluate on")
+            raise refusal(
+                "nothing-to-evaluate", "at least one length and one word of the evaluation", (self.lengths, self.count)
+            )
         if self.gradient != "unroll" and self.sweeps and not self.tol:
-            raise ValueError(
-                f"expected tol above 0 for gradient={self.gradient!r}: it is about a solution, not a budget"
+            raise refusal(
+                "gradient-without-solution",
+                f"tol above 0 for gradient={self.gradient!r}, which is about a solution",
+                "tol=0, a fixed number of sweeps",
             )
 
 
-def task_of(name: str) -> str:
+def learned_from(data: str) -> str:
+    """The key of `tasks.TASKS` that data of this name belongs to.
+
+    >>> learned_from("sequence:S3"), learned_from("mnist-5k")
+    ('sequences', 'classification')
+    """
+    return next((task for prefix, task in LEARNED.items() if data.startswith(prefix)), "classification")
+
+
+def sequence_task(name: str) -> str:
     """The task in a data name.
 
-    >>> task_of("sequence:S3")
+    >>> sequence_task("sequence:S3")
     'S3'
     """
     return name.removeprefix(PREFIX)

@@ -1,10 +1,11 @@
-"""A teacher's answers as a table that training reads by row: computed once, kept in the store, exact.
+"""A teacher's logits as a table that training reads by row: computed once, kept in the store, exact.
 
 Three forms, decided by the recipe alone so that everybody who asks computes the same bits:
     plain    (N, C), where inputs are not augmented, or the teacher is asked about the plain ones;
     views    (N * V, C), every example in each of its V views, where training is long enough to meet most of them;
     replay   (steps * B, C), the views of this seed's batches in their order: the arms of a study share them.
 Where a table would not fit in memory (or inputs are mixed, so that none repeats) the teacher answers step by step.
+Shapes: N examples, B batch, C classes, M rows of the table.
 """
 
 from __future__ import annotations
@@ -20,16 +21,21 @@ from torch import Tensor, nn
 
 from disobey.data.augment import Views
 from disobey.data.dataset import Dataset
-from disobey.records.files import atomic
+from disobey.errors import refusal
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.records.tables import read_table, write_table
 from disobey.targets import teachers
 from disobey.training.batches import Order, steps_of
 from disobey.training.predict import CHUNK
-from disobey.training.recipe import Run, encode
+from disobey.training.recipe import Run
 from disobey.training.seeds import torch_stream
+from disobey.training.serialize import encode
 
-LARGEST = 4 << 30  # bytes of a table that is held in memory
+MAX_TABLE_BYTES = 4 << 30  # of a table that is held in memory
+
+TeacherFn = Callable[[Tensor, Tensor], Tensor]
+"""Inputs (B, ...) and which training examples they are (B,) to logits (B, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,7 @@ class Table:
     batch: int = 0
 
     def row(self, step: int, rows: Tensor, views: Tensor | None) -> Tensor | slice:
+        """Where the table holds the examples ``rows`` (B,), in their ``views`` (B,), of this step."""
         if self.form == "replay":
             return slice(step * self.batch, (step + 1) * self.batch)
         if self.form == "views":
@@ -50,17 +57,22 @@ class Table:
         return rows
 
     def examples(self, order: Order, n: int) -> Tensor:
-        """(M,) which training example each row is about."""
+        """Which of the n training examples each row is about, (M,)."""
         if self.form == "replay":
             return order.rows.reshape(-1)
         return torch.arange(n).repeat_interleave(self.n_views)
 
 
-Ask = Callable[[Tensor, Tensor], Tensor]  # inputs (B, ...), training rows (B,) -> logits (B, C)
+def form_of(run: Run, n: int, n_views: int, classes: int, *, limit: int = MAX_TABLE_BYTES) -> str:
+    """Which table the recipe calls for: a function of the recipe and the data, never of the machine.
 
-
-def form_of(run: Run, n: int, n_views: int, classes: int) -> str:
-    """Which table the recipe calls for: a function of the recipe, never of the machine."""
+    Args:
+        run: the student's.
+        n: its training examples.
+        n_views: views of an example.
+        classes: columns of the table.
+        limit: bytes beyond which the teacher is asked step by step (``online``).
+    """
     steps, batch = run.recipe.optim.steps, run.recipe.optim.batch
     if run.recipe.data.augment == "mixup":
         return "online"
@@ -70,28 +82,35 @@ def form_of(run: Run, n: int, n_views: int, classes: int) -> str:
         form, rows = "views", n * n_views
     else:
         form, rows = "replay", steps * batch
-    return form if 4 * rows * classes <= LARGEST else "online"
+    return form if 4 * rows * classes <= limit else "online"
 
 
-def table_for(run: Run, ask: Ask, inputs: Views, order: Order, store: Store, classes: int) -> Table | None:
+def table_for(run: Run, teacher: TeacherFn, inputs: Views, order: Order, store: Store, classes: int) -> Table | None:
     """The teacher's table for this run, from the store or made and kept there; None: ask step by step."""
     form = form_of(run, len(inputs), inputs.count, classes)
     if form == "online":
         return None
     name = _name(run, form)
     path = store.root / "cache" / f"{name}.npy"
+    of = {one.id: _weights_hash(store, one, run.recipe.teaching.step) for one in run.teachers()}
     with store.lock(f"cache-{name}"):
-        if not path.is_file():
-            logits = _asked(run, form, ask, inputs, order)
-            with atomic(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, logits.cpu().numpy())
-    logits = torch.from_numpy(np.load(path, allow_pickle=False)).to(order.rows.device)
+        found = read_table(path, of)
+        if found is None:
+            found = _teacher_outputs(form, teacher, inputs, order).cpu().numpy()
+            write_table(path, found, of)
+    logits = torch.from_numpy(found).to(order.rows.device)
     table = Table(logits, form, inputs.count if form == "views" else 1, run.recipe.optim.batch)
-    return replace(table, logits=_permuted(run, table, order, len(inputs)))
+    return replace(table, logits=_permuted(run, table))
 
 
-def asker(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], dataset: Dataset) -> Ask:
-    """How this run's teachers answer: alone, as the mean of an ensemble, or cross-fitted."""
+def _weights_hash(store: Store, teacher: Run, step: int | None) -> str:
+    """What a table was made from, so that one of a teacher that was trained again elsewhere is not believed."""
+    record = store.find(teacher.id)
+    return "" if record is None else record.weights_hash(step)
+
+
+def teacher_fn(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], dataset: Dataset) -> TeacherFn:
+    """How this run's teachers answer: a single one, the mean of an ensemble, or cross-fitted."""
 
     def single(x: Tensor, rows: Tensor) -> Tensor:
         return models[0](x).float()
@@ -104,8 +123,8 @@ def asker(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecord], d
     saw = torch.from_numpy(np.stack([np.isin(dataset.train.ids, r.examples["train.ids"]) for r in records]))
 
     def out_of_fold(x: Tensor, rows: Tensor) -> Tensor:
-        answers = torch.stack([model(x).float() for model in models])
-        return teachers.cross_fitted(answers, saw.to(rows.device)[:, rows])
+        logits = torch.stack([model(x).float() for model in models])
+        return teachers.cross_fitted(logits, saw.to(rows.device)[:, rows])
 
     return out_of_fold
 
@@ -121,7 +140,8 @@ def _name(run: Run, form: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _asked(run: Run, form: str, ask: Ask, inputs: Views, order: Order) -> Tensor:
+def _teacher_outputs(form: str, teacher: TeacherFn, inputs: Views, order: Order) -> Tensor:
+    """The whole table, (M, C), in chunks of fixed size: the last bits of a product depend on the number of rows."""
     n, views = len(inputs), inputs.count
     device = order.rows.device
     if form == "replay":
@@ -137,17 +157,19 @@ def _asked(run: Run, form: str, ask: Ask, inputs: Views, order: Order) -> Tensor
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
             x = inputs.take(rows[part], None if seen is None else seen[part])
-            parts.append(ask(x, rows[part]))
+            parts.append(teacher(x, rows[part]))
     return torch.cat(parts)
 
 
-def _permuted(run: Run, table: Table, order: Order, n: int) -> Tensor:
+def _permuted(run: Run, table: Table) -> Tensor:
     kind = run.recipe.teaching.permute
     generator = torch_stream(run.seed, "control")
     if kind == "classes":
         return teachers.permuted_classes(table.logits, generator)
     if kind == "rows":
         if table.form != "plain":
-            raise ValueError("permute='rows' pairs every image with another image's target: use augment='none'")
+            raise refusal(
+                "permuted-views", "augment='none' for permute='rows', which pairs examples", "a table of views"
+            )
         return teachers.permuted_rows(table.logits, generator)
     return table.logits

@@ -1,29 +1,22 @@
-"""What is read once from a large file is what whole float64 arrays give; intervals in linear time agree with slow ones."""
-
-import importlib.util
-from pathlib import Path
+"""One pass over a large file gives what whole float64 arrays give; intervals in linear time agree with slow ones."""
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from disobey.diagnosis.evidence import evidence, intervals
+from benchmarks import diagnose_coverage as coverage
+from disobey.diagnosis.evidence import evidence
 from disobey.diagnosis.evidence.evidence import gather
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.streaming import HalfBuffers
 from disobey.diagnosis.input import matrices
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix
 from disobey.diagnosis.input.pair import pair_from
 from disobey.measures import agreement, calibration, deviation, information
-from disobey.measures.inference.intervals import minus_twin, on_teacher, on_twin
-from disobey.measures.inference.resampling import bootstrap
-
-_SPEC = importlib.util.spec_from_file_location(
-    "diagnose_coverage", Path(__file__).parents[3] / "benchmarks" / "diagnose_coverage.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-coverage = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(coverage)
+from disobey.measures.inference.examples import all_over_examples
+from disobey.measures.inference.measure import Sample, minus_twin, on_teacher, on_twin, qualified
+from disobey.measures.inference.resampling import blocked_interval, bootstrap, random_groups
+from tests.support.refusals import refuses
 
 ALL = [*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values()]
 
@@ -79,7 +72,7 @@ def test_unusable_rows_are_named_from_a_thread(monkeypatch):
     teacher[[333, 700]] = np.nan
     monkeypatch.setattr(evidence, "WHOLE", 1)
     monkeypatch.setattr(evidence, "_BLOCK", 400)
-    with pytest.raises(ValueError, match="row 333"):
+    with refuses("not-finite", "row 333"):
         gather(pair_from({"teacher": teacher, "student": -teacher}))
 
 
@@ -152,7 +145,7 @@ def test_batches_of_any_size_become_blocks():
 
 def test_a_sample_is_said_to_be_one(monkeypatch):
     streamed = _streamed(monkeypatch, _pair(np.float16), sample=300)
-    found = intervals.estimates(streamed, [agreement.MEASURES["kl"], agreement.MEASURES["agreement"]], resamples=50)
+    found = estimates(streamed, [agreement.MEASURES["kl"], agreement.MEASURES["agreement"]], resamples=50)
     assert found["agreement"].n == 700
     assert found["kl"].n == 300
     assert len(streamed.rows) == 300
@@ -160,28 +153,38 @@ def test_a_sample_is_said_to_be_one(monkeypatch):
 
 
 SLOW_TWINS = [
-    deviation.MEASURES["ols_slope"], deviation.MEASURES["tls_slope"], deviation.MEASURES["low_deviation"],
-    deviation.MEASURES["high_below.teacher_wrong"], agreement.MEASURES["agreement"], agreement.MEASURES["kl"],
-    calibration.MEASURES["ece_mass"], calibration.MEASURES["brier"], on_teacher(calibration.MEASURES["nll"]),
-    on_twin(deviation.MEASURES["ols_slope"]), minus_twin(deviation.MEASURES["ols_slope"]),
-    minus_twin(agreement.MEASURES["agreement"]), minus_twin(calibration.MEASURES["brier"]),
+    deviation.MEASURES["ols_slope"],
+    deviation.MEASURES["tls_slope"],
+    deviation.MEASURES["low_deviation"],
+    deviation.MEASURES["high_below.teacher_wrong"],
+    agreement.MEASURES["agreement"],
+    agreement.MEASURES["kl"],
+    calibration.MEASURES["ece_mass"],
+    calibration.MEASURES["brier"],
+    on_teacher(calibration.MEASURES["nll"]),
+    on_twin(deviation.MEASURES["ols_slope"]),
+    minus_twin(deviation.MEASURES["ols_slope"]),
+    minus_twin(agreement.MEASURES["agreement"]),
+    minus_twin(calibration.MEASURES["brier"]),
     information.MEASURES["explained_beyond_twin"],
-]  # fmt: skip
+]
 
 
-def blocked(statistic, columns, seed=0):
-    return intervals.blocked_interval(statistic, columns, tuple(intervals.in_groups(c, seed) for c in columns), 0.95)
+def blocked(measure, columns, seed=0, **groups):
+    rows = random_groups(len(columns[0]), seed, **groups)
+    parts = [Sample(measure, tuple(column[group] for column in columns)).once() for group in rows]
+    return blocked_interval(Sample(measure, columns).once(), parts, rows.shape[1], len(columns[0]), 0.95)
 
 
 def test_blocked_intervals_are_the_bootstraps():
-    """Half-widths agree within a fifth (their own noise: 7 % from 100 groups, 5 % from 200 resamples), 5 % on average."""
+    """Half-widths agree within a fifth (noise alone: 7% from 100 groups, 5% from 200 resamples), 5% on average."""
     n = 20_000
     found = gather(_labelled(n))
     ratios = []
     for measure in SLOW_TWINS:
-        columns = intervals.qualified(measure, found.of(measure.columns))
+        columns = qualified(measure, found.of(measure.columns)).columns
         m = len(columns[0])
-        value, low, high = blocked(measure.statistic, columns, seed=2)  # rare rows in every group
+        value, low, high = blocked(measure, columns, seed=2)  # rare rows in every group
         evaluate = lambda w, measure=measure, columns=columns: measure.statistic(*columns, weights=w)
         replicates = bootstrap([evaluate], m, 200, np.random.default_rng(1))[0]
         ratios.append((high - low) / (2 * 1.984 * replicates.std()))
@@ -191,6 +194,16 @@ def test_blocked_intervals_are_the_bootstraps():
             float(np.ravel(measure.statistic(*columns, weights=np.ones((1, m))))[0]), rel=1e-9
         )
     assert abs(np.mean(ratios) - 1) < 0.1, ratios
+
+
+@pytest.mark.parametrize("n", [900, 8_000, 70_000])
+def test_library_and_command_give_the_same_interval_for_the_same_rows(n):
+    """Bootstrap, jackknife and random groups: every number equal to the last bit."""
+    found = gather(_labelled(n))
+    ours = estimates(found, SLOW_TWINS, resamples=60)
+    theirs = all_over_examples(SLOW_TWINS, found.sample, resamples=60)
+    assert ours == {measure.name: theirs[measure.name] for measure in SLOW_TWINS}
+    assert all(estimate.known for estimate in ours.values())
 
 
 def _labelled(n, seed=5, slope=1.2):
@@ -211,7 +224,7 @@ def test_intervals_cover_at_their_level(world, n):
     """Slopes, agreements and differences to the twin within .02 of .95 (and half as much again for 1,000 replicates).
 
     The difference of calibration errors to a nearly calibrated teacher may be too wide
-    (docs/diagnose.md has the table).
+    (docs/guides/diagnose-validation.md has the table).
     """
     slack = 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000)
     for name, share in coverage.covered(world, n, 1000, coverage.truths(world), n == 20_000).items():
@@ -229,7 +242,7 @@ def test_the_planted_truths_of_the_coverage_table():
             assert value == pytest.approx(truth[measure.name], abs=4e-3)
 
 
-def test_groups_of_a_part_give_the_error_of_all(monkeypatch):
+def test_groups_of_a_part_give_the_error_of_all():
     """With the largest group at a quarter of its share the half-widths stay those of whole groups, 10 % on average."""
     n = 20_000
     found = gather(_labelled(n))
@@ -238,10 +251,8 @@ def test_groups_of_a_part_give_the_error_of_all(monkeypatch):
         if measure.where is not None or "ece" in measure.name:  # a group of fifty has no calibration error to speak of
             continue
         columns = found.of(measure.columns)
-        monkeypatch.setattr(intervals, "LARGEST_GROUP", n)
-        value, _, high = blocked(measure.statistic, columns)
-        monkeypatch.setattr(intervals, "LARGEST_GROUP", n // 400)
-        again, _, higher = blocked(measure.statistic, columns)
+        value, _, high = blocked(measure, columns, largest=n)
+        again, _, higher = blocked(measure, columns, largest=n // 400)
         assert again == value
         ratios.append((higher - value) / (high - value))
     assert len(ratios) >= 5

@@ -5,10 +5,11 @@ import pytest
 
 from disobey.diagnosis.checks.files import unread_arrays
 from disobey.diagnosis.evidence.evidence import gather
-from disobey.diagnosis.evidence.representations import representations
 from disobey.diagnosis.input.join import read_two
 from disobey.diagnosis.input.pair import pair_from
+from disobey.diagnosis.report.knowledge import representations
 from disobey.measures.similarity import cka
+from tests.support.refusals import refuses
 
 
 def _arrays(n=300):
@@ -16,11 +17,14 @@ def _arrays(n=300):
     scores = 2 * rng.normal(size=(n, 3))
     x = rng.normal(size=(n, 4))
     return {
-        "teacher": scores, "student": scores + 0.3 * rng.normal(size=scores.shape),
-        "features_teacher_last": x, "features_student_last": 3 * x[:, ::-1] + 1,
+        "teacher": scores,
+        "student": scores + 0.3 * rng.normal(size=scores.shape),
+        "features_teacher_last": x,
+        "features_student_last": 3 * x[:, ::-1] + 1,
         "features_twin_last": x[:, :1] + 2 * rng.normal(size=(n, 2, 3)).reshape(n, 6),
-        "features_teacher": rng.normal(size=(n, 5)), "features_student": rng.normal(size=(n, 2, 4)),
-    }  # fmt: skip
+        "features_teacher": rng.normal(size=(n, 5)),
+        "features_student": rng.normal(size=(n, 2, 4)),
+    }
 
 
 def test_layers_are_compared_by_name():
@@ -62,5 +66,5 @@ def test_two_files_keep_both_sides(tmp_path):
 def test_bad_features_are_named():
     arrays = _arrays()
     arrays["features_student"][7] = np.nan
-    with pytest.raises(ValueError, match="row 7"):
+    with refuses("not-finite", "row 7"):
         representations(gather(pair_from(arrays)))

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import pickle
 import struct
 import zipfile
@@ -18,6 +17,8 @@ from disobey.diagnosis.input.join import read_pair, read_two, with_twin
 from disobey.diagnosis.input.matrices import whole
 from disobey.diagnosis.input.pair import pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
+from disobey.errors import Refusal
+from tests.support.refusals import refuses
 
 RNG = np.random.default_rng(0)
 TEACHER = RNG.normal(size=(50, 4)).astype(np.float32)
@@ -78,8 +79,17 @@ def _csv(path):
     path.write_text("\n".join([",".join(names), *lines]) + "\n")
 
 
-FORMATS = [("a.npz", _npz), ("b.npz", _packed), ("c.npz", _fortran), ("d.npz", _swapped), ("e.safetensors", _safetensors),
-           ("folder", _folder), ("f.parquet", _lists), ("g.parquet", _columns), ("h.csv", _csv)]  # fmt: skip
+FORMATS = [
+    ("a.npz", _npz),
+    ("b.npz", _packed),
+    ("c.npz", _fortran),
+    ("d.npz", _swapped),
+    ("e.safetensors", _safetensors),
+    ("folder", _folder),
+    ("f.parquet", _lists),
+    ("g.parquet", _columns),
+    ("h.csv", _csv),
+]
 
 
 @pytest.mark.parametrize(("name", "write"), FORMATS, ids=lambda x: x if isinstance(x, str) else x.__name__)
@@ -121,15 +131,15 @@ def test_two_files_are_joined_by_id(tmp_path):
     few = replace(few, facts={"joined": 10, "teacher_only": 5, "student_only": 40})
     finding = joined_rows(gather(few))
     assert finding.status == "warning"
-    assert "5 are the teacher's alone and 40 the student's" in finding.message
+    assert (finding.estimate("rows joined").value, finding.estimate("rows joined").n) == (10 / 55, 55)
     np.savez(tmp_path / "w.npz", twin=STUDENT[::-1], ids=IDS[::-1])
     twin = with_twin(pair, tmp_path / "w.npz")
     np.testing.assert_array_equal(whole(twin.twins["twin"]), STUDENT[order])
     np.save(tmp_path / "y.npy", LABELS[:40])  # in whose order?
     np.save(tmp_path / "w.npy", STUDENT[:40])
-    with pytest.raises(ValueError, match="labels with ids"):
+    with refuses("missing-ids", "labels"):
         read_two(tmp_path / "t.npz", tmp_path / "s.npz", tmp_path / "y.npy")
-    with pytest.raises(ValueError, match="a twin with ids"):
+    with refuses("missing-ids", "twin"):
         with_twin(pair, tmp_path / "w.npy")
 
 
@@ -140,9 +150,9 @@ def test_labels_of_two_files_are_the_same(tmp_path):
     np.savez(tmp_path / "same.npz", logits=STUDENT, labels=LABELS)
     np.savez(tmp_path / "s.npz", logits=STUDENT[order], labels=LABELS[order])
     pair = read_two(tmp_path / "t.npz", tmp_path / "same.npz")
-    with pytest.raises(ValueError, match="the same labels in both files, came others in rows"):
+    with refuses("labels-differ", "rows"):
         read_two(tmp_path / "t.npz", tmp_path / "s.npz")
-    with pytest.raises(ValueError, match="the same labels in both files, came others in rows"):
+    with refuses("labels-differ", "rows"):
         with_twin(pair, tmp_path / "s.npz")
     with_twin(pair, tmp_path / "same.npz")
     np.savez(tmp_path / "t.npz", logits=TEACHER, labels=LABELS, ids=IDS)
@@ -161,13 +171,13 @@ def test_a_list_of_files_is_one_pair(tmp_path):
     np.testing.assert_array_equal(again.labels, LABELS)
     np.savez(tmp_path / "both.npz", a=LABELS, b=LABELS)
     _npz(tmp_path / "p.npz")
-    for paths, labels, words in (
-        (["teacher.npy", "p.npz"], None, "'teacher' again"),
-        (["p.npz"], "y.npy", "labels in one place"),
-        (["teacher.npy", "student.npy"], "both.npz", "one array only"),
-        (["teacher.npy"], None, "an array 'student'"),
+    for paths, labels, id, part in (
+        (["teacher.npy", "p.npz"], None, "array-twice", "'teacher'"),
+        (["p.npz"], "y.npy", "two-labels", "y.npy"),
+        (["teacher.npy", "student.npy"], "both.npz", "missing-labels", "a, b"),
+        (["teacher.npy"], None, "missing-student", "teacher"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with refuses(id, part):
             read_pair(*(tmp_path / p for p in paths), labels=labels and tmp_path / labels)
 
 
@@ -176,8 +186,10 @@ def test_kinds_of_values_are_detected():
     for dtype in (np.float16, np.float32, np.float64):
         arrays = {"teacher": np.exp(logs).astype(dtype), "student": logs.astype(dtype), "twin": TEACHER.astype(dtype)}
         assert pair_from(arrays).values == {
-            "teacher": "probabilities", "student": "log-probabilities", "twin": "logits"
-        }  # fmt: skip
+            "teacher": "probabilities",
+            "student": "log-probabilities",
+            "twin": "logits",
+        }
 
 
 def test_coarse_probabilities_are_probabilities(tmp_path):
@@ -196,7 +208,7 @@ def test_log_probabilities_are_not_taken_on_trust():
     logs = TEACHER - np.log(np.exp(TEACHER).sum(1, keepdims=True))
     assert pair_from({"teacher": logs, "student": logs}, values="log-probabilities").shape == (50, 4)
     for array in (TEACHER, np.exp(logs)):
-        with pytest.raises(ValueError, match="sum to 1, came another sum"):
+        with refuses("not-normalized"):
             pair_from({"teacher": array, "student": array}, values="log-probabilities")
 
 
@@ -209,67 +221,59 @@ NAN[[3, 9], 1] = np.nan
 HALF_SUMS = np.abs(TEACHER) / np.abs(TEACHER).sum(1, keepdims=True)
 HALF_SUMS[5] *= 0.5
 BAD_ARRAYS = {
-    "missing teacher": (_with(teacher=None), "teacher"),
-    "misnamed": (_with(student=None, studnet=STUDENT), "rename 'studnet' to 'student'"),
-    "capital": (_with(student=None, Student=STUDENT), "rename 'Student' to 'student'"),
-    "numbered from 1": (_with(teacher=None, teacher_1=TEACHER, teacher_2=TEACHER), "from teacher_0 on"),
-    "rows differ": (_with(student=STUDENT[:40]), "50 rows of teacher and 40 of student"),
-    "classes differ": (_with(student=STUDENT[:, :3]), "4 for teacher and 3 for student"),
-    "labels too large": (_with(labels=LABELS + 1), "labels from 0 to 3"),
-    "labels ignored": (_with(labels=np.where(IDS == 104, -100, LABELS)), "row 4"),
-    "float labels": (_with(labels=LABELS.astype(float)), "labels as integers"),
-    "labels short": (_with(labels=LABELS[:9]), "50 rows"),
-    "one-hot labels": (_with(labels=np.eye(4, dtype=int)[LABELS]), "labels.argmax(1)"),
-    "a column of labels": (_with(labels=LABELS[:, None]), "labels.ravel()"),
-    "names as labels": (_with(labels=np.array(list("abcd"))[LABELS]), "'class_names'"),
-    "percent": (_with(teacher=100 * np.abs(TEACHER) / np.abs(TEACHER).sum(1, keepdims=True)), "sum to 100"),
-    "empty": ({n: a[:0] for n, a in ARRAYS.items()}, "at least one example"),
-    "one class": (_with(teacher=TEACHER[:, :1], student=STUDENT[:, :1]), "at least 2 classes"),
-    "three dimensions": (_with(teacher=TEACHER[None]), "reshape"),
-    "class numbers": (_with(teacher=LABELS[:, None].repeat(4, 1)), "floating-point"),
-    "text": (_with(teacher=TEACHER.astype(str)), "floating-point"),
-    "duplicate ids": (_with(ids=np.where(IDS > 145, 100, IDS)), "every id once"),
-    "class names": (_with(class_names=np.array(["a", "b"])), "4 class names"),
-    "sigmoid": (_with(teacher=1 / (1 + np.exp(-TEACHER))), "sum to 1"),
+    "missing teacher": (_with(teacher=None), "missing-teacher", "student"),
+    "misnamed": (_with(student=None, studnet=STUDENT), "missing-student", "'studnet' to 'student'"),
+    "capital": (_with(student=None, Student=STUDENT), "missing-student", "'Student' to 'student'"),
+    "numbered from 1": (_with(teacher=None, teacher_1=TEACHER, teacher_2=TEACHER), "missing-teacher", "teacher_0"),
+    "rows differ": (_with(student=STUDENT[:40]), "row-counts", "50", "40"),
+    "classes differ": (_with(student=STUDENT[:, :3]), "class-counts", "4", "3"),
+    "labels too large": (_with(labels=LABELS + 1), "label-range", "0 to 3"),
+    "labels ignored": (_with(labels=np.where(IDS == 104, -100, LABELS)), "label-range", "row 4"),
+    "float labels": (_with(labels=LABELS.astype(float)), "label-type", "float64"),
+    "labels short": (_with(labels=LABELS[:9]), "row-counts", "50"),
+    "one-hot labels": (_with(labels=np.eye(4, dtype=int)[LABELS]), "label-shape", "labels.argmax(1)"),
+    "a column of labels": (_with(labels=LABELS[:, None]), "label-shape", "labels.ravel()"),
+    "names as labels": (_with(labels=np.array(list("abcd"))[LABELS]), "label-type", "'class_names'"),
+    "percent": (_with(teacher=100 * np.abs(TEACHER) / np.abs(TEACHER).sum(1, keepdims=True)), "not-scores", "100"),
+    "empty": ({n: a[:0] for n, a in ARRAYS.items()}, "no-examples"),
+    "one class": (_with(teacher=TEACHER[:, :1], student=STUDENT[:, :1]), "one-class", "1"),
+    "three dimensions": (_with(teacher=TEACHER[None]), "score-shape", "reshape"),
+    "class numbers": (_with(teacher=LABELS[:, None].repeat(4, 1)), "score-type"),
+    "text": (_with(teacher=TEACHER.astype(str)), "score-type"),
+    "duplicate ids": (_with(ids=np.where(IDS > 145, 100, IDS)), "id-twice", "100"),
+    "class names": (_with(class_names=np.array(["a", "b"])), "class-name-count", "4", "2"),
+    "sigmoid": (_with(teacher=1 / (1 + np.exp(-TEACHER))), "not-normalized"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_ARRAYS)
 def test_bad_arrays_are_refused_in_words(tmp_path, name):
-    arrays, words = BAD_ARRAYS[name]
+    arrays, id, *parts = BAD_ARRAYS[name]
     np.savez(tmp_path / "p.npz", **arrays)
-    with pytest.raises(ValueError, match="expected") as caught:
+    with refuses(id, "p.npz", *parts):
         read_pair(tmp_path / "p.npz")
-    message = str(caught.value)
-    assert words in message
-    assert "p.npz" in message
-    assert "\n" not in message
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("teacher", "values", "words"),
+    ("teacher", "values", "id", "rows"),
     [
-        (NAN, "auto", "rows 3, 9"),
-        (np.full_like(TEACHER, np.nan), "auto", "rows 0, 1, 2, 3, 4 and 45 more"),
-        (np.where(NAN == NAN, NAN, np.inf), "auto", "rows 3, 9"),
-        (np.where(IDS[:, None] == 105, -np.inf, TEACHER), "auto", "row 5"),
-        (HALF_SUMS, "probabilities", "row 5"),
-        (TEACHER, "probabilities", "sum to 1"),
+        (NAN, "auto", "not-finite", "rows 3, 9"),
+        (np.full_like(TEACHER, np.nan), "auto", "not-finite", "rows 0, 1, 2, 3, 4 and 45 more"),
+        (np.where(NAN == NAN, NAN, np.inf), "auto", "not-finite", "rows 3, 9"),
+        (np.where(IDS[:, None] == 105, -np.inf, TEACHER), "auto", "not-finite", "row 5"),
+        (HALF_SUMS, "auto", "not-normalized", "row 5"),
+        (TEACHER, "probabilities", "not-normalized", "rows 0"),
     ],
 )
-def test_unusable_rows_are_named(monkeypatch, dtype, teacher, values, words):
+def test_unusable_rows_are_named(monkeypatch, dtype, teacher, values, id, rows):
     from disobey.diagnosis.evidence import evidence
 
     arrays = {"teacher": teacher.astype(dtype), "student": STUDENT.astype(dtype)}
     for limit in (2**20, 1):  # whole, and streamed
         monkeypatch.setattr(evidence, "WHOLE", limit)
-        with pytest.raises(ValueError, match="expected") as caught:
-            evidence.gather(
-                pair_from(arrays, values=values if values == "auto" else "auto" if words == "row 5" else values)
-            )
-        if values == "auto" or words in str(caught.value):
-            assert words in str(caught.value)
+        with refuses(id, rows):
+            evidence.gather(pair_from(arrays, values=values))
 
 
 class _Bomb:
@@ -287,8 +291,9 @@ def test_pickles_and_object_arrays_never_run(tmp_path):
     for name in ("p.pt", "p.npz", "p.npy"):
         (tmp_path / name).write_bytes(pickle.dumps(_Bomb(), protocol=4))
     for path in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=r"object array|pickle"):
+        with pytest.raises(Refusal) as caught:
             read_arrays(path)
+        assert caught.value.id in ("pickle", "not-npz", "not-npy", "wrong-extension")
     assert not target.exists()
 
 
@@ -297,30 +302,38 @@ def _bytes(name, write, tmp_path):
     return (tmp_path / name).read_bytes()
 
 
-@pytest.mark.parametrize(("name", "write"), [f for f in FORMATS if "." in f[0] and f[0][-3:] != "csv"],
-                         ids=lambda x: x if isinstance(x, str) else x.__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [f for f in FORMATS if "." in f[0] and f[0][-3:] != "csv"],
+    ids=lambda x: x if isinstance(x, str) else x.__name__,
+)
 def test_cut_files_are_refused(tmp_path, name, write):
     data = _bytes(name, write, tmp_path)
     for size in (1, 7, 40, len(data) // 3, len(data) // 2, len(data) - 30, len(data) - 1):
         (tmp_path / name).write_bytes(data[:size])
-        with pytest.raises(ValueError, match="expected"):
+        with pytest.raises(Refusal):
             gather(read_pair(tmp_path / name))
 
 
 def test_wrong_extensions_and_places(tmp_path):
     data = _bytes("a.npz", _npz, tmp_path)
-    for name, words in (("b.npy", "zip archive"), ("b.parquet", "zip archive"), ("b.safetensors", "zip archive"),
-                        ("b.xyz", "one of"), ("b", "no extension")):  # fmt: skip
+    for name, id in (
+        ("b.npy", "wrong-extension"),
+        ("b.parquet", "wrong-extension"),
+        ("b.safetensors", "wrong-extension"),
+        ("b.xyz", "file-format"),
+        ("b", "file-format"),
+    ):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(ValueError, match=words):
+        with refuses(id, name):
             read_arrays(tmp_path / name)
     (tmp_path / "empty.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="empty file"):
+    with refuses("empty-file"):
         read_arrays(tmp_path / "empty.npz")
-    with pytest.raises(ValueError, match="did you mean 'a.npz'"):
+    with refuses("no-file", "'a.npz'"):
         read_arrays(tmp_path / "aa.npz")
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(ValueError, match=r"no \.npy"):
+    with refuses("no-arrays"):
         read_arrays(tmp_path / "nothing")
 
 
@@ -329,23 +342,23 @@ def test_csv_with_text_names_row_and_column(tmp_path):
     text = (tmp_path / "a.csv").read_text().splitlines()
     text[4] = "high," + text[4].split(",", 1)[1]
     (tmp_path / "a.csv").write_text("\n".join(text))
-    with pytest.raises(ValueError, match="'teacher_0', came 'high' in row 3"):
+    with refuses("not-a-number", "'teacher_0'", "'high' in row 3"):
         read_pair(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "id", "part"),
     [
-        ("teacher_0;teacher_1;student_0;student_1\n0,5;1;2;3\n", "came semicolons"),
-        ("teacher_0\tteacher_1\tstudent_0\tstudent_1\n0.5\t1\t2\t3\n", "came tabs"),
-        ("0.5,1,2,3\n1,2,3,4\n", "names in the first row, came numbers"),
-        ("teacher_0,teacher_1,student_0,student_1\n0.5,,2,3\n", "came '' in row 0; try: fill the place"),
-        ("teacher_0,teacher_1,student_0,student_1,labels\n0.5,1,2,3,cat\n", "try: class numbers"),
+        ("teacher_0;teacher_1;student_0;student_1\n0,5;1;2;3\n", "separator", "semicolons"),
+        ("teacher_0\tteacher_1\tstudent_0\tstudent_1\n0.5\t1\t2\t3\n", "separator", "tabs"),
+        ("0.5,1,2,3\n1,2,3,4\n", "no-header", "teacher_0"),
+        ("teacher_0,teacher_1,student_0,student_1\n0.5,,2,3\n", "not-a-number", "'' in row 0"),
+        ("teacher_0,teacher_1,student_0,student_1,labels\n0.5,1,2,3,cat\n", "not-a-number", "class numbers"),
     ],
 )
-def test_csv_from_spreadsheets_is_told_what_to_change(tmp_path, text, words):
+def test_csv_from_spreadsheets_is_told_what_to_change(tmp_path, text, id, part):
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ValueError, match=words):
+    with refuses(id, part):
         read_pair(tmp_path / "a.csv")
 
 
@@ -368,117 +381,9 @@ def test_a_claimed_size_is_never_allocated(tmp_path):
         archive.writestr("teacher.npy", body)
         archive.writestr("student.npy", body)
     (tmp_path / "a.npz").write_bytes(buffer.getvalue())
-    with pytest.raises(ValueError, match="cut short"):
+    with refuses("cut-short"):
         read_pair(tmp_path / "a.npz")
     table = json.dumps({"teacher": {"dtype": "F32", "shape": [10**9, 10**3], "data_offsets": [0, 4 * 10**12]}}).encode()
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(table)) + table)
-    with pytest.raises(ValueError, match="in a file of"):
+    with refuses("cut-short"):
         read_pair(tmp_path / "a.safetensors")
-
-
-def test_what_a_student_says_of_its_teachers_tokens_does_not_tell_its_own_best_one(tmp_path):
-    line = {"teacher": [{"5": -0.1, "7": -3.0}, {"7": -0.3, "8": -1.9}]}
-    asked = [{"7": -2.0, "5": -1.5}, {"7": -0.2, "8": -2.5}]  # in the first, .64 of the student is elsewhere
-    for student, known in ((asked, False), ([{**asked[0], "9": -0.9}, asked[1]], True)):
-        path = tmp_path / "pair.jsonl"
-        path.write_text(json.dumps(line | {"student": student}))
-        assert ("topk_student_top" in read_arrays(path)) is known
-
-
-def test_serving_layouts_of_top_k(tmp_path):
-    """Prompt log-probabilities by id, chat and completion lists, triples, plain numbers, and the answers around them."""
-    plain = {"teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}], "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],
-             "labels": [5, 9]}  # fmt: skip
-
-    def like(form, more=None):
-        return {s: form(plain[s]) for s in ("teacher", "student")} | (more or {"labels": [5, 9]})
-
-    layouts = {
-        "plain": plain,
-        "by id": like(lambda side: [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side],
-                      {"labels": [0, 5, 9]}),
-        "chat": like(lambda side: {"content": [{"token": "t", "logprob": 0, "top_logprobs": [{"token": f"token_id:{k}", "logprob": v}
-                                               for k, v in t.items()]} for t in side]}),
-        "completions": like(lambda side: {"tokens": ["a", "b"], "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side]}),
-        "ids": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in t.items()] for t in side]),
-        "triples": like(lambda side: [None] + [[[v, int(k), None] for k, v in t.items()] for t in side], {"labels": [None, 5, 9]}),
-        "not told": like(lambda side: [t | ({"9": -9999.0} if t == {"7": -0.9} else {}) for t in side]),
-        "drawn first": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in [*t.items(), *[("7", -99.0)][: len(t) - 1]]]
-                                          for t in side]),
-        "vLLM's answer": like(lambda side: {"object": "text_completion", "choices": [{"index": 0, "text": "a", "logprobs": None, "prompt_logprobs":
-                              [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side]}]},
-                              {"labels": [None, 5, 9]}),
-        "a choice": like(lambda side: {"text": "ab", "prompt_logprobs": None, "logprobs": {"tokens": ["a", "b"], "text_offset": [0, 1],
-                         "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side]}}),
-        "SGLang's answer": like(lambda side: {"text": "", "meta_info": {"input_token_logprobs": [[None, 1, None], [-0.1, 5, None]],
-                                "input_top_logprobs": [None] + [[[v, int(k), None] for k, v in t.items()] for t in side],
-                                "output_token_logprobs": [], "output_top_logprobs": []}}, {"labels": [None, 5, 9]}),
-        "TRL's client": like(lambda side: {"logprobs": [[*t.values(), -math.inf] for t in side],
-                             "logprob_token_ids": [[*map(int, t), 0] for t in side]}),
-        "llama.cpp's answer": like(lambda side: {"content": "ab", "completion_probabilities": [
-            {"id": 5, "token": "a", "logprob": -1, "top_logprobs": [{"id": int(k), "token": "x", "logprob": v} for k, v in t.items()]}
-            for t in side]}),
-    }  # fmt: skip
-    for name, record in layouts.items():
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text(json.dumps(record) + "\n")
-        found = {key: whole(matrix) for key, matrix in read_arrays(path).items()}
-        assert found["topk_ids"].tolist() == [[5, 7], [7, 9]], name
-        assert found["labels"].tolist() == [5, 9], name
-        np.testing.assert_allclose(found["topk_teacher"], [[-0.1, -2.5], [-0.2, -1.9]])
-        np.testing.assert_allclose(found["topk_student"], [[-0.3, -1.6], [-0.9, np.nan]])
-        assert found["topk_student_top"].tolist() == [5, 7], name
-
-
-def test_a_twin_in_json_lines(tmp_path):
-    line = {"teacher": {"5": -0.1, "7": -2.5}, "student": {"5": -0.3, "7": -1.6}, "twin": {"7": -0.2, "5": -1.9}}
-    path = tmp_path / "a.jsonl"
-    path.write_text("\n".join([json.dumps(line)] * 3))
-    pair = read_pair(path)
-    assert whole(pair.topk.twin).tolist() == [[-1.9, -0.2]] * 3
-    assert pair.topk.twin_top.tolist() == [7] * 3
-    path.write_text(json.dumps(line) + "\n" + json.dumps({k: line[k] for k in ("teacher", "student")}))
-    with pytest.raises(ValueError, match="a twin in every line"):
-        read_pair(path)
-
-
-def test_texts_of_digits_stay_apart(tmp_path):
-    """ "0" and "00" are two tokens; only the first is a number."""
-    side = {"content": [{"top_logprobs": [{"token": "0", "logprob": -0.5}, {"token": "00", "logprob": -1.5}]}]}
-    (tmp_path / "a.jsonl").write_text(json.dumps({"teacher": side, "student": side}))
-    pair = read_pair(tmp_path / "a.jsonl")
-    assert whole(pair.topk.ids)[0, 0] == 0
-    assert whole(pair.topk.ids)[0, 1] >= 2**30
-    assert whole(pair.topk.student).tolist() == [[-0.5, -1.5]]
-
-
-def _drawn(position):
-    return {side: {"content": [position]} for side in ("teacher", "student")}
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ({"teacher": [{"5": "x"}], "student": [{"5": -1}]}, "line 1"),
-        ({"teacher": [{"5": -1, "6": -2}], "student": []}, "equally many tokens"),
-        ({"teacher": [["a"]], "student": [["a"]]}, "items with 'token'"),
-        ({"teacher": [{"5": -1}]}, "'teacher' and 'student'"),
-        ({"teacher": 3, "student": 3}, "a list of tokens"),
-        ({"teacher": [{"5": -1}], "student": [{"5": -1}]}, "at least 2 tokens"),
-        (_drawn({"token": "a", "logprob": -1, "top_logprobs": []}), "ask the server for top_logprobs"),
-        (_drawn({"token": "a", "logprob": -1}), "ask the server for top_logprobs"),
-        (
-            {
-                s: {"input_top_logprobs": [[[-1, 5]]], "output_top_logprobs": [[[-1, 6]]]}
-                for s in ("teacher", "student")
-            },
-            "came input_top_logprobs and output_top_logprobs",
-        ),
-        ({s: {"logprobs": [[-1, -2]], "logprob_token_ids": [[5]]} for s in ("teacher", "student")}, "of one shape"),
-    ],
-)
-def test_bad_json_lines_are_refused_in_words(tmp_path, line, words):
-    (tmp_path / "bad.jsonl").write_text(json.dumps(line) + "\n")
-    with pytest.raises(ValueError, match="expected") as caught:
-        read_pair(tmp_path / "bad.jsonl")
-    assert words in str(caught.value)

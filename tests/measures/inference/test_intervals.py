@@ -1,29 +1,28 @@
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import coverage as table
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference import intervals, resampling
-from disobey.measures.inference.intervals import (
+from disobey.measures.inference import resampling
+from disobey.measures.inference.examples import all_over_examples, estimates, over_examples, paired_over_examples
+from disobey.measures.inference.measure import (
     Measure,
-    all_over_examples,
     applicable,
-    mean_over_runs,
     minus_teacher,
     minus_twin,
     on_teacher,
     on_twin,
-    over_examples,
+    read,
+    with_twins,
+)
+from disobey.measures.inference.runs import (
+    mean_over_runs,
     over_runs,
     over_runs_and_examples,
     paired_difference,
-    paired_over_examples,
-    paired_over_runs,
-    with_twins,
 )
 from disobey.measures.inference.statistics import (
     correlation_coefficient,
@@ -35,6 +34,7 @@ from disobey.measures.inference.statistics import (
     tls_slope,
 )
 from disobey.records.predictions import Predictions
+from tests.support.refusals import refuses
 
 
 def pair(n=300, classes=5, seed=0, **columns) -> Predictions:
@@ -126,20 +126,33 @@ def test_fast_intervals_are_those_of_the_plain_bootstrap(statistic):
     assert n > resampling.MANY
 
 
-def test_a_random_part_of_many_examples_gives_the_error_of_all(monkeypatch):
+def test_random_groups_of_many_examples_give_the_error_of_all():
     p = pair(n=18_000, classes=3)
     measures = [deviation.MEASURES["ols_slope"], deviation.MEASURES["low_deviation"], calibration.MEASURES["nll"]]
     other = p.with_student(p.twin)
     differ = agreement.MEASURES["student_right_where_they_differ"]
     pairs = [(calibration.MEASURES["nll"], p, other), (differ, p, other)]
     whole = [*all_over_examples(measures, p).values(), *(paired_over_examples(*three) for three in pairs)]
-    monkeypatch.setattr(intervals, "ENOUGH", 5500)
-    part = [*all_over_examples(measures, p).values(), *(paired_over_examples(*three) for three in pairs)]
+    part = list(estimates(read(measures, p), blocked=5500).values())
+    part += [paired_over_examples(*three, blocked=5500) for three in pairs]
     for a, b in zip(whole, part, strict=True):
         assert a.value == pytest.approx(b.value, rel=1e-12)
         assert (a.n, a.name) == (b.n, b.name)
         assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.35)
         assert b.high - b.low != a.high - a.low
+
+
+def test_many_examples_alone_or_together_in_any_order_of_the_measures():
+    """What puts examples in order, or shares their groups, changes nothing for its neighbours."""
+    p = pair(n=6_000, classes=3)
+    measures = [calibration.MEASURES[name] for name in ("nll", "ece", "ece_debiased")] + [
+        deviation.MEASURES["tls_slope"]
+    ]
+    measures.append(replace(calibration.MEASURES["brier"], order=None))
+    together = estimates(read(measures, p), blocked=5_500)
+    assert together == estimates(read(measures[::-1], p), blocked=5_500)
+    for measure in measures:
+        assert estimates(read([measure], p), blocked=5_500)[measure.name] == together[measure.name]
 
 
 def test_the_groups_of_the_jackknife_partition_the_examples():
@@ -197,15 +210,6 @@ def test_intervals_hold_the_planted_truth_as_often_as_they_say(draw, statistic, 
     ["mean", "ols_slope", "tls_slope", "agreement", "agreement .99", "low_deviation", "ece_debiased difference"],
 )
 def test_full_coverage_table(name, n):
-    path = Path(__file__).parents[3] / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_table", path)
-    assert spec is not None
-    assert spec.loader is not None
-    table = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["coverage_table"] = table  # dataclasses look their module up
-    spec.loader.exec_module(table)
     case = table.CASES[name]
     bounds = table.bounds_by_kind(case, n, 300, seed=n)["chosen"]
     held = np.mean((bounds[:, 0] <= case.truth) & (case.truth <= bounds[:, 1]))
@@ -235,15 +239,14 @@ def test_a_statistic_without_weights_gets_the_same_resamples():
     )
 
 
-def test_together_or_alone_in_chunks_or_whole_is_the_same(monkeypatch):
+def test_together_or_alone_in_chunks_or_whole_is_the_same():
     p = pair()
     measures = with_twins([deviation.MEASURES["tls_slope"], agreement.MEASURES["kl"], calibration.MEASURES["ece"]])
     together = all_over_examples(measures, p, resamples=100)
     assert list(together) == [measure.name for measure in measures]
     for measure in measures:
         assert over_examples(measure, p, resamples=100) == together[measure.name]
-    monkeypatch.setattr(intervals, "_CHUNK", 7 * p.n_classes)
-    assert all_over_examples(measures, p, resamples=100) == together
+    assert estimates(read(measures, p, chunk=7 * p.n_classes), resamples=100) == together
 
 
 def test_shared_columns_are_computed_once():
@@ -297,11 +300,11 @@ def test_pairs_with_different_examples_on_each_side():
 
 def test_errors_say_what_is_missing():
     p = pair()
-    with pytest.raises(ValueError, match=r"with twin for the measure 'kl\.twin'"):
+    with refuses("measure-needs", "twin", "'kl.twin'"):
         over_examples(on_twin(agreement.MEASURES["kl"]), replace(p, twin=None))
-    with pytest.raises(ValueError, match="with labels"):
+    with refuses("measure-needs", "labels"):
         over_examples(calibration.MEASURES["nll"], replace(p, labels=None))
-    with pytest.raises(ValueError, match="same examples"):
+    with refuses("other-examples"):
         paired_over_examples(agreement.MEASURES["kl"], p, replace(p, ids=p.ids + 1))
     kept = applicable(agreement.MEASURES.values(), replace(p, labels=None))
     assert "kl" in {m.name for m in kept}
@@ -323,16 +326,17 @@ def test_no_examples_no_number_and_one_example_no_interval():
 def test_over_runs_is_students_t():
     values = np.array([0.7, 0.74, 0.69, 0.75])
     estimate = mean_over_runs(values, "accuracy", level=0.9)
+    assert mean_over_runs(values, "risk", over="draws").over == "draws"
     oracle = stats.t.interval(0.9, 3, values.mean(), stats.sem(values))
     assert (estimate.low, estimate.high) == pytest.approx(oracle)
     assert (estimate.n, estimate.over) == (4, "runs")
     assert not mean_over_runs([0.7], "accuracy").known
-    with pytest.raises(ValueError, match="at least one run"):
+    with refuses("no-runs"):
         mean_over_runs([], "accuracy")
     runs, measure = [pair(seed=s) for s in range(3)], agreement.MEASURES["kl"]
     assert over_runs(measure, runs) == mean_over_runs([measure(run) for run in runs], "kl")
     twins = [run.with_student(run.twin) for run in runs]
-    assert paired_over_runs(measure, runs, twins).value == pytest.approx(over_runs(minus_twin(measure), runs).value)
+    assert over_runs(measure, runs, minus=twins).value == pytest.approx(over_runs(minus_twin(measure), runs).value)
 
 
 def test_paired_difference_pairs_by_seed():
@@ -342,9 +346,9 @@ def test_paired_difference_pairs_by_seed():
     differences = [0.5, 1.0, 1.0]
     oracle = stats.ttest_1samp(differences, 0).confidence_interval()
     assert (estimate.low, estimate.high) == pytest.approx(tuple(oracle))
-    with pytest.raises(ValueError, match="same seeds"):
+    with refuses("unpaired-runs", "[0]", "[1]"):
         paired_difference({0: 1.0}, {1: 1.0})
-    with pytest.raises(ValueError, match="two values for each run"):
+    with refuses("unpaired-runs", "(2,)", "(1,)"):
         paired_difference([1.0, 2.0], [1.0])
 
 
@@ -363,5 +367,5 @@ def test_two_way_intervals_cover_seeds_and_examples():
         runs_only += estimate.low <= 0 <= estimate.high
     assert two_way >= 0.87 * 60
     assert runs_only <= 0.85 * 60
-    with pytest.raises(ValueError, match="at least 5 runs"):
+    with refuses("few-runs", "4"):
         over_runs_and_examples(column, runs[:4])

@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
+from disobey.studies.deviation.study import Deviation
+from disobey.studies.kit.setup import Setup
 from disobey.targets.schedule import distill
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec
+from disobey.training.tasks import classification
+from tests.support.refusals import refuses
 
 DATA = DataSpec("digits-8x8", train=100)
 TEACHER = Recipe(DATA, ModelSpec("mlp", width=8), OptimSpec(steps=5, batch=16))
@@ -38,33 +43,37 @@ def test_a_failed_run_is_noted_its_students_skipped_the_rest_goes_on(tmp_path):
     student = replace(STUDENT, teacher=bad)
     outcome = run_all([Run(student), Run(TEACHER)], Store(tmp_path), workers=0)
     assert set(outcome.records) == {Run(TEACHER)}
-    assert "no finite number from step" in outcome.failed[Run(bad)].message
-    assert outcome.failed[Run(student)].skipped
+    assert outcome.failed[Run(bad)].id == "diverged"
+    assert (outcome.failed[Run(student)].skipped, outcome.failed[Run(student)].id) == (True, "teacher-failed")
     noted = json.loads((tmp_path / "failures" / f"{Run(bad).id}.json").read_text())
     assert "Diverged" in noted["traceback"]
     assert not Store(tmp_path).find(Run(bad).id)
 
 
 def test_the_next_call_tries_failed_runs_again(tmp_path, monkeypatch):
-    import disobey.training.train as module
-
     def broken(*args, **kwargs):
         raise RuntimeError("no luck today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fit_stack", broken)
-        assert Run(TEACHER) in run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
+        patch.setattr(classification, "fit_stack", broken)
+        failure = run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed[Run(TEACHER)]
+    assert failure.id == ""  # an exception of no kind that programs know
+    assert "no luck today" in failure.trace
     assert not run_all([Run(TEACHER)], Store(tmp_path), workers=0).failed
     assert not list((tmp_path / "failures").iterdir())
 
 
-def test_an_edited_record_is_refused(tmp_path):
+def test_an_edited_record_is_moved_aside_and_trained_again(tmp_path):
     store = Store(tmp_path)
     record = run_all([Run(TEACHER)], store, workers=0).records[Run(TEACHER)]
     path = record.path / "run.json"
     path.write_text(path.read_text().replace('"width": 8', '"width": 9'))
-    with pytest.raises(ValueError, match="edited or damaged"):
-        run_all([Run(TEACHER)], store, workers=0)
+    said = []
+    again = run_all([Run(TEACHER)], store, workers=0, say=said.append)
+    assert not again.reused
+    assert again.records[Run(TEACHER)].summary == record.summary
+    assert len(said) == 1
+    assert str(tmp_path / "damaged" / Run(TEACHER).id) in said[0]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -75,7 +84,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("workers", ["many", -1, "1.5"])
 def test_workers_that_make_no_sense(tmp_path, workers):
-    with pytest.raises(ValueError, match="expected workers"):
+    with refuses("bad-workers", str(workers)):
         run_all([Run(TEACHER)], Store(tmp_path), workers=workers)
 
 
@@ -105,28 +114,37 @@ def test_progress_ends_at_one(tmp_path):
     assert (seen[-1].done, seen[-1].total) == (2, 2)
 
 
-def test_a_killed_worker_is_one_failed_run(tmp_path):
-    """The worker dies inside a run: that run fails with its reason, the other worker's run is untouched."""
+def test_a_run_that_kills_its_worker_fails_in_the_end(tmp_path):
+    """The worker dies inside a run, three times: that run fails with its reason, the other is untouched."""
     factory = tmp_path / "deadly.py"
     factory.write_text("import os, signal\ndef make(shape, classes):\n    os.kill(os.getpid(), signal.SIGKILL)\n")
     deadly = replace(TEACHER, model=ModelSpec(f"{factory}:make"))
     store = Store(tmp_path / "store")
-    outcome = run_all([Run(deadly), Run(TEACHER)], store, workers=2)
+    said = []
+    outcome = run_all([Run(deadly), Run(TEACHER)], store, workers=2, say=said.append)
     assert set(outcome.records) == {Run(TEACHER)}
-    assert "worker process ended" in outcome.failed[Run(deadly)].message
+    assert outcome.failed[Run(deadly)].id == "worker-died"
+    assert "3 times" in outcome.failed[Run(deadly)].message
+    assert outcome.retried == {Run(deadly): 3}
+    assert [line.split(";")[1] for line in said] == [" put back, try 2 of 3", " put back, try 3 of 3"]
     assert store.sweep() <= 1
     assert not list((store.root / "tmp").iterdir())
 
 
+STUDY_OBJECT = Deviation(
+    Setup(data="digits-8x8", seeds=(0, 1), steps=60),
+    "mlp:16",
+    students=("self",),
+    temperatures=(1.0, 4.0),
+    label_noise=(0.2,),
+)
+
 STUDY = """
 import sys
-from disobey.studies.deviation import Deviation
-from disobey.studies.kit.setup import Setup
 from disobey.records.store import Store
 from disobey.training.execution.engine import run_all
+from tests.training.execution.test_engine import STUDY_OBJECT as study
 from pathlib import Path
-study = Deviation(Setup(data="digits-8x8", teacher="mlp:16", seeds=(0, 1), steps=60), students=("self",),
-                  temperatures=(1.0, 4.0), noise=(0.2,))
 root = Path(sys.argv[1])
 outcome = run_all(study.plan(), Store(root), workers=int(sys.argv[2]))
 assert not outcome.failed, [f.message + f.trace for f in outcome.failed.values()]
@@ -145,7 +163,7 @@ def finish(root, workers=1):
 
 @pytest.mark.slow
 def test_twenty_kills_leave_the_same_result(tmp_path):
-    """kill -9 of the whole process group at random moments, then resume: the uninterrupted run's result, byte for byte."""
+    """Kills of the whole process group at random moments, then resume: the uninterrupted result, byte for byte."""
     whole = finish(tmp_path / "whole")
     rng = np.random.default_rng(0)
     began = time.monotonic()

@@ -1,6 +1,7 @@
 """Stacked training: a run's numbers are those of training it alone; its bits do not depend on its neighbours."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +9,29 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from disobey.data.augment import Views
 from disobey.data.dataset import DataSpec
-from disobey.models.build import ModelSpec
+from disobey.data.tensors import black, inputs_tensor
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.arms import ARMS
 from disobey.targets.schedule import distill, labels, match, switch
-from disobey.targets.teacher_free import spare
-from disobey.training import train as training
+from disobey.targets.teacher_free import mask_confusable
 from disobey.training.execution.engine import run_all
+from disobey.training.execution.preflight import check
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.loop import Diverged, Fit, fit
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.prepare import SharedInputs, prepared
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
+from disobey.training.stacked import train as stacked_train
 from disobey.training.stacked.grouping import stack_key, stream
 from disobey.training.stacked.loop import fit_stack
-from disobey.training.train import Shelf, train, train_stack
+from disobey.training.stacked.train import train_stack
+from disobey.training.tasks import classification
+from disobey.training.tasks.classification import fit_sequentially
+from disobey.training.train import train
+from tests.support.rounding import UNITS, Trace, departure_of
 
 DATA = DataSpec("digits-8x8", train=150)
 OPTIM = OptimSpec(lr=0.01, steps=40, batch=32)
@@ -45,13 +55,13 @@ TARGETS = {
     "switch": switch(distill(4.0), labels(0.1), at=0.33),
     "alone": distill(4.0, loss="js"),
     "moving": distill(8.0, temperature_to=1.0),
-    "spare": spare("student", amount=0.7, after=0.25),
+    "spare": mask_confusable("student", amount=0.7, after=0.25),
 }
 
 
 def student(name, **changes):
     targets = TARGETS[name]
-    return replace(STUDENT, targets=targets, teacher=TEACHER if targets.listens else None, **changes)
+    return replace(STUDENT, targets=targets, teacher=TEACHER if targets.uses_teacher else None, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +71,36 @@ def store(tmp_path_factory):
     return store
 
 
-def prepared(store, runs, dtype=torch.float32):
+def slices_of(store, runs, dtype=torch.float32):
     """The slices that `train` would make; for float64, every number of them."""
-    shelf = Shelf(store, torch.device("cpu"))
-    slices = [training._prepared(run, shelf, ()) for run in runs]
+    shared = SharedInputs(store, torch.device("cpu"))
+    slices = [prepared(run, shared) for run in runs]
     if dtype == torch.float64:
-        done = set()
+        doubled = SharedInputs(store, torch.device("cpu"))  # what slices share they share in float64 too
         for one in slices:
             one.model.double()
-            if id(one.inputs) not in done:
-                done.add(id(one.inputs))
-                one.inputs._lines = one.inputs._lines.double()
             table = one.objective.table
-            if table is not None and id(table) not in done:
-                done.add(id(table))
-                object.__setattr__(table, "logits", table.logits.double())
+            one.inputs = doubled.get(one.inputs, partial(in_float64, one))
+            if table is not None:
+                one.objective.table = doubled.get(table, partial(replace, table, logits=table.logits.double()))
+            one.objective.own = partial(torch.no_grad()(one.model), inputs_tensor(one.dataset, "train").double())
     return slices
 
 
+def in_float64(one):
+    """The views of a slice's inputs."""
+    fill = black(one.dataset).double() if one.dataset.kind == "image" else None
+    return Views(one.run.recipe.data.augment, inputs_tensor(one.dataset, "train").double(), fill)
+
+
 def validation(one, dtype=torch.float32):
-    inputs, labels = training._validation(one.dataset, Shelf(Store(Path("unused")), torch.device("cpu")))
+    inputs, labels = SharedInputs(Store(Path("unused")), torch.device("cpu")).validation(one.run)
     return inputs.to(dtype), labels
 
 
 def alone(one, dtype=torch.float32):
     """The sequential loop."""
-    return fit(one.model, one.run, one.inputs, one.order, one.objective, validation=validation(one, dtype))
+    return fit_sequentially(one, validation(one, dtype))
 
 
 @pytest.mark.parametrize(
@@ -101,33 +115,51 @@ def alone(one, dtype=torch.float32):
 )
 def test_float64_equals_the_sequential_loop(store, optim):
     """Every objective, mixed sizes and seeds, choice by validation, kept checkpoints: to 1e-10 after 40 steps."""
-    names = [name for name in TARGETS if name != "spare"]  # its confusion is asked in float32
-    runs = [Run(student(name, optim=optim, keep=(0, 7, 40)), seed) for name in names for seed in (0, 1)]
+    runs = [Run(student(name, optim=optim, keep=(0, 7, 40)), seed) for name in TARGETS for seed in (0, 1)]
     small = replace(DATA, train=30)
-    runs += [Run(student("labels", optim=optim, data=small, choose="validation", check=3)), Run(student("labels", optim=optim, data=replace(DATA, noise=0.3)))]  # fmt: skip
-    slices, others = prepared(store, runs, torch.float64), prepared(store, runs, torch.float64)
+    runs += [
+        Run(student("labels", optim=optim, data=small, choose="validation", check=3)),
+        Run(student("labels", optim=optim, data=replace(DATA, noise=0.3))),
+    ]
+    assert_float64_equals(store, runs)
+
+
+def assert_float64_equals(store, runs):
+    """One stack of these runs and the sequential loop, both in float64."""
+    slices, others = slices_of(store, runs, torch.float64), slices_of(store, runs, torch.float64)
     stacked = fit_stack(slices, validation=validation(slices[0], torch.float64))
     for one, other, ours in zip(slices, others, stacked, strict=True):
         slow = alone(other, torch.float64)
         assert isinstance(ours, type(slow))
         torch.testing.assert_close(ours.losses, slow.losses, rtol=1e-6, atol=1e-8)  # written in float32
         assert ours.kept.keys() == slow.kept.keys()
-        for state, reference in [(one.model.state_dict(), other.model.state_dict()), *((ours.kept[s], slow.kept[s]) for s in ours.kept)]:  # fmt: skip
+        for state, reference in [
+            (one.model.state_dict(), other.model.state_dict()),
+            *((ours.kept[s], slow.kept[s]) for s in ours.kept),
+        ]:
             for name, value in reference.items():
                 torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10)
         assert (ours.chosen, ours.checks) == (slow.chosen, slow.checks)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_float32_equals_the_sequential_loop_to_rounding(store, name):
-    runs = [Run(student(name), seed) for seed in (0, 1, 2)]
-    run_all(runs, store, workers=0)
-    for run in runs:
-        (other,) = prepared(store, [run])
-        alone(other)
-        weights = load_file(store.find(run.id).weights())
-        for key, value in other.model.state_dict().items():
-            torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=2e-5)
+def test_float32_is_the_sequential_loop_step_by_step_to_rounding(tmp_path, name):
+    store, runs = Store(tmp_path), [Run(student(name), seed) for seed in (0, 1, 2)]
+    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
+    assert_float32_agrees(store, runs)
+
+
+def assert_float32_agrees(store, runs):
+    """Every step of the runs' stacks, as `train_stack` trains and records them, and of the sequential loop."""
+    traces = {run: Trace() for run in runs}
+    records = train_stack(runs, store, observers=lambda run: [traces[run]])
+    for run, record in zip(runs, records, strict=True):
+        recorded, last = load_file(record.weights()), traces[run].weights[-1]
+        assert all(torch.equal(recorded[name], value) for name, value in last.items())
+        (other,), sequential = slices_of(store, [run]), Trace()
+        fit(other.model, run, other.batches, other.objective.backward, observers=[sequential])
+        for trace in (traces[run], sequential):
+            assert departure_of(*slices_of(store, [run], torch.float64), trace) < UNITS
 
 
 def cell(seeds=(0, 1)):
@@ -190,10 +222,10 @@ def test_a_slices_bits_are_free_of_number_and_place(store, name):
         for seed in (0, 1, 2)
     ]
     run_all([Run(TEACHER, 2)], store, workers=0)
-    whole = prepared(store, runs)
+    whole = slices_of(store, runs)
     fits = fit_stack(whole)
     for places in ([0], [8], [5, 2, 7], [1, 3, 0, 8, 6]):
-        part = prepared(store, [runs[k] for k in places])
+        part = slices_of(store, [runs[k] for k in places])
         for place, one, ours in zip(places, part, fit_stack(part), strict=True):
             reference = fits[place]
             assert isinstance(ours, Fit)
@@ -212,7 +244,7 @@ def test_other_networks_through_functional_stacks(store):
         for name in ("labels", "kd", "alone")
         for seed in (0, 1)
     ]
-    slices, others = prepared(store, runs, torch.float64), prepared(store, runs, torch.float64)
+    slices, others = slices_of(store, runs, torch.float64), slices_of(store, runs, torch.float64)
     stacked = fit_stack(slices, validation=validation(slices[0], torch.float64))
     for one, other, ours in zip(slices, others, stacked, strict=True):
         slow = alone(other, torch.float64)
@@ -230,9 +262,8 @@ def test_one_diverged_slice_is_one_failed_run(tmp_path):
     store = Store(tmp_path)
     outcome = run_all(runs, store, workers=0)
     assert set(outcome.failed) == {Run(wild)}
-    assert "no finite number from step" in outcome.failed[Run(wild)].message
-    assert "Diverged" in outcome.failed[Run(wild)].trace
-    slices = prepared(store, runs)
+    assert outcome.failed[Run(wild)].id == "diverged"
+    slices = slices_of(store, runs)
     assert [isinstance(one, Diverged) for one in fit_stack(slices)] == [False, True, False]
     quiet = run_all([runs[0], runs[2]], Store(tmp_path / "quiet"), workers=0)
     for run in (runs[0], runs[2]):
@@ -242,12 +273,12 @@ def test_one_diverged_slice_is_one_failed_run(tmp_path):
 def test_what_breaks_one_run_is_that_runs(tmp_path, monkeypatch):
     """A failure while a run is prepared or written leaves the others of its stack alone."""
     store, runs = Store(tmp_path), [Run(student("labels"), seed) for seed in range(3)]
-    write, prepare = training.write_record, training._prepared
+    write, prepare = stacked_train.write, stacked_train.prepared
 
-    def full(folder, run, *args, **kwargs):
-        if run.seed == 1:
+    def full(folder, trained):
+        if trained.run.seed == 1:
             raise OSError("no space left")
-        write(folder, run, *args, **kwargs)
+        write(folder, trained)
 
     def broken(run, *args):
         if run.seed == 2:
@@ -255,8 +286,8 @@ def test_what_breaks_one_run_is_that_runs(tmp_path, monkeypatch):
         return prepare(run, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_record", full)
-        patch.setattr(training, "_prepared", broken)
+        patch.setattr(stacked_train, "write", full)
+        patch.setattr(stacked_train, "prepared", broken)
         outcome = run_all(runs, store, workers=0)
     assert set(outcome.records) == {runs[0]}
     assert "no space left" in outcome.failed[runs[1]].message
@@ -265,22 +296,24 @@ def test_what_breaks_one_run_is_that_runs(tmp_path, monkeypatch):
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_what_breaks_a_stack_fails_its_runs_only(tmp_path, monkeypatch):
+def test_what_breaks_a_stack_fails_the_guilty_run_only(tmp_path, monkeypatch):
+    """A stack that raised is trained member by member, so the error is that of the run which raises it alone."""
     store = Store(tmp_path)
     other = replace(student("labels"), model=ModelSpec("mlp", width=8))
     runs = [Run(student("labels"), seed) for seed in range(3)]
 
     def broken(slices, **kwargs):
-        if len(slices) == 3:
+        if runs[1] in [one.run for one in slices]:
             raise RuntimeError("the stack fell over")
         return fit_stack(slices, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "fit_stack", broken)
+        patch.setattr(stacked_train, "fit_stack", broken)
+        patch.setattr(classification, "fit_stack", broken)
         outcome = run_all([*runs, Run(other)], store, workers=0)
-    assert set(outcome.failed) == set(runs)
-    assert all("the stack fell over" in failure.trace for failure in outcome.failed.values())
-    assert set(outcome.records) == {Run(other)}
+    assert set(outcome.failed) == {runs[1]}
+    assert "the stack fell over" in outcome.failed[runs[1]].trace
+    assert set(outcome.records) == {runs[0], runs[2], Run(other)}
 
 
 def test_a_busy_run_is_left_out_of_its_stack(tmp_path):
@@ -301,7 +334,9 @@ def test_records_look_like_any_other(store):
         record = records[run]
         assert record.cost["stacked"] == 2
         assert record.cost["examples"] == 40 * 32
-        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < {p.stem for p in (record.path / "predictions").iterdir()}  # fmt: skip
+        assert {f"{split}@{step}" for split in SPLITS for step in (0, 10)} < {
+            p.stem for p in (record.path / "predictions").iterdir()
+        }
         assert np.exp(record.log_probs("test", 10)).sum(1) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -320,35 +355,40 @@ def test_records_look_like_any_other(store):
     ],
 )
 def test_who_is_stacked(change, stacked):
-    assert (stack_key(Run(replace(STUDENT, **change))) is not None) == stacked
+    assert (key(Run(replace(STUDENT, **change))) is not None) == stacked
 
 
-def test_augmented_views_and_their_tables(store):
-    """Crops with a table of views and a replayed one in one stack: as the sequential loop."""
-    crops = replace(DATA, augment="crop", train=20)
+def key(run):
+    """The run's group, after its data and model were checked."""
+    return stack_key(run, check([run]).network(run))
+
+
+def test_augmented_views_and_their_tables(tmp_path):
+    """Crops with a table of all views and a replayed one in one stack: as the sequential loop."""
+    store, optim = Store(tmp_path), replace(OPTIM, stop=30)
     runs = [
-        Run(student(name, data=crops, optim=replace(OPTIM, steps=steps, stop=30)), seed)
+        Run(student(name, data=replace(DATA, augment="crop", train=train), optim=optim), seed)
         for name in ("kd", "labels")
-        for steps in (40, 600)
+        for train in (15, 20)
         for seed in (0, 1)
     ]
-    run_all(runs, store, workers=0)
-    for run in runs:
-        (other,) = prepared(store, [run])
-        alone(other)
-        weights = load_file(store.find(run.id).weights())
-        for key, value in other.model.state_dict().items():
-            torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=2e-5)
+    run_all([teacher for run in runs for teacher in run.teachers()], store, workers=0)
+    assert len({key(run) for run in runs}) == 1
+    assert [one.objective.table.form for one in slices_of(store, runs[:4])] == ["views", "views", "replay", "replay"]
+    assert_float64_equals(store, runs)
+    assert_float32_agrees(store, runs)
 
 
 def queue(runs, have=(), most=4):
-    return Queue(runs, have, Grouping(stack_key, stream, lambda run: most))
+    return Queue(runs, have, Grouping(key, stream, lambda run: most))
 
 
 def test_groups_are_cells_first_shared_between_workers():
     runs = [Run(student(name), seed) for name in ("labels", "smoothed") for seed in (0, 1, 2, 3)]
     waiting = queue(runs)
-    assert [(r.seed, r.recipe.targets) for r in waiting.take(1)] == [(s, TARGETS[n]) for s in (0, 1) for n in ("labels", "smoothed")]  # fmt: skip
+    assert [(r.seed, r.recipe.targets) for r in waiting.take(1)] == [
+        (s, TARGETS[n]) for s in (0, 1) for n in ("labels", "smoothed")
+    ]
     assert len(waiting) == 4
     assert [len(waiting.take(2)) for _ in range(4)] == [2, 1, 1, 0]
 

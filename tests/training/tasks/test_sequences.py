@@ -8,17 +8,25 @@ import torch
 
 from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import group, prefix_products
-from disobey.models.build import ModelSpec
 from disobey.models.recurrent.solvers import Exact, Iterate
+from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import Term, distill, labels
 from disobey.training.execution.engine import run_all
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
-from disobey.training.specs import SequenceSpec, StateTeaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching, Teaching
+from disobey.training.tasks.sequences.batches import (
+    SequenceBatches,
+    evaluation_sequences,
+    powers_of,
+    sequences_of,
+    tracks_state,
+)
 from disobey.training.tasks.sequences.evaluation import evaluation
-from disobey.training.tasks.sequences.loop import fit_words, word_loss
+from disobey.training.tasks.sequences.fitting import fit_sequences
 from disobey.training.tasks.sequences.model import check_sequence, layer_options, sequence_net, solver_of
-from disobey.training.tasks.sequences.words import Stream, evaluation_words, powers_of, tracks_state, words_of
+from disobey.training.tasks.sequences.objective import sequence_loss
+from tests.support.refusals import refuses
 
 SPEC = SequenceSpec(inner=8, rank=1, longest=4, lengths=(4, 6), count=16, powers=6)
 FED = replace(SPEC, states=StateTeaching(feed=0.5))
@@ -37,47 +45,55 @@ def test_a_recipe_on_sequences_survives_json_and_old_keys_stay():
 
 
 def test_task_and_options_come_together():
-    with pytest.raises(ValueError, match="sequence options"):
+    with refuses("task-options", "sequence:S3"):
         Recipe(DataSpec("sequence:S3"))
-    with pytest.raises(ValueError, match="sequence options"):
+    with refuses("task-options", "mnist-5k"):
         Recipe(sequence=SPEC)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "id"),
     [
-        ({"shortest": 5}, "shortest"),
-        ({"sweeps": -1}, "at least 0"),
-        ({"lengths": ()}, "at least one length"),
-        ({"sweeps": 4, "gradient": "ift"}, "tol above 0"),
+        ({"shortest": 5}, "training-lengths"),
+        ({"sweeps": -1}, "negative-sequence-option"),
+        ({"budgets": (4, -1)}, "negative-sequence-option"),
+        ({"lengths": ()}, "nothing-to-evaluate"),
+        ({"sweeps": 4, "gradient": "ift"}, "gradient-without-solution"),
     ],
 )
-def test_specs_refuse_nonsense(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_specs_refuse_nonsense(changes, id):
+    with refuses(id):
         replace(SPEC, **changes)
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "id"),
     [
-        (recipe(layer="cnn"), "expected a layer"),
-        (recipe(task="Q8"), "expected a task"),
-        (recipe(keep=(1,)), "expected the last weights"),
-        (recipe(teaching=Teaching(members=2)), "one finished teacher"),
-        (recipe(spec=replace(SPEC, start="teacher")), "no teacher"),
-        (recipe(teacher=Recipe(), targets=distill()), "trained on sequences too"),
-        (recipe(task="copying", spec=replace(SPEC, words=5)), "pool of words"),
-        (recipe(task="brackets"), "expected"),
-        (recipe(spec=replace(SPEC, rank=9)), "expected a rank"),
-        (recipe(spec=replace(SPEC, states=StateTeaching())), "no teacher"),
-        (recipe("lstm", spec=FED, teacher=recipe()), "to be fed"),
-        (recipe(spec=replace(SPEC, states=StateTeaching()), teacher=recipe("transformer")), "vector of state"),
-        (recipe("transformer", spec=replace(SPEC, probe=True)), "vector of state"),
-        (recipe(task="copying", spec=replace(SPEC, probe=True)), "ask at every position"),
+        (recipe(layer="cnn"), "sequence-layer"),
+        (recipe(task="Q8"), "unknown-sequence-task"),
+        (recipe(keep=(1,)), "sequence-weights"),
+        (recipe(teaching=Teaching(members=2)), "sequence-teaching"),
+        (recipe(spec=replace(SPEC, start="teacher")), "no-teacher"),
+        (recipe(teacher=Recipe(), targets=distill()), "sequence-teacher"),
+        (recipe(task="copying", spec=replace(SPEC, words=5)), "pool-of-whole-sequences"),
+        (recipe(spec=replace(SPEC, states=StateTeaching())), "no-teacher"),
+        (recipe("lstm", spec=FED, teacher=recipe()), "mixer-not-fed"),
+        (recipe(spec=replace(SPEC, states=StateTeaching()), teacher=recipe("transformer")), "no-vector-state"),
+        (recipe("transformer", spec=replace(SPEC, probe=True)), "no-vector-state"),
+        (recipe(task="copying", spec=replace(SPEC, probe=True)), "probe-without-answers"),
     ],
 )
-def test_what_cannot_run_is_refused_before_training(bad, said, tmp_path):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_run_is_refused_before_training(bad, id, tmp_path):
+    with refuses(id):
+        run_all([Run(bad)], Store(tmp_path), workers=0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [(recipe(task="brackets"), "expected.*length"), (recipe(spec=replace(SPEC, rank=9)), "expected a rank.*9")],
+)
+def test_what_data_and_layers_refuse_is_refused_before_training(bad, named, tmp_path):
+    with pytest.raises(ValueError, match=named):
         run_all([Run(bad)], Store(tmp_path), workers=0)
 
 
@@ -111,15 +127,15 @@ def test_an_untrained_run_is_a_record_too(tmp_path):
 def test_a_diverging_run_is_a_recorded_failure(tmp_path):
     wild = replace(recipe("lstm"), optim=replace(OPTIM, lr=1e38, clip=None, steps=8))
     outcome = run_all([Run(wild)], Store(tmp_path), workers=0)
-    assert "no finite number" in outcome.failed[Run(wild)].message
+    assert outcome.failed[Run(wild)].id == "diverged"
 
 
 def test_arms_share_words_and_replicas_share_pools_only():
-    one, two = Stream(Run(recipe("lstm"), 3)), Stream(Run(recipe("fixed_point"), 3))
-    assert all(np.array_equal(one(k).inputs, two(k).inputs) for k in range(5))
-    assert not np.array_equal(one(0).inputs[:, :2], Stream(Run(recipe("lstm"), 4))(0).inputs[:, :2])
+    one, two = SequenceBatches(Run(recipe("lstm"), 3)), SequenceBatches(Run(recipe("fixed_point"), 3))
+    assert all(np.array_equal(one.draw(k).inputs, two.draw(k).inputs) for k in range(5))
+    assert not np.array_equal(one.draw(0).inputs[:, :2], SequenceBatches(Run(recipe("lstm"), 4)).draw(0).inputs[:, :2])
     pooled = replace(SPEC, words=3)
-    a, b = (Stream(Run(recipe("lstm", spec=pooled, replica=i), 3)) for i in (0, 1))
+    a, b = (SequenceBatches(Run(recipe("lstm", spec=pooled, replica=i), 3)) for i in (0, 1))
     assert a.pool is not None
     assert b.pool is not None
     assert np.array_equal(a.pool.inputs, b.pool.inputs)
@@ -127,11 +143,11 @@ def test_arms_share_words_and_replicas_share_pools_only():
 
 
 def test_words_of_a_pool_are_its_prefixes_and_correctly_labelled():
-    stream = Stream(Run(recipe(spec=replace(SPEC, words=3)), 0))
-    assert stream.pool is not None
-    whole = {tuple(word) for word in stream.pool.inputs}
+    batches = SequenceBatches(Run(recipe(spec=replace(SPEC, words=3)), 0))
+    assert batches.pool is not None
+    whole = {tuple(word) for word in batches.pool.inputs}
     for step in range(5):
-        words = stream(step)
+        words = batches.draw(step)
         length = words.inputs.shape[1]
         assert {tuple(word) for word in words.inputs} <= {word[:length] for word in whole}
         assert np.array_equal(words.targets, prefix_products(words.inputs, group("S3")))
@@ -140,9 +156,9 @@ def test_words_of_a_pool_are_its_prefixes_and_correctly_labelled():
 def test_tasks_by_name():
     assert [tracks_state(t) for t in ("S3", "parity", "copying", "brackets")] == [True, True, False, False]
     assert powers_of("copying", 5) is None
-    assert np.array_equal(words_of("S3", 4, 6, 1).inputs, words_of("S3", 4, 6, 1).inputs)
+    assert np.array_equal(sequences_of("S3", 4, 6, 1).inputs, sequences_of("S3", 4, 6, 1).inputs)
     assert np.array_equal(
-        evaluation_words("parity", 4, 6).targets, evaluation_words("parity", 4, 6).inputs.cumsum(1) % 2
+        evaluation_sequences("parity", 4, 6).targets, evaluation_sequences("parity", 4, 6).inputs.cumsum(1) % 2
     )
 
 
@@ -201,15 +217,15 @@ def test_the_objective_is_the_schedules():
     generator = torch.Generator()
 
     def loss(schedule):
-        return float(word_loss(schedule.at(0.0), logits, right, lambda: wanted, generator))
+        return float(sequence_loss(schedule.at(0.0), logits, right, lambda: wanted, generator))
 
     assert loss(labels()) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, right)), rel=1e-5)
     mixed = loss(distill(2.0, weight=0.25))
     assert mixed == pytest.approx(0.25 * loss(distill(2.0)) + 0.75 * loss(labels()), rel=1e-5)
     best = float(torch.nn.functional.cross_entropy(logits, wanted.argmax(-1)))
     assert loss(distill(1.0, control="argmax")) == pytest.approx(best, rel=1e-5)
-    with pytest.raises(ValueError, match="without a control"):
-        word_loss((Term(control="spare_student"),), logits, right, lambda: wanted, generator)
+    with refuses("label-control", "spare_student"):
+        sequence_loss((Term(control="spare_student"),), logits, right, lambda: wanted, generator)
 
 
 def test_a_student_listens_to_its_teacher_and_starts_from_its_weights(tmp_path):
@@ -229,6 +245,6 @@ def test_training_learns():
     r = replace(recipe("lstm", "parity"), optim=replace(OPTIM, lr=1e-2, steps=120, batch=32))
     model = sequence_net(r, 0)
     check_sequence(Run(r))
-    losses = fit_words(model, Run(r))
+    losses = fit_sequences(model, Run(r)).losses
     assert losses[-10:].mean() < 0.2 < losses[:5].mean()
     assert evaluation(model.eval(), r)["eval_answers"][0, 0] > 0.9

@@ -1,6 +1,7 @@
-"""Data by path: a file, or a folder with a file or a folder for every split. To a `Dataset`.
+"""Data from a path: a file, or a folder with a file or a folder for every split.
 
-idx pairs (MNIST and its relatives), npz, parquet, CSV, TSV, JSON lines, a folder of pictures for every class.
+Supported are idx pairs (MNIST and its relatives), npz, parquet, CSV, TSV, JSON lines, and a folder of pictures for
+every class.
 """
 
 from __future__ import annotations
@@ -16,41 +17,70 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.bounds import mendable, regular
 from disobey.data.dataset import Dataset, Kind
-from disobey.data.formats.columns import MAX_BYTES, Columns, Options, assemble, refused
+from disobey.data.formats.columns import MAX_BYTES, Columns, Options, assemble
 from disobey.data.formats.images import decoded
 from disobey.data.formats.tables import read_csv, read_json_lines, read_parquet
+from disobey.errors import Refusal, refusal
 
 READERS = {".parquet": read_parquet, ".csv": read_csv, ".tsv": read_csv, ".jsonl": read_json_lines}
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-SPLITS = {"train": ("train",), "validation": ("val", "dev"), "test": ("test", "t10k")}  # how their files begin
+SPLITS = {
+    "train": ("train",),
+    "validation": ("val", "dev"),
+    "test": ("test", "t10k"),
+}  # how the names of their files begin
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 def fashion_mnist() -> Dataset:
     """28x28 pictures of clothes, 10 classes: 54,000 training, 6,000 validation, 10,000 test (a Debian package)."""
     if not FASHION_MNIST.is_dir():
-        raise refused("fashion-mnist", f"its files in {FASHION_MNIST}", "none", "apt install dataset-fashion-mnist")
+        expected = f"its files in {FASHION_MNIST}"
+        raise refusal("no-fashion-mnist", expected, "none", "apt install dataset-fashion-mnist", where="fashion-mnist")
     return assemble("fashion-mnist", _idx_folder(FASHION_MNIST, FASHION_CLASSES), Options())
 
 
 def from_path(name: str) -> Dataset:
-    """The data set in a file or folder; ``name`` may carry `Options` behind ``#``. `ValueError` for anything else."""
+    """The data set in a file or folder.
+
+    Args:
+        name: a path, with `Options` after ``#``.
+
+    Returns:
+        The data set, read completely.
+
+    Raises:
+        Refusal: if there is no such file, or it cannot be used; the id says why.
+    """
     place, options = Options.parse(name)
     path = Path(place).expanduser()
     if not path.exists():
-        raise refused(place, "a file or folder", "nothing there", "another path")
+        raise refusal("no-file", "a file or folder", "nothing there", "another path", where=place)
+    if not path.is_dir():
+        regular(path)
     try:
-        return assemble(name, _file(path, options) if path.is_file() else _folder(path, options), options)
+        with mendable(place):
+            return assemble(name, _folder(path, options) if path.is_dir() else _file(path, options), options)
     except OSError as error:
-        raise refused(place, "readable files", str(error), "its permissions") from None
+        raise refusal("unreadable", "readable files", str(error), "changing their permissions", where=place) from None
 
 
 def signature(name: str) -> tuple:
-    """What changes when the files behind a path do: names, sizes and times two levels down. For caching only."""
+    """What changes when the files at a path change: names, sizes and times, two levels deep. For caching only."""
     path = Path(name.partition("#")[0]).expanduser()
     entries = [path, *(sorted(path.glob("*")) + sorted(path.glob("*/*/")) if path.is_dir() else [])]
     return tuple((str(p), stat.st_size, stat.st_mtime_ns) for p in entries if (stat := _stat(p)))
@@ -69,14 +99,19 @@ def _file(path: Path, options: Options) -> dict[str, Columns]:
     if path.suffix in READERS:
         return {"train": READERS[path.suffix](path, options)}
     formats = ", ".join((".npz", *READERS))
-    raise refused(path, f"a file ending in {formats}, or a folder", repr(path.suffix or path.name), "docs/data.md")
+    expected = f"a file ending in {formats}, or a folder"
+    raise refusal(
+        "file-format", expected, repr(path.suffix or path.name), "a format of docs/guides/data.md", where=path
+    )
 
 
 def _folder(path: Path, options: Options) -> dict[str, Columns]:
     if any(path.glob("*-images-idx3-ubyte*")):
         return _idx_folder(path)
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        raise refused(path, "data files", "a folder saved by Hugging Face datasets", f"hub:{path}")
+        raise refusal(
+            "saved-by-datasets", "data files", "a folder saved by Hugging Face datasets", f"hub:{path}", where=path
+        )
     files = _by_split([p for p in sorted(path.iterdir()) if p.is_file() and p.suffix in READERS])
     if files:
         _needs_train(path, files)
@@ -89,20 +124,29 @@ def _folder(path: Path, options: Options) -> dict[str, Columns]:
 
 
 def _by_split(paths: list[Path]) -> dict[str, Path]:
-    """The file or folder of every split, told by how the name begins; two for one split are refused."""
+    """The file or folder of every split, recognized by the beginning of its name; two for one split are refused."""
     found: dict[str, Path] = {}
     for path in paths:
         for key, starts in SPLITS.items():
             if path.name.lower().startswith(starts):
                 if key in found:
-                    raise refused(path, f"one file for the {key} split", f"{found[key].name} as well", "removing one")
+                    expected = f"one file for the {key} split"
+                    raise refusal(
+                        "two-files", expected, f"{found[key].name} as well", "removing one of them", where=path
+                    )
                 found[key] = path
     return {key: found[key] for key in SPLITS if key in found}
 
 
 def _needs_train(path: Path, found: dict) -> None:
     if "train" not in found:
-        raise refused(path, "a file that begins with 'train'", f"splits {', '.join(found)}", "renaming it")
+        raise refusal(
+            "no-train-file",
+            "a file that begins with 'train'",
+            f"splits {', '.join(found)}",
+            "renaming one of them",
+            where=path,
+        )
 
 
 # Pictures in folders
@@ -112,14 +156,16 @@ def _picture_classes(path: Path) -> tuple[str, ...]:
     classes = tuple(p.name for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith("."))
     if not classes:
         formats = ", ".join(READERS)
-        raise refused(path, f"idx files, train and test files ({formats}) or a folder a class", "none", "docs/data.md")
+        expected = f"idx files, train and test files ({formats}) or a folder a class"
+        raise refusal("file-format", expected, "none", "a format of docs/guides/data.md", where=path)
     return classes
 
 
 def _picture_folder(path: Path, classes: tuple[str, ...], options: Options) -> Columns:
     odd = set(_picture_classes(path)) - set(classes)
     if odd:
-        raise refused(path, f"class folders out of {', '.join(classes)}", ", ".join(sorted(odd)), "the same folders")
+        expected = f"class folders out of {', '.join(classes)}"
+        raise refusal("class-folders", expected, ", ".join(sorted(odd)), "the same folders in every split", where=path)
     files = [
         (file, number)
         for number, name in enumerate(classes)
@@ -127,12 +173,13 @@ def _picture_folder(path: Path, classes: tuple[str, ...], options: Options) -> C
         if file.suffix.lower() in PICTURES
     ]
     if not files:
-        raise refused(path, f"pictures ({', '.join(sorted(PICTURES))}) in the class folders", "none", "another folder")
+        expected = f"pictures ({', '.join(sorted(PICTURES))}) in the class folders"
+        raise refusal("no-pictures", expected, "none", "another folder", where=path)
     images = decoded(((str(file), file) for file, _ in files), len(files), options.size)
     return Columns(str(path), "image", images, np.array([number for _, number in files], dtype=np.int64), classes)
 
 
-# idx: a magic number, big-endian sizes, bytes (yann.lecun.com/exdb/mnist)
+# idx: a magic number, big-endian sizes, bytes
 
 
 def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]:
@@ -143,9 +190,11 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
         key = "test" if re.search("t10k|test", images.name) else "train"
         labels = next(iter(sorted(path.glob(images.name.split("-images-")[0] + "-labels-idx1-ubyte*"))), None)
         if labels is None:
-            raise refused(images, "its labels beside it", "no *-labels-idx1-ubyte file", "the complete set of files")
+            got = "no *-labels-idx1-ubyte file"
+            raise refusal("no-labels-file", "its labels beside it", got, "downloading all files", where=images)
         if key in parts:
-            raise refused(images, f"one pair for the {key} split", f"{parts[key].where} as well", "a folder of its own")
+            expected = f"one pair for the {key} split"
+            raise refusal("two-files", expected, f"{parts[key].where} as well", "a folder for each pair", where=images)
         parts[key] = Columns(str(images), "image", _idx(images, 3)[..., None], _idx(labels, 1), classes)
     _needs_train(path, parts)
     return {key: parts[key] for key in SPLITS if key in parts}
@@ -154,21 +203,24 @@ def _idx_folder(path: Path, classes: tuple[str, ...] = ()) -> dict[str, Columns]
 def _idx(file: Path, dimensions: int) -> NDArray:
     """The array in an idx file of bytes, plain or compressed."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as raw:
+        with gzip.open(regular(file)) if file.suffix == ".gz" else open(regular(file), "rb") as raw:
             head = raw.read(4 + 4 * dimensions)
             if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, 8, dimensions)):
                 expected = f"an idx file of bytes in {dimensions} dimensions"
-                raise refused(file, expected, f"the beginning {head[:4].hex() or 'nothing'}", "downloading it again")
+                got = f"the beginning {head[:4].hex() or 'nothing'}"
+                raise refusal("not-idx", expected, got, "downloading it again", where=file)
             shape = struct.unpack(f">{dimensions}I", head[4:])
             size = int(np.prod(shape, dtype=object))
             if not 0 < size <= MAX_BYTES:
-                raise refused(file, f"1 to {MAX_BYTES:,} values", f"sizes {shape}", "a complete file")
-            content = raw.read(size + 1)  # never more than announced, whatever a compressed file would unfold to
+                raise refusal("idx-size", f"1 to {MAX_BYTES:,} values", f"sizes {shape}", "a complete file", where=file)
+            content = raw.read(size + 1)  # never more than announced, however much a compressed file would unpack
     except (OSError, EOFError, zlib.error) as error:
-        raise refused(file, "a complete file", f"{type(error).__name__}: {error}", "downloading it again") from None
+        raise refusal(
+            "damaged-file", "a complete file", f"{type(error).__name__}: {error}", "downloading it again", where=file
+        ) from None
     if len(content) != size:
-        came = f"{len(content):,}" if len(content) < size else "more"
-        raise refused(file, f"{size:,} values for sizes {shape}", came, "downloading it again")
+        got = f"{len(content):,}" if len(content) < size else "more"
+        raise refusal("idx-size", f"{size:,} values for sizes {shape}", got, "downloading it again", where=file)
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -194,9 +246,8 @@ def _npz(file: Path) -> dict[str, Columns]:
         y = next((arrays[name] for name in labels if name in arrays), None)
         if (x is None) != (y is None) or (x is None and key == "train"):
             expected = f"inputs ({', '.join(inputs)}) and labels ({', '.join(labels)})"
-            raise refused(
-                file, expected, f"arrays {', '.join(arrays) or 'none'}", "numpy.savez(FILE, inputs=..., labels=...)"
-            )
+            got = f"arrays {', '.join(arrays) or 'none'}"
+            raise refusal("npz-names", expected, got, "numpy.savez(FILE, inputs=..., labels=...)", where=file)
         if x is not None and y is not None:
             images, kind = _npz_inputs(file, x)
             parts[key] = Columns(str(file), kind, images, y, classes)
@@ -209,17 +260,18 @@ def _npz_inputs(file: Path, x: NDArray) -> tuple[NDArray, Kind]:
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.dtype != np.uint8:
-        came = f"{x.dtype} of shape {x.shape}"
-        raise refused(
-            file, "uint8 images (N, H, W[, channels]) or numbers (N, D)", came, "images.round().astype('uint8')"
-        )
+        got = f"{x.dtype} of shape {x.shape}"
+        expected = "uint8 images (N, H, W[, channels]) or numbers (N, D)"
+        raise refusal("image-type", expected, got, "images.round().astype('uint8')", where=file)
     if x.shape[3] not in (1, 3):
-        raise refused(file, "1 or 3 channels, last", f"shape {x.shape}", "images.transpose(0, 2, 3, 1)")
+        raise refusal(
+            "image-channels", "1 or 3 channels, last", f"shape {x.shape}", "images.transpose(0, 2, 3, 1)", where=file
+        )
     return x, "image"
 
 
 def _npz_arrays(file: Path) -> dict[str, NDArray]:
-    """All arrays; headers are read first, since they may announce anything. Pickles are never opened."""
+    """All arrays of an npz file. Headers are read first, since they may announce anything; pickles are never opened."""
     try:
         with zipfile.ZipFile(file) as archive:
             total = 0
@@ -233,23 +285,22 @@ def _npz_arrays(file: Path) -> dict[str, NDArray]:
                     )
                     shape, _, dtype = header(raw)
                 if dtype.hasobject:
-                    raise refused(
-                        file, "arrays of numbers or of strings", f"Python objects in {entry.filename}", "plain arrays"
-                    )
+                    got = f"Python objects in {entry.filename}"
+                    raise refusal("python-objects", "arrays of numbers or of strings", got, "plain arrays", where=file)
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                total += size
+                total += size + (4 * int(np.prod(shape, dtype=object)) if len(shape) == 2 else 0)  # as float32, too
                 if total > MAX_BYTES or size > entry.file_size:
-                    came = f"{size:,} in {entry.filename}, {entry.file_size:,} stored"
-                    raise refused(file, f"at most {MAX_BYTES:,} bytes, all stored", came, "a complete file")
+                    got = f"{size:,} in {entry.filename}, {entry.file_size:,} stored"
+                    raise refusal(
+                        "npz-size", f"at most {MAX_BYTES:,} bytes, all stored", got, "a complete file", where=file
+                    )
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
+    except Refusal:
+        raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise refused(
-            file, "an npz file", f"{type(error).__name__}: {error}", "numpy.savez(FILE, inputs=..., labels=...)"
-        ) from None
+        got = f"{type(error).__name__}: {error}"
+        raise refusal("not-npz", "an npz file", got, "numpy.savez(FILE, inputs=..., labels=...)", where=file) from None
     except (ValueError, TypeError, KeyError, SyntaxError) as error:
-        if str(error).startswith(f"{file}: expected"):
-            raise
-        raise refused(
-            file, "numpy arrays in the npz file", f"{error}", "numpy.savez(FILE, inputs=..., labels=...)"
-        ) from None
+        attempt = "numpy.savez(FILE, inputs=..., labels=...)"
+        raise refusal("not-npz", "numpy arrays in the npz file", f"{error}", attempt, where=file) from None

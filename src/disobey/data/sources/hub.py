@@ -1,16 +1,18 @@
-"""Hugging Face `datasets` by name or local path: images and texts. Needs the extra ``hub``.
+"""Data sets of Hugging Face `datasets`, by name or local path: images and texts. Needs the extra ``hub``.
 
-``hub:NAME``, ``hub:NAME:CONFIGURATION``, ``hub:FOLDER`` (a repository's files, or what ``save_to_disk`` left), each
-with `Options` behind ``#``.
+Names are ``hub:NAME``, ``hub:NAME:CONFIGURATION`` or ``hub:FOLDER`` (the files of a repository, or a folder written by
+``save_to_disk``), each with `Options` after ``#``.
 """
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from disobey.bounds import mendable
 from disobey.data.dataset import Dataset
 from disobey.data.formats.columns import (
     IMAGE_COLUMNS,
@@ -20,21 +22,35 @@ from disobey.data.formats.columns import (
     Options,
     assemble,
     choose_column,
-    refused,
 )
 from disobey.data.formats.images import decoded
 from disobey.data.formats.tables import picture_bytes
+from disobey.errors import refusal
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
 def from_hub(name: str) -> Dataset:
-    """The data set behind ``hub:...``. `ValueError` where it cannot be had or does not classify pictures or texts.
+    """The data set of a name that begins with ``hub:``.
 
-    A test split without labels (-1 in every row, as in GLUE) is passed over: the labelled validation split then is the
-    test split, and validation is carved out of training.
+    A test split without labels (-1 in every row, as in GLUE) is ignored: the labelled validation split becomes the test
+    split, and a validation split is cut from training.
+
+    Args:
+        name: ``hub:...``, with `Options` after ``#``.
+
+    Returns:
+        The data set, read completely.
+
+    Raises:
+        Refusal: ``hub-name``, ``no-datasets``, ``hub-failed``, ``no-train-split``, or a refusal of its columns.
     """
     place, options = Options.parse(name)
+    with mendable(place):
+        return _from_hub(name, place, options)
+
+
+def _from_hub(name: str, place: str, options: Options) -> Dataset:
     found = _splits(place.removeprefix("hub:"))
     parts: dict[str, Columns] = {}
     for key, names in SPLIT_NAMES.items():
@@ -42,9 +58,8 @@ def from_hub(name: str) -> Dataset:
         if chosen is not None:
             parts[key] = _columns(f"{place}, split {key}", chosen, options)
     if "train" not in parts:
-        raise refused(
-            place, "a split 'train'", f"splits {', '.join(found)}", "another configuration: hub:NAME:CONFIGURATION"
-        )
+        attempt = "another configuration: hub:NAME:CONFIGURATION"
+        raise refusal("no-train-split", "a split 'train'", f"splits {', '.join(found)}", attempt, where=place)
     if "test" in parts and np.all(np.asarray(parts["test"].labels) == -1):
         del parts["test"]
     if "test" not in parts and "validation" in parts:
@@ -57,21 +72,33 @@ def _splits(place: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError:
-        raise refused(f"hub:{place}", "the package datasets", "none", "pip install 'disobey[hub]'") from None
+        raise refusal(
+            "no-datasets", "the package datasets", "none", "pip install 'disobey[hub]'", where=f"hub:{place}"
+        ) from None
     if not place.strip():
-        raise refused("hub:", "a name behind it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER")
+        raise refusal(
+            "hub-name", "a name after it", "none", "hub:NAME, hub:NAME:CONFIGURATION or hub:FOLDER", where="hub:"
+        )
     path = Path(place).expanduser()
     try:
         if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
             loaded = datasets.load_from_disk(str(path))
         else:
             repository, _, configuration = (str(path), "", "") if path.exists() else place.partition(":")
-            loaded = datasets.load_dataset(repository, configuration or None)
-    except Exception as error:  # network, names, formats: the library has no common base for them
-        came = f"{type(error).__name__}: {error}"
+            loaded = datasets.load_dataset(repository, configuration or None, **_no_code(datasets))
+    except Exception as error:  # network, names, formats: the library's errors have no common base class
+        got = f"{type(error).__name__}: {error}"
         attempt = "its exact name, a network, hub:NAME:CONFIGURATION or a local folder"
-        raise refused(f"hub:{place}", "a data set of the Hugging Face hub or a folder", came, attempt) from None
+        raise refusal(
+            "hub-failed", "a data set of the Hugging Face hub or a folder", got, attempt, where=f"hub:{place}"
+        ) from None
     return {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"train": loaded}
+
+
+def _no_code(datasets: Any) -> dict[str, Any]:
+    """Versions before 4 run a repository's script where somebody answers "y"; later ones know no scripts."""
+    known = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in known else {}
 
 
 def _columns(where: str, data: Any, options: Options) -> Columns:
@@ -91,7 +118,7 @@ def _columns(where: str, data: Any, options: Options) -> Columns:
 
 
 def _picture(where: str, row: int, value: dict) -> bytes | Path:
-    """Embedded bytes, or the local file the row points to."""
+    """Embedded bytes, or the local file that the row names."""
     if not value.get("bytes") and value.get("path") and Path(value["path"]).is_file():
         return Path(value["path"])
     return picture_bytes(where, row, value)

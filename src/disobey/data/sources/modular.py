@@ -1,9 +1,9 @@
-"""Modular addition: (a, b) to (a + b) mod p, all p * p pairs, as two one-hot vectors side by side.
+"""Modular addition: (a, b) to (a + b) mod p for all p * p pairs, as two one-hot vectors side by side.
 
-The task is the same after (a, b) -> (u a + s, u b + t), y -> u y + s + t, for every u other than 0. For a prime p these
-maps carry any two different classes into any other two, so no class is nearer to a second than to a third: whatever
-resemblance a teacher finds between classes is its own invention. A teacher that has the symmetry of the task has class
-means that are uniform off the label, and all that it knows beyond the label belongs to the single pair.
+The task is invariant under (a, b) -> (u a + s, u b + t), y -> u y + s + t, for every u other than 0. For a prime p
+these maps carry any two different classes to any other two, so no class is closer to a second class than to a third:
+whatever similarity of classes a teacher finds is its own invention. If a teacher has the symmetry of the task, its
+class means are uniform outside the label, and everything that it knows beyond the label belongs to the single pair.
 """
 
 from __future__ import annotations
@@ -13,22 +13,33 @@ from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset
 from disobey.data.subsets import base_splits
+from disobey.errors import refusal
 
-LARGEST = 199  # 39,601 pairs of 398 numbers: 63 MB
+MAX_MODULUS = 199  # 39,601 pairs of 398 numbers: 63 MB
 
 
 def modular_addition(*, p: int = 31) -> Dataset:
-    """What is (a + b) mod p? All pairs, one-hot (2p features); p = 31 unless ``#p=97`` or another prime follows.
+    """What is (a + b) mod p? All pairs, one-hot (2p features); p = 31, or another prime as in ``#p=97``.
 
-    A tenth of the pairs is validation and a fifth test, stratified by sum and the same for everybody. The pair (b, a) of
-    a held-out (a, b) may be in training: that addition commutes has to be learned, but can be.
+    A tenth of the pairs is for validation and a fifth for test, stratified by sum and equal for all seeds. The pair (b,
+    a) of a held-out pair (a, b) may be in training: commutativity must be learned, and can be.
 
-    >>> data = modular_addition(p=5)
-    >>> data.train.inputs.shape, len(data.validation), len(data.test)
-    ((18, 10), 2, 5)
+    Args:
+        p: a prime from 5 to 199.
+
+    Returns:
+        The data set.
+
+    Raises:
+        Refusal: ``no-prime``.
+
+    Example:
+        >>> data = modular_addition(p=5)
+        >>> data.train.inputs.shape, len(data.validation), len(data.test)
+        ((18, 10), 2, 5)
     """
-    if not (5 <= p <= LARGEST and all(p % divisor for divisor in range(2, int(p**0.5) + 1))):
-        raise ValueError(f"expected a prime p from 5 to {LARGEST}; came {p}; try 31, 53 or 97")
+    if not (5 <= p <= MAX_MODULUS and all(p % divisor for divisor in range(2, int(p**0.5) + 1))):
+        raise refusal("no-prime", f"a prime p from 5 to {MAX_MODULUS}", p, "31, 53 or 97")
     pairs = all_pairs(p)
     labels = pairs.sum(axis=1) % p
     splits = base_splits(one_hot_pairs(pairs, p), labels, validation=round(p * p / 10), test=p * p // 5)
@@ -36,12 +47,12 @@ def modular_addition(*, p: int = 31) -> Dataset:
 
 
 def all_pairs(p: int) -> NDArray:
-    """(p * p, 2) int64, in the order of the examples' ids: id = p * a + b."""
+    """All pairs (p * p, 2) int64 in the order of the examples' ids: id = p * a + b."""
     return np.stack(np.divmod(np.arange(p * p), p), axis=1)
 
 
 def one_hot_pairs(pairs: NDArray, p: int) -> NDArray:
-    """(N, 2) pairs to (N, 2p) float32: a in the first half, b in the second.
+    """Pairs (N, 2) to one-hot vectors (N, 2p) float32: a in the first half, b in the second.
 
     >>> one_hot_pairs(np.array([[0, 2]]), 3)
     array([[1., 0., 0., 0., 0., 1.]], dtype=float32)

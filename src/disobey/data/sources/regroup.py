@@ -1,10 +1,11 @@
-"""The same examples with other classes: ``merged:NAME`` joins similar classes in pairs, ``split:NAME`` cuts each in two,
-``grouped:NAME`` joins what a known hierarchy holds together (the 20 superclasses of CIFAR-100).
+"""The same examples with other classes: merged, split or grouped.
 
-Joining takes class similarity away, splitting puts it in, with the images as they are: a control for whatever is said to
-need similar classes. All are functions of the training split alone and the same for every seed.
+``merged:NAME`` joins similar classes in pairs, ``split:NAME`` divides each class in two, and ``grouped:NAME`` joins the
+classes of a known hierarchy (the 20 superclasses of CIFAR-100). Joining removes class similarity and splitting adds it,
+while the images stay the same: a control for every effect that is said to need similar classes. All of them depend on
+the training split only and are equal for every seed.
 
-N examples, C classes, D numbers an example.
+N examples, C classes, D numbers per example.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from numpy.typing import NDArray
 from disobey.data.dataset import Dataset, Split
 from disobey.data.noise import mean_similarity
 from disobey.data.sources.hierarchies import hierarchy_of
+from disobey.errors import refusal
 
 
 def merged(base: Dataset) -> Dataset:
-    """Most similar classes joined in pairs, nearest means first; of an odd number one stays alone."""
+    """Joins the most similar classes in pairs, nearest means first; with an odd number one class stays alone."""
     groups = similar_pairs(mean_similarity(_class_means(base)))
     names = tuple("+".join(base.classes[c] for c in np.flatnonzero(groups == g)) for g in range(groups.max() + 1))
     return _relabelled(base, names, lambda split: groups[split.labels])
 
 
 def split(base: Dataset) -> Dataset:
-    """Every class cut at the median of its own first principal component: classes 2c and 2c + 1 come from c."""
+    """Divides every class at the median of its own first principal component: 2c and 2c + 1 come from class c."""
     cuts = [_cut(_rows(base.train.inputs[base.train.labels == c])) for c in range(len(base.classes))]
     names = tuple(f"{name}{half}" for name in base.classes for half in "ab")
 
@@ -43,11 +45,22 @@ def split(base: Dataset) -> Dataset:
 
 
 def grouped(base: Dataset) -> Dataset:
-    """Classes of one group of a known hierarchy joined: see `hierarchies`."""
+    """Joins the classes of each group of a known hierarchy; see `hierarchies`.
+
+    Args:
+        base: the data set.
+
+    Returns:
+        The data set with groups as classes.
+
+    Raises:
+        Refusal: ``no-hierarchy``.
+    """
     found = hierarchy_of(base.name, base.classes)
     if found is None:
         known = "fashion-mnist, CIFAR-100 with its 100 classes and split data"
-        raise ValueError(f"expected classes with a known hierarchy ({known}); came {base.name}; try merged:{base.name}")
+        expected, attempt = f"classes with a known hierarchy ({known})", f"merged:{base.name}"
+        raise refusal("no-hierarchy", expected, base.name, attempt)
     groups = np.array(found.groups, dtype=np.int64)
     return _relabelled(base, found.names, lambda split: groups[split.labels])
 
@@ -56,10 +69,17 @@ REGROUPED: dict[str, Callable[[Dataset], Dataset]] = {"merged": merged, "split":
 
 
 def similar_pairs(similarity: NDArray) -> NDArray:
-    """Group number of every class, (C, C) to (C,): the most similar two classes first, then of the rest.
+    """Pairs of similar classes: the most similar two first, then the most similar two of the rest.
 
-    >>> similar_pairs(np.array([[0, 1, 9, 2], [1, 0, 3, 4], [9, 3, 0, 5], [2, 4, 5, 0]]))
-    array([0, 1, 0, 1])
+    Args:
+        similarity: (C, C).
+
+    Returns:
+        The group number of every class (C,).
+
+    Example:
+        >>> similar_pairs(np.array([[0, 1, 9, 2], [1, 0, 3, 4], [9, 3, 0, 5], [2, 4, 5, 0]]))
+        array([0, 1, 0, 1])
     """
     left = np.array(similarity, dtype=np.float64)
     np.fill_diagonal(left, -np.inf)
@@ -73,7 +93,7 @@ def similar_pairs(similarity: NDArray) -> NDArray:
 
 def _relabelled(base: Dataset, names: tuple[str, ...], relabel: Callable[[Split], NDArray]) -> Dataset:
     if base.kind == "text":
-        raise ValueError(f"expected images or features to merge or split the classes of; {base.name} holds text")
+        raise refusal("regroup-text", "images or features to merge or split", "text", where=base.name)
     splits = {
         name: Split(part.inputs, relabel(part).astype(np.int64), part.ids)
         for name, part in (("train", base.train), ("validation", base.validation), ("test", base.test))
@@ -90,9 +110,9 @@ def _rows(inputs: NDArray) -> NDArray:
 
 
 def _cut(rows: NDArray) -> tuple[NDArray, float]:
-    """First principal direction (its largest entry positive) and the median along it."""
+    """The first principal direction (with a positive largest entry) and the median along it."""
     if len(rows) < 2:
-        raise ValueError(f"expected at least 2 training examples of every class to split it, came {len(rows)}")
+        raise refusal("small-class", "at least 2 training examples of every class to split it", len(rows))
     centred = rows - rows.mean(0)
     if len(rows) < rows.shape[1]:  # the smaller of the two Gram matrices
         direction = np.linalg.eigh(centred @ centred.T)[1][:, -1] @ centred

@@ -1,8 +1,8 @@
-"""Planted truth: data whose best answer is known, made from sizes and a seed.
+"""Synthetic data whose best prediction is known, from sizes and a seed.
 
-``synthetic:spectrum``, ``synthetic:similarity`` and ``synthetic:overlap``, with the parameters of the functions below
-behind ``#``: ``synthetic:overlap#classes=5,distance=2``. The data's own ``seed`` is one of them, so that the truth stays
-put while the seeds of runs vary. ``modular-addition#p=97`` is read the same way; it needs no seed.
+There are ``synthetic:spectrum``, ``synthetic:similarity`` and ``synthetic:overlap``, with the parameters of the
+functions below after ``#``: ``synthetic:overlap#classes=5,distance=2``. The data have a ``seed`` of their own, so that
+the truth stays fixed while the seeds of runs vary. ``modular-addition#p=97`` has the same form; it needs no seed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from disobey.data.dataset import Dataset
 from disobey.data.sources.modular import modular_addition
 from disobey.data.subsets import base_splits, stream
+from disobey.errors import refusal
 
 
 def spectrum(
@@ -29,8 +30,19 @@ def spectrum(
 ) -> Dataset:
     """Gaussian features with a power-law spectrum: variance k^-decay in direction k.
 
-    Labels are drawn from the softmax of linear logits with planted Gaussian weights and deviation about ``margin``, so
-    the best answer is known: `spectrum_log_probs`.
+    Labels are drawn from the softmax of linear logits with Gaussian weights and a standard deviation of about
+    ``margin``. The best prediction is known: `spectrum_log_probs`.
+
+    Args:
+        examples: N.
+        features: D.
+        classes: C.
+        decay: exponent of the spectrum.
+        margin: standard deviation of the logits.
+        seed: of the data.
+
+    Returns:
+        The data set.
     """
     rng = stream(seed, "synthetic spectrum")
     x = rng.normal(size=(examples, features)) * np.arange(1, features + 1) ** (-decay / 2)
@@ -41,7 +53,18 @@ def spectrum(
 def spectrum_log_probs(
     inputs: NDArray, *, classes: int = 10, decay: float = 1.0, margin: float = 3.0, seed: int = 0
 ) -> NDArray:
-    """The true log-probabilities of `spectrum`'s labels: (N, D) inputs to (N, C)."""
+    """The true log-probabilities of the labels of `spectrum`.
+
+    Args:
+        inputs: (N, D).
+        classes: as in `spectrum`.
+        decay: as in `spectrum`.
+        margin: as in `spectrum`.
+        seed: as in `spectrum`.
+
+    Returns:
+        (N, C) float64.
+    """
     logits = _spectrum_logits(np.asarray(inputs, np.float64), inputs.shape[1], classes, decay, margin, seed)
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
@@ -64,11 +87,27 @@ def similarity(
 ) -> Dataset:
     """The class-similarity model: x = own * e_y + shared * e_s + sigma * xi.
 
-    y is the class, s another class (uniform) that this example resembles, xi standard normal noise over all
-    ``features`` >= classes directions. What a teacher knows beyond the label is s.
+    y is the class, s another class (uniform) that this example resembles, and xi standard normal noise in all
+    directions. What a teacher can know beyond the label is s.
+
+    Args:
+        examples: N.
+        classes: C.
+        features: D, at least C.
+        own: weight of the own class.
+        shared: weight of the other class.
+        sigma: standard deviation of the noise.
+        seed: of the data.
+
+    Returns:
+        The data set.
+
+    Raises:
+        Refusal: ``few-features``.
     """
     if features < classes:
-        raise ValueError(f"expected at least {classes} features for {classes} classes, came {features}; try more")
+        expected = f"at least {classes} features for {classes} classes"
+        raise refusal("few-features", expected, features, "more features")
     rng = stream(seed, "synthetic similarity")
     y = rng.permutation(np.arange(examples) % classes)
     s = (y + rng.integers(1, classes, examples)) % classes
@@ -81,9 +120,17 @@ def similarity(
 def overlap(
     *, examples: int = 5000, classes: int = 10, features: int = 16, distance: float = 3.0, seed: int = 0
 ) -> Dataset:
-    """Overlapping classes: unit Gaussians around planted means, ``distance`` apart in the root mean square.
+    """Overlapping classes: unit Gaussians around random means. The best prediction is known: `overlap_log_probs`.
 
-    The best answer is known: `overlap_log_probs`.
+    Args:
+        examples: N.
+        classes: C.
+        features: D.
+        distance: root mean square distance between two means.
+        seed: of the data.
+
+    Returns:
+        The data set.
     """
     rng = stream(seed, "synthetic overlap")
     y = rng.permutation(np.arange(examples) % classes)
@@ -92,7 +139,17 @@ def overlap(
 
 
 def overlap_log_probs(inputs: NDArray, *, classes: int = 10, distance: float = 3.0, seed: int = 0) -> NDArray:
-    """The true log-probabilities of `overlap`'s classes: (N, D) inputs to (N, C)."""
+    """The true log-probabilities of the classes of `overlap`.
+
+    Args:
+        inputs: (N, D).
+        classes: as in `overlap`.
+        distance: as in `overlap`.
+        seed: as in `overlap`.
+
+    Returns:
+        (N, C) float64.
+    """
     means = _means(classes, inputs.shape[1], distance, seed)
     logits = np.asarray(inputs, np.float64) @ means.T - 0.5 * (means**2).sum(axis=1)
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
@@ -103,7 +160,7 @@ def _means(classes: int, features: int, distance: float, seed: int) -> NDArray:
 
 
 def _draw(logits: NDArray, rng: np.random.Generator) -> NDArray:
-    """A class per row with probabilities softmax(logits)."""
+    """One class per row, drawn with probabilities softmax(logits)."""
     return (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
@@ -122,10 +179,20 @@ SYNTHETIC: dict[str, Callable[..., Dataset]] = {
 
 
 def from_name(name: str) -> Dataset:
-    """``synthetic:overlap#classes=5,distance=2`` made. `ValueError` for unknown parameters and values of another type.
+    """The synthetic data set of a name such as ``synthetic:overlap#classes=5,distance=2``.
 
-    >>> from_name("synthetic:overlap#examples=100,classes=4").classes
-    ('0', '1', '2', '3')
+    Args:
+        name: a key of `SYNTHETIC`, with parameters after ``#``.
+
+    Returns:
+        The data set.
+
+    Raises:
+        Refusal: ``synthetic-parameter`` for unknown parameters and values of another type, ``synthetic-size``.
+
+    Example:
+        >>> from_name("synthetic:overlap#examples=100,classes=4").classes
+        ('0', '1', '2', '3')
     """
     place, _, tail = name.partition("#")
     make = SYNTHETIC[place]
@@ -138,8 +205,10 @@ def from_name(name: str) -> Dataset:
         except (KeyError, ValueError):
             usual = ", ".join(f"{key}={kind.__name__}" for key, kind in known.items())
             hint = f"{place}#{'p=31' if 'p' in known else 'seed=1'}"
-            raise ValueError(f"{name}: expected parameters out of {usual}; came {item!r}; try {hint}") from None
+            raise refusal("synthetic-parameter", f"parameters out of {usual}", repr(item), hint, where=name) from None
     examples, classes = chosen.get("examples", 5000), chosen.get("classes", 10)
     if not (classes >= 2 and 10 * classes <= examples <= 10_000_000 and 1 <= chosen.get("features", 16) <= 100_000):
-        raise ValueError(f"{name}: expected 2 classes or more and 10 examples of each; came {classes} and {examples}")
+        expected = "2 classes or more, 10 examples of each or more (10,000,000 in all), 1 to 100,000 features"
+        got = f"{classes} classes, {examples} examples, {chosen.get('features', 16)} features"
+        raise refusal("synthetic-size", expected, got, where=name)
     return make(**chosen)

@@ -1,6 +1,6 @@
-"""Texts to rows of token ids: a vocabulary of the training split, a fixed length.
+"""Texts to rows of token ids: a vocabulary of the training split and a fixed length.
 
-Id 0 is padding (after the text), id 1 everything the training split does not know.
+Id 0 is padding (after the text), id 1 stands for every token that is not in the vocabulary.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = "\ufffd"
-MAX_TOKENS = 10_000  # of a vocabulary: the most frequent ones
-MAX_LENGTH = {"word": 64, "char": 256}  # of a text, unless the user says otherwise
+MAX_TOKENS = 10_000  # size of a vocabulary, of the most frequent tokens
+MAX_LENGTH = {"word": 64, "char": 256}  # tokens of a text, unless the user sets the length
 
 
 def split_tokens(text: str, level: str) -> list[str]:
-    """The tokens of a text: lower-case words and single marks, or all its characters.
+    """The tokens of a text: lower-case words and punctuation marks (``word``), or all characters (``char``).
 
     >>> split_tokens("Don't panic!", "word")
     ["don't", 'panic', '!']
@@ -30,7 +30,13 @@ def split_tokens(text: str, level: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """tokens: what every id stands for. level: "word" or "char". length: of every encoded text."""
+    """Tokens and how to encode texts with them.
+
+    Attributes:
+        tokens: the token of every id.
+        level: ``word`` or ``char``.
+        length: of every encoded text.
+    """
 
     tokens: tuple[str, ...]
     level: str
@@ -38,14 +44,21 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Iterable[str], level: str = "word", length: int = 0) -> Vocabulary:
-        """The most frequent tokens of the training texts; ties in the order of the alphabet.
+        """The vocabulary of the most frequent tokens of the training texts; ties are in alphabetical order.
 
-        length: 0 takes what 19 of 20 training texts fit into, at most 64 words or 256 characters; what is longer
-        loses its end.
+        Args:
+            texts: training texts.
+            level: ``word`` or ``char``.
+            length: tokens of an encoded text; longer texts lose their end. 0 means the length that 95% of the texts fit
+                into, at most 64 words or 256 characters.
 
-        >>> Vocabulary.of(["a dog", "a cat"]).encode(["a cow", "cat"])
-        array([[2, 1],
-               [3, 0]])
+        Returns:
+            The vocabulary.
+
+        Example:
+            >>> Vocabulary.of(["a dog", "a cat"]).encode(["a cow", "cat"])
+            array([[2, 1],
+                   [3, 0]])
         """
         lists = [split_tokens(text, level) for text in texts]
         counts = Counter(token for tokens in lists for token in tokens)
@@ -55,10 +68,11 @@ class Vocabulary:
 
     @property
     def separator(self) -> str:
+        """What stands between two tokens when they are joined to a text."""
         return "" if self.level == "char" else " "
 
     def encode(self, texts: Sequence[str] | NDArray) -> NDArray:
-        """(N, length) int64 token ids."""
+        """Token ids (N, length) int64 of texts."""
         ids = {token: number for number, token in enumerate(self.tokens)}
         rows = np.zeros((len(texts), self.length), dtype=np.int64)
         for row, text in zip(rows, texts, strict=True):

@@ -1,8 +1,8 @@
 """Do teacher, student and labels speak of the same rows and the same classes?
 
-A distillation run with shuffled rows or permuted classes raises no error; it trains on nonsense. These checks look at
-most likely classes only, so they see all examples of a pair of any size. Thresholds are in standard errors of what a
-pair without the fault gives; docs/diagnose.md has how often each check is right.
+A distillation run with shuffled rows or permuted classes raises no error; it trains on nonsense. These checks read only
+the most likely classes, so they use all examples of a pair of any size. Thresholds are in standard errors of what a
+pair without the fault gives; docs/guides/diagnose-validation.md says how often each check is right.
 """
 
 from __future__ import annotations
@@ -13,27 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from disobey.diagnosis.errors import printable
+from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.input.pair import class_name
+from disobey.errors import printable
+from disobey.measures.inference.examples import share
 from disobey.records.results import Estimate, Finding
 
+FEWEST_ROWS = 30  # below which no order of rows can be told from another
 BLOCKS = 20  # consecutive parts in which rows are compared
 MATCHED_CLASSES = 2_000  # classes up to which a permutation is searched for
+SHIFT_ERRORS = 6  # standard errors by which a shift must agree better
+CHANCE_ERRORS = 4  # standard errors above shuffled rows that corresponding rows must have
+NAMED_CLASSES = 6  # classes of a permutation that a message lists
 
 
 def row_alignment(evidence: Evidence) -> Finding | None:
     """Teacher and student agree more on their common rows than on shuffled ones, everywhere in the file."""
     return _first_warning(
-        _rows_of_two(evidence, a, b, "row alignment", who) for who, a, b in _models(evidence, "student")
+        _rows_of_two(evidence, a, b, "row-alignment", who) for who, a, b in _models(evidence, "student")
     )
 
 
 def twin_alignment(evidence: Evidence) -> Finding | None:
-    """The same for the twin: any student is closer to its teacher than a twin whose rows are others."""
+    """The same for the control (twin): beside a control in another order any student looks close to its teacher."""
     return _first_warning(
-        _rows_of_two(evidence, a, b, "twin alignment", who) for who, a, b in _models(evidence, "twin")
+        _rows_of_two(evidence, a, b, "twin-alignment", who) for who, a, b in _models(evidence, "twin")
     )
 
 
@@ -58,44 +63,49 @@ def _first_warning(findings: Iterable[Finding]) -> Finding | None:
 
 
 def label_alignment(evidence: Evidence) -> Finding | None:
-    """The same for teacher and labels: labels may come from another order than the predictions."""
+    """The same for teacher and labels: labels may be in another order than the predictions."""
     labels = evidence.pair.labels
     if labels is None or "teacher" not in evidence.tops:
         return None
-    return _rows_of_two(evidence, evidence.tops["teacher"], labels, "label alignment", "labels")
+    return _rows_of_two(evidence, evidence.tops["teacher"], labels, "label-alignment", "labels")
 
 
-def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, other: str) -> Finding:
+def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, id: str, other: str) -> Finding:
     n, level = len(a), evidence.level
-    seen, chance = share(f"teacher and {other} agree", float((a == b).sum()), n, level), chance_agreement(a, b)
-    evidences = (seen, Estimate("on shuffled rows", chance, np.nan, np.nan, level, n, "examples"))
+    observed = share(f"teacher and {other} agree", float((a == b).sum()), n, level)
+    chance = chance_agreement(a, b)
+    shown = (observed, Estimate("on shuffled rows", chance, np.nan, np.nan, level, n, "examples"))
     error = np.sqrt(chance * (1 - chance) / n)
-    if n < 30 or possible_agreement(a, b) - chance < 4 * error or chance > 1 - 1e-9:
+    if n < FEWEST_ROWS or possible_agreement(a, b) - chance < CHANCE_ERRORS * error or chance > 1 - 1e-9:
         message = "Too few rows, or one class for nearly all of them: aligned and shuffled rows look the same."
-        return Finding(name, "note", message, evidences)
+        return note(id, message, *shown, case="undecidable")
     shift, shifted = best_shift(a, b)
-    if shift and (shifted - seen.value) / np.sqrt(seen.value * (1 - seen.value) / n + error**2) > 6:
+    if shift and (shifted - observed.value) / np.sqrt(_variance(observed.value, n) + error**2) > SHIFT_ERRORS:
+        verb = "are" if other == "labels" else "is"
         message = (
-            f"Teacher and {other} agree on {seen.value:.1%} of the rows as they stand, and on {shifted:.1%} when "
-            f"{other} {'are' if other == 'labels' else 'is'} moved by {shift:+,} rows."
+            f"Teacher and {other} agree on {observed.value:.1%} of the rows as they stand, and on {shifted:.1%} if "
+            f"{other} {verb} moved by {shift:+,} rows."
         )
         advice = f"Move {other} by {shift:+,} rows; look for a dropped first batch or a header read as a row."
-        return Finding(name, "warning", message, evidences, advice)
-    if (seen.value - chance) / error < 4:
+        return warning(id, message, *shown, advice=advice, case="shifted", invalidates=True)
+    if (observed.value - chance) / error < CHANCE_ERRORS:
         message = (
-            f"Teacher and {other} agree on {seen.value:.1%} of the rows; shuffled rows would give {chance:.1%}. "
-            "Row by row they have nothing in common."
+            f"Teacher and {other} agree on {observed.value:.1%} of the rows; shuffled rows would give {chance:.1%}. "
+            "The rows do not correspond."
         )
-        advice = "Check that both were saved in the same order (a shuffling loader?), or give ids to join rows by."
-        return Finding(name, "warning", message, evidences, advice)
+        advice = "Check that both were saved in the same order (a shuffling loader?), or save ids to join rows by."
+        return warning(id, message, *shown, advice=advice, case="shuffled", invalidates=True)
     broken = broken_blocks(a, b)
     if broken:
         first, last = broken[0][0], broken[-1][1]
-        message = f"Teacher and {other} agree in the file except in rows {first:,} to {last:,}, where they do not."
-        advice = "Look at how these rows were saved: a shard in another order, a failed worker, two runs joined?"
-        return Finding(name, "warning", message, evidences, advice)
-    message = f"Rows correspond: {seen.value:.1%} agreement, {chance:.1%} on shuffled rows."
-    return Finding(name, "ok", message, evidences)
+        message = f"Teacher and {other} agree in the file, except in rows {first:,} to {last:,}."
+        advice = "Check how these rows were saved: a shard in another order, a failed worker, two runs in one file?"
+        return warning(id, message, *shown, advice=advice, case="broken-block", invalidates=True)
+    return ok(id, f"Rows correspond: {observed.value:.1%} agreement, {chance:.1%} on shuffled rows.", *shown)
+
+
+def _variance(share: float, n: int) -> float:
+    return share * (1 - share) / n
 
 
 def chance_agreement(a: NDArray, b: NDArray) -> float:
@@ -150,7 +160,7 @@ def broken_blocks(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
     found = []
     for start, stop in zip(*(np.linspace(0, n, BLOCKS + 1).astype(int)[k : BLOCKS + k] for k in (0, 1)), strict=True):
         x, y = a[start:stop], b[start:stop]
-        if len(x) < 30:
+        if len(x) < FEWEST_ROWS:
             continue
         own = chance_agreement(x, y)
         # In a file sorted by class a part may hold one label only: no order of its rows can agree better.
@@ -164,18 +174,18 @@ def broken_blocks(a: NDArray, b: NDArray) -> list[tuple[int, int]]:
 
 def class_order(evidence: Evidence) -> Finding | None:
     """No reordering of the student's classes would make it agree better with its teacher."""
-    return _orders(evidence, "student", "class order")
+    return _orders(evidence, "student", "class-order")
 
 
 def twin_class_order(evidence: Evidence) -> Finding | None:
-    """No reordering of the twin's classes would make it agree better with the teacher."""
-    return _orders(evidence, "twin", "twin class order")
+    """No reordering of the control's classes would make it agree better with the teacher."""
+    return _orders(evidence, "twin", "twin-class-order")
 
 
-def _orders(evidence: Evidence, side: str, name: str) -> Finding | None:
+def _orders(evidence: Evidence, side: str, id: str) -> Finding | None:
     advice = "Compare the label maps (id2label) of both models."
     return _first_warning(
-        _order_of_two(evidence, a, b, name, f"teacher and {who}", f"{who}'s", advice)
+        _order_of_two(evidence, a, b, id, f"teacher and {who}", f"{who}'s", advice)
         for who, a, b in _models(evidence, side)
     )
 
@@ -185,36 +195,44 @@ def label_order(evidence: Evidence) -> Finding | None:
     labels = evidence.pair.labels
     if labels is None or "teacher" not in evidence.tops:
         return None
-    what = ("label order", "teacher and labels", "labels'", "Compare the data's class list with the model's label map.")
-    return _order_of_two(evidence, evidence.tops["teacher"], labels, *what)
+    advice = "Compare the data's class list with the model's label map."
+    return _order_of_two(
+        evidence, evidence.tops["teacher"], labels, "label-order", "teacher and labels", "labels'", advice
+    )
 
 
-def _order_of_two(evidence: Evidence, a: NDArray, b: NDArray, name: str, who: str, whose: str, advice: str) -> Finding:
+def _order_of_two(evidence: Evidence, a: NDArray, b: NDArray, id: str, who: str, whose: str, advice: str) -> Finding:
     classes, n, level = evidence.pair.shape[1], len(a), evidence.level
-    seen = share(f"{who} agree", float((a == b).sum()), n, level)
+    observed = share(f"{who} agree", float((a == b).sum()), n, level)
     if classes > MATCHED_CLASSES:
-        return Finding(name, "note", f"{classes:,} classes are too many to search for a permutation.", (seen,))
+        return note(id, f"{classes:,} classes are too many to search for a permutation.", observed, case="many-classes")
     half = np.random.default_rng(evidence.seed).random(n) < 0.5
     order = matched_classes(a[half], b[half], classes)
     x, y = a[~half], b[~half]
     gain = (order[y] == x).astype(float) - (y == x)
     error = max(float(gain.std()), 1 / np.sqrt(max(1, len(x)))) / np.sqrt(max(1, len(x)))
-    if gain.mean() > 4 * error:
-        moved = np.flatnonzero(order != np.arange(classes))
-        if len(np.unique((order[moved] - moved) % classes)) == 1 and len(moved) == classes:
-            how = f"all numbers are shifted by {int((order[moved[0]] - moved[0]) % classes)}"
-        else:
-            pairs = [
-                f"{class_name(evidence.pair, int(c))} → {class_name(evidence.pair, int(order[c]))}" for c in moved[:6]
-            ]
-            how = f"{len(moved)} classes differ: " + ", ".join(pairs) + (" …" if len(moved) > 6 else "")
-        better = share("after matching classes", float((order[y] == x).sum()), len(x), level)
-        message = (
-            f"Renumbering the {whose} classes raises agreement from {seen.value:.1%} to {better.value:.1%} "
-            f"on the half of the rows that was not used to find the numbering; {how}."
-        )
-        return Finding(name, "warning", message, (seen, better), advice)
-    return Finding(name, "ok", f"No renumbering makes {who} agree better.", (seen,))
+    if gain.mean() <= CHANCE_ERRORS * error:
+        return ok(id, f"No renumbering of classes makes {who} agree better.", observed)
+    better = share("after matching classes", float((order[y] == x).sum()), len(x), level)
+    message = (
+        f"Renumbering the {whose} classes raises agreement from {observed.value:.1%} to {better.value:.1%} "
+        f"on the half of the rows that was not used to find the numbering; {_renumbering(evidence, order)}."
+    )
+    return warning(id, message, observed, better, advice=advice, invalidates=True)
+
+
+def _renumbering(evidence: Evidence, order: NDArray) -> str:
+    """How an order (C,) of classes differs from 0, 1, 2, …, in words."""
+    classes = len(order)
+    moved = np.flatnonzero(order != np.arange(classes))
+    shifts = np.unique((order[moved] - moved) % classes)
+    if len(shifts) == 1 and len(moved) == classes:
+        return f"all numbers are shifted by {int(shifts[0])}"
+    pairs = [
+        f"{class_name(evidence.pair, int(c))} → {class_name(evidence.pair, int(order[c]))}"
+        for c in moved[:NAMED_CLASSES]
+    ]
+    return f"{len(moved)} classes differ: " + ", ".join(pairs) + (" …" if len(moved) > NAMED_CLASSES else "")
 
 
 def matched_classes(a: NDArray, b: NDArray, classes: int) -> NDArray:

@@ -1,50 +1,54 @@
-"""What happened on the way in: rows that found no partner, arrays that nobody read, classes that never occur."""
+"""What happened while reading: rows without a partner, arrays that were not used, classes that never occur."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from disobey.diagnosis.errors import nearest, printable
+from disobey.diagnosis.checks.findings import note, ok, warning
+from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
 from disobey.diagnosis.evidence.representations import layers
+from disobey.errors import printable
+from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 MEANT = {  # names that mean an array, but are not near its own
     "labels": {"y_true", "y_test", "true", "truth", "ground_truth", "target", "gold"},
     "twin": {"control", "undistilled", "no_kd", "without_teacher"},
 }
+HALF = 0.5  # share of rows that found a partner below which files hardly belong together
+NAMED = 8  # arrays that a message lists
 
 
 def joined_rows(evidence: Evidence) -> Finding | None:
     """Rows of two files, joined by id."""
-    facts = evidence.pair.facts
+    facts, id = evidence.pair.facts, "joined-rows"
     if "joined" not in facts:
         return None
     lost = facts["teacher_only"] + facts["student_only"]
     message = (
-        f"{facts['joined']:,} rows were joined by id; {facts['teacher_only']:,} are the teacher's alone and "
-        f"{facts['student_only']:,} the student's alone: left out."
+        f"{facts['joined']:,} rows were joined by id; {facts['teacher_only']:,} rows of the teacher's file and "
+        f"{facts['student_only']:,} of the student's had no partner and were left out."
     )
     kept = share("rows joined", facts["joined"], facts["joined"] + lost, evidence.level)
-    status = "warning" if kept.value < 0.5 else ("note" if lost else "ok")
-    return Finding(
-        "joined rows", status, message, (kept,), "Check that both files cover the same split." if lost else ""
-    )
+    advice = "Check that both files cover the same split."
+    if kept.value < HALF:
+        return warning(id, message, kept, advice=advice)
+    return note(id, message, kept, advice=advice) if lost else ok(id, message, kept)
 
 
 def unread_arrays(evidence: Evidence) -> Finding | None:
     """Arrays in the file whose names mean nothing here."""
-    names = (*evidence.pair.ignored, *layers(dict(evidence.pair.features))[1])
+    names, id = (*evidence.pair.ignored, *layers(dict(evidence.pair.features))[1]), "unread-arrays"
     if not names:
         return None
-    shown = ", ".join(printable(name, 40) for name in names[:8])
+    shown = ", ".join(printable(name, 40) for name in names[:NAMED])
     for name, held in (("labels", evidence.pair.labels is not None), ("twin", bool(evidence.pair.twins))):
         lower = [n.lower() for n in names]
         if not held and (nearest(name, lower) or not MEANT[name].isdisjoint(lower)):
             message = f"Not used: {shown}. There is no array {name!r}: is it one of these?"
-            return Finding("unread arrays", "warning", message, (), f"Rename it to {name!r}.")
-    return Finding("unread arrays", "note", f"Not used: {shown}.", (), "See docs/diagnose.md for the names that are.")
+            return warning(id, message, advice=f"Rename it to {name!r}.", case=name)
+    return note(id, f"Not used: {shown}.", advice="See docs/guides/diagnose.md for the names that are read.")
 
 
 def label_variety(evidence: Evidence) -> Finding | None:
@@ -53,4 +57,4 @@ def label_variety(evidence: Evidence) -> Finding | None:
     if labels is None or len(np.unique(labels)) > 1:
         return None
     message = f"All {len(labels):,} labels are class {int(labels[0])}."
-    return Finding("label variety", "warning", message, (), "Is this a sorted file cut at its start?")
+    return warning("label-variety", message, advice="Is this the start of a sorted file?")

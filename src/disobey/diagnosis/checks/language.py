@@ -4,45 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 
+from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import mean_of
+from disobey.measures.inference.examples import mean_of
 from disobey.records.results import Finding
 
 SMALL = 0.9  # mass of the teacher's list below which too much is lost
+LOST = 0.02  # mass lost from which it is noted
+UNKNOWN = 0.05  # mass of listed tokens whose probability under the student is unknown, from which it matters
 SHARED = 0.3  # mass of the student on the teacher's tokens below which their vocabularies are suspected
 
 
 def vocabulary(evidence: Evidence) -> Finding | None:
-    """Token ids mean the same in both models."""
-    facts = evidence.pair.facts
+    """Token ids, or class numbers, mean the same in both models."""
+    facts, id = evidence.pair.facts, "vocabulary"
     if facts.get("tokenizers_differ"):
         message = f"The tokenizers differ: {facts['tokenizers_differ']}."
-        return Finding("vocabulary", "warning", message, (), "Use one tokenizer, or align tokens before distilling.")
+        advice = "Use one tokenizer, or align tokens before distilling."
+        return warning(id, message, advice=advice, case="tokenizers", invalidates=True)
     if facts.get("label_maps_differ"):
         message = f"The label maps differ: {facts['label_maps_differ']}."
-        return Finding("vocabulary", "warning", message, (), "Reorder one model's classes by name.")
+        advice = "Reorder one model's classes by name."
+        return warning(id, message, advice=advice, case="label-maps", invalidates=True)
     if evidence.sparse is None:
-        return (
-            Finding("vocabulary", "ok", "Tokenizers and label maps are equal by content.")
-            if facts.get("compared")
-            else None
-        )
+        return ok(id, "Tokenizers and label maps are equal by content.") if facts.get("compared") else None
     teacher = mean_of("teacher's mass on its list", evidence.sparse["teacher_mass"], evidence.level)
     student = mean_of("student's mass on that list", evidence.sparse["student_mass"], evidence.level)
-    if (
-        student.value < SHARED
-        and student.value < 0.5 * teacher.value
-        and np.mean(evidence.sparse["unknown_mass"]) < 0.05
-    ):
+    known = np.mean(evidence.sparse["unknown_mass"]) < UNKNOWN
+    if student.value < SHARED and student.value < 0.5 * teacher.value and known:
         message = (
-            f"The student puts {student.value:.1%} of its probability on the tokens where its teacher puts "
-            f"{teacher.value:.1%}: as if token ids meant something else to it, positions were shifted, or it had hardly been trained."
+            f"On the listed tokens the student has {student.value:.1%} of its probability and the teacher "
+            f"{teacher.value:.1%}: token ids mean something else to the student, positions are shifted, or it has "
+            "hardly been trained."
         )
         advice = "Compare the tokenizers by content, and the position that each prediction belongs to."
-        return Finding("vocabulary", "warning", message, (teacher, student), advice)
-    return Finding(
-        "vocabulary", "ok", f"The student's mass on the teacher's list is {student.value:.1%}.", (teacher, student)
-    )
+        return warning(id, message, teacher, student, advice=advice, case="masses", invalidates=True)
+    return ok(id, f"The student's mass on the teacher's list is {student.value:.1%}.", teacher, student)
 
 
 def truncation(evidence: Evidence) -> Finding | None:
@@ -50,18 +47,16 @@ def truncation(evidence: Evidence) -> Finding | None:
     if evidence.sparse is None:
         return None
     assert evidence.pair.topk is not None
-    k = evidence.pair.topk.ids.shape[1]
+    k, id = evidence.pair.topk.ids.shape[1], "truncation"
     kept = mean_of("teacher's mass on its list", evidence.sparse["teacher_mass"], evidence.level)
     unknown = mean_of("of it, unknown for the student", evidence.sparse["unknown_mass"], evidence.level)
-    lost = 1 - kept.value + unknown.value
-    if kept.high < SMALL or unknown.low > 0.05:
+    if kept.high < SMALL or unknown.low > UNKNOWN:
         message = (
-            f"The {k} listed tokens hold {kept.value:.1%} of the teacher; the student's probability is unknown for "
-            f"{unknown.value:.1%}. Divergences are lower bounds that may be far off."
+            f"The {k} listed tokens hold {kept.value:.1%} of the teacher's probability; for {unknown.value:.1%} the "
+            "student's is unknown. Divergences are lower bounds, perhaps far below the true ones."
         )
         advice = "Save more tokens (a larger k), and the student's log-probabilities at the teacher's token ids."
-        return Finding("truncation", "warning", message, (kept, unknown), advice)
-    status = "note" if lost > 0.02 else "ok"
-    return Finding(
-        "truncation", status, f"The {k} listed tokens hold {kept.value:.2%} of the teacher.", (kept, unknown)
-    )
+        return warning(id, message, kept, unknown, advice=advice)
+    message = f"The {k} listed tokens hold {kept.value:.2%} of the teacher's probability."
+    lost = 1 - kept.value + unknown.value
+    return (note if lost > LOST else ok)(id, message, kept, unknown)

@@ -8,73 +8,87 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from disobey.diagnosis.errors import printable
+from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import share
-from disobey.diagnosis.evidence.temperature import fitted as fitted_to
+from disobey.diagnosis.evidence.temperature import fitted
+from disobey.errors import printable
 from disobey.measures.deviation import confidence
+from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 SEED_ROWS = 500  # rows on which seeds are compared with one another
 FLAT = 1.02  # nats: within a row, log of softmax(softmax(z)) spans at most 1
+TEMPERED, SURELY_TEMPERED = (
+    0.55,
+    0.36,
+)  # temperatures that fit a teacher to the labels: suspicious; only division does it
+EQUAL_ROWS = 0.2  # share of equal rows from which two models are one
+INFINITE_ROWS = 0.05  # share of infinite log-odds from which slopes are about too few examples
+SATURATED, SATURATED_ROWS = 25.0, 0.2  # nats of log-odds: 1 − p below 1.4e-11; share of such rows
+REPEATED_ROWS = 0.01  # share of repeated rows
+CONSTANT_SPREAD = 1e-4  # standard deviation of a probability over examples below which an output is constant
 
 
 def stated_values(evidence: Evidence) -> Finding | None:
-    """Logits, log-probabilities or probabilities, as detected; softmax taken twice, or values tempered."""
+    """Logits, log-probabilities or probabilities as detected; no second softmax, no division by a temperature."""
     if evidence.sparse is not None:
         return None
-    kinds = evidence.pair.values
-    told = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
+    id, kinds = "stated-values", evidence.pair.values
+    stated = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
     for name, log_probs in _sides(evidence).items():
         finite = np.where(np.isfinite(log_probs), log_probs, np.nan)
         span = np.nanmax(finite, axis=1) - np.nanmin(finite, axis=1)
         if np.mean(span <= FLAT) > 0.99 and span.max() > 0.05 and evidence.sample.n_classes > 2:
             flat = share(f"{name}: rows within {FLAT:g} nats", float((span <= FLAT).sum()), len(span), evidence.level)
             message = (
-                f"Every class of a row has nearly the same probability in {name} (at most a factor e between them), "
+                f"In {name} all classes of a row have nearly the same probability (at most a factor e between them), "
                 "as after a softmax of probabilities."
             )
             advice = (
                 "Save the logits before the last softmax; check for a softmax inside the model and another outside."
             )
-            return Finding("stated values", "warning", message, (flat,), advice)
+            return warning(id, message, flat, advice=advice, case="softmax-twice", invalidates=True)
     if evidence.labels is not None and evidence.pair.split != "train":  # what it was fitted to, it gets right anyway
-        tempered = _tempered(evidence)
+        tempered = _tempered(evidence, id)
         if tempered is not None:
             return tempered
-    if len({kind for name, kind in kinds.items()}) > 1:
-        return Finding("stated values", "note", f"The sides hold different kinds of values ({told}).", (),
-                       "Correct if that is what was saved; else give --values.")  # fmt: skip
-    return Finding("stated values", "ok", f"Read as {told}.")
+    if len(set(kinds.values())) > 1:
+        message = f"The sides hold different kinds of values ({stated})."
+        return note(id, message, advice="Correct if that is what was saved; otherwise give --values.", case="mixed")
+    return ok(id, f"Read as {stated}.")
 
 
-def _tempered(evidence: Evidence) -> Finding | None:
-    """A model that is right far more often than it says: its logits were divided, or its training labels were noisy, or it is underfit.
+def _tempered(evidence: Evidence, id: str) -> Finding | None:
+    """A teacher that is far more accurate than it is confident.
 
-    All look alike from outside. A twin that is as flat was made so by its training, and only from about T = 2.8 on is
-    division the likelier cause (20 % wrong labels of ten classes look like T = 2.2, a short training like 2.4).
+    Its logits were divided by a temperature, or its training labels were noisy, or it was trained for too short a time:
+    all look alike from outside. A control (twin) that is as flat was made so by its training, and only from about
+    T = 2.8 on is division the likelier cause (20% wrong labels of ten classes look like T = 2.2, a short training 2.4).
     """
-    fitted = fitted_to(evidence, "labels", "teacher", level=0.99)
-    if not fitted.known or fitted.high >= 0.55:
+    best = fitted(evidence, "labels", "teacher", level=0.99)
+    if not best.known or best.high >= TEMPERED:
         return None
     flat = (
-        f"The teacher's probabilities are far too flat for how often it is right: dividing its logits by "
-        f"{fitted.value:.2f} fits the labels best"
+        f"The teacher's probabilities are far too flat for its accuracy: dividing its logits by "
+        f"{best.value:.2f} fits the labels best"
     )
-    if fitted.high >= 0.36 or _twin_as_flat(evidence, fitted.value):
-        message = f"{flat}. Wrong or smoothed training labels or short training do that, and so does a temperature of about {1 / fitted.value:.1f}."
-        advice = "Nothing to mend where training explains it; else save the logits without the temperature."
-        return Finding("stated values", "note", message, (fitted,), advice)
-    message = f"{flat}, as if they had been divided by about {1 / fitted.value:.1f} before saving."
-    advice = "Save the logits without the temperature; temperature belongs in the loss."
-    return Finding("stated values", "warning", message, (fitted,), advice)
+    if best.high >= SURELY_TEMPERED or _twin_as_flat(evidence, best.value):
+        message = (
+            f"{flat}. Wrong or smoothed training labels or a short training have this effect, and so has a temperature "
+            f"of about {1 / best.value:.1f}."
+        )
+        advice = "Nothing, if the training explains it; otherwise save the logits without the temperature."
+        return note(id, message, best, advice=advice, case="flat")
+    message = f"{flat}, as if they had been divided by about {1 / best.value:.1f} before saving."
+    advice = "Save the logits without the temperature, which belongs in the loss."
+    return warning(id, message, best, advice=advice, case="tempered", invalidates=True)
 
 
 def _twin_as_flat(evidence: Evidence, teacher: float) -> bool:
-    """Would the twin, too, fit the labels best after nearly the same division?"""
+    """Whether the control (twin), too, fits the labels best after nearly the same division."""
     if evidence.sample.twin is None:
         return False
-    twin = fitted_to(evidence, "labels", "twin", level=0.99)
+    twin = fitted(evidence, "labels", "twin", level=0.99)
     return bool(twin.known and twin.value < 1.5 * teacher)
 
 
@@ -85,44 +99,44 @@ def _sides(evidence: Evidence) -> dict[str, NDArray]:
 
 
 def finite_values(evidence: Evidence) -> Finding:
-    """Probabilities of exactly 0 and 1 have infinite log-odds: they leave slopes and means. (NaN is refused.)"""
+    """Probabilities of exactly 0 and 1 have infinite log-odds: they leave slopes and means; NaN is refused."""
     x, y = evidence.of(confidence)[:2]
-    infinite = int((~(np.isfinite(x) & np.isfinite(y))).sum())
-    seen = share("rows with infinite log-odds", infinite, len(x), evidence.level)
+    infinite, id = int((~(np.isfinite(x) & np.isfinite(y))).sum()), "finite-values"
+    observed = share("rows with infinite log-odds", infinite, len(x), evidence.level)
     if infinite == 0:
-        return Finding("finite values", "ok", "All log-odds are finite.", (seen,))
-    status = "warning" if seen.value > 0.05 else "note"
+        return ok(id, "All log-odds are finite.", observed)
     message = f"{infinite:,} of {len(x):,} rows have a probability of exactly 0 or 1; slopes and means leave them out."
     advice = "Save logits (or log-probabilities) instead of probabilities, in float32 or better."
-    return Finding("finite values", status, message, (seen,), advice)
+    return (warning if observed.value > INFINITE_ROWS else note)(id, message, observed, advice=advice)
 
 
 def saturated_rows(evidence: Evidence) -> Finding:
-    """Rows whose whole probability sits on one class to within rounding teach no more than a label."""
-    x = evidence.of(confidence)[0]
-    saturated = float((x > 25).sum())  # 1 − p below 1.4e-11
-    seen = share("saturated teacher rows", saturated, len(x), evidence.level)
-    if seen.value <= 0.2:
-        return Finding("saturated rows", "ok", f"{seen.value:.1%} of the teacher's rows are saturated.", (seen,))
-    message = f"{seen.value:.1%} of the teacher's rows put all but 1e-11 of the probability on one class."
-    advice = "Were scores scaled before saving, or is the teacher interpolating these very examples?"
-    return Finding("saturated rows", "warning", message, (seen,), advice)
+    """Rows whose whole probability is on one class, to within rounding, teach no more than a label."""
+    x, id = evidence.of(confidence)[0], "saturated-rows"
+    saturated = float((x > SATURATED).sum())
+    observed = share("saturated teacher rows", saturated, len(x), evidence.level)
+    if observed.value <= SATURATED_ROWS:
+        return ok(id, f"{observed.value:.1%} of the teacher's rows are saturated.", observed)
+    message = f"In {observed.value:.1%} of the teacher's rows all but 1e-11 of the probability is on one class."
+    advice = "Were scores multiplied before saving, or does the teacher interpolate these very examples?"
+    return warning(id, message, observed, advice=advice)
 
 
 def constant_rows(evidence: Evidence) -> Finding:
     """A model whose output does not depend on the input."""
+    id = "constant-rows"
+    varied = len(np.unique(evidence.sample.teacher.argmax(axis=1))) > 1 and evidence.sparse is None
     for name, log_probs in _sides(evidence).items():
-        probs = np.exp(log_probs)
-        spread = float(probs.std(axis=0).max())
-        one_class = len(np.unique(log_probs.argmax(axis=1))) == 1 and len(log_probs) >= 30
-        if spread < 1e-4:
-            message = f"The {name} gives every example the same probabilities (spread {spread:.1e})."
-            return Finding("constant rows", "warning", message, (), "Is it fed the same batch, or a constant?")
-        varied = len(np.unique(evidence.sample.teacher.argmax(axis=1))) > 1 and evidence.sparse is None
-        if one_class and varied:
-            message = f"The {name} chooses the same class for every example, where the teacher does not."
-            return Finding("constant rows", "warning", message, (), "A collapsed model: lower the learning rate?")
-    return Finding("constant rows", "ok", "Outputs vary with the examples.")
+        spread = float(np.exp(log_probs).std(axis=0).max())
+        if spread < CONSTANT_SPREAD:
+            message = f"The {name} gives every example the same probabilities (standard deviation {spread:.1e})."
+            advice = "Does it get the same batch again, or a constant?"
+            return warning(id, message, advice=advice, case="probabilities", invalidates=True)
+        if varied and len(log_probs) >= 30 and len(np.unique(log_probs.argmax(axis=1))) == 1:
+            message = f"The {name} predicts the same class for every example, and the teacher does not."
+            advice = "Has it collapsed? Lower the learning rate."
+            return warning(id, message, advice=advice, case="class", invalidates=True)
+    return ok(id, "Outputs vary with the examples.")
 
 
 def duplicated_rows(evidence: Evidence) -> Finding | None:
@@ -132,58 +146,68 @@ def duplicated_rows(evidence: Evidence) -> Finding | None:
     """
     if evidence.sparse is not None:
         return None
-    sample = evidence.sample
+    sample, id = evidence.sample, "duplicated-rows"
     rows = np.concatenate([sample.teacher, sample.student], axis=1).astype(np.float32) + 0.0
     keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)
     again = int((counts - 1).sum())
-    seen = share("repeated rows", again, len(rows), evidence.level)
-    if seen.value <= 0.01:
-        return Finding("duplicated rows", "ok", f"{again:,} rows repeat another one on both sides.", (seen,))
+    observed = share("repeated rows", again, len(rows), evidence.level)
+    if observed.value <= REPEATED_ROWS:
+        return ok(id, f"{again:,} rows repeat another one on both sides.", observed)
     worst = np.argsort(-counts)[:3]
     numbers = ", ".join(f"{int(evidence.rows[first[i]]):,} ({int(counts[i])} times)" for i in worst)
     message = f"{again:,} of {len(rows):,} rows repeat another row of both models exactly; most often rows {numbers}."
-    advice = "Remove repeated examples: intervals treat them as independent. Padding of the last batch?"
-    return Finding("duplicated rows", "warning", message, (seen,), advice)
+    advice = "Remove repeated examples: intervals treat them as independent. Is it padding of the last batch?"
+    return warning(id, message, observed, advice=advice)
+
+
+PAIRS = (
+    ("student", "teacher", "a copy of the teacher", "Was the teacher's output saved twice?"),
+    ("student", "twin", "its control (twin), which must be another model", "Train the twin from another seed."),
+    ("twin", "teacher", "the teacher in the control's place", "The control (twin) is trained without the teacher."),
+)
 
 
 def identical_models(evidence: Evidence) -> Finding:
-    """The student's rows are the teacher's own (a leak), or the twin's, or two seeds are one."""
-    sample = evidence.sample
-    for a, b, what, hint in (
-        ("student", "teacher", "a copy of the teacher", "Was the teacher's output saved twice?"),
-        ("student", "twin", "its twin: the control is not another model", "Train the twin from another seed."),
-        ("twin", "teacher", "the teacher in the twin's place", "The twin is trained without the teacher."),
-    ):
+    """The student's rows are the teacher's own (a leak), or the twin's, or two seeds are one model."""
+    sample, id = evidence.sample, "identical-models"
+    for a, b, what, advice in PAIRS:
         first, second = getattr(sample, a), getattr(sample, b)
         if first is None or second is None:
             continue
         equal = same_rows(first, second)
-        seen = share(f"rows where {a} = {b}", float(equal.sum()), len(equal), evidence.level)
-        if seen.value > 0.2:
-            message = f"In {seen.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
-            return Finding("identical models", "warning", message, (seen,), hint)
+        observed = share(f"rows where {a} = {b}", float(equal.sum()), len(equal), evidence.level)
+        if observed.value > EQUAL_ROWS:
+            message = f"In {observed.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
+            return warning(id, message, observed, advice=advice, case=f"{a}-{b}", invalidates=True)
         factor = one_factor(first[:SEED_ROWS], second[:SEED_ROWS])
         if factor is not None:
             message = (
                 f"The {a} equals the {b} at another temperature, its logits times {factor:.3g}: the {a} is {what}."
             )
-            return Finding("identical models", "warning", message, (), hint)
+            return warning(id, message, advice=advice, case=f"{a}-{b}-scaled", invalidates=True)
+    return _identical_seeds(evidence, id) or ok(id, "The models differ in their rows.")
+
+
+def _identical_seeds(evidence: Evidence, id: str) -> Finding | None:
     for kind, held in (("student", evidence.students), ("twin", evidence.twins)):
         for (a, first), (b, second) in combinations(held.items(), 2):
-            if same_rows(first[:SEED_ROWS], second[:SEED_ROWS]).mean() > 0.2:
-                message = f"{printable(a, 40)} and {printable(b, 40)} are one model: seeds that do not differ show nothing over seeds."
-                hint = f"Was one {kind} saved under two names, or the seed never set?"
-                return Finding("identical models", "warning", message, (), hint)
-    return Finding("identical models", "ok", "The models differ in their rows.")
+            if same_rows(first[:SEED_ROWS], second[:SEED_ROWS]).mean() > EQUAL_ROWS:
+                message = (
+                    f"{printable(a, 40)} and {printable(b, 40)} are one model: "
+                    "seeds that do not differ show no seed variation."
+                )
+                advice = f"Was one {kind} saved under two names, or the seed never set?"
+                return warning(id, message, advice=advice, case="seeds", invalidates=True)
+    return None
 
 
 def one_factor(a: NDArray, b: NDArray) -> float | None:
-    """The factor of b's log-probabilities (N, C) that gives a's in nine rows of ten, to rounding; None where none does."""
-    told = (np.minimum(a, b) > -50).all(axis=1)
-    if told.sum() < 20:
+    """The factor of b's log-probabilities (N, C) that gives a's in nine rows of ten, to rounding; None without one."""
+    usable = (np.minimum(a, b) > -50).all(axis=1)
+    if usable.sum() < 20:
         return None
-    a, b = a[told].astype(np.float64), b[told].astype(np.float64)
+    a, b = a[usable].astype(np.float64), b[usable].astype(np.float64)
     left, right = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
     factor = float((left * right).sum() / max((right * right).sum(), 1e-300))
     return factor if same_rows(log_softmax(factor * b, axis=1), a).mean() > 0.9 else None

@@ -1,4 +1,4 @@
-"""`Evidence`: a pair, read once. What every table, chart and check looks at.
+"""`Evidence`: a pair, read once. What every table, chart and check is made from.
 
 Small pairs are held whole, as `Predictions`. Of large ones a single pass keeps the per-example columns of all rows and
 the full distributions of a random sample of rows, on which the costlier measures (ranks, overlaps, class similarities,
@@ -16,7 +16,6 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.evidence.streaming import (
     HalfBuffers,
-    asking,
     column_names,
     columns_of_block,
     empty_columns,
@@ -26,30 +25,40 @@ from disobey.diagnosis.evidence.top_k import read_top_k
 from disobey.diagnosis.input.matrices import Matrix, side_by_side, whole
 from disobey.diagnosis.input.pair import Pair
 from disobey.diagnosis.input.score_types import as_logits
+from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_teacher, minus_twin, on_teacher, on_twin
+from disobey.measures.inference.measure import Columns, ColumnsOf, columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
 WHOLE = 2**23  # numbers a model up to which everything is held in float64: 64 MiB
 SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float32
-# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one another
-# (with 2**18 two are no faster than one), and few enough for the cache that cores share.
+# Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one
+# another (with 2**18 two are no faster than one), and few enough for the cache that cores share.
 _BLOCK = 2**20
-
-Columns = tuple[NDArray, ...]
+FEWEST_SAMPLED = 256  # examples of a large pair that are sampled, however many classes it has
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """n: examples in the data. sample: the first student (and first twin) on the rows ``rows`` of the data.
+    """A pair, read once.
 
-    columns: for streamed pairs, the columns of all n examples by the function that a measure has for them.
-    tops: most likely class of teacher, student and twin, all n examples in the data's order (not for top-k pairs).
-    students, twins: log-probabilities on ``rows``, one a seed. sparse: the masses of `top_k`, for top-k pairs only.
+    Attributes:
+        pair: what was given.
+        n: examples in the data.
+        rows: which of them are held with whole distributions: all of a small pair, a random sample of a large one.
+        sample: the first student (and first twin) on ``rows``.
+        students: log-probabilities on ``rows``, one a seed.
+        twins: the same of the controls.
+        columns: for streamed pairs, the columns of all n examples by the function that a measure has for them.
+        tops: most likely class of teacher, student and twin, all n examples in the data's order (not for top-k pairs).
+        sparse: the masses of `top_k`, for top-k pairs only.
+        temperature: at which divergences are given beside T = 1.
+        level: of intervals.
+        seed: of resamples and samples.
     """
 
     pair: Pair
@@ -58,29 +67,40 @@ class Evidence:
     sample: Predictions
     students: Mapping[str, NDArray]
     twins: Mapping[str, NDArray]
-    columns: Mapping[Callable, Columns] = field(default_factory=dict)
+    columns: Mapping[ColumnsOf, Columns] = field(default_factory=dict)
     tops: Mapping[str, NDArray] = field(default_factory=dict)
     sparse: Mapping[str, NDArray] | None = None
     temperature: float = 4.0
     level: float = 0.95
     seed: int = 0
-    cache: dict[Callable, Columns] = field(default_factory=dict)
-    fits: dict[tuple, Estimate] = field(default_factory=dict)
-    parts: dict[int, NDArray] = field(default_factory=dict)  # columns in random groups, by the column's identity
+    # What was asked before, so that tables and checks share it; never part of what the evidence is.
+    _columns: dict[ColumnsOf, Columns] = field(default_factory=dict, repr=False)
+    _fits: dict[tuple, Estimate] = field(default_factory=dict, repr=False)
 
     @property
     def streamed(self) -> bool:
+        """Whether the pair was too large to be held whole."""
         return bool(self.columns)
 
-    def of(self, columns: Callable[[Predictions], Columns]) -> Columns:
+    def of(self, columns: ColumnsOf) -> Columns:
         """A measure's columns: over all examples where the pass has them, else over the sample."""
         if columns in self.columns:
             return self.columns[columns]
-        if columns not in self.cache:
+        if columns not in self._columns:
             with np.errstate(invalid="ignore", divide="ignore"):  # probabilities of exactly 0: infinite, not wrong
                 parts = [columns(chunk) for chunk in self.sample.chunks(max(1, 2**19 // self.sample.n_classes))]
-            self.cache[columns] = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-        return self.cache[columns]
+            self._columns[columns] = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+        return self._columns[columns]
+
+    def fit(self, key: tuple, fitted: Callable[[], Estimate]) -> Estimate:
+        """What ``fitted`` gives, computed once for each key."""
+        if key not in self._fits:
+            self._fits[key] = fitted()
+        return self._fits[key]
+
+    def about(self, sample: Predictions) -> Evidence:
+        """The same pair with other predictions in the place of the sample; nothing that was computed is kept."""
+        return replace(self, sample=sample, columns={}, _columns={}, _fits={})
 
     @property
     def labels(self) -> NDArray | None:
@@ -105,22 +125,37 @@ class Evidence:
 
 
 def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: int = 0) -> Evidence:
-    """Reads the pair. Raises `ValueError` where rows cannot be used or a file ends early."""
+    """Reads the pair.
+
+    Args:
+        pair: what was given, unread.
+        temperature: at which divergences are given beside T = 1.
+        level: of intervals.
+        seed: of the sample of a large pair, and of everything that is drawn later.
+
+    Raises:
+        Refusal: rows that cannot be used, or a file that ends early.
+    """
     if pair.topk is not None:
-        sample, rows, columns, sparse = read_top_k(pair, seed)
-        students = {"student": sample.student}
-        twins = {} if sample.twin is None else {"twin": sample.twin}
-        return Evidence(
-            pair, pair.shape[0], rows, sample, students, twins, columns, {}, sparse, temperature, level, seed
+        lists = read_top_k(pair, seed)
+        evidence = Evidence(
+            pair=pair,
+            n=pair.shape[0],
+            rows=lists.rows,
+            sample=lists.sample,
+            students={"student": lists.sample.student},
+            twins={} if lists.sample.twin is None else {"twin": lists.sample.twin},
+            columns=lists.columns,
+            sparse=lists.masses,
         )
-    assert pair.teacher is not None
-    if pair.shape[0] * pair.shape[1] <= WHOLE:
+    elif pair.shape[0] * pair.shape[1] <= WHOLE:
         logs = {name: _log_probs(matrix, pair.values[name], name) for name, matrix in _models(pair).items()}
         tops = {name: np.argmax(array, axis=1) for name, array in logs.items()}
-        return _evidence(pair, np.arange(pair.shape[0]), logs, {}, tops, (temperature, level, seed))
-    rows, sampled, arrays = _stream(pair, seed)
-    tops = {name: arrays[f"{name}.top"] for name in _models(pair)}
-    return _evidence(pair, rows, sampled, _as_columns(pair, arrays), tops, (temperature, level, seed))
+        evidence = _dense(pair, np.arange(pair.shape[0]), logs, tops)
+    else:
+        rows, logs, arrays = _stream(pair, seed)
+        evidence = _dense(pair, rows, logs, {name: arrays[f"{name}.top"] for name in logs}, _as_columns(pair, arrays))
+    return replace(evidence, temperature=temperature, level=level, seed=seed)
 
 
 def _models(pair: Pair) -> dict[str, Matrix]:
@@ -133,27 +168,48 @@ def _log_probs(matrix: Matrix, values: str, name: str) -> NDArray:
     return log_softmax(as_logits(block, values, matrix.where or name, np.arange(len(block))), axis=1)
 
 
-def _evidence(pair: Pair, rows: NDArray, logs: dict, columns: dict, tops: dict, settings: tuple) -> Evidence:
+def _dense(
+    pair: Pair,
+    rows: NDArray,
+    logs: Mapping[str, NDArray],
+    tops: Mapping[str, NDArray],
+    columns: Mapping[ColumnsOf, Columns] | None = None,
+) -> Evidence:
+    """From log-probabilities by model on ``rows``, and the most likely classes of all examples."""
+
     def part(column: NDArray | None) -> NDArray | None:
         return None if column is None else column[rows]
 
-    students, twins = {k: logs[k] for k in pair.students}, {k: logs[k] for k in pair.twins}
+    first = {"teacher": "teacher", "student": next(iter(pair.students))}
+    first |= {"twin": next(iter(pair.twins))} if pair.twins else {}
     sample = Predictions(
-        logs["teacher"], next(iter(students.values())), part(pair.labels),
-        rows if pair.ids is None else pair.ids[rows], pair.split, next(iter(twins.values()), None),
-        part(pair.mislabelled), part(pair.groups), pair.class_names,
-    )  # fmt: skip
-    named = {"teacher": tops["teacher"], "student": tops[next(iter(students))]}
-    if twins:
-        named["twin"] = tops[next(iter(twins))]
-    return Evidence(pair, pair.shape[0], rows, sample, students, twins, columns, named, None, *settings)
+        teacher=logs["teacher"],
+        student=logs[first["student"]],
+        labels=part(pair.labels),
+        ids=rows if pair.ids is None else pair.ids[rows],
+        split=pair.split,
+        twin=logs[first["twin"]] if pair.twins else None,
+        mislabelled=part(pair.mislabelled),
+        groups=part(pair.groups),
+        class_names=pair.class_names,
+    )
+    return Evidence(
+        pair=pair,
+        n=pair.shape[0],
+        rows=rows,
+        sample=sample,
+        students={name: logs[name] for name in pair.students},
+        twins={name: logs[name] for name in pair.twins},
+        columns=columns or {},
+        tops={side: tops[name] for side, name in first.items()},
+    )
 
 
 def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[str, NDArray]]:
     """(sampled rows, their log-probabilities by model, per-example columns of all rows)."""
     n, classes = pair.shape
     models = _models(pair)
-    rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(256, SAMPLE // classes)), replace=False))
+    rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(FEWEST_SAMPLED, SAMPLE // classes)), replace=False))
     kinds = {matrix.dtype for matrix in models.values()}
     fast = kinds == {np.dtype(np.float16)} and "probabilities" not in pair.values.values()
     per_block = max(1, min(n, (_BLOCK if fast else _BLOCK // 4) // classes))
@@ -173,7 +229,7 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
 
     read = side_by_side(list(models.values()), per_block, work)
     if read != n:
-        raise ValueError(f"{pair.name}: expected {n:,} rows, came {read:,}; try: write the file again")
+        raise refusal("cut-short", f"{n:,} rows", f"{read:,}", "write the file again", where=pair.name)
     for name, logits in sampled.items():
         for first in range(0, len(rows), per_block):
             part = slice(first, first + per_block)
@@ -181,7 +237,7 @@ def _stream(pair: Pair, seed: int) -> tuple[NDArray, dict[str, NDArray], dict[st
     return rows, sampled, arrays
 
 
-def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Columns]:
+def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[ColumnsOf, Columns]:
     """The pass's columns under the functions that measures know them by."""
     n = pair.shape[0]
     student, twin = next(iter(pair.students)), next(iter(pair.twins), None)
@@ -190,9 +246,9 @@ def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Column
     flags = np.zeros(n, bool) if pair.labels is None else right["teacher"]
     mislabelled = np.zeros(n, bool) if pair.mislabelled is None else pair.mislabelled
 
-    def of(name: str) -> dict[Callable, Columns]:
+    def of(name: str) -> dict[ColumnsOf, Columns]:
         x = arrays["teacher.x"]
-        out: dict[Callable, Columns] = {
+        out: dict[ColumnsOf, Columns] = {
             confidence: (x, arrays[f"{name}.y"], flags, mislabelled),
             choices: (x, arrays[f"{name}.agree"], right["teacher"].astype(np.float32), right[name].astype(np.float32)),
             forward_and_reverse: (arrays[f"{name}.kl"], arrays[f"{name}.reverse_kl"]),
@@ -206,10 +262,10 @@ def _as_columns(pair: Pair, arrays: dict[str, NDArray]) -> dict[Callable, Column
     out = dict(own)
     out[softness(1.0)] = (arrays["teacher.entropy"], arrays["teacher.rest"])
     if pair.labels is not None:
-        out[on_teacher(asking(scores)).columns] = scored("teacher")
-        out[minus_teacher(asking(scores)).columns] = (*scored(student), *scored("teacher"))
+        out[columns_on(scores, "teacher")] = scored("teacher")
+        out[columns_beside(scores, "teacher")] = (*scored(student), *scored("teacher"))
     if twin:
         for function, columns in of(twin).items():
-            out[on_twin(asking(function)).columns] = columns
-            out[minus_twin(asking(function)).columns] = (*own[function], *columns)
+            out[columns_on(function, "twin")] = columns
+            out[columns_beside(function, "twin")] = (*own[function], *columns)
     return out

@@ -1,16 +1,21 @@
-"""Saved features of teacher and student, compared by CKA: ``features_teacher``, ``features_student``, ``features_twin``,
-or one of each for every layer (``features_teacher_layer1`` …), which are compared where the layer's name is the same."""
+"""Saved features of teacher, student and control, compared by CKA.
+
+They are named ``features_teacher``, ``features_student``, ``features_twin``; of several layers
+``features_teacher_layer1`` and so on, which are compared where the layer's name is the same.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.matrices import Matrix
+from disobey.errors import printable, refusal
 from disobey.measures.similarity import FEWEST, cka_interval
-from disobey.records.results import Cell, Estimate, Table
+from disobey.records.results import Estimate
 
 SIDES = ("teacher", "student", "twin")
 NUMBERS = 2**23  # of one side that are held: 64 MiB in float64
@@ -44,49 +49,69 @@ def layers(features: dict[str, Matrix]) -> tuple[dict[str, dict[str, Matrix]], t
     return usable, left
 
 
-def representations(evidence: Evidence) -> Table | None:
-    """Debiased linear CKA of each layer's features, the twin's, and the difference, with intervals over examples."""
+@dataclass(frozen=True)
+class LayerSimilarity:
+    """Debiased linear CKA of one layer's features with the teacher's, over examples.
+
+    Attributes:
+        name: of the layer; empty where there is one only.
+        student: student and teacher.
+        twin: control and teacher; None without features of the control.
+        difference: student minus control.
+        widths: features an example of teacher and student.
+    """
+
+    name: str
+    student: Estimate
+    twin: Estimate | None
+    difference: Estimate | None
+    widths: tuple[int, int]
+
+
+def layer_similarities(evidence: Evidence) -> list[LayerSimilarity]:
+    """Of every layer that both teacher and student have; each with its interval over examples."""
     usable, _ = layers(dict(evidence.pair.features))
-    if not usable:
-        return None
-    rows: list[tuple[Cell, ...]] = []
-    twin = any("twin" in sides for sides in usable.values())
+    found = []
     for layer, sides in usable.items():
         held = _held(sides, evidence)
         name = f"cka {printable(layer, 60)}".rstrip()
-        options = {"level": evidence.level, "seed": evidence.seed}
-        found = [(name, cka_interval(held["teacher"], held["student"], **options))]
-        if "twin" in held:
-            found.append((f"{name} of the twin", cka_interval(held["teacher"], held["twin"], **options)))
-            both = cka_interval(held["teacher"], held["student"], twin=held["twin"], **options)
-            found.append((f"{name}.minus_twin", both))
-        n = len(held["teacher"])
-        cells: list[Cell] = [Estimate(what, *bounds, evidence.level, n, "examples") for what, bounds in found]
-        widths = " to ".join(
-            f"{int(np.prod(m.shape[1:], dtype=np.int64)):,}" for m in (sides["teacher"], sides["student"])
+        teacher, student, twin = held["teacher"], held["student"], held.get("twin")
+
+        def similarity(what: str, other: NDArray, minus: NDArray | None = None, teacher: NDArray = teacher) -> Estimate:
+            bounds = cka_interval(teacher, other, twin=minus, level=evidence.level, seed=evidence.seed)
+            return Estimate(what, *bounds, evidence.level, len(teacher), "examples")
+
+        found.append(
+            LayerSimilarity(
+                layer,
+                similarity(name, student),
+                None if twin is None else similarity(f"{name} of the twin", twin),
+                None if twin is None else similarity(f"{name}.minus_twin", student, twin),
+                (_width(sides["teacher"]), _width(sides["student"])),
+            )
         )
-        rows.append((printable(layer, 60) or "features", *cells, *([None] * ((3 if twin else 1) - len(cells))), widths))
-    columns = ("layer", "student", *(("twin", "student − twin") if twin else ()), "numbers an example")
-    caption = (
-        "Linear CKA with its bias taken off: 1, the same up to rotation and scale; 0, unrelated. Two models trained on the "
-        "same labels are alike without distillation: read student − twin."
-    )
-    return Table("Features", columns, tuple(rows), caption)
+    return found
+
+
+def _width(matrix: Matrix) -> int:
+    return int(np.prod(matrix.shape[1:], dtype=np.int64))
 
 
 def _held(sides: dict[str, Matrix], evidence: Evidence) -> dict[str, NDArray]:
     """The same random examples of every side, (n, D) float64."""
-    widest = max(int(np.prod(m.shape[1:], dtype=np.int64)) for m in sides.values())
+    widest = max(map(_width, sides.values()))
     n = min(evidence.n, EXAMPLES, max(200, NUMBERS // max(1, widest)))
     chosen = np.sort(np.random.default_rng(evidence.seed).choice(evidence.n, n, replace=False))
     return {side: _rows(matrix, chosen, side) for side, matrix in sides.items()}
 
 
 def _rows(matrix: Matrix, chosen: NDArray, side: str) -> NDArray:
-    width = int(np.prod(matrix.shape[1:], dtype=np.int64))
+    width = _width(matrix)
     where = matrix.where or f"features of the {side}"
     if matrix.dtype.kind not in "fiu":
-        raise problem(where, "features as numbers", f"type {matrix.dtype}", "save them as float32")
+        raise refusal(
+            "feature-type", "features as numbers", f"type {matrix.dtype}", "save them as float32", where=where
+        )
     out, start = np.empty((len(chosen), width)), 0
     for block in matrix.blocks(max(1, 2**20 // max(1, width))):
         first, last = np.searchsorted(chosen, [start, start + len(block)])
@@ -94,7 +119,13 @@ def _rows(matrix: Matrix, chosen: NDArray, side: str) -> NDArray:
         start += len(block)
     bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(bad):
-        raise problem(where, "finite features", f"NaN or Inf in row {int(chosen[bad[0]])}", "drop those examples")
+        raise refusal(
+            "not-finite",
+            "finite features",
+            f"NaN or Inf in row {int(chosen[bad[0]])}",
+            "drop those examples",
+            where=where,
+        )
     if len(out) < FEWEST:
-        raise problem(where, f"{FEWEST} examples or more", f"{len(out)}", "leave the features out")
+        raise refusal("few-examples", f"{FEWEST} examples or more", len(out), "leave the features out", where=where)
     return out

@@ -2,14 +2,18 @@
 
 What `measures.deviation.confidence`, `agreement.choices`, `calibration.scores`, forward and reverse KL and
 `information.softness` compute from float64 log-probabilities is computed here from the stored numbers directly, each
-block staying in the cache. Half precision becomes float32 by moving bits; rows outside its safe range, and every
-other type, take the float64 way. Tests compare the two with the measures' own columns.
+block staying in the processor's cache. Half precision becomes float32 by moving bits; rows outside of its safe range,
+and every other type, are computed in float64. Tests compare both with the measures' own columns.
+
+Why by hand: a million rows of a thousand classes in float16 are 4 GB. NumPy's own conversion to float32, and a
+log-softmax in float64 with its temporary arrays, take several times as long as reading them; this takes about as long
+(benchmarks/diagnose.py).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +22,6 @@ from scipy.special import logsumexp
 
 from disobey.diagnosis.input.score_types import as_logits
 from disobey.measures.agreement import divergences
-from disobey.measures.inference.intervals import Measure
 from disobey.records.predictions import Predictions
 
 SAFE = 40.0  # |largest logit| up to which squares of float32 exponentials neither overflow nor vanish
@@ -41,6 +44,7 @@ class Softmax:
 
     @property
     def log_total(self) -> NDArray:
+        """Log of the sum."""
         return self.shift + np.log(self.total)
 
     def log_odds(self, classes: NDArray) -> NDArray:
@@ -118,7 +122,7 @@ PAIRED = ("y", "kl", "reverse_kl", "agree")
 
 
 def column_names(others: list[str], labels: bool) -> list[str]:
-    """Names of all columns: ``teacher.x``, ``student.y``, …"""
+    """Names of all columns: ``teacher.x``, ``student.y`` and so on."""
     names = [f"teacher.{c}" for c in TEACHER]
     names += [f"{m}.{c}" for m in ("teacher", *others) for c in (*MODEL, *(LABELLED if labels else ()))]
     return names + [f"{m}.{c}" for m in others for c in PAIRED]
@@ -167,12 +171,12 @@ def _paired(name: str, teacher: Softmax, model: Softmax, own: dict[str, NDArray]
 
 
 def _quiet_zeros(model: Softmax) -> NDArray:
-    """z with 0 where it is infinite: 0 · inf is 0 in an entropy."""
+    """Z with 0 where it is infinite: 0 · inf is 0 in an entropy."""
     return model.z if model.z.dtype == np.float32 else np.where(np.isfinite(model.z), model.z, 0.0)
 
 
 def _where_weighed(model: Softmax, weights: Softmax) -> NDArray:
-    """z of one model where another's probability is above 0: −inf there makes the divergence infinite, elsewhere 0."""
+    """Z of one model where another's probability is above 0: −inf there makes the divergence infinite, elsewhere 0."""
     if model.z.dtype == np.float32:
         return model.z
     return np.where((weights.e > 0) | np.isfinite(model.z), model.z, 0.0)
@@ -193,9 +197,13 @@ def doubtful(models: dict[str, Softmax], columns: dict[str, NDArray]) -> NDArray
 
 
 def columns_of_block(
-    blocks: dict[str, NDArray], values: Mapping[str, str], where: dict[str, str], start: int,
-    labels: NDArray | None, buffers: dict[str, HalfBuffers] | None,
-) -> dict[str, NDArray]:  # fmt: skip
+    blocks: dict[str, NDArray],
+    values: Mapping[str, str],
+    where: dict[str, str],
+    start: int,
+    labels: NDArray | None,
+    buffers: dict[str, HalfBuffers] | None,
+) -> dict[str, NDArray]:
     """All columns of one block of stored numbers: by the fast way where ``buffers`` are given, rows of it redone."""
     numbers = start + np.arange(len(next(iter(blocks.values()))))
     if buffers is None:
@@ -219,12 +227,3 @@ def columns_of_block(
 def forward_and_reverse(predictions: Predictions) -> tuple[NDArray, ...]:
     """Columns (KL, reverse KL): those divergences that one pass has."""
     return divergences(1.0)(predictions)[:2]
-
-
-def asking(columns: Callable) -> Measure:
-    """A measure of these columns, only to ask what its twin's and teacher's forms call theirs."""
-    return Measure("", columns, _first)
-
-
-def _first(*columns: NDArray, weights: NDArray | None = None) -> float:
-    return float(columns[0][0])

@@ -7,20 +7,20 @@ a divergence), exact where the rest mass is 0. Shapes: N tokens, k listed ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import problem, row_list
-from disobey.diagnosis.evidence.streaming import FINITE, asking, forward_and_reverse, widened
+from disobey.diagnosis.errors import row_list
+from disobey.diagnosis.evidence.streaming import FINITE, forward_and_reverse, widened
 from disobey.diagnosis.input.matrices import side_by_side
 from disobey.diagnosis.input.pair import Pair, TopK
+from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
-from disobey.measures.inference.intervals import minus_twin, on_twin
+from disobey.measures.inference.measure import Columns, ColumnsOf, columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
 
@@ -29,8 +29,19 @@ _BLOCK = 2**19  # listed log-probabilities in a block
 _SLACK = 2e-2  # how far rounding in half precision may lift the mass of a list above 1
 
 
-NAMES = ("x", "y", "agree", "undecided", "kl", "reverse_kl", "entropy", "beyond", "teacher_mass", "student_mass",
-         "unknown_mass")  # fmt: skip
+NAMES = (
+    "x",
+    "y",
+    "agree",
+    "undecided",
+    "kl",
+    "reverse_kl",
+    "entropy",
+    "beyond",
+    "teacher_mass",
+    "student_mass",
+    "unknown_mass",
+)
 LABELLED = ("teacher_right", "student_right", "nll", "confidence")
 TEACHERS = {"x", "undecided", "entropy", "beyond", "teacher_mass", "student_mass", "unknown_mass", "teacher_right"}
 KINDS = {"agree": np.int8, "undecided": np.int8, "teacher_right": np.int8, "student_right": np.int8}
@@ -40,8 +51,8 @@ KINDS = {"agree": np.int8, "undecided": np.int8, "teacher_right": np.int8, "stud
 class Lists:
     """A block of lists, by their logs and probabilities; unknown student entries have probability 0 in both.
 
-    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the teacher
-    allows. unknown: the teacher's mass on entries that the student's are not known of.
+    gap: log p − log q, 0 where either is infinite or unknown. lost: rows in which the student rules out what the
+    teacher allows. unknown: the teacher's mass on entries that the student's are not known of.
     """
 
     log_teacher: NDArray
@@ -54,16 +65,39 @@ class Lists:
     top: NDArray  # place of the teacher's most likely token
 
 
-def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callable, tuple], dict[str, NDArray]]:
-    """(coarse sample with "another token" as the last class, its rows, columns of all tokens, masses by name)."""
+@dataclass(frozen=True)
+class TopKColumns:
+    """What one pass over lists gives.
+
+    Attributes:
+        sample: coarse predictions on ``rows``, with "another token" as the last class.
+        rows: the tokens that were sampled.
+        columns: of all tokens, by the function that a measure has for them.
+        masses: of all tokens: teacher's and student's on the list, and the unknown part.
+    """
+
+    sample: Predictions
+    rows: NDArray
+    columns: dict[ColumnsOf, Columns]
+    masses: dict[str, NDArray]
+
+
+def read_top_k(pair: Pair, seed: int) -> TopKColumns:
+    """Reads all lists of a pair once, block by block."""
     topk, n = pair.topk, pair.shape[0]
     assert topk is not None
     k = topk.ids.shape[1]
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, max(1000, SAMPLE // k)), replace=False))
     sides = {"student": topk} if topk.twin is None else {"student": topk, "twin": topk.of_twin}
     names = (*NAMES, *(LABELLED if pair.labels is not None else ()))
-    arrays = {side: {name: np.empty(n, KINDS.get(name, np.float32)) for name in names
-                     if side == "student" or name not in TEACHERS} for side in sides}  # fmt: skip
+    arrays = {
+        side: {
+            name: np.empty(n, KINDS.get(name, np.float32))
+            for name in names
+            if side == "student" or name not in TEACHERS
+        }
+        for side in sides
+    }
     coarse = {who: np.empty((len(rows), k + 1)) for who in ("teacher", *sides)}
     places = None if pair.labels is None else np.full(len(rows), k)  # of the true token; k: beyond the list
 
@@ -86,9 +120,16 @@ def read_top_k(pair: Pair, seed: int) -> tuple[Predictions, NDArray, dict[Callab
 
     matrices = (topk.ids, topk.teacher, *(own.student for own in sides.values()))
     side_by_side(matrices, max(1, min(n, _BLOCK // k)), work)
-    sample = Predictions(coarse["teacher"], coarse["student"], places, rows if pair.ids is None else pair.ids[rows], pair.split,
-                         coarse.get("twin"), groups=None if pair.groups is None else pair.groups[rows])  # fmt: skip
-    return sample, rows, _all_columns(arrays, pair), arrays["student"]
+    sample = Predictions(
+        coarse["teacher"],
+        coarse["student"],
+        places,
+        rows if pair.ids is None else pair.ids[rows],
+        pair.split,
+        coarse.get("twin"),
+        groups=None if pair.groups is None else pair.groups[rows],
+    )
+    return TopKColumns(sample, rows, _all_columns(arrays, pair), arrays["student"])
 
 
 def _lists(of_teacher: tuple[NDArray, NDArray], of_student: tuple[NDArray, NDArray], start: int, topk: TopK) -> Lists:
@@ -106,11 +147,13 @@ def _lists(of_teacher: tuple[NDArray, NDArray], of_student: tuple[NDArray, NDArr
         mass = _summed(probs)
         bad = np.flatnonzero(~(mass <= 1 + _SLACK) | ~np.isfinite(mass))
         if len(bad):
-            raise problem(
-                matrix.where or "top-k", "natural log-probabilities, whose list sums to at most 1",
+            raise refusal(
+                "top-k-mass",
+                "natural log-probabilities, whose list sums to at most 1",
                 f"a sum of {mass[bad[0]]:.4g} in {row_list(bad + start)}",
                 "subtract logsumexp over the whole vocabulary before taking the top k",
-            )  # fmt: skip
+                where=matrix.where or "top-k",
+            )
     return Lists(log_teacher, p, log_student, q, gap, lost, unknown, p.argmax(axis=1))
 
 
@@ -153,16 +196,26 @@ def _columns(ids: NDArray, lists: Lists, topk: TopK, labels: NDArray | None, par
         x = _log_odds(lists.log_teacher, p, top, rows, rest)
         y = _log_odds(lists.log_student, q, top, rows, student_rest)
     out = {
-        "x": x, "y": y, "agree": agree, "undecided": undecided, "kl": np.where(lists.lost, np.inf, np.maximum(kl, 0)),
-        "reverse_kl": np.maximum(reverse, 0), "entropy": entropy, "beyond": 1 - p[rows, top], "teacher_mass": mass,
-        "student_mass": student_mass, "unknown_mass": unknown,
-    }  # fmt: skip
+        "x": x,
+        "y": y,
+        "agree": agree,
+        "undecided": undecided,
+        "kl": np.where(lists.lost, np.inf, np.maximum(kl, 0)),
+        "reverse_kl": np.maximum(reverse, 0),
+        "entropy": entropy,
+        "beyond": 1 - p[rows, top],
+        "teacher_mass": mass,
+        "student_mass": student_mass,
+        "unknown_mass": unknown,
+    }
     if labels is None:
         return out
     return out | {
-        "teacher_right": ids[rows, top] == labels[part], "student_right": own == labels[part],
-        "nll": np.nan if topk.label_student is None else -topk.label_student[part], "confidence": q[rows, best],
-    }  # fmt: skip
+        "teacher_right": ids[rows, top] == labels[part],
+        "student_right": own == labels[part],
+        "nll": np.nan if topk.label_student is None else -topk.label_student[part],
+        "confidence": q[rows, best],
+    }
 
 
 def _log_odds(logs: NDArray, probs: NDArray, place: NDArray, rows: NDArray, rest: NDArray) -> NDArray:
@@ -175,7 +228,7 @@ def _log_odds(logs: NDArray, probs: NDArray, place: NDArray, rows: NDArray, rest
 
 
 def _event(p: NDArray, q: NDArray) -> NDArray:
-    """p log(p/q) of the event "another token"; rest masses below rounding count as 0."""
+    """P log(p/q) of the event "another token"; rest masses below rounding count as 0."""
     return np.where((p > 1e-6) & (q > 1e-6), p * (np.log(p) - np.log(q)), 0)
 
 
@@ -195,23 +248,23 @@ def _coarse(lists: Lists, rows: NDArray) -> tuple[NDArray, NDArray]:
     return out[0], out[1]
 
 
-def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[Callable, tuple]:
+def _all_columns(arrays: dict[str, dict[str, NDArray]], pair: Pair) -> dict[ColumnsOf, Columns]:
     """The student's columns; where there is a twin, its own and both side by side."""
     own = _as_columns(arrays["student"], pair)
     if "twin" not in arrays:
         return own
     columns = _as_columns(arrays["student"] | arrays["twin"], pair)
     twin = {function: found for function, found in columns.items() if function is not softness(1.0)}
-    theirs = {on_twin(asking(f)).columns: columns for f, columns in twin.items()}
-    both = {minus_twin(asking(f)).columns: (*own[f], *columns) for f, columns in twin.items()}
+    theirs = {columns_on(f, "twin"): columns for f, columns in twin.items()}
+    both = {columns_beside(f, "twin"): (*own[f], *columns) for f, columns in twin.items()}
     return own | theirs | both
 
 
-def _as_columns(arrays: dict[str, NDArray], pair: Pair) -> dict[Callable, tuple]:
+def _as_columns(arrays: dict[str, NDArray], pair: Pair) -> dict[ColumnsOf, Columns]:
     n, has = pair.shape[0], pair.labels is not None
     nowhere, nothing = np.broadcast_to(False, n), np.broadcast_to(np.float32(np.nan), n)
     right = arrays["teacher_right"].view(bool) if has else nowhere
-    columns: dict[Callable, tuple] = {
+    columns: dict[ColumnsOf, Columns] = {
         confidence: (arrays["x"], arrays["y"], right, nowhere),
         choices: (
             arrays["x"],

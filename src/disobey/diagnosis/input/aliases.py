@@ -1,12 +1,12 @@
-"""What the arrays of a pair are called, and what a refusal says of names that came instead."""
+"""What the arrays of a pair are called."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.input.matrices import Matrix
+from disobey.errors import printable, refusal
 
 ALIASES = {
     "teacher": ("teacher", "teacher_logits", "teacher_probs", "teacher_log_probs"),
@@ -40,12 +40,14 @@ def canonical(arrays: Mapping[str, Matrix]) -> dict[str, Matrix]:
     for name, matrix in arrays.items():
         base = known.get(name, name)
         if base in out:
-            raise problem(matrix.where, f"one array for {base}", "two under different names", "keep one")
+            raise refusal(
+                "two-names", f"one array for {base}", "two under different names", "keep one", where=matrix.where
+            )
         out[base] = matrix
     return out
 
 
 def listed(arrays: Mapping[str, Any]) -> str:
-    """What came, for a refusal."""
+    """The names that there are, for a refusal."""
     names = ", ".join(printable(name, 40) for name in list(arrays)[:12])
     return f"only {names}" + (" …" if len(arrays) > 12 else "") if arrays else "no arrays at all"

@@ -1,12 +1,13 @@
 """Models and data by name: `hf:NAME` from the Hugging Face hub, or a local folder. No code from a model is run.
 
-Sequence and image classifiers answer with classes; causal language models with one prediction a token, of which the
-teacher's `TOP` most likely tokens are kept. Tokenizers and label maps are compared by content, not by name.
+Sequence and image classifiers predict classes; causal language models predict every next token, of which the teacher's
+`TOP` most likely ones are kept. Tokenizers and label maps are compared by content, not by name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import Unusable, nearest, printable, problem
+from disobey.bounds import LINE, bounded_table, text_file
+from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.input.matrices import ArrayMatrix
 from disobey.diagnosis.input.pair import Pair, pair_from
 from disobey.diagnosis.input.predict import evaluating, refuse_random
+from disobey.errors import Refusal, printable, refusal
 
 TOP = 64
 BATCH = 16
@@ -36,7 +39,7 @@ class Rows:
     labels: list[int] | None
     names: tuple[str, ...] | None
     images: bool
-    by_text: bool = False  # labels were texts, numbered here in the order of the alphabet
+    by_text: bool = False  # labels were texts, numbered here in alphabetical order
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,16 @@ class Loaded:
 def predict_named(
     teacher: str, student: str, data: str, *, twin: str | None = None, split: str = "test", limit: int = 2000
 ) -> Pair:
-    """The pair of two named models on named data. Raises `ValueError` for anything that cannot be loaded or compared."""
+    """The pair of two named models on named data. Raises `Refusal` for anything that cannot be loaded or compared."""
     import torch
 
     names = {"teacher": teacher, "student": student} | ({} if twin is None else {"twin": twin})
     models = {role: load_model(name.removeprefix("hf:"), role) for role, name in names.items()}
     tasks = {model.task for model in models.values()}
     if len(tasks) > 1:
-        raise problem("models", "teacher and student for the same task", " and ".join(sorted(tasks)))
+        raise refusal(
+            "different-tasks", "teacher and student for the same task", " and ".join(sorted(tasks)), where="models"
+        )
     task = tasks.pop()
     rows = load_rows(data, split, limit, task)
     with torch.inference_mode(), evaluating({role: m.model for role, m in models.items()}):
@@ -73,42 +78,61 @@ def load_model(name: str, role: str) -> Loaded:
     try:
         import transformers
     except ImportError as error:
-        raise problem(
-            role, "transformers for hf: models", "an environment without", 'pip install "disobey[hub]"'
+        raise refusal(
+            "missing-package",
+            "transformers for hf: models",
+            "an environment without",
+            'pip install "disobey[hub]"',
+            where=role,
         ) from error
     folder = Path(name).expanduser()
     looks_local = name.startswith((".", "/", "~")) or folder.is_dir()
     source = str(folder) if looks_local else name
     if looks_local and not (folder / "config.json").is_file():
-        raise problem(f"{role} {name}", "a model folder with config.json", "none there", "save_pretrained(folder)")
+        raise refusal(
+            "no-model-folder",
+            "a model folder with config.json",
+            "none there",
+            "save_pretrained(folder)",
+            where=f"{role} {name}",
+        )
     try:
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         task = _task(config, role)
-        kind = {"sequence": "AutoModelForSequenceClassification", "image": "AutoModelForImageClassification",
-                "causal": "AutoModelForCausalLM"}[task]  # fmt: skip
+        kind = {
+            "sequence": "AutoModelForSequenceClassification",
+            "image": "AutoModelForImageClassification",
+            "causal": "AutoModelForCausalLM",
+        }[task]
         model = getattr(transformers, kind).from_pretrained(source, trust_remote_code=False, use_safetensors=True)
         processor = transformers.AutoImageProcessor if task == "image" else transformers.AutoTokenizer
         return Loaded(name, model, processor.from_pretrained(source, trust_remote_code=False), task)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Refusal):
             raise
         first = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
         hint = "check the name and the network; models must be stored as safetensors and need no code of their own"
-        raise problem(f"{role} {name}", "a model that loads", first, hint) from error
+        raise refusal("unreadable-model", "a model that loads", first, hint, where=f"{role} {name}") from error
 
 
 def _task(config: Any, role: str) -> str:
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    for ending, task in (("ForSequenceClassification", "sequence"), ("ForImageClassification", "image"),
-                         ("ForCausalLM", "causal"), ("LMHeadModel", "causal")):  # fmt: skip
+    for ending, task in (
+        ("ForSequenceClassification", "sequence"),
+        ("ForImageClassification", "image"),
+        ("ForCausalLM", "causal"),
+        ("LMHeadModel", "causal"),
+    ):
         if architecture.endswith(ending):
             return task
     expected = "a sequence classifier, an image classifier or a causal language model"
-    raise problem(role, expected, printable(architecture) or "no architecture in config.json")
+    raise refusal(
+        "unknown-architecture", expected, printable(architecture) or "no architecture in config.json", where=role
+    )
 
 
 def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
-    """Examples from the hub or a local file (.csv, .tsv, .jsonl, .parquet, .txt). Raises `ValueError`."""
+    """Examples from the hub or a local file (.csv, .tsv, .jsonl, .parquet, .txt)."""
     name = data.removeprefix("hf:")
     local = Path(name).expanduser()
     if not data.startswith("hf:") or local.is_file():
@@ -116,20 +140,32 @@ def load_rows(data: str, split: str, limit: int, task: str) -> Rows:
     try:
         import datasets
     except ImportError as error:
-        raise problem(data, "the package datasets", "an environment without", 'pip install "disobey[hub]"') from error
+        raise refusal(
+            "missing-package",
+            "the package datasets",
+            "an environment without",
+            'pip install "disobey[hub]"',
+            where=data,
+        ) from error
     base, _, configuration = name.partition(":")
     try:
-        found: Any = datasets.load_dataset(base, configuration or None, split=split)
+        known = inspect.signature(datasets.load_dataset).parameters  # before version 4 it ran scripts when told "y"
+        no_code: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
+        found: Any = datasets.load_dataset(base, configuration or None, split=split, **no_code)
         found = found.select(range(min(limit, len(found))))
         features = found.features
         names = next((tuple(f.names) for k, f in features.items() if k in LABELS and hasattr(f, "names")), None)
         return _rows_of(list(found), names, task, name)
     except Exception as error:  # the loader's own errors are of a dozen kinds, and all mean this
-        if isinstance(error, Unusable):
+        if isinstance(error, Refusal):
             raise
         first = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-        raise problem(
-            data, f"a data set with a split {split!r}", first, "--split, hf:NAME:CONFIGURATION, the network"
+        raise refusal(
+            "unreadable-data",
+            f"a data set with a split {split!r}",
+            first,
+            "--split, hf:NAME:CONFIGURATION, the network",
+            where=data,
         ) from error
 
 
@@ -139,34 +175,42 @@ def _local(path: Path, limit: int) -> Iterator[dict]:
     import json
 
     if not path.is_file():
-        raise problem(path, "a file of examples, or hf:NAME", "nothing there")
+        raise refusal("no-file", "a file of examples, or hf:NAME", "nothing there", where=path)
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
-            with open(path, newline="", encoding="utf-8-sig") as file:
+            with open(text_file(path), newline="", encoding="utf-8-sig") as file:
                 yield from itertools.islice(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","), limit)
         elif suffix in (".jsonl", ".txt"):
-            with open(path, encoding="utf-8") as file:
-                lines = itertools.islice((line for line in file if line.strip()), limit)
+            with open(text_file(path), encoding="utf-8") as file:
+                short = iter(lambda: file.readline(LINE), "")
+                lines = itertools.islice((line for line in short if line.strip()), limit)
                 yield from ({"text": line.rstrip("\n")} if suffix == ".txt" else json.loads(line) for line in lines)
         elif suffix == ".parquet":
             import pyarrow.parquet as parquet
 
-            yield from itertools.islice(parquet.read_table(path).to_pylist(), limit)
+            with parquet.ParquetFile(path) as opened:
+                yield from bounded_table(path, opened, opened.schema_arrow.names, path, limit).to_pylist()
         else:
-            raise problem(path, ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension")
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise problem(path, f"a readable {suffix} file", printable(error)) from error
+            raise refusal("file-format", ".csv, .tsv, .jsonl, .parquet or .txt", suffix or "no extension", where=path)
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError, MemoryError) as error:
+        raise refusal("unreadable-file", f"a readable {suffix} file", error, where=path) from error
 
 
 def _rows_of(rows: list, names: tuple[str, ...] | None, task: str, where: str) -> Rows:
     if not rows or not isinstance(rows[0], dict):
-        raise problem(where, "at least one example with named columns", f"{len(rows)} rows")
+        raise refusal("no-examples", "at least one example with named columns", f"{len(rows)} rows", where=where)
     wanted = IMAGES if task == "image" else TEXTS
     column = next((k for k in wanted if k in rows[0]), None)
     if column is None:
-        came = ", ".join(printable(k, 30) for k in rows[0])
-        raise problem(where, f"a column out of {', '.join(wanted)}", came, nearest(wanted[0], rows[0]) or "rename it")
+        got = ", ".join(printable(k, 30) for k in rows[0])
+        raise refusal(
+            "missing-column",
+            f"a column out of {', '.join(wanted)}",
+            got,
+            nearest(wanted[0], rows[0]) or "rename it",
+            where=where,
+        )
     key = next((k for k in LABELS if k in rows[0]), None)
     labels, by_text = None, False
     if key is not None and task != "causal":
@@ -192,7 +236,7 @@ def _image(value: Any, where: str) -> Any:
             return Image.open(io.BytesIO(value["bytes"])).convert("RGB")
     if isinstance(value, Image.Image):
         return value.convert("RGB")
-    raise problem(where, "images", printable(type(value).__name__), "a parquet file with encoded images")
+    raise refusal("not-images", "images", type(value).__name__, "a parquet file with encoded images", where=where)
 
 
 def _classes(models: dict[str, Loaded], rows: Rows) -> Pair:
@@ -213,7 +257,7 @@ def _classes(models: dict[str, Loaded], rows: Rows) -> Pair:
     if not rows.images:
         arrays["texts"] = np.array([text[:1000] for text in rows.inputs])
     facts |= _tokenizers(models) if not rows.images else {}
-    # Two tokenizers are no fault in a classifier: each model reads the same text in its own way.
+    # Two tokenizers are no fault in classifiers: each reads the same text in its own way.
     facts.pop("tokenizers_differ", None)
     return pair_from(arrays, values="logits", facts=facts)
 
@@ -240,7 +284,7 @@ def _class_list(loaded: Loaded) -> list[str]:
 def _mapped_labels(rows: Rows, names: list[str]) -> NDArray:
     """The data's labels in the model's numbers: by name where the model knows the data's names.
 
-    Raises `ValueError` where labels are texts of which the model, whose classes have names of their own, lacks some.
+    Raises `Refusal` where labels are texts and the model, whose classes are named, lacks some of them.
     """
     labels = np.array(rows.labels)
     if not rows.names:
@@ -252,8 +296,13 @@ def _mapped_labels(rows: Rows, names: list[str]) -> NDArray:
     if rows.by_text and (len(rows.names) > len(names) or not generic):
         place, name = next((i, rows.names[c]) for i, c in enumerate(labels) if rows.names[c].lower() not in numbers)
         shown = ", ".join(printable(n, 30) for n in names[:8]) + (" …" if len(names) > 8 else "")
-        raise problem("labels", f"the model's classes ({shown})", f"{printable(name, 60)!r} in row {place}",
-                      nearest(name, names) or "drop those examples, or rename the label")  # fmt: skip
+        raise refusal(
+            "unknown-label",
+            f"the model's classes ({shown})",
+            f"{printable(name, 60)!r} in row {place}",
+            nearest(name, names) or "drop those examples, or rename the label",
+            where="labels",
+        )
     return labels
 
 
@@ -273,14 +322,16 @@ def _label_maps(models: dict[str, Loaded]) -> tuple[dict[str, Any], dict[str, li
 
 
 def _tokenizers(models: dict[str, Loaded]) -> dict[str, Any]:
-    """Compared by what they do: the same token numbers for the same tokens."""
+    """Compared by content: the same token numbers for the same tokens."""
     vocabularies = {role: loaded.processor.get_vocab() for role, loaded in models.items()}
     teacher = vocabularies["teacher"]
     for role, other in vocabularies.items():
         if other != teacher:
             differing = sum(1 for token, number in teacher.items() if other.get(token) != number)
-            return {"tokenizers_differ": f"{differing:,} of the teacher's {len(teacher):,} tokens have another number, "
-                    f"or none, among the {role}'s {len(other):,}"}  # fmt: skip
+            return {
+                "tokenizers_differ": f"{differing:,} of the teacher's {len(teacher):,} tokens have another number, "
+                f"or none, among the {role}'s {len(other):,}"
+            }
     return {}
 
 
@@ -290,8 +341,13 @@ def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
 
     facts = _tokenizers(models)
     if facts:
-        raise problem("models", "one tokenizer for teacher and student", facts["tokenizers_differ"],
-                      "a student that was distilled with the teacher's tokenizer")  # fmt: skip
+        raise refusal(
+            "different-tokenizers",
+            "one tokenizer for teacher and student",
+            facts["tokenizers_differ"],
+            "a student that was distilled with the teacher's tokenizer",
+            where="models",
+        )
     parts: dict[str, list[NDArray]] = {}
     for number, text in enumerate(rows.inputs):
         ids = models["teacher"].processor(text, return_tensors="pt", truncation=True, max_length=TOKENS)["input_ids"]
@@ -314,5 +370,5 @@ def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
         for name, tensor in found.items():
             parts.setdefault(name, []).append(tensor.cpu().numpy())
     if not parts:
-        raise problem("data", "texts of at least two tokens", "none")
+        raise refusal("short-texts", "texts of at least two tokens", "none", where="data")
     return pair_from({name: ArrayMatrix(np.concatenate(arrays), name) for name, arrays in parts.items()}, facts=facts)

@@ -1,4 +1,4 @@
-"""A pair from files: all of it in one, a file a model, a file an array, a twin from elsewhere; rows are joined by id."""
+"""A pair from files: one for all, one for each model, or one for each array; rows of two models are joined by id."""
 
 from __future__ import annotations
 
@@ -10,44 +10,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import nearest, printable, problem, row_list
+from disobey.diagnosis.errors import nearest, row_list
 from disobey.diagnosis.input.aliases import SIDED, canonical, listed
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.pair import Pair, TopK, pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.validation import column, listed_scores, same_rule, scores, unique
+from disobey.errors import printable, refusal
 
 
-def read_pair(
-    *paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test"
-) -> Pair:  # fmt: skip
+def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test") -> Pair:
     """A pair from a file or folder, or from several (teacher.npy student.npy labels.npy) that hold a part each.
 
-    labels: a file of their own for them. Raises `ValueError` naming file, array, row, expectation and remedy.
+    Args:
+        paths: files or folders, of which no two hold the same array.
+        labels: a file of its own for the labels.
+        values: what the scores are; detected where ``auto``.
+        split: which examples these are.
+
+    Raises:
+        Refusal: names file, array and row, what was expected and what to try.
     """
     arrays: dict[str, Matrix] = {}
     for path in map(Path, paths):
         for name, matrix in read_arrays(path).items():
             if name in arrays:
                 hint = "--teacher and --student join two files by id" if name == "ids" else "keep one of them"
-                raise problem(path, "arrays that no other file has", f"{printable(name)!r} again", hint)
+                raise refusal(
+                    "array-twice", "arrays that no other file has", f"{printable(name)!r} again", hint, where=path
+                )
             arrays[name] = matrix
     if labels is not None:
         if "labels" in canonical(arrays):
-            raise problem(labels, "labels in one place", "labels in the pair as well", "leave one of them out")
+            raise refusal(
+                "two-labels", "labels in one place", "labels in the pair as well", "leave one of them out", where=labels
+            )
         arrays["labels"] = _labels_in(Path(labels))
     where = " and ".join(map(str, paths))
     return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split)
 
 
 def read_two(
-    teacher: Path | str, student: Path | str, labels: Path | str | None = None, *, values: str = "auto",
+    teacher: Path | str,
+    student: Path | str,
+    labels: Path | str | None = None,
+    *,
+    values: str = "auto",
     split: str = "test",
-) -> Pair:  # fmt: skip
+) -> Pair:
     """A pair from a teacher's and a student's file; rows are joined by id where both have ids.
 
-    Either file may hold the labels. Rows that only one side has are left out, and `facts` says how many.
+    Either file may hold the labels. Rows that only one side has are left out; `Pair.facts` says how many.
     """
     sides = [_side(Path(teacher), "teacher"), _side(Path(student), "student")]
     rows: list[NDArray | None] = [None, None]
@@ -60,8 +74,10 @@ def read_two(
             rows, facts = _joined(ids, teacher, student)
     arrays: dict[str, Matrix] = {}
     if labels is None:
-        _same_labels([_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
-                     f"{teacher} and {student}")  # fmt: skip
+        _same_labels(
+            [_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
+            f"{teacher} and {student}",
+        )
     for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
@@ -83,31 +99,39 @@ def _same_labels(columns: list[Matrix], where: str) -> None:
         hint = (
             "save both in one order (a loader that shuffles?), give ids to join rows by, or leave one file's labels out"
         )
-        raise problem(where, "the same labels in both files", f"others in {row_list(differ)}", hint)
+        raise refusal(
+            "labels-differ", "the same labels in both files", f"others in {row_list(differ)}", hint, where=where
+        )
 
 
 def _needs_order(path: Path | str, what: str, hint: str) -> None:
-    """Rows that were joined by id are in neither file's order any more: what has no ids cannot follow."""
-    raise problem(path, f"{what} with ids, because rows were joined by id", "none", hint)
+    """After a join by id rows are in neither file's order: an array without ids cannot be put beside them."""
+    raise refusal("missing-ids", f"{what} with ids, because rows were joined by id", "none", hint, where=path)
 
 
 def _labels_in(path: Path) -> Matrix:
     """The array ``labels`` of a file, or its only one."""
     arrays = canonical(read_arrays(path))
     if "labels" not in arrays and len(arrays) != 1:
-        raise problem(path, "an array 'labels', or one array only", listed(arrays), nearest("labels", arrays))
+        raise refusal(
+            "missing-labels",
+            "an array 'labels', or one array only",
+            listed(arrays),
+            nearest("labels", arrays),
+            where=path,
+        )
     return arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
 
 
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
-    """The pair with the twin from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
+    """The pair with the control from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
     arrays = canonical(read_arrays(Path(path)))
     if pair.topk is not None:
         return _with_listed_twin(pair, pair.topk, arrays, str(path))
     fitting = [name for name in ("twin", "student", "logits") if name in arrays]
     fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
     if not fitting:
-        raise problem(path, "an array 'twin'", listed(arrays), nearest("twin", arrays))
+        raise refusal("missing-twin", "an array 'twin'", listed(arrays), nearest("twin", arrays), where=path)
     matrix = arrays[fitting[0]]
     scores(matrix, "twin")
     if "ids" not in arrays and "joined" in pair.facts:
@@ -119,10 +143,14 @@ def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
             order = np.argsort(ids, kind="stable")
             place = np.minimum(np.searchsorted(ids, pair.ids, sorter=order), len(ids) - 1)
             if not np.array_equal(ids[order][place], pair.ids):
-                raise problem(path, "the pair's ids", "others", "save the twin on the same examples")
+                raise refusal(
+                    "ids-differ", "the pair's ids", "others", "save the twin on the same examples", where=path
+                )
             matrix = ArrayMatrix(whole(matrix)[order[place]], matrix.where)
     if matrix.shape != pair.shape:
-        raise problem(path, f"a twin of shape {pair.shape}", f"{matrix.shape}", "save it on the same examples")
+        raise refusal(
+            "twin-shape", f"a twin of shape {pair.shape}", matrix.shape, "save it on the same examples", where=path
+        )
     if "labels" in arrays and pair.labels is not None and ("ids" not in arrays or pair.ids is None):
         _same_labels([ArrayMatrix(pair.labels), arrays["labels"]], f"{path} and the pair")
     return replace(pair, twins={"twin": matrix}, values={**pair.values, "twin": detected(matrix, values)})
@@ -131,13 +159,21 @@ def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
 def _with_listed_twin(pair: Pair, topk: TopK, arrays: Mapping[str, Matrix], where: str) -> Pair:
     name = next((n for n in ("topk_twin", "topk_student") if n in arrays), None)
     if name is None:
-        raise problem(
-            where, "an array 'topk_twin' for a pair of top-k lists", listed(arrays), nearest("topk_twin", arrays)
+        raise refusal(
+            "missing-top-k",
+            "an array 'topk_twin' for a pair of top-k lists",
+            listed(arrays),
+            nearest("topk_twin", arrays),
+            where=where,
         )
     listed_scores(arrays[name], "topk_twin", topk.ids)
     if "topk_ids" in arrays and not np.array_equal(whole(arrays["topk_ids"]), whole(topk.ids)):
-        raise problem(
-            where, "the pair's topk_ids", "others", "save the twin's log-probabilities at the teacher's tokens"
+        raise refusal(
+            "ids-differ",
+            "the pair's topk_ids",
+            "others",
+            "save the twin's log-probabilities at the teacher's tokens",
+            where=where,
         )
     side = name.removeprefix("topk_")
     columns = {"topk_twin_top": f"topk_{side}_top", "label_twin": f"label_{side}"}
@@ -157,7 +193,9 @@ def _side(path: Path, role: str) -> dict[str, Matrix]:
         ]
         fitting = fitting or [name for name, matrix in arrays.items() if len(matrix.shape) == 2]
         if len(fitting) != 1:
-            raise problem(path, f"an array {role!r} (or 'logits')", listed(arrays), nearest(role, arrays))
+            raise refusal(
+                "missing-model", f"an array {role!r} (or 'logits')", listed(arrays), nearest(role, arrays), where=path
+            )
         arrays[role] = arrays.pop(fitting[0])
     for name in [n for n in arrays if n.startswith("features_") and not n.startswith(SIDED)]:
         arrays[f"features_{role}_{name.removeprefix('features_')}"] = arrays.pop(name)
@@ -172,8 +210,14 @@ def _joined(ids: list[NDArray], teacher: Path | str, student: Path | str) -> tup
         ids = [own.astype(str) for own in ids]
     common, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
     if len(common) == 0:
-        came = f"none in common ({printable(ids[0][0], 40)!r} … against {printable(ids[1][0], 40)!r} …)"
-        raise problem(f"{teacher} and {student}", "ids that both files share", came, "check that ids mean the same")
+        got = f"none in common ({printable(ids[0][0], 40)!r} … against {printable(ids[1][0], 40)!r} …)"
+        raise refusal(
+            "no-common-ids",
+            "ids that both files share",
+            got,
+            "check that ids mean the same",
+            where=f"{teacher} and {student}",
+        )
     order = np.argsort(second)
     facts = {
         "joined": len(common),

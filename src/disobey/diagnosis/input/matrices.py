@@ -6,6 +6,7 @@ cache is not counted against the process as it would be with a memory map.
 
 from __future__ import annotations
 
+import lzma
 import os
 import zlib
 from collections import deque
@@ -17,10 +18,21 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import Unusable, problem
+from disobey.bounds import BUDGET
+from disobey.errors import Refusal, refusal
 
 Opener = Callable[[], BinaryIO]
-READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error)
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    MemoryError,
+    OverflowError,
+)
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
 THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read
 
@@ -29,37 +41,51 @@ class Matrix(Protocol):
     """An array that is read forward. ``where`` names it in messages."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Examples first."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of the numbers as they are handed out."""
+        ...
+
     @property
-    def where(self) -> str: ...
-    def blocks(self, rows: int) -> Iterator[NDArray]: ...
+    def where(self) -> str:
+        """File and array, for messages."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive rows, so many at a time."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayMatrix:
-    """An array that is already in memory (or mapped by its owner)."""
+    """An array in memory (or mapped by its owner)."""
 
     array: NDArray
     where: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Examples first."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """The array's."""
         return self.array.dtype
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Views of consecutive rows."""
         for start in range(0, len(self.array), rows):
             yield self.array[start : start + rows]
 
 
 @dataclass(frozen=True)
 class StreamMatrix:
-    """Rows that lie one after another in a byte stream: .npy, an entry of .npz (packed or not), .safetensors."""
+    """Rows one after another in a byte stream: .npy, an entry of .npz (compressed or not), .safetensors."""
 
     open: Opener  # at the first byte of the first row
     shape: tuple[int, ...]
@@ -69,25 +95,32 @@ class StreamMatrix:
 
     @property
     def dtype(self) -> np.dtype:
+        """In native byte order; bfloat16 becomes float32."""
         return np.dtype(np.float32) if self.bfloat16 else self.stored.newbyteorder("=")
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row as stored."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.stored.itemsize
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
         """Blocks of at most ``rows`` rows."""
         rows = max(1, min(rows, self.shape[0]))
         try:
+            if self.row_bytes > BUDGET:
+                got = f"{self.row_bytes / 2**30:.1f} GiB each"
+                raise refusal("too-large", "rows that fit in memory", got, where=self.where)
             with self.open() as file:
                 for start in range(0, self.shape[0], rows):
                     buffer = np.empty(min(rows, self.shape[0] - start) * self.row_bytes, np.uint8)
                     self._fill(file, buffer.data, start)
                     yield self._decoded(buffer.view(self.stored))
         except READ_ERRORS as error:
-            if isinstance(error, Unusable):
+            if isinstance(error, Refusal):
                 raise
-            raise problem(self.where, "a readable file", f"damage ({error})", "write the file again") from error
+            raise refusal(
+                "damaged-file", "a readable file", f"damage ({error})", "write the file again", where=self.where
+            ) from error
 
     def _fill(self, file: BinaryIO, view: memoryview, start: int) -> None:
         done = 0
@@ -95,8 +128,12 @@ class StreamMatrix:
             got = file.readinto(view[done:])  # type: ignore[attr-defined]
             if not got:
                 row = start + done // max(1, self.row_bytes)
-                raise problem(
-                    self.where, f"{self.shape[0]:,} rows", f"a file that ends in row {row:,}", "copy or write it again"
+                raise refusal(
+                    "cut-short",
+                    f"{self.shape[0]:,} rows",
+                    f"a file that ends in row {row:,}",
+                    "copy or write it again",
+                    where=self.where,
                 )
             done += got
 
@@ -118,6 +155,7 @@ class BatchMatrix:
     where: str
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive rows, joined or cut from the batches."""
         waiting: list[NDArray] = []
         held = 0
         for batch in self.batches(rows):
@@ -134,8 +172,8 @@ class BatchMatrix:
 def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tuple[NDArray, ...]], None]) -> int:
     """Calls ``work(first row, a block of each matrix)`` for all blocks, on `THREADS` threads; gives the rows read.
 
-    NumPy lets the interpreter go while it computes, so threads help. Blocks do not depend on how many there are:
-    where a call writes only what belongs to its rows, neither does any number.
+    NumPy releases the interpreter's lock while it computes, so threads help. Blocks do not depend on the number of
+    threads, so neither does any number, as long as a call writes only what belongs to its rows.
     """
     # glibc hands freed blocks back to the system, to be faulted in again page by page, until it saw a large one freed.
     np.empty(2**25 - 2**16, np.uint8)
@@ -152,10 +190,12 @@ def side_by_side(matrices: Sequence[Matrix], rows: int, work: Callable[[int, tup
 
 
 def whole(matrix: Matrix) -> NDArray:
-    """All of it in memory: for labels, ids and names. Raises `ValueError` where it is too large for that."""
+    """All of it in memory: for labels, ids and names. Raises `Refusal` where it is too large for that."""
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     if size > WHOLE_LIMIT:
-        raise problem(matrix.where, "a column of at most 2 GiB", f"{size / 2**30:.1f} GiB", "store it as int32")
+        raise refusal(
+            "too-large", "a column of at most 2 GiB", f"{size / 2**30:.1f} GiB", "store it as int32", where=matrix.where
+        )
     if isinstance(matrix, ArrayMatrix):
         return matrix.array
     if isinstance(matrix, StreamMatrix) and not matrix.shape:

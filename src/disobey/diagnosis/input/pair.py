@@ -1,4 +1,4 @@
-"""`Pair`: what somebody brought, checked, before any number is computed. Every door ends here."""
+"""`Pair`: teacher, student and what belongs to them, checked. All input formats are converted to it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import nearest, printable, problem, renamed, row_list
+from disobey.diagnosis.errors import nearest, renamed, row_list
 from disobey.diagnosis.input.aliases import ALIASES, TOP_K, TOP_K_MORE, canonical, listed
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.validation import column, listed_scores, same_rows, same_rule, scores, unique
+from disobey.errors import printable, refusal
 from disobey.records.predictions import Predictions
 
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """A language model's teacher by its k most likely tokens. All (N, k); logs are natural; −inf where unused.
+    """A language model's teacher by its k most likely tokens. Logarithms are natural.
 
-    ids: token numbers. teacher, student, twin: log-probabilities of *those* tokens (NaN where a student's is not known).
+    Attributes:
+        ids: (N, k) token numbers.
+        teacher: (N, k) the teacher's log-probabilities of *those* tokens; −inf where a place is unused.
+        student: (N, k) the student's, NaN where unknown.
+        student_top: (N,) the student's most likely token, where known.
+        label_teacher: (N,) the teacher's log-probability of the true token.
+        label_student: (N,) the student's.
+        twin: (N, k) the control's.
+        twin_top: (N,) the control's most likely token.
+        label_twin: (N,) the control's log-probability of the true token.
     """
 
     ids: Matrix
     teacher: Matrix
     student: Matrix
-    student_top: NDArray | None = None  # (N,) the student's most likely token, where known
-    label_teacher: NDArray | None = None  # (N,) log-probability of the true token
+    student_top: NDArray | None = None
+    label_teacher: NDArray | None = None
     label_student: NDArray | None = None
     twin: Matrix | None = None
     twin_top: NDArray | None = None
@@ -36,16 +46,34 @@ class TopK:
 
     @property
     def of_twin(self) -> TopK:
-        """The same lists with the twin in the student's place."""
+        """The same lists with the control in the student's place."""
         assert self.twin is not None
         return replace(self, student=self.twin, student_top=self.twin_top, label_student=self.label_twin)
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Teacher, students (several seeds: several names) and twins on the same N examples, unread.
+    """Teacher, students and controls (twins) on the same N examples, of C classes, unread.
 
-    values: what each matrix holds. facts: anything a door knows that arrays do not say (tokenizers compared, say).
+    Attributes:
+        name: for the report's folder.
+        shape: (N, C).
+        teacher: (N, C) scores; None for top-k lists.
+        students: by name, one for each seed.
+        twins: by name, one for each seed.
+        labels: (N,) true classes.
+        ids: (N,) who an example is.
+        groups: (N,) any names to report by.
+        mislabelled: (N,) bool, where training used another label.
+        class_names: C names.
+        texts: (N,) what an example says.
+        images: (N, H, W), (N, H, W, 3) or (N, 3, H, W).
+        features: by name, (N, ...) outputs of layers.
+        values: what each matrix of scores holds.
+        topk: a language model's lists, in the place of scores.
+        split: which examples these are.
+        ignored: names of arrays that were not read.
+        facts: what a reader knows and arrays do not say: rows joined, tokenizers compared.
     """
 
     name: str
@@ -69,12 +97,16 @@ class Pair:
 
 
 def pair_from(
-    arrays: Mapping[str, Matrix | NDArray], *, name: str = "pair", where: str = "", values: str = "auto",
-    split: str = "test", facts: Mapping[str, Any] | None = None,
-) -> Pair:  # fmt: skip
+    arrays: Mapping[str, Matrix | NDArray],
+    *,
+    name: str = "pair",
+    where: str = "",
+    values: str = "auto",
+    split: str = "test",
+    facts: Mapping[str, Any] | None = None,
+) -> Pair:
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
-    named = canonical({k: v if hasattr(v, "blocks") else ArrayMatrix(np.asarray(v), f"{where}[{k}]" if where else k)
-                    for k, v in arrays.items()})  # type: ignore[arg-type]  # fmt: skip
+    named = canonical({k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()})
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
@@ -88,35 +120,72 @@ def pair_from(
     known = {*ALIASES, *TOP_K, *TOP_K_MORE, *features}
     ignored = tuple(k for k in named if k not in known and k.split("/")[0] not in ("student", "twin"))
     return replace(
-        pair, **columns, labels=_labels(named, pair, where), class_names=_class_names(named, pair.shape[1]),
-        images=named.get("images"), features=features, ignored=ignored, split=split, facts=dict(facts or {}),
-    )  # fmt: skip
+        pair,
+        **columns,
+        labels=_labels(named, pair, where),
+        class_names=_class_names(named, pair.shape[1]),
+        images=named.get("images"),
+        features=features,
+        ignored=ignored,
+        split=split,
+        facts=dict(facts or {}),
+    )
+
+
+def _matrix(value: Matrix | NDArray, where: str) -> Matrix:
+    return value if hasattr(value, "blocks") else ArrayMatrix(np.asarray(value), where)  # type: ignore[return-value]
 
 
 def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
-    """The door for records that this package wrote itself."""
+    """From predictions that this package wrote itself."""
     matrix = {side: ArrayMatrix(np.asarray(getattr(predictions, side)), side) for side in ("teacher", "student")}
     twins = {} if predictions.twin is None else {"twin": ArrayMatrix(np.asarray(predictions.twin), "twin")}
     shape = (len(predictions), predictions.n_classes)
     return Pair(
-        name, shape, matrix["teacher"], {"student": matrix["student"]}, twins, predictions.labels, predictions.ids,
-        predictions.groups, predictions.mislabelled, predictions.class_names, split=predictions.split,
+        name,
+        shape,
+        matrix["teacher"],
+        {"student": matrix["student"]},
+        twins,
+        predictions.labels,
+        predictions.ids,
+        predictions.groups,
+        predictions.mislabelled,
+        predictions.class_names,
+        split=predictions.split,
         values=dict.fromkeys(("teacher", "student", *twins), "log-probabilities"),
-    )  # fmt: skip
+    )
 
 
 def with_columns(pair: Pair, arrays: Mapping[str, NDArray], values: str = "auto") -> Pair:
-    """The pair with labels, a twin, ids, groups, class names or texts that it lacks. Raises `ValueError` where it has them."""
+    """The pair with labels, a twin, ids, groups, class names or texts that it lacks; refused where it has them."""
     if not arrays:
         return pair
-    held = {"labels": pair.labels, "twin": pair.twins or None, "groups": pair.groups, "class_names": pair.class_names,
-            "texts": pair.texts}  # fmt: skip
+    held = {
+        "labels": pair.labels,
+        "twin": pair.twins or None,
+        "groups": pair.groups,
+        "class_names": pair.class_names,
+        "texts": pair.texts,
+    }
     for name in arrays:
         if held.get(name) is not None:
-            raise problem(name, f"{name} in one place", f"{name} in the pair as well", "leave one of them out")
+            raise refusal(
+                "column-twice",
+                f"{name} in one place",
+                f"{name} in the pair as well",
+                "leave one of them out",
+                where=name,
+            )
     if pair.teacher is None:
         if "twin" in arrays:
-            raise problem("twin", "top-k lists at the teacher's tokens", "an array", "an array 'topk_twin' in the file")
+            raise refusal(
+                "twin-top-k",
+                "top-k lists at the teacher's tokens",
+                "an array",
+                "an array 'topk_twin' in the file",
+                where="twin",
+            )
         assert pair.topk is not None
         sides: dict[str, Any] = dict(zip(TOP_K, (pair.topk.ids, pair.topk.teacher, pair.topk.student), strict=True))
         sides["vocabulary"] = np.array(pair.shape[1])
@@ -131,21 +200,33 @@ def with_columns(pair: Pair, arrays: Mapping[str, NDArray], values: str = "auto"
 
 def _dense(named: Mapping[str, Matrix], name: str, where: str, values: str) -> Pair:
     if "teacher" not in named:
-        raise problem(where, "an array 'teacher'", listed(named), renamed("teacher", named))
+        raise refusal("missing-teacher", "an array 'teacher'", listed(named), renamed("teacher", named), where=where)
     students = {k: m for k, m in named.items() if k == "student" or k.startswith("student/")}
     twins = {k: m for k, m in named.items() if k == "twin" or k.startswith("twin/")}
     if not students:
-        raise problem(where, "an array 'student'", listed(named), renamed("student", named))
+        raise refusal("missing-student", "an array 'student'", listed(named), renamed("student", named), where=where)
     teacher = named["teacher"]
     scores(teacher, "teacher")
     for key, matrix in {**students, **twins}.items():
         scores(matrix, key)
         if matrix.shape[0] != teacher.shape[0]:
-            came = f"{teacher.shape[0]:,} rows of teacher and {matrix.shape[0]:,} of {key}"
-            raise problem(where, "as many rows for both", came, "give both files ids, and rows are joined by them")
+            got = f"{teacher.shape[0]:,} rows of teacher and {matrix.shape[0]:,} of {key}"
+            raise refusal(
+                "row-counts",
+                "as many rows for both",
+                got,
+                "give both files ids, and rows are joined by them",
+                where=where,
+            )
         if matrix.shape[1] != teacher.shape[1]:
-            came = f"{teacher.shape[1]:,} for teacher and {matrix.shape[1]:,} for {key}"
-            raise problem(where, "as many classes for both", came, "drop the classes that only one model has, by name")
+            got = f"{teacher.shape[1]:,} for teacher and {matrix.shape[1]:,} for {key}"
+            raise refusal(
+                "class-counts",
+                "as many classes for both",
+                got,
+                "drop the classes that only one model has, by name",
+                where=where,
+            )
     kinds: dict[str, Values] = {
         key: detected(matrix, values) for key, matrix in {"teacher": teacher, **students, **twins}.items()
     }
@@ -155,10 +236,16 @@ def _dense(named: Mapping[str, Matrix], name: str, where: str, values: str) -> P
 def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
     for key in TOP_K:
         if key not in named:
-            raise problem(where, f"an array {key!r} beside the other top-k arrays", listed(named), nearest(key, named))
+            raise refusal(
+                "missing-top-k",
+                f"an array {key!r} beside the other top-k arrays",
+                listed(named),
+                nearest(key, named),
+                where=where,
+            )
     ids, teacher, student = (named[key] for key in TOP_K)
     if ids.dtype.kind not in "iu":
-        raise problem(ids.where, "token ids (integers)", f"type {ids.dtype}", "astype('int32')")
+        raise refusal("token-id-type", "token ids (integers)", f"type {ids.dtype}", "astype('int32')", where=ids.where)
     twin = named.get("topk_twin")
     for matrix, key in ((teacher, "topk_teacher"), (student, "topk_student"), (twin, "topk_twin")):
         if matrix is not None:
@@ -171,11 +258,27 @@ def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
     if "vocabulary" in named and named["vocabulary"].shape == () and named["vocabulary"].dtype.kind in "iu":
         vocabulary = int(whole(named["vocabulary"]).item())
     logs: Values = "log-probabilities"
-    topk = TopK(ids, teacher, student, more.get("topk_student_top"), more.get("label_teacher"), more.get("label_student"),
-                twin, more.get("topk_twin_top"), more.get("label_twin"))  # fmt: skip
+    topk = TopK(
+        ids,
+        teacher,
+        student,
+        more.get("topk_student_top"),
+        more.get("label_teacher"),
+        more.get("label_student"),
+        twin,
+        more.get("topk_twin_top"),
+        more.get("label_twin"),
+    )
     twins = {} if twin is None else {"twin": twin}
-    return Pair(name, (n, max(2, vocabulary)), None, {"student": student}, twins, topk=topk,
-                values=dict.fromkeys(("teacher", "student", *twins), logs))  # fmt: skip
+    return Pair(
+        name,
+        (n, max(2, vocabulary)),
+        None,
+        {"student": student},
+        twins,
+        topk=topk,
+        values=dict.fromkeys(("teacher", "student", *twins), logs),
+    )
 
 
 def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | None:
@@ -184,7 +287,7 @@ def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | No
     place, shape = named["labels"].where or "labels", named["labels"].shape
     if len(shape) == 2 and shape[0] == pair.shape[0]:
         hint = "labels.ravel()" if shape[1] == 1 else "one-hot labels: labels.argmax(1)"
-        raise problem(place, f"labels of shape ({shape[0]},)", f"shape {shape}", hint)
+        raise refusal("label-shape", f"labels of shape ({shape[0]},)", f"shape {shape}", hint, where=place)
     labels = column(named["labels"], "labels", pair.shape[0])
     if labels.dtype.kind not in "iu":
         hint = {
@@ -192,12 +295,18 @@ def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | No
             "b": "astype(int)",
             "U": "save class numbers, in the order of the models' outputs, and the names as 'class_names'",
         }
-        raise problem(place, "labels as integers", f"type {labels.dtype}", hint.get(labels.dtype.kind, "class numbers"))
+        raise refusal(
+            "label-type",
+            "labels as integers",
+            f"type {labels.dtype}",
+            hint.get(labels.dtype.kind, "class numbers"),
+            where=place,
+        )
     bad = np.flatnonzero((labels < 0) | (labels >= pair.shape[1]))
     if len(bad):
         hint = "drop rows that training ignores (−100)" if (labels[bad] == -100).all() else "count classes from 0"
-        came = f"{int(labels[bad[0]])} in {row_list(bad)}"
-        raise problem(place, f"labels from 0 to {pair.shape[1] - 1:,}", came, hint)
+        got = f"{int(labels[bad[0]])} in {row_list(bad)}"
+        raise refusal("label-range", f"labels from 0 to {pair.shape[1] - 1:,}", got, hint, where=place)
     return labels.astype(np.int64)
 
 
@@ -207,9 +316,16 @@ def _class_names(named: Mapping[str, Matrix], n_classes: int) -> tuple[str, ...]
     matrix = named["class_names"]
     names = np.atleast_1d(whole(matrix)).ravel()
     if len(names) != n_classes:
-        raise problem(matrix.where, f"{n_classes:,} class names", f"{len(names):,}", "one name a class, in order")
+        raise refusal(
+            "class-name-count",
+            f"{n_classes:,} class names",
+            f"{len(names):,}",
+            "one name a class, in order",
+            where=matrix.where,
+        )
     return tuple(printable(name, 100) for name in names)
 
 
 def class_name(pair: Pair, number: int) -> str:
+    """A class by its name, or its number."""
     return pair.class_names[number] if pair.class_names else str(number)

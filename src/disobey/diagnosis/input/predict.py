@@ -1,4 +1,4 @@
-"""Two modules and batches to `Predictions`: in eval mode, refusing what would make the numbers meaningless."""
+"""From two modules and batches to `Predictions`: in eval mode, refusing what would make the numbers meaningless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import problem
+from disobey.errors import refusal
 from disobey.records.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -33,15 +33,26 @@ def predict_pair(
     split: str = "test",
     class_names: tuple[str, ...] | None = None,
 ) -> Predictions:
-    """Log-probabilities of both (and the twin) on the same batches, ready for `diagnose`.
+    """Log-probabilities of teacher and student (and the control) on the same batches, ready for `diagnose`.
 
-    batches: tensors; ``(inputs, labels)``; or mappings with a key ``labels`` whose other entries are passed by name.
-    forward: ``forward(module, inputs) -> logits`` where calling the module is not enough. Outputs may be a tensor, a
-    tuple whose first entry is it, or an object or mapping with ``logits``: (B, C), or (B, T, C) with labels (B, T), of
-    which positions labelled −100 are left out. limit: stop after so many examples. Modes are restored afterwards.
+    Every model is put into eval mode, and back afterwards.
 
-    Raises `ValueError` for models that answer differently the second time, batch norm that uses the batch, outputs of
-    different shapes, NaN, and no batches at all.
+    Args:
+        teacher: outputs (B, C), or (B, T, C) with labels (B, T), of which positions labelled −100 are left out. An
+            output may be a tensor, a tuple whose first entry is the tensor, or an object or mapping with ``logits``.
+        student: outputs of the teacher's shape.
+        batches: tensors; ``(inputs, labels)``; or mappings with a key ``labels`` whose other entries are passed by
+            name.
+        twin: the control: the same student trained without the teacher.
+        forward: ``forward(module, inputs) -> logits``, where calling the module is not enough.
+        device: where the models run; where they are, by default.
+        limit: stop after so many examples.
+        split: which examples these are.
+        class_names: C names.
+
+    Raises:
+        Refusal: models that give another output for the same batch, batch norm that uses the batch, outputs of
+            different shapes, NaN, no batches at all.
     """
     import torch
 
@@ -67,8 +78,13 @@ def predict_pair(
                 labels.append(kept)
             done += len(rows["teacher"])
             if done * rows["teacher"].shape[1] > MAX_NUMBERS:
-                raise problem("predict_pair", f"at most {MAX_NUMBERS:,} scores a model", "more",
-                              "limit=, or save float16 arrays and diagnose the file")  # fmt: skip
+                raise refusal(
+                    "too-large",
+                    f"at most {MAX_NUMBERS:,} scores a model",
+                    "more",
+                    "limit=, or save float16 arrays and diagnose the file",
+                    where="predict_pair",
+                )
             if limit is not None and done >= limit:
                 break
     return _joined(logs, labels, limit, split, class_names)
@@ -76,33 +92,51 @@ def predict_pair(
 
 def _joined(logs: dict[str, list[NDArray]], labels: list, limit: int | None, split: str, names) -> Predictions:
     if not logs["teacher"]:
-        raise problem(
-            "batches", "at least one batch", "none", "an iterator that was read before is empty: pass a loader"
+        raise refusal(
+            "no-batches",
+            "at least one batch",
+            "none",
+            "an iterator that was read before is empty: pass a loader",
+            where="batches",
         )
     if labels and len(labels) != len(logs["teacher"]):
-        raise problem(
-            "batches", "labels in every batch, or in none", f"labels in {len(labels)} of {len(logs['teacher'])}"
+        raise refusal(
+            "some-labels",
+            "labels in every batch, or in none",
+            f"labels in {len(labels)} of {len(logs['teacher'])}",
+            where="batches",
         )
     arrays = {name: np.concatenate(parts)[:limit] for name, parts in logs.items()}
     for name, array in arrays.items():
         bad = np.flatnonzero(~np.isfinite(array.max(axis=1)))
         if len(bad):
-            raise problem(name, "finite scores", f"NaN or infinity in row {bad[0]}", "run it in float32")
+            raise refusal(
+                "not-finite", "finite scores", f"NaN or infinity in row {bad[0]}", "run it in float32", where=name
+            )
     return Predictions(
-        arrays["teacher"], arrays["student"], np.concatenate(labels)[:limit] if labels else None,
-        np.arange(len(arrays["teacher"])), split, arrays.get("twin"), class_names=names,
-    )  # fmt: skip
+        arrays["teacher"],
+        arrays["student"],
+        np.concatenate(labels)[:limit] if labels else None,
+        np.arange(len(arrays["teacher"])),
+        split,
+        arrays.get("twin"),
+        class_names=names,
+    )
 
 
 @contextmanager
 def evaluating(models: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Eval mode, and back; raises where batch norm would use the batch all the same."""
+    """Eval mode, and back; refuses batch norm that would use the batch even so."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     for name, model in models.items():
         if not hasattr(model, "named_modules"):
-            raise problem(
-                name, "a torch.nn.Module", type(model).__name__, "the loaded model, or disobey.diagnose(arrays)"
+            raise refusal(
+                "not-a-module",
+                "a torch.nn.Module",
+                type(model).__name__,
+                "the loaded model, or disobey.diagnose(arrays)",
+                where=name,
             )
     modes = [(m, m.training) for model in models.values() for m in model.modules()]
     try:
@@ -110,13 +144,21 @@ def evaluating(models: Mapping[str, nn.Module]) -> Iterator[None]:
             model.eval()
             for path, module in model.named_modules():
                 if module.training:
-                    raise problem(
-                        f"{name}.{path}", "eval mode", "a module that stays in train mode", "its train() method"
+                    raise refusal(
+                        "training-mode",
+                        "eval mode",
+                        "a module that stays in train mode",
+                        "its train() method",
+                        where=f"{name}.{path}",
                     )
                 if isinstance(module, _BatchNorm) and module.running_mean is None:
-                    came = "batch norm without running statistics: an example's answer depends on its neighbours"
-                    raise problem(
-                        f"{name}.{path}", "batch norm with running statistics", came, "track_running_stats=True"
+                    got = "batch norm without running statistics: an example's output depends on the rest of the batch"
+                    raise refusal(
+                        "batch-norm",
+                        "batch norm with running statistics",
+                        got,
+                        "track_running_stats=True",
+                        where=f"{name}.{path}",
                     )
         yield
     finally:
@@ -134,8 +176,13 @@ def parted(batch: Any) -> tuple[Any, Any]:
             return batch[0], None
         if len(batch) == 2:
             return batch[0], batch[1]
-        raise problem("batches", "inputs, (inputs, labels) or a mapping", f"a {type(batch).__name__} of {len(batch)}",
-                      "map your loader to (inputs, labels)")  # fmt: skip
+        raise refusal(
+            "batch-form",
+            "inputs, (inputs, labels) or a mapping",
+            f"a {type(batch).__name__} of {len(batch)}",
+            "map your loader to (inputs, labels)",
+            where="batches",
+        )
     return batch, None
 
 
@@ -144,6 +191,7 @@ def _call(model: nn.Module, inputs: Any) -> Any:
 
 
 def moved(inputs: Any, device: Any) -> Any:
+    """Inputs on a device, at any depth of mappings."""
     if isinstance(inputs, Mapping):
         return {key: moved(value, device) for key, value in inputs.items()}
     return inputs.to(device) if hasattr(inputs, "to") else inputs
@@ -167,20 +215,27 @@ def logits_of(returned: Any, name: str) -> Tensor:
     elif isinstance(returned, tuple | list) and returned:
         output = returned[0]
     if not hasattr(output, "dim") or output.dim() not in (2, 3) or output.shape[-1] < 2:
-        came = f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
-        raise problem(name, "logits of shape (B, C) or (B, T, C)", came, "forward=lambda model, x: …")
+        got = f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
+        raise refusal(
+            "logit-shape", "logits of shape (B, C) or (B, T, C)", got, "forward=lambda model, x: …", where=name
+        )
     return output
 
 
 def refuse_random(first: Tensor, second: Tensor, name: str) -> None:
-    """The same batch twice must give the same answer."""
-    nan = bool(first.isnan().any())  # has a refusal of its own, and is not the same as itself
+    """The same batch twice must give the same output."""
+    nan = bool(first.isnan().any())  # has a refusal of its own, and never equals itself
     if first.shape != second.shape or not (nan or bool((first == second).all())):
         gap = float((first.float() - second.float()).abs().max()) if first.shape == second.shape else float("inf")
         scale = float(first.float().abs().max())
         if not gap <= 1e-4 * (1 + scale):
-            raise problem(name, "the same answer to the same batch", f"differences up to {gap:.3g} in eval mode",
-                          "switch off dropout, noise and sampling inside forward()")  # fmt: skip
+            raise refusal(
+                "random-output",
+                "the same output for the same batch",
+                f"differences up to {gap:.3g} in eval mode",
+                "switch off dropout, noise and sampling inside forward()",
+                where=name,
+            )
 
 
 def _rows(outputs: dict[str, Tensor], targets: Any) -> tuple[dict[str, NDArray], NDArray | None]:
@@ -190,22 +245,38 @@ def _rows(outputs: dict[str, Tensor], targets: Any) -> tuple[dict[str, NDArray],
     shape = outputs["teacher"].shape
     for name, output in outputs.items():
         if output.shape != shape:
-            raise problem(
-                name, f"the teacher's shape {tuple(shape)}", f"{tuple(output.shape)}", "the same classes in order"
+            raise refusal(
+                "other-shape",
+                f"the teacher's shape {tuple(shape)}",
+                tuple(output.shape),
+                "the same classes in order",
+                where=name,
             )
     labels = None if targets is None else torch.as_tensor(targets).cpu()
     if labels is not None and labels.is_floating_point():
-        raise problem("labels", "class numbers", f"type {labels.dtype}", "labels.argmax(1) for one-hot labels")
+        raise refusal(
+            "label-type", "class numbers", f"type {labels.dtype}", "labels.argmax(1) for one-hot labels", where="labels"
+        )
     keep = None
     if labels is not None and labels.shape != shape[:-1]:
-        raise problem("labels", f"shape {tuple(shape[:-1])}", f"{tuple(labels.shape)}", "one class number an example")
+        raise refusal(
+            "label-shape",
+            f"shape {tuple(shape[:-1])}",
+            tuple(labels.shape),
+            "one class number an example",
+            where="labels",
+        )
     if labels is not None:
         labels = labels.reshape(-1)
         keep = labels != -100
         labels = labels[keep]
         if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= shape[-1]):
-            raise problem(
-                "labels", f"0 to {shape[-1] - 1}", f"{int(labels.min())} to {int(labels.max())}", "count from 0"
+            raise refusal(
+                "label-range",
+                f"0 to {shape[-1] - 1}",
+                f"{int(labels.min())} to {int(labels.max())}",
+                "count from 0",
+                where="labels",
             )
     rows = {}
     for name, output in outputs.items():

@@ -17,7 +17,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, rankdata
 from scipy.stats import t as student_t
 
-from disobey.measures.inference.intervals import mean_over_runs, paired
+from disobey.measures.inference.runs import mean_over_runs, paired
 from disobey.records.results import Estimate
 
 EXACT_PAIRS = 12  # 4,096 sign patterns; above, Monte Carlo
@@ -99,7 +99,7 @@ def ratio_over_runs(
     the ratio, and a number would only look like a result.
 
     >>> print(ratio_over_runs([1.0, 1.2, 0.9], [2.0, 2.3, 1.9], "share recovered"))
-    0.5 [0.421, 0.549] (95 % over 3 runs)
+    0.5 [0.421, 0.549] (95% over 3 runs)
     """
     a, b = paired(numerator, denominator)
     n = len(a)
@@ -129,7 +129,7 @@ def correlation_over_runs(
     one side does not vary.
 
     >>> print(correlation_over_runs([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 3.0, 2.0, 5.0, 4.0]))
-    0.8 [-0.28, 0.986] (95 % over 5 runs)
+    0.8 [-0.28, 0.986] (95% over 5 runs)
     """
     a, b = paired(x, y)
     if method == "spearman":
@@ -211,7 +211,7 @@ def effect_size(
     The interval inverts the noncentral t distribution. NaN bounds for a single run or no spread.
 
     >>> print(effect_size([3.0, 4.0, 5.0, 6.0], [2.0, 2.5, 4.0, 4.0]))
-    2.09 [0.361, 3.82] (95 % over 4 runs)
+    2.09 [0.361, 3.82] (95% over 4 runs)
     """
     first, second = paired(a, b)
     d, n = first - second, len(first)

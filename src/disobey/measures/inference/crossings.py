@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
+from disobey.errors import refusal
+
 Censored: TypeAlias = Literal["", "above", "below"]
 
 STEPS = 40  # points between two sizes; bounds are interpolated between points
@@ -22,13 +24,13 @@ def table_on_log_size(sizes: ArrayLike, values: ArrayLike, *, seeds: int | None 
     """(log sizes (K,), values (S, K)), checked."""
     n, table = np.asarray(sizes, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if n.ndim != 1 or len(n) < 2 or (n <= 0).any() or (np.diff(n) <= 0).any():
-        raise ValueError(f"expected at least two positive, ascending sizes, came {n.tolist()}")
+        raise refusal("sizes-not-rising", "at least two positive, ascending sizes", n.tolist())
     if table.ndim != 2 or table.shape[1] != len(n) or len(table) == 0 or seeds not in (None, len(table)):
         expected = "seeds" if seeds is None else seeds
-        raise ValueError(f"expected a table of shape ({expected}, {len(n)}), one row a seed, came {table.shape}")
+        raise refusal("table-shape", f"a table of shape ({expected}, {len(n)}), one row a seed", table.shape)
     if not np.isfinite(table).all():
-        raise ValueError(
-            "expected finite values in every cell, came NaN or infinity; leave out sizes that are not whole"
+        raise refusal(
+            "not-finite", "finite values in every cell", "NaN or infinity", "the sizes of which every seed is finished"
         )
     return np.log(n), table
 

@@ -8,6 +8,7 @@ Which interval was chosen, and its measured coverage, is in docs/measures.md (be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from scipy.stats import t as student_t
 Evaluate = Callable[[NDArray], NDArray]
 
 MANY = 5_000  # examples above which the grouped jackknife replaces the bootstrap
-GROUPS = 100  # of the jackknife
+GROUPS = 100  # of the jackknife, and of random groups
+LARGEST_GROUP = 2_500  # more examples in a random group cost time and sharpen nothing: 100 groups bound what is known
 _BLOCK = 2**20  # weights held at once: 8 MiB, near a core's cache
 
 
@@ -81,6 +83,16 @@ def error_interval(value: float, error: float, n: int, level: float) -> tuple[fl
     return value - half, value + half
 
 
+def t_interval(values: NDArray, level: float) -> tuple[float, float, float]:
+    """(mean, low, high) of values (n,) by Student's t; NaN bounds for a single value, NaN for none."""
+    n = len(values)
+    value = float(values.mean()) if n else np.nan
+    if n < 2:
+        return value, np.nan, np.nan
+    half = float(student_t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return value, value - half, value + half
+
+
 def centred_interval(value: float, replicates: NDArray, n: int, level: float) -> tuple[float, float]:
     """Percentiles of the resampled values, moved so that their mean is the value, and widened for small n.
 
@@ -92,6 +104,34 @@ def centred_interval(value: float, replicates: NDArray, n: int, level: float) ->
     widen = float(quantile * np.sqrt(n / (n - 1)))
     low, high = np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]) - replicates.mean()
     return value + widen * min(float(low), 0.0), value + widen * max(float(high), 0.0)
+
+
+def blocked_interval(
+    value: float, group_values: Sequence[float], size: int, n: int, level: float
+) -> tuple[float, float, float]:
+    """(value, low, high): a statistic of n examples, and its spread over random groups of ``size`` of them.
+
+    An error falls as one over the root of the number of examples, so that of a group is scaled to that of all. For
+    means, and smooth functions of means, this is the bootstrap's standard error at a thousandth of its cost. NaN bounds
+    where the statistic is undefined on a group.
+    """
+    if not np.isfinite(group_values).all():
+        return value, np.nan, np.nan
+    groups = len(group_values)
+    half = student_t.ppf(0.5 + level / 2, groups - 1) * np.std(group_values, ddof=1) * np.sqrt(size / n)
+    return value, value - float(half), value + float(half)
+
+
+def random_groups(n: int, seed: int, *, groups: int = GROUPS, largest: int = LARGEST_GROUP) -> NDArray:
+    """(groups, size): which of n examples stand in which of some equally large groups, none in two."""
+    return _random_groups(n, seed, groups, min(n // groups, largest))
+
+
+@lru_cache(maxsize=4)
+def _random_groups(n: int, seed: int, groups: int, size: int) -> NDArray:
+    """Ascending in each group: kind to memory, and to statistics that sort what lies in order already."""
+    rows = np.random.default_rng(seed).choice(n, groups * size, replace=False).astype(np.int32)
+    return np.sort(rows.reshape(groups, size), axis=1)
 
 
 def wilson_interval(share: float, n: float, level: float) -> tuple[float, float]:

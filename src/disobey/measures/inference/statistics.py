@@ -29,12 +29,14 @@ def quiet(statistic: Callable) -> Callable:
 
 
 def ones_if_none(weights: NDArray | None, column: NDArray) -> NDArray:
+    """The weights as float64; ones of the column's length where there are none."""
     return np.ones(len(column)) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 @quiet
 def mean(x: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """
+    """Weighted mean, (N,) to () or, with weights (..., N), to (...).
+
     >>> mean(np.array([1.0, 4.0]), weights=np.array([[1, 1], [3, 1]]))
     array([2.5 , 1.75])
     """
@@ -129,9 +131,14 @@ def correlation_coefficient(x: NDArray, y: NDArray, *, weights: NDArray | None =
 
 @quiet
 def tail_mean(
-    x: NDArray, d: NDArray, keep: NDArray | None = None, *, share: float, upper: bool = False,
+    x: NDArray,
+    d: NDArray,
+    keep: NDArray | None = None,
+    *,
+    share: float,
+    upper: bool = False,
     weights: NDArray | None = None,
-) -> NDArray:  # fmt: skip
+) -> NDArray:
     """Mean of d over the lowest (or highest) ``share`` of x, over the rows in ``keep`` only where it is given.
 
     The share is of *all* the weight, so the threshold is the full sample's; the example that straddles it counts in

@@ -1,8 +1,10 @@
 """Diagonal recurrences: the baselines that a fixed point makes dense.
 
-Both are selective (decay and inputs depend on x_t) and have the same ``forward`` and ``step`` as the
-fixed-point layers. With decays in (0, 1) neither can even learn parity; with (-1, 1) they learn
-parity but no group that does not commute (in one layer). Shapes: B batch, T time, D = d_inner, N = d_state.
+Both are selective (decay and inputs depend on x_t) and have the same ``forward`` and ``step`` as the fixed-point
+layers. With decays in (0, 1) neither can learn even parity. With decays in (-1, 1) they learn parity, but (in one
+layer) no group that does not commute.
+
+Shapes: B batch, T time, D = d_inner, N = d_state.
 """
 
 import torch
@@ -24,8 +26,10 @@ def _decay(raw: Tensor, signed: bool) -> Tensor:
 class DiagonalRNN(nn.Module):
     """``h_t = λ_t ⊙ h_{t-1} + (1 - |λ_t|) ⊙ u_t`` with a gated output; vector state ``(B, D)``.
 
-    `signed` puts the decays in (-1, 1) instead of (0, 1). ``forward(x, state=None) -> (y, state)`` on
-    ``(B, T, d_model)``; `step` takes one position.
+    Args:
+        d_model: features of input and output.
+        d_inner: features D of the state; 2 d_model by default.
+        signed: decays in (-1, 1) instead of (0, 1).
     """
 
     def __init__(self, d_model: int, d_inner: int | None = None, *, signed: bool = False) -> None:
@@ -46,7 +50,7 @@ class DiagonalRNN(nn.Module):
         return self.to_output(states * gate), states
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One position: ``(B, d_model)`` to ``(B, d_model)`` and the next state."""
+        """One position: ``(B, d_model)`` to outputs and the next state."""
         decay, inputs, gate = self._project(x)
         state = inputs if state is None else decay * state + inputs
         return self.to_output(state * gate), state
@@ -61,9 +65,14 @@ class DiagonalRNN(nn.Module):
 class SelectiveLayer(nn.Module):
     """A Mamba-like layer: ``H_t = λ_t ⊙ H_{t-1} + b_t (Δ_t u_t)ᵀ``, ``y_t = c_tᵀ H_t + D ⊙ u_t``, gated.
 
-    ``λ_t = exp(-Δ_t a)`` with Δ_t = softplus and a > 0 per state and channel; `signed` multiplies it by a
-    tanh of the input, putting it in (-1, 1). The convolution of Mamba is left out, so that what
-    it can express is the recurrence's doing. Matrix state ``(B, N, D)``.
+    ``λ_t = exp(-Δ_t a)`` with Δ_t = softplus and a > 0 for every state and channel. The convolution of Mamba is left
+    out, so that what the layer can express is due to the recurrence. Matrix state ``(B, N, D)``.
+
+    Args:
+        d_model: features of input and output.
+        d_inner: features D; 2 d_model by default.
+        d_state: rows N of the matrix state.
+        signed: multiply λ_t by a tanh of the input, so that it is in (-1, 1).
     """
 
     def __init__(self, d_model: int, d_inner: int | None = None, *, d_state: int = 8, signed: bool = False) -> None:
@@ -82,7 +91,7 @@ class SelectiveLayer(nn.Module):
         return self._read(states, readout, drive, gate), states[:, -1]
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One position: ``(B, d_model)`` to ``(B, d_model)`` and the next state."""
+        """One position: ``(B, d_model)`` to outputs and the next state."""
         decay, inputs, readout, drive, gate = self._project(x)
         state = inputs if state is None else decay * state + inputs
         return self._read(state, readout, drive, gate), state

@@ -1,11 +1,12 @@
-"""FixedPointMamba: the matrix state of a selective layer, its outputs mixed by a fixed point.
+"""FixedPointMamba: the matrix state of a selective layer, with its outputs mixed by a fixed point.
 
-Section 4 of arXiv 2503.10799. With P = I - Q the iteration on the outputs y ``(B, T, D)`` is
-``x̃ = u + P_t (y - u)``, ``H_t = λ_t ⊙ H_{t-1} + b_t (Δ_t x̃_t)ᵀ``, ``y_t = c_tᵀ H_t``, where P, b and c may read
-y_{t-1}. Here ``Δ = 1 - λ`` and |b| = |c| = 1, so that a mixer with |P| <= 1 makes it contract.
-``norm="loop"`` is the published form: a LayerNorm of ``c_tᵀ H_t + skip ⊙ x̃`` inside the iteration, which has no
-certificate and no closed form; ``norm="after"`` keeps the loop linear in y, so that a step is one
-Woodbury solve. Shapes: B batch, T time, D = d_inner, N = d_state.
+Section 4 of arXiv:2503.10799. With P = I - Q the iteration on the outputs y ``(B, T, D)`` is ``x̃ = u + P_t (y - u)``,
+``H_t = λ_t ⊙ H_{t-1} + b_t (Δ_t x̃_t)ᵀ``, ``y_t = c_tᵀ H_t``, where P, b and c may depend on y_{t-1}. Here ``Δ = 1 -
+λ`` and |b| = |c| = 1, so that the iteration contracts for a mixer with |P| <= 1. ``norm="loop"`` is the published form,
+a LayerNorm of ``c_tᵀ H_t + skip ⊙ x̃`` inside the iteration; it has no certificate and no closed form. ``norm="after"``
+keeps the loop linear in y, so that a step is one Woodbury solve.
+
+Shapes: B batch, T time, D = d_inner, N = d_state.
 """
 
 from typing import Literal
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.models.recurrent.fixed_point import SolverLike, build_solver, shifted, unit_rms
 from disobey.models.recurrent.linear_rnn import linear_recurrence
 from disobey.models.recurrent.mixers import Complement, build_mixer
@@ -26,11 +28,30 @@ State = tuple[Tensor, Tensor]  # H (B, N, D) and the last output of the recurren
 class FixedPointMamba(nn.Module):
     """A selective layer with a matrix state whose channels are mixed by a fixed point.
 
-    ``forward(x, state=None) -> (y, state)`` takes ``(B, T, d_model)``; the state is the pair ``(H, y)`` of
-    ``(B, N, D)`` and ``(B, D)``. `step` takes one position and solves it exactly (with ``norm="loop"``:
-    by `inner_iter` iterations of that position alone). `reads` says which parameters read y_{t-1}: any
-    of ``"mixer"``, ``"b"``, ``"c"``; copying needs b and c, state tracking the mixer.
-    The other arguments are those of `FixedPointRNN`.
+    ``forward(x, state=None)`` takes ``(B, T, d_model)`` and returns outputs and the last state, the pair ``(H, y)`` of
+    ``(B, N, D)`` and ``(B, D)``. `step` takes one position and solves it exactly (with ``norm="loop"`` by
+    ``inner_iter`` iterations of this position alone).
+
+    Args:
+        d_model: features of input and output.
+        d_inner: features D of the recurrence; 2 d_model by default.
+        d_state: rows N of the matrix state.
+        rank: as in `FixedPointRNN`.
+        mixer: as in `FixedPointRNN`.
+        solver: as in `FixedPointRNN`.
+        max_iter: as in `FixedPointRNN`.
+        tol: as in `FixedPointRNN`.
+        gradient: as in `FixedPointRNN`.
+        scale: as in `FixedPointRNN`.
+        reads: which parameters depend on y_{t-1}: any of ``"mixer"``, ``"b"`` and ``"c"``. Copying needs b and c, state
+            tracking needs the mixer.
+        normalize_state: as in `FixedPointRNN`.
+        norm: ``"after"`` or ``"loop"``.
+        inner_iter: iterations per step with ``norm="loop"``.
+        init_decay: as in `FixedPointRNN`.
+
+    Raises:
+        Refusal: ``mamba-options``, or as in `FixedPointRNN`.
     """
 
     def __init__(
@@ -54,7 +75,8 @@ class FixedPointMamba(nn.Module):
     ) -> None:
         super().__init__()
         if set(reads) - {"mixer", "b", "c"} or norm not in ("after", "loop"):
-            raise ValueError(f"expected reads among mixer, b, c and norm after or loop, got {reads}, {norm!r}")
+            got = f"reads {reads}, norm {norm!r}"
+            raise refusal("mamba-options", "reads out of mixer, b and c, and norm 'after' or 'loop'", got)
         self.d_inner, self.d_state = d_inner or 2 * d_model, d_state
         self.norm, self.inner_iter, self.normalize_state = norm, inner_iter, normalize_state
         self.solver = build_solver(solver, max_iter, tol, gradient)
@@ -88,7 +110,7 @@ class FixedPointMamba(nn.Module):
                 return self._walk(now, matrix, first)
 
             outputs, self.last_solve = solve(self.solver, sweep, walk, torch.zeros_like(now[1]))
-            # the matrix states of the solution, for whoever continues from here
+            # The matrix states of the solution are returned, so that a sequence can be continued.
             basis = torch.zeros_like(outputs) if diagonal(self.solver) else outputs
             keys, _, mixed = self._selected(now, self._previous(shifted(basis, first)))
             matrices, _ = self._matrices(now, keys, mixed, basis, matrix)
@@ -110,7 +132,7 @@ class FixedPointMamba(nn.Module):
         return drive.new_zeros(rows, self.d_state, self.d_inner), drive.new_zeros(rows, self.d_inner)
 
     def _project(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """(decay, drive, features of keys, readouts and mixer), all full precision; and the gate's input."""
+        """(decay, drive, features of keys, readouts and mixer), all in full precision; and the input of the gate."""
         drive, decay, gate = self.to_inner(x).chunk(3, dim=-1)
         parts = (decay, drive, self.keys.features(x), self.readouts.features(x), self.mixer.features(x))
         decay, *rest = (p.float() if p.dtype in (torch.float16, torch.bfloat16) else p for p in parts)
@@ -126,7 +148,7 @@ class FixedPointMamba(nn.Module):
     def _matrices(
         self, now: tuple[Tensor, ...], keys: Tensor, mixed: Complement, outputs: Tensor, matrix: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All H ``(B, T, N, D)`` for these outputs, and x̃."""
+        """All H ``(B, T, N, D)`` for these outputs, and x̃ ``(B, T, D)``."""
         decay, drive = now[0], now[1]
         target = drive + mixed.apply(outputs - drive)
         inputs = keys.unsqueeze(-1) * ((1 - decay) * target).unsqueeze(-2)
@@ -145,7 +167,7 @@ class FixedPointMamba(nn.Module):
         return self.to_output(self.layer_norm(outputs) * F.silu(gate + self.gate_state(before)))
 
     def _advance(self, now: tuple[Tensor, ...], matrix: Tensor, last: Tensor) -> State:
-        """H and y of one position: one linear solve, or with the norm in the loop its own iteration."""
+        """H and y of one position: one linear solve, or with the norm in the loop an iteration of this position."""
         decay, drive = now[0], now[1]
         unmixed = diagonal(self.solver)
         keys, readouts, mixed = self._selected(now, self._previous(torch.zeros_like(last) if unmixed else last))
@@ -158,7 +180,7 @@ class FixedPointMamba(nn.Module):
             output = self._emit(remembered + gain * target, target)
             return kept + keys.unsqueeze(-1) * ((1 - decay) * target).unsqueeze(-2), output
         if self.norm == "after":
-            # w = y - u reads w = (remembered + gain u - u) + gain P w
+            # With w = y - u the step is w = (remembered + gain u - u) + gain P w.
             output = drive + mixed.solve(gain, remembered + gain * drive - drive)
         else:
             for _ in range(self.inner_iter):
@@ -176,7 +198,7 @@ class FixedPointMamba(nn.Module):
 
 
 class _Reader(nn.Module):
-    """A unit vector ``(..., N)`` from the input and, where it reads it, the previous output."""
+    """A unit vector ``(..., N)`` from the input and, if it is state-dependent, from the previous output."""
 
     def __init__(self, d_model: int, d_inner: int, d_state: int, state_dependent: bool) -> None:
         super().__init__()

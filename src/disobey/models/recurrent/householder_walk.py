@@ -1,15 +1,17 @@
-"""The exact walk for one state-dependent Householder factor, with its gradient written out.
+"""The exact walk for one state-dependent Householder factor, with its gradient written by hand.
 
-The generic walk records some thirty small operations a step and its backward pass twice as many. Here
-the forward pass records none, whatever does not depend on the adjoint is recomputed for the whole
-sequence at once, and only the chain through h_{t-1} remains a loop. Same values, same gradients as
-`FixedPointRNN._walk` (tested), on any device. Shapes: B batch, T time, D inner width.
+Why by hand: the generic walk records about thirty small operations per step, and its backward pass runs twice as many;
+most of the time is spent in launching them. Here the forward pass records none. In the backward pass everything that
+does not depend on the adjoint is recomputed for the whole sequence at once, and only the chain through h_{t-1} remains
+a loop. The values and gradients equal those of `FixedPointRNN._generic_walk` on every device; the tests compare both.
+
+Shapes: B batch, T time, D inner width.
 """
 
 import torch
 from torch import Tensor
 
-EPS_RMS, EPS_KEY = 1e-5, 1e-6  # those of `fixed_point.unit_rms` and of `HouseholderMixer`
+EPS_RMS, EPS_KEY = 1e-5, 1e-6  # as in `fixed_point.unit_rms` and in `HouseholderMixer`
 
 
 def householder_walk(
@@ -22,10 +24,20 @@ def householder_walk(
     scale: float,
     normalize: bool,
 ) -> Tensor:
-    """States ``(B, T, D)``: decay and drive ``(B, T, D)``, features ``(B, T, D + 1)``, first ``(B, D)``.
+    """States ``(B, T, D)`` of the exact walk. It is not twice differentiable.
 
-    `weight` ``(D + 1, D)`` maps the (normalized) previous state to features; None: the mixer does
-    not read the state. Not twice differentiable.
+    Args:
+        decay: ``(B, T, D)``.
+        drive: ``(B, T, D)``.
+        features: of the input, ``(B, T, D + 1)``.
+        first: initial state ``(B, D)``.
+        weight: ``(D + 1, D)``, maps the (normalized) previous state to features; None if the mixer does not read the
+            state.
+        scale: of the mixer.
+        normalize: whether the mixer reads the state divided by its root mean square.
+
+    Returns:
+        States ``(B, T, D)``.
     """
     return _Walk.apply(decay, drive, features, first, weight, scale, normalize)
 
@@ -63,7 +75,7 @@ class _Walk(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         decay, drive, full, first, weight, states = ctx.saved_tensors
         scale, normalize = ctx.how
         width, gain = drive.shape[-1], 1 - decay
@@ -80,7 +92,7 @@ class _Walk(torch.autograd.Function):
         projection = _dot(unit, known)
         amplified = strength / (1 - strength * _dot(unit, pull))  # α / (1 - α m)
         coefficient = amplified * projection
-        # de = coefficient gain*G + (G·pull) direction, with everything but G known beforehand
+        # de = coefficient gain*G + (G·pull) direction, where only the adjoint G is not known beforehand
         direction = amplified * known + (2 * amplified * coefficient) * pull
         # dα = (G·pull) c / (1 - α m)², then through the sigmoid
         strength_gain = projection * amplified.square() * (1 - open_) / strength
@@ -100,7 +112,7 @@ class _Walk(torch.autograd.Function):
             torch.mul(p, st, out=df[:, width:])
             dn = df @ weight
             carry += torch.addcmul(dn, _dot(n, dn) / width, n, value=-1) * rms if normalize else dn
-        # What the chain does not need, for the whole sequence at once.
+        # Everything that the chain does not need, for the whole sequence at once.
         p = _dot(adjoints, pull)
         if weight is None:
             de = torch.addcmul(scaled_gain * adjoints, p, direction)

@@ -1,9 +1,12 @@
-"""The linear recurrence h_t = a_t h_{t-1} + x_t over a whole sequence, with its gradient.
+"""The linear recurrence h_t = a_t h_{t-1} + x_t over a whole sequence (a scan), with its gradient.
 
-Shapes: B batch, T time, D features; decay, inputs and states are ``(B, T, D)``. One operator, three
-backends that agree to rounding: ``"cpp"`` (a kernel compiled on first use, CPU), ``"triton"`` (CUDA)
-and ``"loop"`` (any device). The gradient is a scan in the other direction, so memory is that of the
-states and cost is linear in T in every backend.
+Shapes: B batch, T time, D features; decay, inputs and states are ``(B, T, D)``. It is one operator with three backends
+that agree to rounding: ``"cpp"`` (a kernel that is compiled on first use, for CPUs), ``"triton"`` (CUDA) and ``"loop"``
+(any device).
+
+Why the gradient is written by hand: autograd would record T operations and keep T graphs' worth of memory. The adjoint
+of a scan is a scan in the opposite direction, ``dx_t = g_t + a_{t+1} dx_{t+1}``, so the backward pass needs only the
+states that the forward pass returned anyway, and its cost is linear in T in every backend.
 """
 
 from typing import Literal
@@ -11,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from disobey.errors import refusal
 from disobey.models.recurrent import scan_cpu
 
 Backend = Literal["auto", "cpp", "triton", "loop"]
@@ -18,7 +22,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def scan_backend(tensor: Tensor) -> str:
-    """The backend that ``backend="auto"`` uses for tensors like this one.
+    """The backend that ``backend="auto"`` uses for tensors like this one: ``cpp``, ``triton`` or ``loop``.
 
     >>> scan_backend(torch.zeros(1, 1, 1)) in ("cpp", "loop")
     True
@@ -40,42 +44,55 @@ def linear_recurrence(
     reverse: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
-    """States ``h_t = decay_t h_{t-1} + inputs_t``, all of them: ``(B, T, D)``.
+    """All states ``h_t = decay_t h_{t-1} + inputs_t`` of a linear recurrence.
 
-    `decay` broadcasts against `inputs`. `initial` ``(B, D)`` is h before the first step (zeros by
-    default); with `reverse` time runs from the last position to the first. Half-precision tensors
-    are computed and returned in float32, because rounding errors would be carried through the whole
-    sequence. First derivatives only: the backward pass is not itself differentiable.
+    Half-precision tensors are computed and returned in float32, because rounding errors would accumulate over the
+    sequence. Only first derivatives exist: the backward pass is not differentiable itself.
 
-    >>> decay, inputs = torch.full((1, 3, 1), 0.5), torch.ones(1, 3, 1)
-    >>> linear_recurrence(decay, inputs).flatten().tolist()
-    [1.0, 1.5, 1.75]
+    Args:
+        decay: broadcasts against ``inputs``.
+        inputs: ``(B, T, D)``.
+        initial: h before the first step, ``(B, D)``; zeros by default.
+        reverse: whether time runs from the last position to the first.
+        backend: ``auto``, ``cpp``, ``triton`` or ``loop``.
+
+    Returns:
+        States ``(B, T, D)``.
+
+    Raises:
+        Refusal: ``scan-dtype``, ``scan-shape``, ``scan-initial``, ``no-scan-kernel`` or ``unknown-backend``.
+
+    Example:
+        >>> decay, inputs = torch.full((1, 3, 1), 0.5), torch.ones(1, 3, 1)
+        >>> linear_recurrence(decay, inputs).flatten().tolist()
+        [1.0, 1.5, 1.75]
     """
     dtype = torch.promote_types(decay.dtype, inputs.dtype)
     dtype = torch.float32 if dtype in _HALF else dtype
     if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"expected floating-point decay and inputs, got {decay.dtype} and {inputs.dtype}")
+        raise refusal("scan-dtype", "floating-point decay and inputs", f"{decay.dtype} and {inputs.dtype}")
     if inputs.ndim != 3:
-        raise ValueError(f"expected inputs of shape (B, T, D), got {tuple(inputs.shape)}; flatten the others")
+        raise refusal("scan-shape", "inputs (B, T, D)", tuple(inputs.shape), "flattening the other axes")
     decay = decay.to(dtype).expand_as(inputs).contiguous()
     inputs = inputs.to(dtype).contiguous()
     if initial is not None:
         if initial.shape != inputs[:, 0].shape:
-            raise ValueError(f"expected initial {tuple(inputs[:, 0].shape)}, got {tuple(initial.shape)}")
+            raise refusal("scan-initial", f"initial {tuple(inputs[:, 0].shape)}", tuple(initial.shape))
         initial = initial.to(dtype).contiguous()
-    if torch.compiler.is_compiling():  # the operator chooses when it runs: nothing to trace here
+    if torch.compiler.is_compiling():  # the operator chooses its backend when it runs
         return _compiled(decay, inputs, initial, reverse, backend)
     name = _chosen(backend, inputs)
-    return _Scan.apply(decay, inputs, initial, reverse, name)  # the custom operator's dispatch costs more
+    return _Scan.apply(decay, inputs, initial, reverse, name)  # faster than the dispatch of a custom operator
 
 
 def _chosen(backend: str, inputs: Tensor) -> str:
-    """The backend to run, checked."""
+    """The backend to run, after a check that it exists here."""
     name = scan_backend(inputs) if backend == "auto" else backend
     if name == "cpp" and (inputs.device.type != "cpu" or scan_cpu.kernel() is None):
-        raise ValueError(f"backend 'cpp' needs CPU tensors and a C++ compiler; got {inputs.device}; try 'auto'")
+        expected = "CPU tensors and a C++ compiler for the backend 'cpp'"
+        raise refusal("no-scan-kernel", expected, f"tensors on {inputs.device}", "'auto'")
     if name not in ("cpp", "triton", "loop"):
-        raise ValueError(f"expected backend auto, cpp, triton or loop, got {name!r}")
+        raise refusal("unknown-backend", "the backend auto, cpp, triton or loop", repr(name))
     return name
 
 
@@ -94,7 +111,7 @@ def _forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: boo
 def _backward(
     decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of decay, inputs and initial; the last means nothing where there was no initial state."""
+    """Gradients of decay, inputs and initial; the last one is meaningless if there was no initial state."""
     grad = grad.contiguous()
     if states.numel() == 0:
         return torch.empty_like(states), torch.empty_like(states), states.new_zeros(states[:, 0:1].sum(1).shape)
@@ -117,7 +134,7 @@ def _loop_forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse
     states = torch.empty_like(inputs)
     last = torch.zeros_like(inputs[:, 0]) if initial is None else initial
     for a, x, h in _in_time(reverse, decay, inputs, states):
-        last = torch.addcmul(x, a, last, out=h)  # one operation a step, and no graph
+        last = torch.addcmul(x, a, last, out=h)  # one operation per step, and no graph
     return states
 
 
@@ -148,7 +165,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         decay, states, initial = ctx.saved_tensors
         d_decay, d_inputs, d_initial = _backward(decay, states, initial, grad, *ctx.how)
         return d_decay, d_inputs, None if initial is None else d_initial, None, None
@@ -169,12 +186,14 @@ def _compiled_backward(
 
 
 @_compiled.register_fake
-def _(decay, inputs, initial, reverse, backend):
+def _(decay, inputs, *rest):
+    del decay, rest
     return torch.empty_like(inputs, memory_format=torch.contiguous_format)
 
 
 @_compiled_backward.register_fake
-def _(decay, states, initial, grad, reverse, backend):
+def _(decay, states, *rest):
+    del decay, rest
     like = torch.empty_like(states, memory_format=torch.contiguous_format)
     return like, torch.empty_like(like), states.new_empty(states.shape[0], states.shape[2])
 

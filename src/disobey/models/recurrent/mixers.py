@@ -1,9 +1,10 @@
 """Channel mixers: the matrix Q_t that makes a diagonal recurrence dense.
 
-A mixer reads the input x_t and, optionally, the previous state, and gives ``P = I - Q`` as a value
-that can be applied, solved with, or written out. P is what the recurrence needs: P = 0 leaves it
-diagonal and ``|P| < 1`` makes its iteration contract. Shapes: ``...`` is (B, T) or (B,), D the inner
-width, R the rank.
+A mixer reads the input x_t and, if it is state-dependent, the previous state. It returns ``P = I - Q`` as a value that
+can be applied, solved with, or written out. The recurrence needs P: P = 0 leaves it diagonal, and ``|P| < 1`` makes its
+iteration contract.
+
+Shapes: ``...`` is (B, T) or (B,), D the inner width, R the rank.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from disobey.errors import refusal
 
 
 class Complement(Protocol):
@@ -22,17 +25,23 @@ class Complement(Protocol):
         ...
 
     def solve(self, gain: Tensor, vector: Tensor) -> Tensor:
-        """The h with ``h = gain * (P h) + vector``, exactly."""
+        """The h with ``h = gain * (P h) + vector``, exactly: ``(..., D)``, ``(..., D)`` to ``(..., D)``."""
         ...
 
     def dense(self) -> Tensor:
-        """P written out, ``(..., D, D)``: for tests and spectra."""
+        """P as a matrix, ``(..., D, D)``, for tests and spectra."""
         ...
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """``P = diag(diagonal) + left rightᵀ``: diagonal ``(..., D)`` or None, the factors ``(..., R, D)``."""
+    """``P = diag(diagonal) + left rightᵀ``.
+
+    Attributes:
+        left: ``(..., R, D)``.
+        right: ``(..., R, D)``.
+        diagonal: ``(..., D)``, or None for 0.
+    """
 
     left: Tensor
     right: Tensor
@@ -45,7 +54,7 @@ class LowRank:
         return mixed if self.diagonal is None else mixed + self.diagonal * vector
 
     def solve(self, gain: Tensor, vector: Tensor) -> Tensor:
-        """Woodbury: one R×R system; no iteration, and exact gradients."""
+        """The h with ``h = gain * (P h) + vector`` by the Woodbury identity: one R×R system, with exact gradients."""
         left = self.left * gain.unsqueeze(-2)
         if self.diagonal is not None:
             inverse = 1 / (1 - gain * self.diagonal)
@@ -66,7 +75,12 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Kronecker:
-    """``P = first ⊗ second``: ``(..., M, M)`` and ``(..., N, N)`` with M N = D."""
+    """``P = first ⊗ second``, with M N = D.
+
+    Attributes:
+        first: ``(..., M, M)``.
+        second: ``(..., N, N)``.
+    """
 
     first: Tensor
     second: Tensor
@@ -77,7 +91,7 @@ class Kronecker:
         return (self.first @ grid @ self.second.mT).flatten(-2)
 
     def solve(self, gain: Tensor, vector: Tensor) -> Tensor:
-        """A dense D×D solve, O(D³): the gain breaks the Kronecker structure."""
+        """The h with ``h = gain * (P h) + vector``: a dense D×D solve, O(D³), because the gain breaks the structure."""
         matrix = self.dense()
         system = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device) - gain.unsqueeze(-1) * matrix
         return torch.linalg.solve(system, vector)
@@ -89,10 +103,17 @@ class Kronecker:
 
 
 class Mixer(nn.Module):
-    """What all mixers share: linear features of the input, plus linear features of the previous state.
+    """The base of all mixers: linear features of the input plus linear features of the previous state.
 
-    `features` is the sum of both; subclasses turn it into a `Complement`. The two parts are separate
-    because the first is known for the whole sequence, while the second changes in every iteration.
+    `features` gives the part of the input, `forward` adds the part of the state, and `complement` turns the sum into P.
+    The two parts are separate because the first is computed once for the whole sequence, while the second changes in
+    every iteration.
+
+    Args:
+        d_model: features of the input.
+        d_inner: features D of the state.
+        features: number of linear features.
+        state_dependent: whether the mixer reads the previous state.
     """
 
     def __init__(self, d_model: int, d_inner: int, features: int, *, state_dependent: bool) -> None:
@@ -102,24 +123,32 @@ class Mixer(nn.Module):
         self.from_state = nn.Linear(d_inner, features, bias=False) if state_dependent else None
 
     def features(self, x: Tensor) -> Tensor:
-        """The part that depends on the input only: ``(..., d_model)`` to ``(..., F)``."""
+        """Features of the input: ``(..., d_model)`` to ``(..., F)``."""
         return self.from_input(x)
 
     def forward(self, features: Tensor, previous: Tensor | None = None) -> Complement:
-        """P from `features` of the input and the previous state ``(..., D)`` (where the mixer reads it)."""
+        """P from ``features`` of the input and, if the mixer reads it, the previous state ``(..., D)``."""
         if self.from_state is not None and previous is not None:
             features = features + self.from_state(previous)
         return self.complement(features)
 
     def complement(self, features: Tensor) -> Complement:
+        """P from the sum of features ``(..., F)``; implemented by every mixer."""
         raise NotImplementedError
 
 
 class HouseholderMixer(Mixer):
-    """Q as a product of R generalized Householder matrices ``I - scale α_i u_i u_iᵀ``, |u_i| = 1, 0 < α_i < 1.
+    """Q as a product of R generalized Householder matrices ``I - scale α_i u_i u_iᵀ`` with |u_i| = 1, 0 < α_i < 1.
 
-    `scale` = 1 (the paper) makes each factor a contraction towards a hyperplane and, at rank 1, certifies
-    convergence. `scale` = 2 (the paper's code) allows reflections and loses the certificate.
+    With scale 1 (the paper) every factor contracts towards a hyperplane, and convergence is certified at rank 1. Scale
+    2 (the paper's code) allows reflections, without a certificate.
+
+    Args:
+        d_model: features of the input.
+        d_inner: features D of the state.
+        rank: number R of factors.
+        scale: factor of every α_i.
+        state_dependent: whether the mixer reads the previous state.
     """
 
     def __init__(
@@ -129,7 +158,7 @@ class HouseholderMixer(Mixer):
         self.rank, self.scale = rank, scale
 
     def complement(self, features: Tensor) -> LowRank:
-        """Compact (WY) form: ``Q_1 ... Q_R = I - Σ_i left_i right_iᵀ``."""
+        """P in the compact (WY) form: ``Q_1 ... Q_R = I - Σ_i left_i right_iᵀ``."""
         keys, strengths = features.split((self.rank * self.d_inner, self.rank), dim=-1)
         units = F.normalize(keys.unflatten(-1, (self.rank, self.d_inner)), dim=-1, eps=1e-6)
         strengths = self.scale * torch.sigmoid(strengths).unsqueeze(-1)
@@ -146,9 +175,16 @@ class HouseholderMixer(Mixer):
 
 
 class DiagonalLowRankMixer(Mixer):
-    """``P = diag(p) + √(1-p) (Σ_i α_i u_i u_iᵀ / R) √(1-p)`` with 0 < p, α < 1, times `scale`.
+    """``P = scale (diag(p) + √(1-p) (Σ_i α_i u_i u_iᵀ / R) √(1-p))`` with 0 < p, α < 1.
 
-    Symmetric with eigenvalues in [0, 1) at `scale` = 1, so it is certified at every rank.
+    P is symmetric with eigenvalues in [0, 1) at scale 1, so convergence is certified at every rank.
+
+    Args:
+        d_model: features of the input.
+        d_inner: features D of the state.
+        rank: number R of low-rank terms.
+        scale: factor of P; above 1 convergence is not certified.
+        state_dependent: whether the mixer reads the previous state.
     """
 
     def __init__(
@@ -158,20 +194,28 @@ class DiagonalLowRankMixer(Mixer):
         self.rank, self.scale = rank, scale
 
     def complement(self, features: Tensor) -> LowRank:
+        """P as a diagonal plus R outer products."""
         keys, strengths, diagonal = features.split((self.rank * self.d_inner, self.rank, self.d_inner), dim=-1)
         units = F.normalize(keys.unflatten(-1, (self.rank, self.d_inner)), dim=-1, eps=1e-6)
-        diagonal = torch.sigmoid(diagonal - 3.0)  # mostly low rank at initialization
+        diagonal = torch.sigmoid(diagonal - 3.0)  # at initialization P is mostly of low rank
         room = units * (1 - diagonal).sqrt().unsqueeze(-2)
         strengths = torch.sigmoid(strengths).unsqueeze(-1) / self.rank
         return LowRank(self.scale * strengths * room, room, self.scale * diagonal)
 
 
 class KroneckerMixer(Mixer):
-    """``P = scale K¹ ⊗ K²``, each factor positive semidefinite with spectral norm below 1.
+    """``P = scale K¹ ⊗ K²``, each factor positive semidefinite with a spectral norm below 1.
 
-    A factor is ``L Lᵀ`` divided by a bound of its spectral norm, ``(trace (L Lᵀ)^p)^(1/p)`` with p = 32: never
-    too small, hence a certificate, and at most n^(1/32) too large (7 % at n = 8). A few power iterations,
-    as in the paper, underestimate the norm where eigenvalues are close (seen: by 17 % after eight).
+    A factor is ``L Lᵀ`` divided by a bound of its spectral norm, ``(trace (L Lᵀ)^p)^(1/p)`` with p = 32. The bound is
+    never too small, so convergence is certified, and at most n^(1/32) too large (7% at n = 8). A few power iterations,
+    as in the paper, underestimate the norm if eigenvalues are close (by 17% after eight in one measurement).
+
+    Args:
+        d_model: features of the input.
+        d_inner: features D of the state.
+        rank: not used; the other mixers have one.
+        scale: factor of P; above 1 convergence is not certified.
+        state_dependent: whether the mixer reads the previous state.
     """
 
     def __init__(
@@ -183,12 +227,14 @@ class KroneckerMixer(Mixer):
         scale: float = 1.0,
         state_dependent: bool = True,
     ) -> None:
+        del rank
         self.sides = _sides(d_inner)
         features = sum(n * n for n in self.sides) + 1
         super().__init__(d_model, d_inner, features, state_dependent=state_dependent)
         self.scale = scale
 
     def complement(self, features: Tensor) -> Kronecker:
+        """P as a Kronecker product of two bounded factors."""
         m, n = self.sides
         first, second, strength = features.split((m * m, n * n, 1), dim=-1)
         strength = self.scale * torch.sigmoid(strength).unsqueeze(-1)
@@ -196,10 +242,11 @@ class KroneckerMixer(Mixer):
         return Kronecker(strength * factors[0], factors[1])
 
     def _factor(self, root: Tensor) -> Tensor:
+        """``root rootᵀ`` divided by a bound of its spectral norm."""
         gram = root @ root.mT
         bound = _trace(gram) + 1e-12
         power = gram / bound
-        for doubling in range(1, 6):  # renormalized at every squaring, or float32 would underflow
+        for doubling in range(1, 6):  # normalized after every squaring, otherwise float32 underflows
             power = power @ power
             trace = _trace(power)
             bound, power = bound * trace ** (0.5**doubling), power / trace
@@ -211,7 +258,7 @@ def _trace(matrix: Tensor) -> Tensor:
 
 
 def _sides(d_inner: int) -> tuple[int, int]:
-    """The most nearly square factorization: 64 to (8, 8), 96 to (8, 12)."""
+    """The factorization of D that is closest to square: 64 to (8, 8), 96 to (8, 12)."""
     side = next(n for n in range(int(d_inner**0.5), 0, -1) if d_inner % n == 0)
     return side, d_inner // side
 
@@ -226,9 +273,24 @@ MIXERS: dict[str, type[Mixer]] = {
 def build_mixer(
     name: str, d_model: int, d_inner: int, rank: int = 1, *, scale: float = 1.0, state_dependent: bool = True
 ) -> Mixer:
-    """A mixer by name: householder, diagonal_low_rank or kronecker (which has no rank)."""
+    """A mixer by name.
+
+    Args:
+        name: ``householder``, ``diagonal_low_rank`` or ``kronecker``.
+        d_model: features of the input.
+        d_inner: features D of the state.
+        rank: number of factors, from 1 to D; ``kronecker`` ignores it.
+        scale: see the mixers.
+        state_dependent: whether the mixer reads the previous state.
+
+    Returns:
+        The mixer.
+
+    Raises:
+        Refusal: ``unknown-mixer`` or ``mixer-rank``.
+    """
     if name not in MIXERS:
-        raise ValueError(f"expected a mixer among {sorted(MIXERS)}, got {name!r}")
+        raise refusal("unknown-mixer", f"a mixer out of {', '.join(sorted(MIXERS))}", repr(name))
     if rank < 1 or rank > d_inner:
-        raise ValueError(f"expected a rank from 1 to d_inner = {d_inner}, got {rank}")
+        raise refusal("mixer-rank", f"a rank from 1 to d_inner = {d_inner}", rank)
     return MIXERS[name](d_model, d_inner, rank, scale=scale, state_dependent=state_dependent)  # type: ignore[call-arg]

@@ -1,8 +1,8 @@
 """The walk h_t = g_t A_t h_{t-1} + b_t, where A_t is a product of R reflections I - s u uᵀ in each of H heads.
 
-One operator, two backends that agree to rounding: ``"cpp"`` (compiled on first use, CPU) and ``"loop"`` (any device). Both
-normalize the keys themselves and write the gradient out. Neither keeps anything between forward and backward but the
-states, since what stands between the factors of one token is cheap to compute again from the state before.
+One operator, two backends that agree to rounding: ``"cpp"`` (compiled on first use, CPU) and ``"loop"`` (any device).
+Both normalize the keys themselves and write the gradient out. Neither keeps anything between forward and backward but
+the states, since what stands between the factors of one token is cheap to compute again from the state before.
 
 Shapes: B batch, T time, H heads of n dimensions, R factors a token. The heads stand innermost, ``(..., n, H)``: every
 arithmetic operation then runs over contiguous heads, whatever n and R are.

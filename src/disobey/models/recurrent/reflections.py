@@ -1,10 +1,10 @@
 """ReflectionRNN: heads of exact reflections, a dense recurrence that is learned and tracks any group.
 
-``h_t = g_t A_t h_{t-1} + b_t`` where ``A_t`` multiplies R factors ``I - s u uᵀ`` in each of H heads of n dimensions, with u
-read from the input and s = 2: an orthogonal matrix, so nothing fades and eigenvalues of -1 are at hand, without which
-no group that has an involution is represented faithfully. It is equation (3) of Movahedi et al. ("Fixed-Point RNNs",
-arXiv 2503.10799), ``h_t = Q_t⁻¹ Λ_t h_{t-1} + B_t x_t``, at Λ = I and orthogonal Q, and DeltaProduct (Siems et al., arXiv
-2502.10297) with β = 2 and neither keys nor values to write.
+``h_t = g_t A_t h_{t-1} + b_t`` where ``A_t`` multiplies R factors ``I - s u uᵀ`` in each of H heads of n dimensions,
+with u read from the input and s = 2: an orthogonal matrix, so nothing fades and eigenvalues of -1 are at hand, without
+which no group that has an involution is represented faithfully. It is equation (3) of Movahedi et al. ("Fixed-Point
+RNNs", arXiv 2503.10799), ``h_t = Q_t⁻¹ Λ_t h_{t-1} + B_t x_t``, at Λ = I and orthogonal Q, and DeltaProduct (Siems et
+al., arXiv 2502.10297) with β = 2 and neither keys nor values to write.
 
 It is the fixed point of a diagonal recurrence by another splitting than the paper's:
 
@@ -12,7 +12,7 @@ It is the fixed point of a diagonal recurrence by another splitting than the pap
 
 The coupling is shifted in time, so its error operator is strictly lower triangular: l sweeps are exact at the first l
 positions, T sweeps everywhere, forward and adjoint, whatever A is. No certificate of contraction is needed, and none
-is possible: a layer whose number of sweeps does not grow with T cannot track A5 (docs/guides/group-tracking.md).
+is possible: a layer whose number of sweeps does not grow with T cannot track A5, whose word problem is NC¹-complete.
 One sweep is a signed diagonal recurrence with decays in [-1, 1].
 
 Shapes: B batch, T time, D = d_inner = n H, the heads innermost.
@@ -44,18 +44,14 @@ class ReflectionRNN(nn.Module):
     permutations needs heads one dimension larger than its representation (S5: n = 5, the standard one beside the sign).
 
     Args:
-        d_model: width of inputs and outputs.
-        d_inner: numbers of state, n times heads; twice ``d_model`` where not given.
-        heads: H; ``d_inner`` is a multiple of it.
-        rank: R, factors a token.
-        strength: s of the factors: ``reflection`` is 2, ``bounded`` is read from the input in (0, 2), ``projection`` in (0, 1).
-        drive: whether the input adds b_t to the state.
-        gate: whether each head is multiplied by a number in (0, 1) read from the input, 0.95 at the start of training.
-        state_dependent: whether u reads the state before it too (divided by its root mean square).
-        solver: ``exact`` walks through time; ``iterate`` sweeps over it, at most ``max_iter`` times, until ``tol``.
-        max_iter: most sweeps.
-        tol: relative change at which sweeping stops.
-        gradient: of the iteration, see `Iterate`.
+        d_model: width of inputs and outputs. d_inner: numbers of state, n times heads; twice ``d_model`` where not
+        given. heads: H; ``d_inner`` is a multiple of it. rank: R, factors a token. strength: s of the factors:
+        ``reflection`` is 2, ``bounded`` is read from the input in (0, 2), ``projection`` in (0, 1). drive: whether the
+        input adds b_t to the state. gate: whether each head is multiplied by a number in (0, 1) read from the input,
+        0.95 at the start of training. state_dependent: whether u reads the state before it too (divided by its root
+        mean square). solver: ``exact`` walks through time; ``iterate`` sweeps over it, at most ``max_iter`` times,
+        until ``tol``. max_iter: most sweeps. tol: relative change at which sweeping stops. gradient: of the iteration,
+        see `Iterate`.
 
     >>> layer = ReflectionRNN(8, 16, heads=4)
     >>> y, state = layer(torch.zeros(2, 5, 8))
@@ -183,9 +179,14 @@ class ReflectionRNN(nn.Module):
         return after.flatten(-2) if drive is None else after.flatten(-2) + drive
 
     def _sweep(
-        self, states: Tensor, keys: Tensor, strengths: Tensor | None, gates: Tensor | None, drive: Tensor | None,
+        self,
+        states: Tensor,
+        keys: Tensor,
+        strengths: Tensor | None,
+        gates: Tensor | None,
+        drive: Tensor | None,
         first: Tensor,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         before = shifted(states, first)
         decay = self._diagonal(self._factors(keys, before), strengths, gates)
         coupled = self._advance(keys, strengths, gates, drive, before) - decay * before

@@ -1,11 +1,10 @@
 """The compiled CPU kernel of the scan: built on first use, kept in the user's cache folder.
 
-A C++ compiler called directly needs no build system and takes about a second; the extension
-machinery of torch needs ninja and most of a minute for the same forty lines. Everything that
-could change the machine code (source, compiler, flags, processor) is in the file's name, so a
-cache shared between machines stays right. The file is written beside and renamed, so that two
-processes which build at once both succeed. Without a compiler `kernel` returns None and
-`linear_rnn` uses its loop.
+Why a compiler is called directly: it needs no build system and takes about a second; torch's extension machinery needs
+ninja and most of a minute for the same forty lines. The file name contains everything that could change the machine
+code (source, compiler, flags, processor), so a cache that machines share stays correct. The file is written under
+another name and renamed, so that two processes that build at the same time both succeed. Without a compiler `kernel`
+returns None, and `linear_rnn` uses its loop.
 """
 
 import ctypes
@@ -26,7 +25,7 @@ FLAGS = ("-O3", "-march=native", "-fPIC", "-fno-exceptions", "-fno-rtti", "-fno-
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: ``$DISOBEY_KERNELS``, else the user's cache folder."""
+    """The folder of compiled kernels: ``$DISOBEY_KERNELS``, else the user's cache folder."""
     if chosen := os.environ.get("DISOBEY_KERNELS"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "disobey" / "kernels"
@@ -41,7 +40,7 @@ def compiler() -> str | None:
 
 
 def processor() -> str:
-    """What `-march=native` will look at: the processor's feature flags, else its name."""
+    """What `-march=native` depends on: the processor's feature flags, or its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -51,14 +50,23 @@ def processor() -> str:
 
 
 def openmp_library() -> list[str]:
-    """Torch's own OpenMP runtime: two runtimes in one process spin at each other's barriers."""
+    """Torch's own OpenMP runtime, because two runtimes in one process wait for each other at barriers."""
     return [str(path) for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))[:1]]
 
 
 def build(folder: Path, cxx: str, source: Path = SOURCE) -> Path:
-    """Compile `source` into `folder` unless it is there; return the shared library's path.
+    """Compiles a kernel unless it exists.
 
-    Raises ``subprocess.CalledProcessError`` where the compiler fails.
+    Args:
+        folder: where the library is kept.
+        cxx: path of the compiler.
+        source: the C++ file.
+
+    Returns:
+        Path of the shared library.
+
+    Raises:
+        subprocess.CalledProcessError: if the compiler fails.
     """
     version = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=True).stdout
     openmp = openmp_library()
@@ -70,7 +78,7 @@ def build(folder: Path, cxx: str, source: Path = SOURCE) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         compiled, linked = f"{scratch}/kernel.o", f"{scratch}/kernel.so"
         threads = ["-fopenmp"] if openmp else []
-        # Two commands: with -fopenmp at the link the compiler would add a runtime of its own.
+        # Two commands, because a compiler that links with -fopenmp adds a runtime of its own.
         compile_ = [cxx, *FLAGS, *threads, "-c", str(source), "-o", compiled]
         link = [cxx, "-shared", "-nodefaultlibs", compiled, *openmp, "-lc", "-o", linked]
         for command in (compile_, link):
@@ -81,7 +89,7 @@ def build(folder: Path, cxx: str, source: Path = SOURCE) -> Path:
 
 @cache
 def kernel(source: Path = SOURCE) -> ctypes.CDLL | None:
-    """The compiled library, or None where it cannot be had (then the loop is used)."""
+    """The compiled library, or None if there is none (then the loop is used)."""
     cxx = compiler()
     if cxx is None or os.environ.get("DISOBEY_KERNELS") == "off":
         return None
@@ -89,7 +97,7 @@ def kernel(source: Path = SOURCE) -> ctypes.CDLL | None:
         try:
             return ctypes.CDLL(str(build(folder, cxx, source)))
         except (OSError, subprocess.SubprocessError):
-            continue  # unwritable folder, or a compiler that cannot build this: try on, then fall back
+            continue  # an unwritable folder or a failing compiler: try the next folder, then fall back
     return None
 
 
@@ -111,7 +119,7 @@ def _sizes(like: Tensor, reverse: bool) -> list[ctypes.c_longlong]:
 
 
 def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool) -> Tensor:
-    """``h_t = a_t h_{t-1} + x_t``: contiguous ``(B, T, D)``, float32 or float64; `kernel` must be there."""
+    """States ``h_t = a_t h_{t-1} + x_t`` of contiguous ``(B, T, D)`` float32 or float64 tensors; needs the `kernel`."""
     states = torch.empty_like(inputs)
     library = kernel()
     assert library is not None
@@ -123,7 +131,7 @@ def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool
 def backward(
     decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `decay`, `inputs` and `initial` (zeros where there was none)."""
+    """Gradients of ``decay``, ``inputs`` and ``initial`` (zeros if there was none)."""
     d_decay, d_inputs = torch.empty_like(states), torch.empty_like(states)
     d_initial = torch.zeros_like(states[:, 0]) if initial is None else torch.empty_like(initial)
     library = kernel()

@@ -1,14 +1,18 @@
+# pyright: reportPossiblyUnboundVariable=false
 """The scan and its gradient on CUDA devices, written in Triton.
 
-One program handles one batch row and one block of features and walks through its part of time in tiles: a tile is
-read as a whole, so that many bytes are on their way at once, scanned by a tree, and continued from the state before
-it. The gradient is the same walk in the other direction, with the decay of the step after, and multiplies by the states
-on the way: three arrays are moved forward and five backward, which is all that must be.
+Why it is built like this: a scan is limited by memory, not by arithmetic. One program handles one batch row and one
+block of features and walks through its part of time in tiles. It reads a tile as a whole, so that many bytes are in
+flight at once, scans it by a tree, and continues from the state before it. The gradient is the same walk in the other
+direction, with the decay of the next step, and multiplies by the states on the way. The forward pass moves three arrays
+and the backward pass five, which is the minimum.
 
-Where rows and features are too few to fill the device and time is long, it is cut into chunks: a first pass reduces
-every chunk to one step (product of decays, last state from zero), a short scan over chunks gives each its
-initial state, and the walk follows; two arrays are then read twice.
+If rows and features are too few to fill the device and time is long, time is cut into chunks. A first pass reduces
+every chunk to one step (product of decays, last state from zero), a short scan over chunks gives each chunk its initial
+state, and the walk follows. Two arrays are then read twice.
 """
+
+# Triton is bound wherever AVAILABLE is true.
 
 from functools import cache
 
@@ -23,10 +27,10 @@ try:
 except ImportError:  # CPU builds of torch come without it
     AVAILABLE = False
 
-# (steps read at once, features in a program, warps), measured on an H100. Longer rows are read at a higher rate, shorter
-# ones give more programs: FEW where there are fewer than MANY a processor.
-FEW, WIDE, MANY = (64, 16, 4), (32, 32, 4), 4
-LONG = 64  # tiles from which time is cut into chunks; below, the passes' launches cost more than they save
+# (steps per tile, features per program, warps), measured on an H100. Wide programs read memory at a higher rate, narrow
+# ones are more numerous: NARROW is used if there would be fewer than PER_PROCESSOR programs per processor.
+NARROW, WIDE, PER_PROCESSOR = (64, 16, 4), (32, 32, 4), 4
+CHUNKED_TILES = 64  # from this number of tiles on time is cut into chunks; below, the launches cost more than they save
 
 if AVAILABLE:
 
@@ -37,14 +41,31 @@ if AVAILABLE:
 
     @triton.jit
     def _walk(
-        decay, inputs, initial, out, states, edge, gradient, steps, width, span, chunks,
-        TILE: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr, INITIAL: tl.constexpr,
-        REDUCE: tl.constexpr, ADJOINT: tl.constexpr, EDGE: tl.constexpr,
-    ):  # fmt: skip
-        """One chunk of one row: every state to `out`, or with REDUCE its product to `gradient`, its last state to `out`.
+        decay,
+        inputs,
+        initial,
+        out,
+        states,
+        edge,
+        gradient,
+        steps,
+        width,
+        span,
+        chunks,
+        TILE: tl.constexpr,
+        BLOCK: tl.constexpr,
+        REVERSE: tl.constexpr,
+        INITIAL: tl.constexpr,
+        REDUCE: tl.constexpr,
+        ADJOINT: tl.constexpr,
+        EDGE: tl.constexpr,
+    ):
+        """One chunk of one row: writes every state to ``out``.
 
-        initial: (B, chunks, D), the state before each chunk. ADJOINT: decays are those of the place walked over before,
-        and the gradient of the decay (adjoint times the forward pass' state before, `edge` before the first) is written.
+        With REDUCE it writes only the product of decays to ``gradient`` and the last state to ``out``. ``initial`` (B,
+        chunks, D) is the state before each chunk. With ADJOINT the decays are those of the position visited before, and
+        the gradient of the decay is written: the adjoint times the forward pass's previous state (``edge`` before the
+        first).
         """
         row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(2)
         feature = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
@@ -88,7 +109,7 @@ if AVAILABLE:
 
 
 def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool) -> Tensor:
-    """``h_t = a_t h_{t-1} + x_t``: contiguous float32 or float64 ``(B, T, D)`` on a CUDA device."""
+    """States ``h_t = a_t h_{t-1} + x_t`` of contiguous ``(B, T, D)`` tensors, float32 or float64, on a CUDA device."""
     states = torch.empty_like(inputs)
     _scan(decay, inputs, initial, states, reverse)
     return states
@@ -97,22 +118,31 @@ def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool
 def backward(
     decay: Tensor, states: Tensor, initial: Tensor | None, grad: Tensor, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of decay, inputs and initial (nothing meant where there was none) for the states' gradient (B, T, D)."""
+    """Gradients of decay, inputs and initial (meaningless without one) from the gradient ``(B, T, D)`` of states."""
     d_decay, d_inputs = torch.empty_like(grad), torch.empty_like(grad)
     _scan(decay, grad, None, d_inputs, not reverse, adjoint=(states, initial, d_decay))
-    if initial is None:  # a launch saved
+    if initial is None:  # saves a kernel launch
         return d_decay, d_inputs, grad.new_empty(len(grad), grad.shape[2])
     first = -1 if reverse else 0
     return d_decay, d_inputs, decay[:, first] * d_inputs[:, first]
 
 
 def _scan(
-    decay: Tensor, inputs: Tensor, initial: Tensor | None, out: Tensor, reverse: bool,
+    decay: Tensor,
+    inputs: Tensor,
+    initial: Tensor | None,
+    out: Tensor,
+    reverse: bool,
     adjoint: tuple[Tensor, Tensor | None, Tensor] | None = None,
-) -> None:  # fmt: skip
-    """adjoint: the forward pass' states, its initial state, and where the decay's gradient goes."""
+) -> None:
+    """Writes the states to ``out``.
+
+    adjoint: for a backward pass, the forward pass's states, its initial state, and where to write the gradient of the
+    decay.
+    """
     rows, steps, width = inputs.shape
-    tile, block, warps = WIDE if rows * triton.cdiv(width, WIDE[1]) >= MANY * _processors(inputs.device) else FEW
+    many = rows * triton.cdiv(width, WIDE[1]) >= PER_PROCESSOR * _processors(inputs.device)
+    tile, block, warps = WIDE if many else NARROW
     blocks = triton.cdiv(width, block)
     chunks, span = _chunks(steps, tile, rows * blocks, inputs.device)
     states, edge, gradient = adjoint or (out, None, out)
@@ -123,23 +153,45 @@ def _scan(
         products = inputs.new_empty(rows, chunks, width)
         lasts, ends = torch.empty_like(products), torch.empty_like(products)
         walk(
-            decay, inputs, inputs, lasts, states, inputs, products, *sizes,
-            INITIAL=False, REDUCE=True, ADJOINT=adjoint is not None, EDGE=False, **how,
-        )  # fmt: skip
+            decay,
+            inputs,
+            inputs,
+            lasts,
+            states,
+            inputs,
+            products,
+            *sizes,
+            INITIAL=False,
+            REDUCE=True,
+            ADJOINT=adjoint is not None,
+            EDGE=False,
+            **how,
+        )
         _scan(products, lasts, initial, ends, False)  # chunks are already in the order of the walk
         first = torch.zeros_like(ends[:, :1]) if initial is None else initial[:, None]
         initial = torch.cat((first, ends[:, :-1]), dim=1)
     walk(
-        decay, inputs, inputs if initial is None else initial, out, states, inputs if edge is None else edge, gradient,
-        *sizes, INITIAL=initial is not None, REDUCE=False, ADJOINT=adjoint is not None, EDGE=edge is not None, **how,
-    )  # fmt: skip
+        decay,
+        inputs,
+        inputs if initial is None else initial,
+        out,
+        states,
+        inputs if edge is None else edge,
+        gradient,
+        *sizes,
+        INITIAL=initial is not None,
+        REDUCE=False,
+        ADJOINT=adjoint is not None,
+        EDGE=edge is not None,
+        **how,
+    )
 
 
 def _chunks(steps: int, tile: int, programs: int, device: torch.device) -> tuple[int, int]:
-    """(number, steps in each) of the chunks that time is cut into: no more than fill the device."""
+    """(number, steps in each) of the chunks into which time is cut: not more than fill the device."""
     tiles = triton.cdiv(steps, tile)
-    wanted = min(MANY * _processors(device) // programs, tiles // 2)
-    if tiles < LONG or wanted < 2:
+    wanted = min(PER_PROCESSOR * _processors(device) // programs, tiles // 2)
+    if tiles < CHUNKED_TILES or wanted < 2:
         return 1, steps
     span = triton.cdiv(tiles, wanted) * tile
     return triton.cdiv(steps, span), span

@@ -1,7 +1,9 @@
-"""Sequence models: embedding, L x [norm, layer, residual], norm, head; and the baselines LSTM and Transformer.
+"""Sequence models: embedding, L x [norm, layer, residual], norm, head; and the LSTM and Transformer baselines.
 
-Every layer has ``forward(x, state=None) -> (y, state)`` and ``step(x, state) -> (y, state)``, so one model class
-serves all. Shapes: B batch, T time, C classes.
+Every layer has ``forward(x, state=None) -> (y, state)`` and ``step(x, state) -> (y, state)``, so one model class serves
+all of them.
+
+Shapes: B batch, T time, C classes.
 """
 
 import math
@@ -13,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
@@ -22,9 +25,16 @@ from disobey.models.recurrent.reflections import ReflectionRNN
 class SequenceModel(nn.Module):
     """Logits at every position ``(B, T, C)`` from tokens ``(B, T)``; causal.
 
-    >>> model = sequence_model("fixed_point", tokens=6, classes=6)
-    >>> tuple(model(torch.zeros(2, 5, dtype=torch.long)).shape)
-    (2, 5, 6)
+    Args:
+        tokens: number of token ids.
+        classes: C.
+        d_model: features between the layers.
+        layers: recurrent layers.
+
+    Example:
+        >>> model = sequence_model("fixed_point", tokens=6, classes=6)
+        >>> tuple(model(torch.zeros(2, 5, dtype=torch.long)).shape)
+        (2, 5, 6)
     """
 
     def __init__(self, tokens: int, classes: int, d_model: int, layers: list[nn.Module]) -> None:
@@ -36,11 +46,11 @@ class SequenceModel(nn.Module):
         self.head = nn.Linear(d_model, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits ``(B, T, C)``."""
+        """Logits ``(B, T, C)`` of tokens ``(B, T)``."""
         return self.extend(tokens)[0]
 
     def extend(self, tokens: Tensor, states: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
-        """Logits of a stretch ``(B, T)`` that continues from `states`, and the states after it."""
+        """Logits of tokens ``(B, T)`` that continue from ``states``, and the states after them."""
         return self._run(tokens, states, lambda layer: layer)
 
     def step(self, tokens: Tensor, states: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
@@ -48,20 +58,27 @@ class SequenceModel(nn.Module):
         return self._run(tokens, states, lambda layer: layer.step)
 
     def trace(self, tokens: Tensor, *, reads: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits ``(B, T, C)`` and the last layer's states at every position, ``(B, T, D)``.
+        """Logits and the states of the last layer at every position.
 
-        `reads` ``(B, T, D)`` is what that layer's mixer reads in place of its own previous state (`FixedPointRNN.trace`).
-        Raises `ValueError` for a last layer without one vector of state a position.
+        Args:
+            tokens: ``(B, T)``.
+            reads: ``(B, T, D)``, what the mixer of the last layer reads instead of its own previous state (see
+                `FixedPointRNN.trace`).
+
+        Returns:
+            Logits ``(B, T, C)`` and states ``(B, T, D)``.
+
+        Raises:
+            Refusal: ``no-state-trace`` if the last layer does not have one state vector per position.
         """
         x = self.embedding(tokens)
         for layer, norm in zip(self.layers[:-1], self.norms[:-1], strict=True):
             x = x + layer(norm(x))[0]
         last: Any = self.layers[-1]
         if not hasattr(last, "trace") or (reads is not None and not isinstance(last, FixedPointRNN)):
-            raise ValueError(
-                f"expected a last layer with one state vector a position{' and a mixer' * (reads is not None)}: "
-                f"FixedPointRNN{'' if reads is not None else ', DiagonalRNN or LSTMLayer'}; came {type(last).__name__}"
-            )
+            fitting = "FixedPointRNN, DiagonalRNN or LSTMLayer" if reads is None else "FixedPointRNN, which has a mixer"
+            expected = f"a last layer with one state vector per position: {fitting}"
+            raise refusal("no-state-trace", expected, type(last).__name__)
         options = {} if reads is None else {"reads": reads}
         y, states = last.trace(self.norms[-1](x), **options)
         return self.head(self.norm(x + y)), states
@@ -77,7 +94,12 @@ class SequenceModel(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """torch's LSTM behind the layers' interface; the state is the pair (h, c), ``(1, B, D)`` each."""
+    """torch's LSTM with the interface of the layers; the state is the pair (h, c), ``(1, B, D)`` each.
+
+    Args:
+        d_model: features of input and output.
+        d_inner: features D of the state; 2 d_model by default.
+    """
 
     def __init__(self, d_model: int, d_inner: int | None = None) -> None:
         super().__init__()
@@ -85,7 +107,7 @@ class LSTMLayer(nn.Module):
         self.to_output = nn.Linear(d_inner or 2 * d_model, d_model)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
-        """``(B, T, d_model)`` to the same, and the last state."""
+        """Outputs ``(B, T, d_model)`` and the last state."""
         y, state = self.lstm(x, state)
         return self.to_output(y), state
 
@@ -95,18 +117,27 @@ class LSTMLayer(nn.Module):
         return self.to_output(states), states
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
-        """One position ``(B, d_model)``."""
+        """One position: ``(B, d_model)`` to outputs and the next state."""
         y, state = self(x[:, None], state)
         return y[:, 0], state
 
 
 class TransformerLayer(nn.Module):
-    """Causal self-attention and an MLP, with sinusoidal positions; the state is the past ``(B, t, d_model)``."""
+    """Causal self-attention and an MLP, with sinusoidal positions; the state is the past ``(B, t, d_model)``.
+
+    Args:
+        d_model: features of input and output, a multiple of 2 heads.
+        d_inner: hidden units of the MLP; 4 d_model by default.
+        heads: number of attention heads.
+
+    Raises:
+        Refusal: ``attention-width``.
+    """
 
     def __init__(self, d_model: int, d_inner: int | None = None, *, heads: int = 4) -> None:
         super().__init__()
         if d_model % (2 * heads):
-            raise ValueError(f"expected d_model to be a multiple of 2 heads = {2 * heads}, got {d_model}")
+            raise refusal("attention-width", f"d_model to be a multiple of 2 heads = {2 * heads}", d_model)
         self.heads = heads
         self.to_qkv = nn.Linear(d_model, 3 * d_model)
         self.to_output = nn.Linear(d_model, d_model)
@@ -115,7 +146,7 @@ class TransformerLayer(nn.Module):
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``(B, T, d_model)`` to the same, and the whole past."""
+        """Outputs ``(B, T, d_model)`` and the whole past."""
         past = x if state is None else torch.cat((state, x), dim=1)
         total, new = past.shape[1], x.shape[1]
         placed = past + _positions(total, x)
@@ -126,7 +157,7 @@ class TransformerLayer(nn.Module):
         return y + self.mlp(self.norm(x + y)), past
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One position ``(B, d_model)``, attending to the past."""
+        """One position ``(B, d_model)``, which attends to the past."""
         y, past = self(x[:, None], state)
         return y[:, 0], past
 
@@ -140,14 +171,28 @@ def _positions(steps: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Tracking:
-    """How to train a fixed-point layer to track a group's state, as a value; see `STATE_TRACKING`."""
+    """How to train a fixed-point layer to track the state of a group, as a value; see `STATE_TRACKING`.
+
+    Attributes:
+        d_model: as in `sequence_model`.
+        d_inner: as in `sequence_model`.
+        rank: of the mixer. One factor also fits the training lengths, but extrapolates worse.
+        steps: training steps.
+        batch: sequences per batch.
+        longest: longest word; every batch has one length, drawn from 2 to this many elements, with a label per
+            position.
+        learning_rate: after warmup.
+        warmup: steps of linear warmup.
+        betas: of AdamW.
+        clip: largest norm of the gradient.
+    """
 
     d_model: int = 32
     d_inner: int = 128
-    rank: int = 2  # one factor also fits the training lengths, but extrapolates worse
+    rank: int = 2
     steps: int = 1000
     batch: int = 64
-    longest: int = 12  # words of 2 to this many elements, drawn per batch; a label at every position
+    longest: int = 12
     learning_rate: float = 3e-3
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.95)
@@ -158,11 +203,11 @@ class Tracking:
         return {"d_model": self.d_model, "d_inner": self.d_inner, "rank": self.rank}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW with the recipe's settings."""
+        """AdamW with these settings."""
         return torch.optim.AdamW(model.parameters(), lr=self.learning_rate, betas=self.betas)
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up times half a cosine down to zero.
+        """Learning rate of a step: linear warmup times half a cosine down to zero.
 
         >>> [round(STATE_TRACKING.rate(step), 5) for step in (0, 100, 500, 999)]
         [3e-05, 0.00293, 0.0015, 0.0]
@@ -171,14 +216,14 @@ class Tracking:
         return self.learning_rate * falling * min(1.0, (step + 1) / self.warmup)
 
     def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """One optimizer step from gradients that are there: clipped, at this step's rate."""
+        """One optimizer step from the gradients of the parameters: clipped, at the learning rate of this step."""
         for parameters in optimizer.param_groups:
             parameters["lr"] = self.rate(step)
         nn.utils.clip_grad_norm_(model.parameters(), self.clip)
         optimizer.step()
 
 
-STATE_TRACKING = Tracking()  # what was measured, seed by seed: docs/fixed-point-layers.md
+STATE_TRACKING = Tracking()  # measured seed by seed in docs/guides/fixed-point-layers.md
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,
@@ -203,13 +248,29 @@ def sequence_model(
     depth: int = 1,
     **options: Any,
 ) -> SequenceModel:
-    """A `SequenceModel` of `depth` layers by name (a key of `LAYERS`); `options` go to every layer's constructor.
+    """A `SequenceModel` by the name of its layer.
 
-    >>> model = sequence_model("fixed_point", tokens=6, classes=6, rank=2, mixer="householder")
-    >>> model.layers[0].mixer.rank
-    2
+    Args:
+        layer: a key of `LAYERS`.
+        tokens: number of token ids.
+        classes: C.
+        d_model: features between the layers.
+        d_inner: features inside the layers.
+        depth: number of layers.
+        options: of every layer's constructor.
+
+    Returns:
+        The model.
+
+    Raises:
+        Refusal: ``unknown-layer``, or a refusal of the layer.
+
+    Example:
+        >>> model = sequence_model("fixed_point", tokens=6, classes=6, rank=2, mixer="householder")
+        >>> model.layers[0].mixer.rank
+        2
     """
     if layer not in LAYERS:
-        raise ValueError(f"expected a layer among {sorted(LAYERS)}, got {layer!r}")
+        raise refusal("unknown-layer", f"a layer out of {', '.join(sorted(LAYERS))}", repr(layer))
     layers = [LAYERS[layer](d_model, d_inner, **options) for _ in range(depth)]
     return SequenceModel(tokens, classes, d_model, layers)

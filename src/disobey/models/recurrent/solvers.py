@@ -1,8 +1,11 @@
 """How a fixed point is found, as a value: by iterating over whole sequences, or exactly, step by step.
 
-A layer hands its solver two functions. `sweep` maps a guess of all states ``(B, T, D)`` to a better one,
-in parallel over time; `walk` computes the same states sequentially and exactly. Swapping ``layer.solver``
-after training changes the cost of inference and nothing else.
+A layer gives its solver two functions. `sweep` maps an estimate of all states ``(B, T, D)`` to a better one, in
+parallel over time; `walk` computes the same states sequentially and exactly. Replacing ``layer.solver`` after training
+changes the cost of inference and nothing else.
+
+Why the gradient of `Iterate` is written by hand: autograd through the iteration would store every sweep. By the
+implicit function theorem the gradient at the solution needs only one sweep, whose adjoint is iterated in the same way.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from disobey.errors import refusal
+
 Gradient = Literal["ift", "one_step", "unroll"]
 Sweep = Callable[[Tensor], Tensor]
 Walk = Callable[[], Tensor]
@@ -19,7 +24,13 @@ Walk = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Solve:
-    """What the last solve did. The tensors live on the device: reading one is what waits for it."""
+    """What the last solve did. The tensors are on the device; reading them waits for it.
+
+    Attributes:
+        iterations: number of sweeps, or of steps for `Exact`.
+        residual: max |last change| / max |states| of every sequence, ``(B,)``.
+        converged: whether the residual is finite and within the tolerance, ``(B,)``; False for a diverging sequence.
+    """
 
     iterations: int
     residual: Tensor  # (B,): max |last change| / max |states|, per sequence
@@ -28,9 +39,11 @@ class Solve:
 
 @dataclass(frozen=True)
 class Exact:
-    """Walk through time, solving each step exactly: T steps, no tolerance, gradients by autograd."""
+    """Walks through time and solves each step exactly: T steps, no tolerance, gradients by autograd."""
 
     def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+        """The states of ``walk`` and a report."""
+        del sweep  # the interface of solvers: `Iterate` needs it
         states = walk()
         finite = torch.isfinite(states.detach()).flatten(1).all(1)
         residual = torch.where(finite, 0.0, torch.inf)
@@ -39,13 +52,23 @@ class Exact:
 
 @dataclass(frozen=True)
 class Iterate:
-    """Repeat the sweep until the worst sequence of the batch changes by at most `tol`.
+    """Repeats the sweep until no sequence of the batch changes by more than ``tol``.
 
-    The residual is relative, ``max |Δh| / max |h|``. ``tol=0`` runs exactly `max_iter` sweeps and never
-    looks at the device. `gradient` is how the backward pass treats the solution: ``"ift"`` solves
-    the adjoint fixed point by the same iteration and tolerance (exact up to it), ``"one_step"``
-    differentiates one more sweep, ``"unroll"`` the last `unroll` sweeps. ``check_every`` sweeps the
-    residual is read (default: each one on CPU, every fourth elsewhere, as reading waits for the device).
+    The residual is relative, ``max |Δh| / max |h|``. ``tol=0`` runs exactly ``max_iter`` sweeps and never waits for the
+    device.
+
+    Attributes:
+        max_iter: largest number of sweeps.
+        tol: relative tolerance.
+        gradient: how the backward pass treats the solution. ``"ift"`` solves the adjoint fixed point by the same
+            iteration and tolerance (exact up to it), ``"one_step"`` differentiates one more sweep, ``"unroll"`` the
+            last ``unroll`` sweeps.
+        unroll: number of sweeps for ``"unroll"``.
+        check_every: number of sweeps between two checks of the residual; by default 1 on CPUs and 4 elsewhere, because
+            a check waits for the device.
+
+    Raises:
+        Refusal: ``iterate-settings`` or ``unknown-gradient``.
     """
 
     max_iter: int = 64
@@ -56,16 +79,19 @@ class Iterate:
 
     def __post_init__(self) -> None:
         if self.max_iter < 1 or self.unroll < 1 or self.tol < 0:
-            raise ValueError(f"expected max_iter, unroll >= 1 and tol >= 0, got {self}")
+            raise refusal("iterate-settings", "max_iter >= 1, unroll >= 1 and tol >= 0", self)
         if self.gradient not in ("ift", "one_step", "unroll"):
-            raise ValueError(f"expected gradient ift, one_step or unroll, got {self.gradient!r}")
+            expected = "the gradient 'ift', 'one_step' or 'unroll'"
+            raise refusal("unknown-gradient", expected, repr(self.gradient))
 
     def __call__(self, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
+        """The states after the last sweep, and a report."""
+        del walk  # the interface of solvers: `Exact` needs it
         if not torch.is_grad_enabled():
             return self.repeat(sweep, start, self.max_iter)
         if self.gradient == "unroll":
             return self._unrolled(sweep, start)
-        if self.max_iter == 1:  # nothing to be implicit about: the solution is one sweep of the start
+        if self.max_iter == 1:  # the solution is one sweep of the start, so autograd is enough
             states = sweep(start)
             return states, self._report(1, states.detach(), start)
         with torch.no_grad():
@@ -76,7 +102,7 @@ class Iterate:
         return _Implicit.apply(sweep(found), found, self), solve
 
     def repeat(self, sweep: Sweep, start: Tensor, sweeps: int) -> tuple[Tensor, Solve]:
-        """At most this many sweeps from `start`, and the report; differentiable where gradients are on."""
+        """At most this many sweeps from ``start``, and a report; differentiable if gradients are enabled."""
         every = self.check_every or (1 if start.device.type == "cpu" else 4)
         states = last = start
         used = 0
@@ -89,7 +115,7 @@ class Iterate:
 
     def _done(self, states: Tensor, last: Tensor) -> bool:
         residual = relative_change(states.detach(), last.detach())
-        # not finite: nothing further will change that
+        # A residual that is not finite will stay so.
         return bool(((residual <= self.tol) | ~torch.isfinite(residual)).all())
 
     def _report(self, used: int, states: Tensor, last: Tensor) -> Solve:
@@ -113,22 +139,32 @@ def _solve(solver: Exact | Iterate, sweep: Sweep, walk: Walk, start: Tensor) -> 
     return solver(sweep, walk, start)
 
 
-# Compiled, it would unroll T steps or trace a loop that waits for data; the layers around it do compile.
+# torch.compile would unroll T steps or trace a loop that depends on data; the layers around it are compiled.
 _eager_solve = torch.compiler.disable(_solve)
 
 
 def solve(solver: Exact | Iterate, sweep: Sweep, walk: Walk, start: Tensor) -> tuple[Tensor, Solve]:
-    """The states and what it took, by this solver."""
+    """The states and the report of a solver.
+
+    Args:
+        solver: `Exact` or `Iterate`.
+        sweep: maps states ``(B, T, D)`` to better ones.
+        walk: returns the exact states ``(B, T, D)``.
+        start: first estimate ``(B, T, D)``.
+
+    Returns:
+        States ``(B, T, D)`` and what the solve took.
+    """
     return _eager_solve(solver, sweep, walk, start)  # pyright: ignore[reportCallIssue]
 
 
 def diagonal(solver: Exact | Iterate) -> bool:
-    """Whether this solver leaves the recurrence diagonal: one sweep from zero never mixes the states."""
+    """Whether a solver leaves the recurrence diagonal: one sweep from zero never mixes the states."""
     return isinstance(solver, Iterate) and solver.max_iter == 1
 
 
 def relative_change(states: Tensor, last: Tensor) -> Tensor:
-    """``max |Δh| / max |h|`` per sequence, ``(B, ...)`` to ``(B,)``; NaN and infinity stay so.
+    """``max |Δh| / max |h|`` of every sequence, ``(B, ...)`` to ``(B,)``; NaN and infinity are kept.
 
     >>> relative_change(torch.tensor([[2.0, 4.0]]), torch.tensor([[2.0, 3.0]])).tolist()
     [0.25]
@@ -138,7 +174,7 @@ def relative_change(states: Tensor, last: Tensor) -> Tensor:
 
 
 class _Implicit(torch.autograd.Function):
-    """Identity forward; backward turns g into the y with ``y = g + Jᵀ y``, J the sweep's Jacobian."""
+    """Identity in the forward pass; the backward pass maps g to the y with ``y = g + Jᵀ y``, J a sweep's Jacobian."""
 
     @staticmethod
     def forward(ctx, swept: Tensor, found: Tensor, solver: Iterate) -> Tensor:
@@ -148,7 +184,7 @@ class _Implicit(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         def adjoint(guess: Tensor) -> Tensor:
-            # the graph is used again by every sweep, and at last by the parameters
+            # The graph is used again by every sweep, and finally by the parameters.
             (pulled,) = torch.autograd.grad(ctx.swept, ctx.found, guess, retain_graph=True)
             return grad + pulled
 

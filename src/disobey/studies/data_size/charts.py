@@ -2,242 +2,180 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from disobey.figures.estimates import Row, estimates_chart
 from disobey.measures.fidelity import fidelity_law
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.sample_efficiency import label_equivalence
 from disobey.records.results import Axis, Chart, Estimate, Rule
-from disobey.studies.data_size.cells import BUDGET_WORDS, OVERLAP, Budget, Regime, parsed
-from disobey.studies.data_size.closed_form import Closed
-from disobey.studies.data_size.evidence import Grid
+from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, MAIN, NAMES, Budget, Regime
+from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.published import CIFAR100
-from disobey.studies.data_size.shares import arm_words, budgets_of, gain_is_sure, gains_on_scales, shares_of_gain
-from disobey.studies.kit import pictures
+from disobey.studies.data_size.shares import PAPER, has_gain, share_of_gain
 
-SHOWN = ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12")  # of many arms, those that a figure can hold
+SHOWN = (LABELS, KD, *(NAMES[id] for id in ("A4", "A7", "A9a", "A10a", "A11", "A12")))  # as many as a figure can hold
+CENSORED = {"above": "at least", "below": "at most", "": ""}
+NAN = float("nan")
 ZERO = Rule(0, 0, "labels")
-N_AXIS = Axis("x", "training examples n", "log")
 
 
-def charts(grid: Grid, closed: Closed) -> list[Chart]:
-    found = [_equivalence(grid), _accuracies(grid), _scales(grid), _explained(grid), _fidelity(grid)]
-    found += [*_regimes(grid), *_closed(grid, closed)]
-    return found
+def charts(results: CellResults) -> list[Chart]:
+    """All figures in reading order; those of regimes and closed forms only if there are any."""
+    figures = [equivalence(results), accuracies(results), scales(results), explained(results), fidelity(results)]
+    if any(cell.regime != MAIN and cell.arm == KD for cell in results.cells):
+        figures.append(regimes(results))
+    if results.closed.accuracies:
+        figures.append(closed_form(results))
+    return figures
 
 
-def _short(grid: Grid, word: str) -> str:
-    return parsed(word, grid.study.temperature).short
+def curve(sizes: Sequence[int], table: NDArray, color: str, facet: str = "") -> list[Row]:
+    """One row per size: the mean over seeds of an array (S, K)."""
+    return [(n, color, facet, mean_over_runs(column, color)) for n, column in zip(sizes, table.T, strict=True)]
 
 
-def _equivalence(grid: Grid) -> Chart:
-    """How many times the labels: the answer to "how much data would labels need?"."""
-    curve = label_equivalence(grid.study.grid, grid.accuracy("A0"), grid.accuracy("A1"))
-    rows = []
-    for n, factor, censored in zip(grid.study.grid, curve.factor, curve.censored, strict=True):
-        rows.append((float(f"{n / grid.study.total:.2g}"), grid.study.setup.data, factor, censored))
-    if "cifar100" in grid.study.setup.data.lower():
-        nan = float("nan")
-        for point in CIFAR100.points:
+def lines(name: str, title: str, y: Axis, alt: str, color: str, rows: list[Row], *rules: Rule) -> Chart:
+    """Curves over n."""
+    x = Axis("x", "training examples n", "log")
+    return replace(estimates_chart(rows, name, title, x, y, alt, kind="line", color=color), rules=rules)
+
+
+def equivalence(results: CellResults) -> Chart:
+    """The label-equivalence curve: how much more data labels would need."""
+    design = results.design
+    measured = label_equivalence(design.sizes, *(results.table("accuracy", arm) for arm in (LABELS, KD)))
+    censored = [CENSORED[side] for side in measured.censored]
+    rows: list[Row] = []
+    for n, factor in zip(design.sizes, measured.factor, strict=True):
+        drawn = replace(factor, low=_drawn(factor.low), high=_drawn(factor.high))
+        rows.append((float(f"{n / design.total:.2g}"), design.data, "", drawn))
+    if "cifar100" in design.data.lower():
+        for point in CIFAR100:
             if point.equivalence is not None:
-                estimate = Estimate("published", point.equivalence, nan, nan, 0.95, 5, "runs")
-                rows.append(
-                    (point.share, f"published ({CIFAR100.source})", estimate, "above" if point.at_least else "")
-                )
-    data = {
-        "x": tuple(row[0] for row in rows),
-        "y": tuple(row[2].value for row in rows),
-        "low": tuple(_finite(row[2].low) for row in rows),
-        "high": tuple(_finite(row[2].high) for row in rows),
-        "curve": tuple(row[1] for row in rows),
-        "censored": tuple({"above": "at least", "below": "at most", "": ""}[row[3]] for row in rows),
-    }
-    return Chart(
+                read_off = Estimate("published", point.equivalence, NAN, NAN, 0.95, 5, "runs")
+                rows.append((point.share, f"published ({PAPER.name})", "", read_off))
+                censored.append("at least" if point.at_least else "")
+    chart = estimates_chart(
+        rows,
         "label-equivalence",
-        "How many times as many labels would do as well",
-        "line",
-        data,
-        Axis("x", "κ: examples of the student / all N", "log"),
-        Axis("y", "labels needed / examples used", "log"),
-        "Above 1 a student with a teacher does as well as one with that many times as many labelled examples.",
-        f"95 % intervals over {len(grid.seeds)} runs. Where no number of labels within N reaches the student, the factor is "
-        "at least N/n and its band is open (drawn to the point).",
-        color=Axis("curve", "", "nominal"),
-        low="low",
-        high="high",
+        "How many times as many labels reach the same accuracy",
+        Axis("x", "κ: training examples n / N", "log"),
+        Axis("y", "labels needed / n", "log"),
+        "Above 1, a distilled student matches a student of that many times as many labels.",
+        kind="line",
+        color="curve",
+    )
+    return replace(
+        chart,
+        data={key: column for key, column in chart.data.items() if key != "setting"} | {"censored": tuple(censored)},
+        caption=f"{chart.caption} Where no number of labels up to N matches the student, the factor is at least N/n "
+        "and the interval is open (drawn up to the point).",
         rules=(Rule(0, 1, "no gain"),),
         tooltip=("x", "curve", "y", "low", "high", "censored"),
     )
 
 
-def _finite(bound: float) -> float:
-    """An open side of an interval is not drawn."""
-    return bound if np.isfinite(bound) and bound > 0 else float("nan")
+def _drawn(bound: float) -> float:
+    """A bound as it is drawn: not at all if the interval is open there."""
+    return bound if np.isfinite(bound) and bound > 0 else NAN
 
 
-def _accuracies(grid: Grid) -> Chart:
-    arms = [arm for arm in arm_words(grid) if arm in SHOWN]
+def accuracies(results: CellResults) -> Chart:
+    """Test accuracy of the arms over n, by budget."""
+    design, rows = results.design, []
+    for budget in results.budgets:
+        for arm in design.arms:
+            if arm in SHOWN:
+                table = results.table("accuracy", arm, budget)
+                rows += curve(design.sizes, table, design.arm(arm).short, BUDGETS[budget])
+    title = "Test accuracy by number of training examples"
+    alt = "Accuracy of every arm over n, one panel per budget; bands are intervals over runs."
+    return lines("accuracy", title, Axis("y", "test accuracy"), alt, "arm", rows)
+
+
+def scales(results: CellResults) -> Chart:
+    """Each scale divided by its largest mean gain: whether little data amplify the gain depends on the scale."""
     rows = []
-    for budget in budgets_of(grid):
-        for arm in arms:
-            for n, column in zip(grid.study.grid, grid.accuracy(arm, budget).T, strict=True):
-                rows.append((n, _short(grid, arm), BUDGET_WORDS[budget], mean_over_runs(column, "accuracy")))
-    return pictures.estimates_chart(
-        rows,
-        "accuracy",
-        "Test accuracy against the number of examples",
-        N_AXIS,
-        Axis("y", "test accuracy"),
-        "Every arm's accuracy by number of examples, one panel a budget; bands are intervals over runs.",
-        kind="line",
-        color="arm",
-    )
-
-
-def _scales(grid: Grid) -> Chart:
-    """Each scale as a share of its own largest mean gain: whether a gain is 'amplified' depends on the scale."""
-    rows = []
-    for budget in budgets_of(grid):
-        for scale, gains in gains_on_scales(grid, budget).items():
+    for budget in results.budgets:
+        for scale, gains in results.scales(budget).items():
             largest = float(np.abs(gains.mean(axis=0)).max()) or 1.0
-            for n, column in zip(grid.study.grid, (gains / largest).T, strict=True):
-                rows.append((n, scale, BUDGET_WORDS[budget], mean_over_runs(column, scale)))
-    chart = pictures.estimates_chart(
-        rows,
-        "scales",
-        "The gain of distillation on four scales, each as a share of its largest",
-        N_AXIS,
-        Axis("y", "gain / largest mean gain"),
-        "The same students on four scales: the size at which the gain is largest depends on the scale.",
-        kind="line",
-        color="scale",
-    )
-    return _with_zero(chart)
+            rows += curve(results.design.sizes, gains / largest, scale, BUDGETS[budget])
+    title = "The gain from distillation on four scales, each divided by its largest value"
+    alt = "The same students on four scales: the n with the largest gain depends on the scale."
+    return lines("scales", title, Axis("y", "gain / largest mean gain"), alt, "scale", rows, ZERO)
 
 
-def _with_zero(chart: Chart) -> Chart:
-    return replace(chart, rules=(ZERO,))
-
-
-def _explained(grid: Grid) -> Chart:
-    """φ of every arm at small n, but of the wrong teachers (A18): they are far below labels and would hide the rest."""
-    arms = [arm for arm in arm_words(grid) if arm not in ("A0", "A1") and not arm.startswith("A18")]
-    sure = gain_is_sure(grid)
-    if sure:
-        shares = shares_of_gain(grid, arms)
-        rows = [(_short(grid, arm), "share of the gain", "", share) for arm, share in shares.items()]
-        title, axis = (
-            "What explains the gain: each arm's share of it, small n",
-            "φ = (arm − labels) / (distillation − labels)",
-        )
+def explained(results: CellResults) -> Chart:
+    """φ of every arm at small n. Wrong teachers (A18) are left out: far below labels, they would hide the rest."""
+    arms = [results.design.arm(word) for word in results.design.arms]
+    controls = [arm for arm in arms if arm.word not in (LABELS, KD) and not IDS[arm.name].startswith("A18")]
+    rows: list[Row]
+    if has_gain(results):
+        rows = [(arm.short, "share of the gain", "", share_of_gain(results, arm.word)) for arm in controls]
+        title = "What explains the gain: share of each arm, small n"
+        y, rules = "φ = (arm − labels) / (distillation − labels)", (ZERO, Rule(0, 1, "distillation"))
     else:
-        rows = [(_short(grid, arm), "gain", "", mean_over_runs(grid.small_gain(arm), arm)) for arm in ["A1", *arms]]
-        title, axis = "Each arm's gain over labels, small n (no sure gain to share)", "accuracy − labels'"
-    chart = pictures.estimates_chart(
-        rows,
-        "explained",
-        title,
-        Axis("x", "", "nominal"),
-        Axis("y", axis),
-        "An arm at 1 has all of distillation's gain, at 0 none of it; below 0 it is worse than labels.",
-        kind="interval",
-        color="measure",
-    )
-    return replace(chart, rules=(ZERO, Rule(0, 1, "distillation"))) if sure else _with_zero(chart)
+        shown = [results.design.arm(KD), *controls]
+        rows = [(arm.short, "gain", "", mean_over_runs(results.small("gain", arm.word), "gain")) for arm in shown]
+        title = "Gain of each arm over labels, small n (no gain to explain)"
+        y, rules = "accuracy − labels", (ZERO,)
+    alt = "An arm at 1 has the whole gain from distillation, at 0 none of it; below 0 it is worse than labels."
+    x, height = Axis("x", "", "nominal"), Axis("y", y)
+    chart = estimates_chart(rows, "explained", title, x, height, alt, kind="interval", color="measure")
+    return replace(chart, rules=rules)
 
 
-def _fidelity(grid: Grid) -> Chart:
-    law = fidelity_law(grid.study.grid, grid.fidelity.gap)
-    rows = [
-        (n, "measured", "", mean_over_runs(column, "gap"))
-        for n, column in zip(grid.study.grid, grid.fidelity.gap.T, strict=True)
-    ]
-    nan = float("nan")
+def fidelity(results: CellResults) -> Chart:
+    """The gap between train and test agreement over n, with the fitted law."""
+    sizes, gap = results.design.sizes, results.table("gap", KD)
+    law, rows = fidelity_law(sizes, gap), curve(sizes, gap, "measured")
     if law.preferred != "none":
-        line = f"fitted: n^−{law.exponent.value:.2f}" if law.preferred == "power law" else "fitted, with an offset"
-        fitted = law.at(np.array(grid.study.grid))
-        rows += [
-            (n, line, "", Estimate("fit", float(y), nan, nan, 0.95, len(grid.seeds), "runs"))
-            for n, y in zip(grid.study.grid, fitted, strict=True)
-        ]
+        name = f"fitted: n^−{law.exponent.value:.2f}" if law.preferred == "power law" else "fitted, with an offset"
+        for n, value in zip(sizes, law.at(np.array(sizes)).tolist(), strict=True):
+            rows.append((n, name, "", Estimate("fit", value, NAN, NAN, 0.95, len(results.seeds), "runs")))
     positive = all(row[3].value > 0 and not row[3].low <= 0 for row in rows)
-    return pictures.estimates_chart(
-        rows,
-        "fidelity",
-        "How the gap in fidelity closes: agreement with the teacher on train minus on test",
-        N_AXIS,
-        Axis("y", "agreement, train − test", "log" if positive else "linear"),
-        "The gap by number of examples, with the fitted law.",
-        kind="line",
-        color="curve",
-    )
+    y = Axis("y", "agreement, training − test", "log" if positive else "linear")
+    title = "The fidelity gap: agreement with the teacher on training minus test examples"
+    return lines("fidelity", title, y, "The gap over n, with the fitted law.", "curve", rows)
 
 
-def _regimes(grid: Grid) -> list[Chart]:
-    """The gain of distillation by regime."""
-    distilled = [cell for cell in grid.readings if cell.arm == "A1" and cell.regime != OVERLAP]
-    kinds: dict[tuple[Regime, Budget], None] = dict.fromkeys((c.regime, c.budget) for c in distilled)
-    if not kinds:
-        return []
-    panels: dict[tuple[str, Budget], list[Regime]] = {}
-    for regime, budget in kinds:
-        panels.setdefault((_group(regime), budget), [OVERLAP]).append(regime)
+def regimes(results: CellResults) -> Chart:
+    """The gain from distillation by regime."""
+    panels: dict[tuple[str, Budget], dict[Regime, None]] = {}
+    for cell in results.cells:
+        if cell.arm == KD and cell.regime != MAIN:
+            panels.setdefault((_group(cell.regime), cell.budget), {MAIN: None})[cell.regime] = None
     rows = []
-    for (group, budget), regimes in panels.items():
-        for regime in regimes:
-            sizes = grid.sizes("A1", budget, regime)
-            for n, column in zip(sizes, grid.gain("A1", budget, regime).T, strict=True):
-                name = "main design" if regime == OVERLAP else regime.name
-                rows.append((n, name, f"{group}, {BUDGET_WORDS[budget]}", mean_over_runs(column, "gain")))
-    chart = pictures.estimates_chart(
-        rows,
-        "regimes",
-        "The gain of distillation under other conditions",
-        N_AXIS,
-        Axis("y", "test accuracy − labels' under the same condition"),
-        "One panel a kind of condition; the main design is in every panel.",
-        kind="line",
-        color="condition",
-    )
-    return [_with_zero(chart)]
+    for (group, budget), members in panels.items():
+        for regime in members:
+            sizes, gains = results.sizes(KD, budget, regime), results.table("gain", KD, budget, regime)
+            rows += curve(sizes, gains, regime.name, f"{group}, {BUDGETS[budget]}")
+    title, y = "The gain from distillation under other conditions", "test accuracy − labels (same condition)"
+    alt = "One panel per kind of condition; every panel shows the main design."
+    return lines("regimes", title, Axis("y", y), alt, "condition", rows, ZERO)
 
 
 def _group(regime: Regime) -> str:
-    """Which panel a regime belongs to."""
+    """The panel of a regime."""
     if regime.student:
         return "students"
     if regime.noise:
-        return "wrong labels"
+        return "corrupted labels"
     if regime.augment:
         return "augmentation"
-    return "data of the teacher" if regime.fresh or regime.teacher_train is not None else "teachers"
+    return "the teacher's data" if regime.fresh or regime.teacher_train is not None else "teachers"
 
 
-def _closed(grid: Grid, closed: Closed) -> list[Chart]:
-    """Students in closed form beside the network's."""
-    if not closed.accuracies:
-        return []
-    rows = []
-    for (kernel, target), table in closed.accuracies.items():
-        for n, column in zip(closed.sizes, table.T, strict=True):
-            rows.append((n, target, f"{kernel} kernel", mean_over_runs(column, "accuracy")))
-    for arm, target in (("A0", "labels"), ("A1", "teacher")):
-        for n, column in zip(closed.sizes, grid.accuracy(arm, sizes=closed.sizes).T, strict=True):
-            rows.append((n, target, "network", mean_over_runs(column, "accuracy")))
-    for target, table in closed.probes.items():
-        for n, column in zip(closed.sizes, table.T, strict=True):
-            rows.append((n, target, "probe of the network's features", mean_over_runs(column, "accuracy")))
-    return [
-        pictures.estimates_chart(
-            rows,
-            "closed-form",
-            "Students without features to learn, and probes of the features learned",
-            N_AXIS,
-            Axis("y", "test accuracy"),
-            "Accuracy with labels and with the teacher's logits as targets, by kind of student.",
-            kind="line",
-            color="targets",
-        )
-    ]
+def closed_form(results: CellResults) -> Chart:
+    """Accuracies of students in closed form, of probes and of the networks."""
+    words, rows = {"network": "network", "probe": "probe of the network's features"}, []
+    for (student, target), table in results.closed.accuracies.items():
+        rows += curve(results.closed.sizes, table, target, words.get(student, f"{student} kernel"))
+    title = "Students that learn no features, and probes of learned features"
+    alt = "Accuracy with labels or the teacher's logits as targets, by kind of student."
+    return lines("closed-form", title, Axis("y", "test accuracy"), alt, "targets", rows)

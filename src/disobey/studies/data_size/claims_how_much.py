@@ -1,179 +1,152 @@
-"""Claims about how much a teacher is worth, at which n, for which networks (C1, C2, C6 to C9).
+"""Claims about how much a teacher is worth, at which n and for which networks (C1, C2, C6 to C9).
 
-"Small n": sizes up to a tenth of all examples; their mean is taken within each seed. Sameness is claimed by equivalence
-tests only.
+"Small n" is the mean over the sizes up to N/10, taken within each seed. Two accuracies are called equal only after an
+equivalence test.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from disobey.measures.fidelity import fidelity_law
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
+from disobey.measures.inference.runs import paired_difference
 from disobey.measures.sample_efficiency import crossover, label_equivalence, slope_on_log_size
-from disobey.records.results import Claim, Verdict
-from disobey.studies.data_size.cells import Budget, equal_size, parsed, teacher_of, teacher_sizes, wide, widths
-from disobey.studies.data_size.closed_form import Closed
-from disobey.studies.data_size.evidence import Grid
-from disobey.studies.data_size.shares import (
-    MARGIN,
-    claim_of,
-    gains_on_scales,
-    named,
-    need,
-    setting_of,
-    small_words,
-    temperature_of,
-)
+from disobey.studies.data_size.cells import KD, LABELS, MAIN, Budget, teacher_of, wide
+from disobey.studies.data_size.evidence import CellResults
+from disobey.studies.data_size.shares import EQUIVALENT, MARGIN, claim, decided, no_gain
+from disobey.studies.kit.claims import Answer, Decided, Skip
 from disobey.studies.kit.verdicts import side
 
 
-def c1(grid: Grid, _: Closed) -> Claim:
-    budgets: list[Budget] = [b for b in ("steps", "convergence") if grid.has("A0", "A1", budget=b)]
+@claim(
+    "C1",
+    "The gain from distillation grows as the training set shrinks.",
+    "",
+    "supported: the slope of the gain on log n lies below 0 on all four scales and in both main budgets; refuted: "
+    "above 0 on at least one scale and below 0 on none; else inconclusive",
+)
+def gain_grows_as_data_shrink(results: CellResults) -> Answer:
+    """Slopes of the gain on log n, by budget and scale."""
+    sizes, notes = results.design.sizes, []
+    budgets: list[Budget] = [budget for budget in results.budgets if budget != "epochs"]
     slopes = [
-        slope_on_log_size(
-            grid.study.grid, gains, f"slope of the {scale} per factor 10 in n, equal {budget}", decades=True
-        )
+        slope_on_log_size(sizes, gains, f"slope of the {scale} per factor 10 in n, equal {budget}", decades=True)
         for budget in budgets
-        for scale, gains in gains_on_scales(grid, budget).items()
+        for scale, gains in results.scales(budget).items()
     ]
-    sides = [side(slope) for slope in slopes]
-    verdict: Verdict = "inconclusive"
-    if all(s < 0 for s in sides):
-        verdict = "supported"
-    elif 1 in sides and -1 not in sides:
-        verdict = "refuted"
-    note = ""
-    if {1, -1} <= set(sides):
-        note = "Metric-dependent: on one scale the gain surely grows as data shrink, on another it surely falls."
+    sides = {side(slope) for slope in slopes}
+    if {1, -1} <= sides:
+        notes.append("It depends on the scale: as n shrinks, the gain grows on one scale and falls on another.")
     if "convergence" not in budgets:
-        note += " Equal steps only; --budgets steps convergence judges both."
-    return claim_of(
-        "C1",
-        "The gain of distillation grows as data shrink.",
-        verdict,
-        slopes,
-        "supported: the slope of the gain on log n lies below 0 on all four scales and in both main budgets; refuted: "
-        "on some it lies above 0 and on none below; else inconclusive",
-        setting_of(grid),
-        note.strip(),
-    )
+        notes.append("Equal steps only; --budgets steps convergence tests both.")
+    return decided(slopes, supported=sides == {-1}, refuted=1 in sides and -1 not in sides, note=" ".join(notes))
 
 
-def c2(grid: Grid, _: Closed) -> Claim:
-    curve = label_equivalence(grid.study.grid, grid.accuracy("A0"), grid.accuracy("A1"))
-    note = "Censored above at some size: labels never reach the student there, the factor is at least N/n."
-    return claim_of(
-        "C2",
-        "A teacher is worth up to about three times the labels.",
-        curve.verdict(),
-        [curve.largest],
-        "the largest factor over the sizes with N at least 2n, without the luck of having been chosen; supported: its "
-        "interval lies above 1.5; refuted: no size's interval reaches above 1.2; else inconclusive",
-        setting_of(grid, "equal steps"),
-        note if "above" in curve.censored else "",
-    )
+@claim(
+    "C2",
+    "A teacher is worth up to about three times as many labels.",
+    "equal steps",
+    "the largest factor over the sizes up to N/2, corrected for selection; supported: its interval lies above 1.5; "
+    "refuted: no size's interval reaches above 1.2; else inconclusive",
+)
+def worth_three_times_the_labels(results: CellResults) -> Answer:
+    """The largest label-equivalence factor."""
+    curve = label_equivalence(results.design.sizes, *(results.table("accuracy", arm) for arm in (LABELS, KD)))
+    note = "Censored at some size: no number of labels up to N matches the student, the factor is at least N/n."
+    return Decided(curve.verdict(), [curve.largest], note if "above" in curve.censored else "")
 
 
-def c6(grid: Grid, _: Closed) -> Claim:
-    words = {parsed(word, grid.study.temperature).word for word in grid.study.arms}
-    ladder = sorted((temperature_of(grid, word), word) for word in words if word.split(":")[0] == "A1")
-    need("A2b" in words and len(ladder) > 1 and any(t == 1 for t, _ in ladder), "--arms with A2b, A1:1 and more A1:τ")
-    at = {t: grid.small_accuracy(word) for t, word in ladder}
+@claim(
+    "C6",
+    "A high temperature performs as well as squared error on logits, and better than τ = 1.",
+    "{small}",
+    f"small n; supported: the highest τ lies above τ = 1, squared error on centred logits is {EQUIVALENT} of it, and "
+    f"no increase of τ costs more than {MARGIN:g}; refuted: an interval contradicts one of the three; "
+    "else inconclusive",
+)
+def high_temperature_suffices(results: CellResults) -> Answer:
+    """Differences in accuracy between temperatures, and between squared error and the highest temperature."""
+    arms = [results.design.arm(word) for word in results.design.arms]
+    at = {arm.value or arm.temperature: results.small("accuracy", arm.word) for arm in arms if arm.name == KD}
+    if not (results.has("mse_centred") and len(at) > 1 and 1.0 in at):
+        return Skip("needs --arms mse_centred distillation:1 and other distillation:TEMPERATURE")
     top = max(at)
-    rise = paired_difference(at[top], at[1.0], f"accuracy, τ={top:g} − τ=1")
-    squared = equivalent(
-        grid.small_accuracy("A2b") - at[top], MARGIN, name=f"accuracy, centred squared error − τ={top:g}"
+    rise, *steps = (
+        paired_difference(at[high], at[low], f"accuracy, τ={high:g} − τ={low:g}")
+        for low, high in [(1.0, top), *pairwise(sorted(at))]
     )
-    steps = [paired_difference(at[b], at[a], f"accuracy, τ={b:g} − τ={a:g}") for a, b in pairwise(t for t, _ in ladder)]
-    falls = [step for step in steps if step.high < -MARGIN]
-    rises_all = all(step.value > -MARGIN for step in steps)
-    verdict: Verdict = "inconclusive"
-    if side(rise) > 0 and squared.equivalent and rises_all:
-        verdict = "supported"
-    elif side(rise) < 0 or falls or side(squared.estimate, MARGIN) > 0 or side(squared.estimate, -MARGIN) < 0:
-        verdict = "refuted"
-    return claim_of(
-        "C6",
-        "A high temperature does as well as squared error on logits, and better than τ = 1.",
-        verdict,
-        [rise, squared.estimate, *steps],
-        f"small n; supported: the highest τ lies above τ = 1, squared error on centred logits is within ±{MARGIN:g} of it (two "
-        f"one-sided tests) and no step up in τ costs more than {MARGIN:g}; refuted: one of the three is surely violated; "
-        "else inconclusive",
-        setting_of(grid, small_words(grid)),
-    )
+    name = f"accuracy, centred squared error − τ={top:g}"
+    squared = equivalent(results.small("accuracy", "mse_centred") - at[top], MARGIN, name=name)
+    never_falls = all(step.value > -MARGIN for step in steps)
+    contradicted = side(rise) < 0 or any(step.high < -MARGIN for step in steps)
+    differs = side(squared.estimate, MARGIN) > 0 or side(squared.estimate, -MARGIN) < 0
+    supported = side(rise) > 0 and squared.equivalent and never_falls
+    return decided([rise, squared.estimate, *steps], supported=supported, refuted=contradicted or differs)
 
 
-def c7(grid: Grid, _: Closed) -> Claim:
-    study = grid.study
-    regimes = [wide(word) for word in widths(study)]
-    need(all(grid.has("A1", regime=r) for r in (*regimes, equal_size(study))), "--regimes widths")
-    gains = {r.name: mean_over_runs(grid.small_gain("A1", regime=r), f"gain, {r.name}") for r in regimes}
-    main = mean_over_runs(grid.small_gain("A1"), f"gain, student {study.student_word}")
-    equal = mean_over_runs(grid.small_gain("A1", regime=equal_size(study)), "gain, teacher of the student's size")
-    everything = [main, *gains.values(), equal]
-    sides = {side(gain) for gain in everything}
-    gone = equivalent(grid.small_gain("A1", regime=equal_size(study)), MARGIN).equivalent
-    verdict: Verdict = "inconclusive"
-    if sides in ({1}, {-1}):
-        verdict = "supported"
-    elif gone or {1, -1} <= sides or (side(main) > 0 and side(equal) < 0):
-        verdict = "refuted"
-    return claim_of(
-        "C7",
-        "The gain has the same sign whatever the widths of student and teacher.",
-        verdict,
-        everything,
-        f"small n; supported: all intervals on one side of 0; refuted: the gain at equal size is within ±{MARGIN:g} (two one-sided "
-        "tests) or two gains surely differ in sign; else inconclusive",
-        setting_of(grid, small_words(grid)),
-    )
+@claim(
+    "C7",
+    "The gain has the same sign for all widths of student and teacher.",
+    "{small}",
+    "small n; supported: all intervals lie on the same side of 0; refuted: the gain with a teacher of the student's "
+    f"size is {EQUIVALENT}, or the intervals of two gains lie on opposite sides of 0; else inconclusive",
+)
+def same_sign_for_all_widths(results: CellResults) -> Answer:
+    """Gains by model of student and teacher."""
+    equal_size = results.design.equal_size
+    regimes = [*map(wide, results.design.widths), equal_size]
+    if not all(results.has(KD, regime=regime) for regime in regimes):
+        return Skip("needs --regimes widths")
+    gains = [results.mean_gain(f"gain, {regime.name}", regime) for regime in regimes]
+    gains.insert(0, results.mean_gain(f"gain, student {results.design.student}"))
+    sides = {side(gain) for gain in gains}
+    refuted = no_gain(results, equal_size) or {1, -1} <= sides
+    return decided(gains, supported=sides in ({1}, {-1}), refuted=refuted)
 
 
-def c8(grid: Grid, _: Closed) -> Claim:
-    study = grid.study
-    ladder = [(m, teacher_of(m)) for m in teacher_sizes(study)]
-    need(all(grid.has("A1", budget="convergence", regime=r) for _, r in ladder), "--regimes teacher-sizes")
-    found = [crossover(study.grid, grid.gain("A1", "convergence", r), f"n*, teacher of {m:,}") for m, r in ladder]
-    found.append(crossover(study.grid, grid.gain("A1", "convergence"), f"n*, teacher of {study.total:,}"))
-    first, last = found[0], found[-1]
-    verdict: Verdict = "inconclusive"
-    if all(f.censored == "above" for f in found):
-        verdict = "refuted"
-    elif first.censored == "" and last.size.low > first.size.high:
-        verdict = "supported"
-    elif last.censored == "" and last.size.high < first.size.low:
-        verdict = "refuted"
-    return claim_of(
-        "C8",
-        "Labels overtake distillation at a size n* that grows with the teacher's own data.",
-        verdict,
-        [f.size for f in found],
-        "budget to convergence; supported: n* of the smallest teacher lies within the grid and its interval below that of the "
-        "largest teacher; refuted: no teacher is overtaken within the grid (the crossover was one of optimization), or the "
-        "order is surely the other one; else inconclusive. An infinite bound: beyond the grid",
-        setting_of(grid, "budget to convergence"),
+@claim(
+    "C8",
+    "Labels overtake distillation at a size n* that grows with the teacher's training set.",
+    "budget to convergence",
+    "budget to convergence; supported: n* of the smallest teacher lies within the grid, and its interval below that of "
+    "the largest teacher; refuted: labels overtake no teacher within the grid (the crossover came from optimization), "
+    "or the order is reversed; else inconclusive. An infinite bound lies beyond the grid",
+)
+def labels_overtake_later(results: CellResults) -> Answer:
+    """Crossover sizes n*, by the teacher's number of training examples."""
+    design = results.design
+    teachers = [(m, teacher_of(m)) for m in design.teacher_sizes]
+    if not all(results.has(KD, budget="convergence", regime=regime) for _, regime in teachers):
+        return Skip("needs --regimes teacher-sizes")
+    crossovers = [
+        crossover(design.sizes, results.table("gain", KD, "convergence", regime), f"n*, teacher of {m:,}")
+        for m, regime in [*teachers, (design.total, MAIN)]
+    ]
+    first, last = crossovers[0], crossovers[-1]
+    never = all(found.censored == "above" for found in crossovers)
+    return decided(
+        [found.size for found in crossovers],
+        supported=first.censored == "" and last.size.low > first.size.high,
+        refuted=never or (last.censored == "" and last.size.high < first.size.low),
     )
 
 
-def c9(grid: Grid, _: Closed) -> Claim:
-    law = fidelity_law(grid.study.grid, grid.fidelity.gap)
-    by_kl = fidelity_law(grid.study.grid, grid.fidelity.kl_gap).exponent
+@claim(
+    "C9",
+    "The gap between training and test fidelity falls as the inverse square root of n.",
+    "equal steps",
+    "exponent b of c·n^−b (or of c·n^−b + d, if the interval of d excludes 0), fitted to training minus test agreement "
+    "with the teacher; supported: its interval contains 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that of "
+    "the law with an offset contains 0.5; else inconclusive",
+)
+def fidelity_gap_falls_as_inverse_root(results: CellResults) -> Answer:
+    """Exponents of the power law."""
+    law = fidelity_law(results.design.sizes, results.table("gap", KD))
+    by_kl = fidelity_law(results.design.sizes, results.table("gap in KL", KD)).exponent
+    by_kl = replace(by_kl, name="exponent b of the gap in KL (not tested)")
     note = f"Preferred: {law.preferred}; R² of the law without an offset {law.r2:.2f}."
-    if not by_kl.known:
-        note += " The gap in KL follows no power law of n here."
-    if law.not_positive:
-        note += f" {law.not_positive} cells at or below 0 took part as they are."
-    return claim_of(
-        "C9",
-        "The gap between train and test fidelity falls like the inverse root of n.",
-        law.verdict(),
-        [law.exponent, law.exponent_with_offset, law.offset, named(by_kl, "exponent b of the gap in KL (not judged)")],
-        "exponent b of c·n^−b (beside an offset d, where its interval leaves out 0) fitted to train minus test "
-        "agreement with the teacher; supported: its interval holds 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that beside an "
-        "offset holds 0.5; else inconclusive",
-        setting_of(grid, "equal steps"),
-        note,
-    )
+    note += "" if by_kl.known else " The gap in KL follows no power law of n."
+    note += f" {law.not_positive} gaps at or below 0 are included." if law.not_positive else ""
+    return Decided(law.verdict(), [law.exponent, law.exponent_with_offset, law.offset, by_kl], note)

@@ -1,211 +1,165 @@
-"""Claims about which part of what a teacher says is worth it, and what is not the reason (C3 to C5, C10 to C13)."""
+"""Claims about what in the teacher's predictions causes the gain, and what does not (C3 to C5, C10 to C13)."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs, paired_difference
-from disobey.measures.sample_efficiency import shares_explained
-from disobey.records.results import Claim, Verdict
-from disobey.studies.data_size.cells import CROP, CROP_FIXED, FRESH, SAME_N, noisy
-from disobey.studies.data_size.closed_form import Closed
-from disobey.studies.data_size.evidence import Grid
+from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
+from disobey.measures.inference.runs import mean_over_runs, paired_difference
+from disobey.studies.data_size.cells import CROP, CROP_FIXED, FRESH, IDS, KD, LABELS, SAME_N, noisy
+from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import (
+    EQUIVALENT,
     MARGIN,
     SMOOTHING,
-    best_smoothing,
-    claim_of,
-    named,
-    need,
-    setting_of,
-    shares_of_gain,
-    small_words,
+    claim,
+    decided,
+    no_gain,
+    share_of_gain,
     smoothings,
-    text_of,
     undefined,
 )
+from disobey.studies.kit.claims import Answer, Skip
 from disobey.studies.kit.verdicts import side
 
-
-def c3(grid: Grid, _: Closed) -> Claim:
-    arms, best = smoothings(grid), best_smoothing(grid)
-    need(bool(arms), "--arms with A4, A5 or another of " + ", ".join(SMOOTHING))
-    shares = shares_of_gain(grid, arms)
-    chosen = shares[best]
-    verdict: Verdict = "inconclusive"
-    if chosen.known and all(share.high < 0.1 for share in shares.values()):
-        verdict = "supported"
-    elif chosen.known and chosen.low > 0.5:
-        verdict = "refuted"
-    return claim_of(
-        "C3",
-        "The gain is not that of label smoothing.",
-        verdict,
-        [chosen, *(share for arm, share in shares.items() if arm != best)],
-        f"φ, the share of the gain at small n, of {', '.join(SMOOTHING)} (amounts chosen on validation): supported: every "
-        "arm's interval lies below 0.1; refuted: that of the arm best on validation lies above 0.5; else inconclusive",
-        setting_of(grid, small_words(grid)),
-        undefined(chosen),
-    )
+DESTROYING = ("permuted_each", "shuffled_within_class")  # arms without dark knowledge of each example
+KEEPING = ("class_mean_with_confidence", "confidence_only", "class_mean")  # arms that keep a part of it
 
 
-def c4(grid: Grid, _: Closed) -> Claim:
-    need(grid.has("A9a", "A11", "A12", "A7", "A10a"), "--arms with A7 A9a A10a A11 A12")
-    wrong = {
-        arm: paired_difference(
-            grid.small_accuracy(arm), grid.small_accuracy("A0"), f"accuracy, {text_of(grid, arm)} − labels"
-        )
-        for arm in ("A9a", "A11")
-    }
-    shares = shares_of_gain(grid, ["A12", "A7", "A10a"])
-    known = all(share.known for share in shares.values())
-    verdict: Verdict = "inconclusive"
-    if known and max(shares[arm].low for arm in ("A7", "A10a")) > 0.8:
-        verdict = "refuted"
-    elif known and all(side(d) <= 0 for d in wrong.values()) and shares["A12"].high < 0.5:
-        verdict = "supported"
-    return claim_of(
-        "C4",
-        "The gain is dark knowledge: it needs what the teacher says of the other classes, example by example.",
-        verdict,
-        [*wrong.values(), *shares.values()],
-        "supported: neither A9a nor A11 lies above labels and φ(A12) lies below 0.5 (small n); refuted: φ(A7) or φ(A10a) "
-        "lies above 0.8; else inconclusive",
-        setting_of(grid, small_words(grid)),
-        undefined(shares["A12"]),
-    )
+@claim(
+    "C3",
+    "Label smoothing does not explain the gain.",
+    "{small}",
+    f"φ, the share of the gain at small n, of {', '.join(IDS[arm] for arm in SMOOTHING)} (amounts chosen on "
+    "validation); supported: every arm's interval lies below 0.1; refuted: that of the best arm on validation lies "
+    "above 0.5; else inconclusive",
+)
+def not_label_smoothing(results: CellResults) -> Answer:
+    """φ of every form of label smoothing, the best on validation first."""
+    shares = [share_of_gain(results, arm) for arm in smoothings(results)]
+    if not shares:
+        return Skip("needs one of --arms " + " ".join(SMOOTHING))
+    none = all(share.high < 0.1 for share in shares)
+    return decided(shares, supported=none, refuted=shares[0].low > 0.5, note=undefined(shares[0]))
 
 
-def c5(grid: Grid, _: Closed) -> Claim:
-    need(grid.has("A0", "A1", "A13", regime=FRESH), "--regimes fresh")
-    sizes = grid.sizes("A13", regime=FRESH)
-    labels, kd, hard = (grid.small(grid.accuracy(arm, regime=FRESH), sizes) for arm in ("A0", "A1", "A13"))
-    share = shares_explained({"φ(A13), hard teacher labels": hard}, labels, kd)["φ(A13), hard teacher labels"]
-    same = equivalent(hard - kd, MARGIN, name="accuracy, hard − soft teacher labels")
-    verdict: Verdict = "inconclusive"
-    if share.known and share.high < 0.2:
-        verdict = "supported"
-    elif same.equivalent or (share.known and share.low > 0.8):
-        verdict = "refuted"
-    return claim_of(
-        "C5",
-        "The teacher's hard answers do not suffice.",
-        verdict,
-        [share, same.estimate],
-        f"fresh examples, small n: supported: φ(A13) lies below 0.2; refuted: A13 is within ±{MARGIN:g} of A1 (two one-sided "
-        "tests) or φ(A13) lies above 0.8; else inconclusive",
-        setting_of(grid, f"teacher on one half, students on the other, {small_words(grid)}"),
-        undefined(share),
-    )
-
-
-def c10(grid: Grid, _: Closed) -> Claim:
-    need(grid.has("A1", regime=SAME_N), "--regimes same-n")
-    values = grid.small_gain("A1", regime=SAME_N)
-    gain = mean_over_runs(values, "gain, teacher of the same n")
-    main = mean_over_runs(grid.small_gain("A1"), "gain, teacher of all N")
-    verdict: Verdict = "inconclusive"
-    same = equivalent(values, MARGIN).equivalent
-    if side(main) > 0 and (same or side(gain) < 0):
-        verdict = "supported"
-    elif side(gain) > 0 and not same:
-        verdict = "refuted"
-    return claim_of(
-        "C10",
-        "The gain is information about more data, not regularization.",
-        verdict,
-        [gain, main],
-        f"small n; supported: the gain from all N is above 0, that from a teacher of the same n examples within ±{MARGIN:g} (two "
-        "one-sided tests) or below 0; refuted: the latter lies above 0; else inconclusive",
-        setting_of(grid, small_words(grid)),
-    )
-
-
-def c11(grid: Grid, closed: Closed) -> Claim:
-    noises = [x for x in grid.study.noises if grid.has("A0", "A1", regime=noisy(x))]
-    need(bool(noises), "--regimes noise")
-    noise = max(noises)
-    extra = paired_difference(
-        grid.small_gain("A1", regime=noisy(noise)), grid.small_gain("A1"), f"gain, {noise:.0%} wrong labels − none"
-    )
-    plain = mean_over_runs(grid.small_gain("A1"), "gain, no wrong labels")
-    worst = closed.linear_theory
-    assert worst is not None
-    verdict: Verdict = "inconclusive"
-    if side(plain) > 0:
-        verdict = "refuted"
-    elif worst.high <= 0.05 and side(extra) > 0 and equivalent(grid.small_gain("A1"), MARGIN).equivalent:
-        verdict = "supported"
-    note = ""
-    if side(plain) > 0 and side(extra) > 0:
-        note = (
-            "Noise adds to the gain as the theory of variance says, but there is a gain without it: variance is a part."
-        )
-    return claim_of(
-        "C11",
-        "The gain is the variance that noisy labels cause.",
-        verdict,
-        [worst, extra, plain],
-        "supported: simulated linear students are within 5 % of the closed form, wrong labels add to the gain at small n, and "
-        f"without them there is none (within ±{MARGIN:g}); refuted: there is a gain without wrong labels; else inconclusive",
-        setting_of(grid, small_words(grid)),
-        note,
-    )
-
-
-def c12(grid: Grid, closed: Closed) -> Claim:
-    need(closed.judged, "--kernels (at least the small sizes)")
-    kernel, probe, end = closed.kernel_gain, closed.probe_gain, closed.end_to_end
-    share = shares_explained({"kernel": kernel}, np.zeros_like(end), end)["kernel"]
-    by_probe = shares_explained({"probe": probe}, np.zeros_like(end), end)["probe"]
-    verdict: Verdict = "inconclusive"
-    if share.known and share.low > 0.8:
-        verdict = "refuted"
-    elif share.known and by_probe.low > 0.8 and share.high < 0.8:
-        verdict = "supported"
-    evidence = [
-        named(by_probe, "share of the gain in a probe of the features"),
-        named(share, "share of the gain of a kernel student"),
-        mean_over_runs(end, "gain, end to end"),
-        mean_over_runs(probe, "gain of the probe"),
-        mean_over_runs(kernel, "gain of the kernel student"),
+@claim(
+    "C4",
+    "The gain is dark knowledge: it needs the teacher's predictions for the other classes, example by example.",
+    "{small}",
+    "small n; supported: neither permuted (A9a) nor shuffled (A11) predictions lie above labels, and φ of class means "
+    "with confidence (A12) lies below 0.5; refuted: φ of confidence only (A7) or of class means (A10a) lies above 0.8; "
+    "else inconclusive",
+)
+def dark_knowledge(results: CellResults) -> Answer:
+    """Gains of arms that destroy dark knowledge, and shares of arms that keep a part of it."""
+    if not results.has(*DESTROYING, *KEEPING):
+        return Skip("needs --arms " + " ".join((*DESTROYING, *KEEPING)))
+    labels = results.small("accuracy", LABELS)
+    gains = [
+        paired_difference(results.small("accuracy", arm), labels, f"accuracy, {results.design.arm(arm).text} − labels")
+        for arm in DESTROYING
     ]
-    return claim_of(
-        "C12",
-        "What the teacher gives are features.",
-        verdict,
-        evidence,
-        "small n; gains over labels of: the student, a logistic probe of its last features fitted on the same n labels, and "
-        "kernel ridge regression on the teacher's logits, which has no features to learn. Supported: the probe has more than "
-        "0.8 of the student's gain and the kernel student less; refuted: the kernel student has more than 0.8; else "
-        "inconclusive",
-        setting_of(
-            grid, "n = " + ", ".join(f"{n:,}" for n, small in zip(closed.sizes, closed.small, strict=True) if small)
-        ),
-        undefined(share),
+    both, confidence, means = (share_of_gain(results, arm) for arm in KEEPING)
+    refuted = confidence.low > 0.8 or means.low > 0.8
+    supported = not refuted and all(side(gain) <= 0 for gain in gains) and both.high < 0.5
+    return decided([*gains, both, confidence, means], supported=supported, refuted=refuted, note=undefined(both))
+
+
+@claim(
+    "C5",
+    "The teacher's predicted classes (hard labels) are not enough.",
+    "teacher on one half, students on the other, {small}",
+    "fresh examples, small n; supported: φ of hard labels (A13) lies below 0.2; refuted: their accuracy is "
+    f"{EQUIVALENT} of distillation's, or φ lies above 0.8; else inconclusive",
+)
+def hard_labels_are_not_enough(results: CellResults) -> Answer:
+    """φ of the teacher's argmax on examples that the teacher was not trained on."""
+    if not results.has(LABELS, KD, "argmax", regime=FRESH):
+        return Skip("needs --regimes fresh")
+    labels, kd, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (LABELS, KD, "argmax"))
+    share = ratio_over_runs(hard - labels, kd - labels, "φ, hard teacher labels (A13)")
+    same = equivalent(hard - kd, MARGIN, name="accuracy, hard − soft teacher labels")
+    refuted = same.equivalent or share.low > 0.8
+    return decided([share, same.estimate], supported=share.high < 0.2, refuted=refuted, note=undefined(share))
+
+
+@claim(
+    "C10",
+    "The gain is information from more data, not regularization.",
+    "{small}",
+    "small n; supported: the gain from a teacher of all N examples lies above 0, that from a teacher of the same n "
+    f"examples is {EQUIVALENT} or below 0; refuted: the latter lies above 0; else inconclusive",
+)
+def information_from_more_data(results: CellResults) -> Answer:
+    """Gains by the teacher's number of training examples."""
+    if not results.has(KD, regime=SAME_N):
+        return Skip("needs --regimes same-n")
+    same, none = results.mean_gain("gain, teacher of the same n", SAME_N), no_gain(results, SAME_N)
+    main = results.mean_gain("gain, teacher of all N")
+    supported = side(main) > 0 and (none or side(same) < 0)
+    return decided([same, main], supported=supported, refuted=side(same) > 0 and not none)
+
+
+@claim(
+    "C11",
+    "The gain is due to the variance that noisy labels cause.",
+    "{small}",
+    "small n; supported: simulated linear students are within 5% of the closed form, corrupted labels increase the "
+    f"gain, and without them it is {EQUIVALENT}; refuted: the gain without corrupted labels lies above 0; else "
+    "inconclusive",
+)
+def variance_of_noisy_labels(results: CellResults) -> Answer:
+    """Gains with and without corrupted labels, and a check of the theory for linear students."""
+    noises = [noise for noise in results.design.noises if results.has(LABELS, KD, regime=noisy(noise))]
+    theory = results.closed.linear_theory
+    if not noises or theory is None:
+        return Skip("needs --regimes noise")
+    gains, name = results.small_gain(noisy(max(noises))), f"gain, {max(noises):.0%} corrupted labels − none"
+    extra, plain = paired_difference(gains, results.small_gain(), name), results.mean_gain("gain, no corrupted labels")
+    refuted, more = side(plain) > 0, side(extra) > 0
+    supported = not refuted and theory.high <= 0.05 and more and no_gain(results)
+    note = "Noise increases the gain as the theory predicts, but there is a gain without it: variance explains a part."
+    return decided([theory, extra, plain], supported=supported, refuted=refuted, note=note if refuted and more else "")
+
+
+@claim(
+    "C12",
+    "The teacher transfers features.",
+    "{closed}",
+    "small n; gains over labels of the student, of a logistic probe of its last features fitted on the same n labels, "
+    "and of kernel ridge regression on the teacher's logits, which learns no features; supported: the probe has more "
+    "than 0.8 of the student's gain and the kernel student less; refuted: the kernel student has more than 0.8; else "
+    "inconclusive",
+)
+def features(results: CellResults) -> Answer:
+    """Shares of the student's gain that a probe and a kernel student have."""
+    if not any(results.closed.small):
+        return Skip("needs --kernels (at least the small sizes)")
+    kernel, probe, network = map(results.closed.small_gain, ("laplace", "probe", "network"))
+    by_probe = ratio_over_runs(probe, network, "share of the gain in a probe of the features")
+    by_kernel = ratio_over_runs(kernel, network, "share of the gain of a kernel student")
+    gains = {"gain, end to end": network, "gain of the probe": probe, "gain of the kernel student": kernel}
+    return decided(
+        [by_probe, by_kernel, *(mean_over_runs(gain, name) for name, gain in gains.items())],
+        supported=by_probe.low > 0.8 and by_kernel.high < 0.8,
+        refuted=by_kernel.low > 0.8,
+        note=undefined(by_kernel),
     )
 
 
-def c13(grid: Grid, _: Closed) -> Claim:
-    need(grid.has("A1", regime=CROP_FIXED), "--regimes augment (images)")
-    fixed = mean_over_runs(grid.small_gain("A1", regime=CROP_FIXED), "gain with crops, fixed targets")
-    asked = mean_over_runs(grid.small_gain("A1", regime=CROP), "gain with crops, asked about every view")
-    share = shares_explained(
-        {"fixed": grid.small_gain("A1", regime=CROP_FIXED)},
-        np.zeros(len(grid.seeds)),
-        grid.small_gain("A1", regime=CROP),
-    )["fixed"]
-    verdicts: dict[int, Verdict] = {1: "supported", -1: "refuted", 0: "inconclusive"}
-    verdict = verdicts[side(fixed)]
-    if verdict == "inconclusive" and equivalent(grid.small_gain("A1", regime=CROP_FIXED), MARGIN).equivalent:
-        verdict = "refuted"
-    return claim_of(
-        "C13",
-        "The gain is not that of asking the teacher about augmented views.",
-        verdict,
-        [fixed, asked, named(share, "share of the gain with fixed targets")],
-        f"small n; supported: with crops and fixed targets the gain lies above 0; refuted: it lies below 0 or within ±{MARGIN:g} (two "
-        "one-sided tests); else inconclusive",
-        setting_of(grid, small_words(grid)),
-    )
+@claim(
+    "C13",
+    "The gain does not come from querying the teacher on augmented views.",
+    "{small}",
+    "small n; supported: with random crops and the teacher's predictions for the plain image the gain lies above 0; "
+    f"refuted: it lies below 0 or is {EQUIVALENT}; else inconclusive",
+)
+def not_augmented_views(results: CellResults) -> Answer:
+    """Gains under augmentation, by what the teacher predicts."""
+    if not results.has(KD, regime=CROP_FIXED):
+        return Skip("needs --regimes augment (images)")
+    fixed = results.mean_gain("gain with crops, fixed targets", CROP_FIXED)
+    every = results.mean_gain("gain with crops, teacher queried on every view", CROP)
+    whole, name = results.small_gain(CROP), "share of the gain with fixed targets"
+    share = ratio_over_runs(results.small_gain(CROP_FIXED), whole, name)
+    refuted = side(fixed) < 0 or no_gain(results, CROP_FIXED)
+    return decided([fixed, every, share], supported=side(fixed) > 0, refuted=refuted)

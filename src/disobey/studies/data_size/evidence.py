@@ -1,186 +1,152 @@
-"""What the finished cells of the data-size study left, as tables (S, K): S paired seeds by K sizes."""
+"""Results of the finished cells of the data-size study as arrays: (S, K) is S paired seeds by K sizes n."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures import agreement
-from disobey.measures.inference.intervals import minus_twin, over_runs_and_examples
-from disobey.records.predictions import Predictions
+from disobey.measures.agreement import MEASURES, kl_divergence
+from disobey.measures.inference.measure import minus_twin
+from disobey.measures.inference.runs import mean_over_runs, over_runs_and_examples
+from disobey.measures.sample_efficiency import scales
 from disobey.records.results import Estimate
-from disobey.records.runs import RunRecord, pair
-from disobey.studies.data_size.cells import OVERLAP, Budget, Cell, Regime
-from disobey.training.recipe import Run
+from disobey.records.runs import RunRecord
+from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, MAIN, Budget, Cell, Design, Regime
+from disobey.studies.data_size.closed_form import ClosedFormResults, closed_form
+from disobey.studies.kit import design as kit
+from disobey.studies.kit.evidence import CONTROL, Evidence
 
-if TYPE_CHECKING:
-    from disobey.studies.data_size.study import DataSize
-
-FEWEST = 5  # seeds for intervals over seeds and examples
+MIN_SEEDS = 5  # for intervals over seeds and examples
+FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL")
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """One cell, one value a seed (S,): accuracies, mean negative log-likelihood (nats), and the steps trained.
+class CellResults:
+    """Results by cell, paired by seed: row i of every array is the same seed.
 
-    chosen: the step whose weights validation chose, as a share of the steps (1: the last).
+    Attributes:
+        design: what was compared.
+        seeds: the S seeds with all runs finished.
+        cells: by cell and kind, one value per seed (S,): ``accuracy`` on test, its ``gain`` over labels on the same
+            examples under the same condition, ``validation`` accuracy, ``nll`` on test (nats), ``chosen`` (the step of
+            the checkpoint chosen on validation, as a fraction of all). For distillation in the main design also the
+            kinds `FIDELITY`: agreement and KL (nats, τ = 1) with the teacher; the gaps say how much better a student
+            copies its own training examples.
+        teacher_accuracy: test accuracy of the main design's teacher.
+        crossed: by size, the gain from distillation with an interval over seeds *and* test examples; None below five
+            seeds.
+        closed: students in closed form.
     """
 
-    accuracy: NDArray
-    validation: NDArray
-    nll: NDArray
-    chosen: NDArray
-
-
-@dataclass(frozen=True, eq=False)
-class Fidelity:
-    """How well distilled students copy their teacher: mean KL (nats, τ = 1) and agreement, (S, K) each."""
-
-    sizes: tuple[int, ...]
-    train_kl: NDArray
-    test_kl: NDArray
-    train_agreement: NDArray
-    test_agreement: NDArray
-
-    @property
-    def gap(self) -> NDArray:
-        """Train minus test agreement: how much better a student copies what it has seen."""
-        return self.train_agreement - self.test_agreement
-
-    @property
-    def kl_gap(self) -> NDArray:
-        """Test minus train KL."""
-        return self.test_kl - self.train_kl
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Readings by cell. Everything is paired by seed: row i of every table is the same seed."""
-
-    study: DataSize
+    design: Design
     seeds: tuple[int, ...]
-    readings: Mapping[Cell, Reading]
-    records: Mapping[Run, RunRecord]
+    cells: Mapping[Cell, Mapping[str, NDArray]]
+    teacher_accuracy: Estimate
+    crossed: tuple[Estimate | None, ...]
+    closed: ClosedFormResults
 
     @classmethod
     def read(
-        cls, study: DataSize, cells: Sequence[Cell], seeds: tuple[int, ...], records: Mapping[Run, RunRecord]
-    ) -> Grid:
-        known: dict[tuple[Run, ...], Reading] = {}
-        readings = {}
-        for cell in cells:
-            recipe = study.recipe(cell)
-            runs = tuple(Run(recipe, seed) for seed in seeds)
-            if runs not in known:  # labels of different regimes are often the same runs
-                known[runs] = _reading([records[run] for run in runs], recipe.optim.steps)
-            readings[cell] = known[runs]
-        return cls(study, seeds, readings, records)
+        cls, design: Design, arms: Mapping[Cell, kit.Arm], seeds: Sequence[int], records: kit.Records, kernels: int
+    ) -> Self:
+        """Reads the runs of all cells from disk.
 
-    def sizes(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> tuple[int, ...]:
-        """The sizes at which an arm was run there, ascending; none: it was not."""
-        return tuple(n for n in self.study.grid if Cell(arm, n, budget, regime) in self.readings)
+        Args:
+            design: what is compared.
+            arms: the arm trained in each cell.
+            seeds: the seeds that were asked for.
+            records: finished runs.
+            kernels: largest n of students in closed form.
 
-    def has(self, *arms: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> bool:
+        Raises:
+            ValueError: no seed has all its runs.
+        """
+        evidence = Evidence.read(kit.Design(tuple(arms.values()), tuple(seeds)), records, _numbers)
+        distilled = {Cell(KD, n): arms[Cell(KD, n)] for n in design.sizes}
+        teacher = next(iter(distilled.values())).compared_with
+        assert teacher is not None
+        cells = {cell: _arrays(evidence, arm) for cell, arm in arms.items()}
+        return cls(
+            design,
+            evidence.seeds,
+            cells | {cell: cells[cell] | _fidelity(evidence, arm) for cell, arm in distilled.items()},
+            evidence.summary(teacher, "test_accuracy"),
+            tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled.values()),
+            closed_form(design, arms, evidence, kernels),
+        )
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budgets for which distillation was run in the main design."""
+        return [budget for budget in BUDGETS if self.has(LABELS, KD, budget=budget)]
+
+    def sizes(self, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> tuple[int, ...]:
+        """The sizes at which an arm was run, ascending; empty if it was not run."""
+        return tuple(n for n in self.design.sizes if Cell(arm, n, budget, regime) in self.cells)
+
+    def has(self, *arms: str, budget: Budget = "steps", regime: Regime = MAIN) -> bool:
+        """Whether all these arms were run."""
         return all(self.sizes(arm, budget, regime) for arm in arms)
 
-    def accuracy(
-        self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP, sizes: Sequence[int] | None = None
-    ) -> NDArray:
-        """Test accuracies (S, K) at ``sizes``, all where not given."""
-        return self._table("accuracy", arm, budget, regime, sizes)
+    def table(self, kind: str, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> NDArray:
+        """One kind of result at the K sizes that were run, (S, K)."""
+        cells = [Cell(arm, n, budget, regime) for n in self.sizes(arm, budget, regime)]
+        return np.stack([self.cells[cell][kind] for cell in cells], axis=1)
 
-    def nll(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        return self._table("nll", arm, budget, regime, None)
+    def small(self, kind: str, arm: str, budget: Budget = "steps", regime: Regime = MAIN) -> NDArray:
+        """One kind of result, averaged over the small sizes, (S,)."""
+        kept = [n in self.design.small for n in self.sizes(arm, budget, regime)]
+        return self.table(kind, arm, budget, regime)[:, kept].mean(axis=1)
 
-    def gain(
-        self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP, sizes: Sequence[int] | None = None
-    ) -> NDArray:
-        """Accuracy over that of labels on the same examples (S, K)."""
-        sizes = self.sizes(arm, budget, regime) if sizes is None else sizes
-        return self.accuracy(arm, budget, regime, sizes) - self.labels(budget, regime, sizes)
+    def small_gain(self, regime: Regime = MAIN) -> NDArray:
+        """The gain from distillation at small n for equal steps, (S,)."""
+        return self.small("gain", KD, "steps", regime)
 
-    def labels(self, budget: Budget, regime: Regime, sizes: Sequence[int]) -> NDArray:
-        """Accuracies of a regime's student without its teacher."""
-        return self.accuracy("A0", budget, regime.of_labels, sizes)
+    def mean_gain(self, name: str, regime: Regime = MAIN) -> Estimate:
+        """Mean of `small_gain` over seeds."""
+        return mean_over_runs(self.small_gain(regime), name)
 
-    def small(self, table: NDArray, sizes: Sequence[int]) -> NDArray:
-        """Mean over the small sizes, one value a seed (S,)."""
-        return table[:, [n in self.study.small for n in sizes]].mean(axis=1)
-
-    def small_gain(self, arm: str, budget: Budget = "steps", regime: Regime = OVERLAP) -> NDArray:
-        """Gain over labels averaged over the small sizes that were run (S,)."""
-        return self.small(self.gain(arm, budget, regime), self.sizes(arm, budget, regime))
-
-    def small_accuracy(self, arm: str, *, validation: bool = False) -> NDArray:
-        """Mean accuracy over the small sizes of the main design (S,)."""
-        kind = "validation" if validation else "accuracy"
-        return self.small(self._table(kind, arm, "steps", OVERLAP, None), self.sizes(arm))
-
-    def chosen(self, arm: str, budget: Budget) -> NDArray:
-        return self._table("chosen", arm, budget, OVERLAP, None)
-
-    def _table(self, kind: str, arm: str, budget: Budget, regime: Regime, sizes: Sequence[int] | None) -> NDArray:
-        sizes = self.sizes(arm, budget, regime) if sizes is None else sizes
-        return np.stack([getattr(self.readings[Cell(arm, n, budget, regime)], kind) for n in sizes], axis=1)
-
-    @cached_property
-    def n_test(self) -> int:
-        return len(self.study.setup.dataset.test)
-
-    @cached_property
-    def teacher_accuracy(self) -> NDArray:
-        """Test accuracy of the main design's teacher, one a seed."""
-        run = self.run(Cell("A1", self.study.grid[-1]), 0).teachers()[0]
-        return np.array([self.records[Run(run.recipe, seed)].summary["test_accuracy"] for seed in self.seeds])
-
-    @cached_property
-    def fidelity(self) -> Fidelity:
-        """Of the distilled students of the main design."""
-        found = np.array([[self._fidelity(n, i) for n in self.study.grid] for i in range(len(self.seeds))])
-        return Fidelity(self.study.grid, *np.moveaxis(found, 2, 0))
-
-    def run(self, cell: Cell, seed_index: int) -> Run:
-        return Run(self.study.recipe(cell), self.seeds[seed_index])
-
-    def pair(self, n: int, seed_index: int, split: str = "test", *, twin: bool = False) -> Predictions:
-        """Teacher and distilled student of the main design, with the student of labels as the twin."""
-        student = self.run(Cell("A1", n), seed_index)
-        teacher = self.records[student.teachers()[0]]
-        other = self.records[self.run(Cell("A0", n), seed_index)] if twin else None
-        return pair(teacher, self.records[student], split, twin=other)
-
-    def over_seeds_and_examples(self, n: int) -> Estimate | None:
-        """The gain of distillation at n with an interval over other seeds *and* other test examples; None for few seeds."""
-        if len(self.seeds) < FEWEST:
-            return None
-        pairs = [self.pair(n, i, twin=True) for i in range(len(self.seeds))]
-        return over_runs_and_examples(minus_twin(agreement.MEASURES["student_accuracy"]), pairs)
-
-    def _fidelity(self, n: int, seed_index: int) -> tuple[float, float, float, float]:
-        kls, agreements = [], []
-        for split in ("train", "test"):
-            p = self.pair(n, seed_index, split)
-            teacher, student = np.asarray(p.teacher, np.float64), np.asarray(p.student, np.float64)
-            kls.append(float(agreement.kl_divergence(teacher, student).mean()))
-            agreements.append(float((teacher.argmax(1) == student.argmax(1)).mean()))
-        return (*kls, *agreements)  # type: ignore[return-value]
+    def scales(self, budget: Budget) -> dict[str, NDArray]:
+        """The gain from distillation on four scales, (S, K) each."""
+        tables = [self.table(kind, arm, budget) for kind in ("accuracy", "nll") for arm in (LABELS, KD)]
+        return scales(*tables, n_test=self.design.tests)
 
 
-def _reading(records: Sequence[RunRecord], steps: int) -> Reading:
-    summaries = [record.summary for record in records]
-    return Reading(
-        np.array([s["test_accuracy"] for s in summaries]),
-        np.array([s["validation_accuracy"] for s in summaries]),
-        np.array([_nll(record) for record in records]),
-        np.array([s["chosen_step"] / steps for s in summaries]),
-    )
+def _numbers(record: RunRecord, split: str) -> dict[Hashable, float]:
+    log_probs, labels = record.log_probs(split), record.examples[f"{split}.labels"]
+    return {
+        "accuracy": record.summary[f"{split}_accuracy"],
+        "validation": record.summary["validation_accuracy"],
+        "nll": float(-np.asarray(log_probs, np.float64)[np.arange(len(labels)), labels].mean()),
+        "chosen": record.summary["chosen_step"],
+    }
 
 
-def _nll(record: RunRecord) -> float:
-    log_probs, labels = record.log_probs("test"), record.examples["test.labels"]
-    return float(-np.asarray(log_probs, np.float64)[np.arange(len(labels)), labels].mean())
+def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
+    arrays = {kind: evidence.per_seed(arm, kind) for kind in ("accuracy", "validation", "nll")}
+    arrays["chosen"] = evidence.per_seed(arm, "chosen") / arm.recipe.optim.steps
+    return arrays if arm.control is None else {**arrays, "gain": evidence.per_seed(arm, "accuracy", minus=CONTROL)}
+
+
+def _fidelity(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
+    arrays = {}
+    for split in ("train", "test"):
+        pairs = [evidence.predictions(arm, split=split, seed=seed) for seed in evidence.seeds]
+        logs = [(np.asarray(pair.teacher, np.float64), np.asarray(pair.student, np.float64)) for pair in pairs]
+        arrays[f"KL, {split}"] = np.array([kl_divergence(teacher, student).mean() for teacher, student in logs])
+        same = [teacher.argmax(axis=1) == student.argmax(axis=1) for teacher, student in logs]
+        arrays[f"agreement, {split}"] = np.array([column.mean() for column in same])
+    arrays["gap"] = arrays["agreement, train"] - arrays["agreement, test"]
+    arrays["gap in KL"] = arrays["KL, test"] - arrays["KL, train"]
+    return arrays
+
+
+def _over_seeds_and_examples(evidence: Evidence, arm: kit.Arm) -> Estimate | None:
+    if len(evidence.seeds) < MIN_SEEDS:
+        return None
+    pairs = [evidence.predictions(arm, seed=seed) for seed in evidence.seeds]
+    return over_runs_and_examples(minus_twin(MEASURES["student_accuracy"]), pairs)

@@ -1,121 +1,91 @@
-"""What the claims about data size share: words, shares of the gain, and the way a claim that cannot be judged says so."""
+"""What the claims about data size share: their form, and shares of the gain from distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from numpy.typing import NDArray
+from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
+from disobey.records.results import Estimate
+from disobey.studies.data_size.cells import KD, LABELS, MAIN, NAMES, Regime
+from disobey.studies.data_size.evidence import CellResults
+from disobey.studies.kit.claims import Answer, ClaimSpec, Decided, Source
+from disobey.studies.kit.verdicts import Stated, side
 
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.measures.sample_efficiency import scales, shares_explained
-from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.data_size.cells import BUDGET_WORDS, Budget, parsed
-from disobey.studies.data_size.evidence import Grid
-from disobey.studies.kit.verdicts import side
-
-SOURCE = "arXiv 2510.15516"
-MARGIN = 0.005  # of accuracy: "the same" is within half a point
-SMOOTHING = ("A3", "A4", "A5", "A6", "A15", "A17")  # what label smoothing, in any form, could explain
-
-
-class Skipped(Exception):
-    """A claim that these runs do not bear on, and what would."""
+PAPER = Source("arXiv 2510.15516", "Lanzillotta et al. 2025 (arXiv 2510.15516)")
+MARGIN = 0.005  # of accuracy: two accuracies are equivalent within half a point
+EQUIVALENT = f"within ±{MARGIN:g} (two one-sided tests)"
+SMOOTHING = tuple(NAMES[id] for id in ("A3", "A4", "A5", "A6", "A15", "A17"))  # all forms of label smoothing
 
 
-def need(here: bool, option: str) -> None:
-    if not here:
-        raise Skipped(f"not run; add {option}")
+@dataclass(frozen=True)
+class Setting:
+    """Where a claim is tested, in words."""
+
+    label: str
 
 
-def setting_of(grid: Grid, more: str = "") -> str:
-    study = grid.study
-    place = f"{study.setup.data}, N = {study.total:,}, {study.student_word} students, τ={study.temperature:g}"
-    return f"{place}, {more}" if more else place
+DataSizeClaim: TypeAlias = tuple[str, ClaimSpec[CellResults, Setting]]  # where it is tested, and the claim
 
 
-def small_words(grid: Grid) -> str:
-    return "n = " + ", ".join(f"{n:,}" for n in grid.study.small)
+def claim(id: str, text: str, where: str, rule: str) -> Callable[[Callable[[CellResults], Answer]], DataSizeClaim]:
+    """Makes a claim of the paper out of the function that carries out its rule; ``where``: see `setting`."""
+    return lambda test: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: test(results)))
 
 
-def claim_of(
-    name: str,
-    text: str,
-    verdict: Verdict,
-    evidence: Sequence[Estimate],
-    rule: str,
-    setting: str,
-    note: str = "",
-) -> Claim:
-    return Claim(text, SOURCE, verdict, tuple(evidence), rule, name, setting, note)
+def decided(estimates: Sequence[Estimate], *, supported: bool, refuted: bool, note: str = "") -> Decided:
+    """The outcome of a rule: inconclusive where neither holds."""
+    return Decided("supported" if supported else "refuted" if refuted else "inconclusive", estimates, note)
 
 
-def gains_on_scales(grid: Grid, budget: Budget) -> dict[str, NDArray]:
-    """The gain of distillation on four scales, (S, K) each."""
-    return scales(
-        grid.accuracy("A0", budget),
-        grid.accuracy("A1", budget),
-        grid.nll("A0", budget),
-        grid.nll("A1", budget),
-        n_test=grid.n_test,
-    )
+def setting(results: CellResults, where: str) -> Setting:
+    """Data, students and ``where``; ``{small}`` stands for the small sizes, ``{closed}`` for those in closed form."""
+    design, closed = results.design, results.closed
+    done = [n for n, small in zip(closed.sizes, closed.small, strict=True) if small]
+    place = f"{design.data}, N = {design.total:,}, {design.student} students, τ={design.temperature:g}"
+    more = where.format(small=sizes_in_words(design.small), closed=sizes_in_words(done))
+    return Setting(f"{place}, {more}" if more else place)
 
 
-def gain_is_sure(grid: Grid) -> bool:
-    """Whether distillation's gain at small n is surely above 0, so that there is something to share."""
-    return side(mean_over_runs(grid.small_gain("A1"), "gain")) > 0
+def sizes_in_words(sizes: Iterable[int]) -> str:
+    """``n = 20, 1,000``."""
+    return "n = " + ", ".join(f"{n:,}" for n in sizes)
 
 
-def shares_of_gain(grid: Grid, arms: Sequence[str]) -> dict[str, Estimate]:
-    """φ by arm: its share of distillation's gain at small n; undefined where that gain is not surely above 0."""
-    values = {arm: grid.small_accuracy(arm) for arm in arms}
-    found = shares_explained(values, grid.small_accuracy("A0"), grid.small_accuracy("A1"))
-    sure = gain_is_sure(grid)
-    nan = float("nan")
-    return {
-        arm: named(e, f"φ({text_of(grid, arm)})")
-        if sure
-        else Estimate(f"φ({text_of(grid, arm)})", nan, nan, nan, e.level, e.n, "runs")
-        for arm, e in found.items()
-    }
+def no_gain(results: CellResults, regime: Regime = MAIN) -> bool:
+    """Whether the gain from distillation at small n is equivalent to 0."""
+    return equivalent(results.small_gain(regime), MARGIN).equivalent
 
 
-def best_amount(grid: Grid, family: str) -> str:
-    """The amount of an arm that is best on validation at small n; the smaller one among equals; none: not run."""
-    found = [word for word in arm_words(grid) if word.split(":")[0] == family]
-    return max(found, key=lambda word: grid.small_accuracy(word, validation=True).mean(), default="")
+def has_gain(results: CellResults) -> bool:
+    """Whether the interval of the gain from distillation at small n lies above 0; if not, its shares are undefined."""
+    return side(results.mean_gain("gain")) > 0
 
 
-def arm_words(grid: Grid) -> list[str]:
-    """The arms of the study, each once in its one spelling."""
-    return list(dict.fromkeys(parsed(word, grid.study.temperature).word for word in grid.study.arms))
-
-
-def budgets_of(grid: Grid) -> list[Budget]:
-    return [budget for budget in BUDGET_WORDS if grid.has("A0", "A1", budget=budget)]
-
-
-def smoothings(grid: Grid) -> list[str]:
-    """The arms of label smoothing that were run, each at its amount best on validation."""
-    return [arm for arm in (best_amount(grid, family) for family in SMOOTHING) if arm]
-
-
-def best_smoothing(grid: Grid) -> str:
-    """The one of them that is best on validation at small n; none: not run."""
-    return max(smoothings(grid), key=lambda arm: grid.small_accuracy(arm, validation=True).mean(), default="")
-
-
-def temperature_of(grid: Grid, word: str) -> float:
-    value = parsed(word, grid.study.temperature).value
-    return grid.study.temperature if value is None else value
-
-
-def text_of(grid: Grid, word: str) -> str:
-    return parsed(word, grid.study.temperature).text
-
-
-def named(estimate: Estimate, name: str) -> Estimate:
-    return Estimate(name, estimate.value, estimate.low, estimate.high, estimate.level, estimate.n, estimate.over)
+def share_of_gain(results: CellResults, arm: str) -> Estimate:
+    """φ: an arm's share of the gain from distillation at small n, undefined (NaN) without a gain."""
+    labels, name = results.small("accuracy", LABELS), f"φ, {results.design.arm(arm).text}"
+    if not has_gain(results):
+        nan = float("nan")
+        return Estimate(name, nan, nan, nan, 0.95, len(results.seeds), "runs")
+    return ratio_over_runs(results.small("accuracy", arm) - labels, results.small("accuracy", KD) - labels, name)
 
 
 def undefined(share: Estimate) -> str:
-    return "" if share.known else "Undefined: the gain of distillation at small n is not surely above 0."
+    """The note beside an undefined share."""
+    return (
+        "" if share.known else "Undefined: the interval of the gain from distillation at small n does not lie above 0."
+    )
+
+
+def smoothings(results: CellResults) -> list[str]:
+    """The forms of label smoothing that were run, each with its best amount on validation; the best form first."""
+
+    def best(arms: Sequence[str]) -> list[str]:
+        score = {arm: results.small("validation", arm).mean() for arm in arms}
+        return [max(arms, key=lambda arm: score[arm])] if arms else []  # the first of equals
+
+    families = ([arm for arm in results.design.arms if arm.split(":")[0] == family] for family in SMOOTHING)
+    chosen = [arm for family in families for arm in best(family)]
+    return list(dict.fromkeys(best(chosen) + chosen))

@@ -1,7 +1,7 @@
-"""How much data is a teacher worth, and which part of what it says is worth it?
+"""How much data is a teacher worth, and which part of its predictions causes the gain?
 
-The claims of Lanzillotta et al. 2025 (arXiv 2510.15516) with the controls they lacked: arms that keep one part of a
-teacher's information and destroy the rest, at every sample size, for equally many steps and to convergence.
+The claims of Lanzillotta et al. 2025 (arXiv 2510.15516) with additional controls: arms that keep one part of the
+teacher's information and destroy the rest, at every training-set size, for equal steps and to convergence.
 """
 
 from __future__ import annotations
@@ -13,261 +13,268 @@ from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
-from disobey.data.dataset import Kind
-from disobey.models.build import ModelSpec
-from disobey.records.results import Block, Result
-from disobey.records.runs import RunRecord
-from disobey.studies.data_size import charts as data_size_pictures
-from disobey.studies.data_size import claims as data_size_claims
-from disobey.studies.data_size import closed_form as data_size_closed
-from disobey.studies.data_size import tables as data_size_tables
-from disobey.studies.data_size.cells import BUDGETS, Budget, Cell, Name, parsed, regimes
-from disobey.studies.data_size.evidence import Grid
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.data.dataset import DataSpec
+from disobey.errors import refusal
+from disobey.models.spec import ModelSpec, spec_text
+from disobey.records.results import Result
+from disobey.studies.data_size import charts, claims, tables
+from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, NAMES, Budget, Cell, Design, RegimeName, parsed
+from disobey.studies.data_size.evidence import CellResults
+from disobey.studies.data_size.shares import PAPER, sizes_in_words
+from disobey.studies.kit.design import Arm, Records
+from disobey.studies.kit.design import Design as ArmsBySeed
+from disobey.studies.kit.methods import budget_words
+from disobey.studies.kit.setup import Setup, by_data
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
-from disobey.training.presets import Defaults, spec_text
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
 
-MAIN = ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12")
-TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0)
-EVERYTHING = tuple(
-    word
-    for name, arm in ARMS.items()
-    for word in (
-        *((f"{name}:{a:g}" for a in arm.amounts) if name in ("A3", "A16") else (name,)),
-        *((f"A1:{t:g}" for t in TEMPERATURES) if name == "A1" else ()),
-    )
-)
-REGIMES: tuple[Name, ...] = get_args(Name)
-# Small nets that train in a second: this study has thousands of runs. Chosen on validation (docs/LOG.md).
-OWN: dict[Kind, Defaults] = {
-    "image": Defaults(
-        ModelSpec("mlp", width=400, depth=1),
-        ModelSpec("mlp", width=100, depth=1),
-        ModelSpec("mlp", width=400, depth=1),
-        OptimSpec(lr=2e-3, steps=600, batch=64),
-    ),
-}
+DEFAULT_ARMS = tuple(NAMES[id] for id in ("A0", "A1", "A4", "A7", "A9a", "A10a", "A11", "A12"))
+SWEEPS = {KD: (0.0, 0.5, 1.0, 2.0, 4.0, 8.0), **{NAMES[id]: ARMS[id].amounts for id in ("A3", "A16")}}  # 0: the default
+ALL_ARMS = tuple(f"{arm}:{value:g}" if value else arm for arm in IDS for value in SWEEPS.get(arm, (0.0,)))
+REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
+# Small networks for images that train in a second, since this study has thousands of runs. Chosen on validation.
+OWN_TEACHER, OWN_STUDENT, OWN_WIDTHS = "mlp:400x1", "mlp:100x1", ("mlp:25x1", "mlp:400x1")
+OWN_BUDGET = {"steps": 600, "batch": 64, "lr": 2e-3}
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """Trains equal students on n examples, n from two a class to all: on labels, on a teacher, and on its parts.
+    """Trains one student on n examples, from two per class to all: on labels, a teacher, or parts of its predictions.
 
-    All arms of a seed share examples (nested over n), initialization and batches. The answer to "how much data would
-    labels need?" is the label-equivalence curve. `--full` asks everything: every arm, ten seeds, three budgets, all regimes.
+    All arms of a seed share examples (nested over n), initialization and batches. The label-equivalence curve says how
+    much more data labels would need. `--full` runs every arm, ten seeds, three budgets and all regimes.
     """
 
     name: ClassVar[str] = "data-size"
-    question: ClassVar[str] = "How much data is a teacher worth, and which part of what it says is worth it?"
+    question: ClassVar[str] = "How much data is a teacher worth, and which part of its predictions causes the gain?"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {
-            "setup": Setup(seeds=tuple(range(10)), early=0.0),
-            "arms": EVERYTHING,
-            "budgets": BUDGETS,
+            "setup": Setup(seeds=tuple(range(10))),
+            "arms": ALL_ARMS,
+            "budgets": tuple(BUDGETS),
             "regimes": REGIMES,
             "noises": (0.1, 0.2, 0.4),
         },
-        "text": {"setup": Setup(data="languages", early=0.0)},
-        # From where anything is learned at all (docs/data.md): with fewer pairs every arm stays at chance.
-        "modular": {"setup": Setup(data="modular-addition", early=0.0), "sizes": (372, 434, 496, 558, 620, 673)},
-        # T, data and the sizes' range as published; the budget is the one that most CIFAR-100 tables use. A GPU's work.
+        "text": {"setup": Setup(data="languages")},
+        # With fewer pairs every arm stays at chance (docs/guides/data.md).
+        "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
+        # Temperature, data and range of sizes as published; the usual CIFAR-100 budget. Needs a GPU.
         "paper-cifar100": {
             "setup": Setup(
                 data="hub:uoft-cs/cifar100#fine_label",
-                teacher="resnet20",
                 augment="crop-flip",
                 steps=78_000,
                 batch=128,
                 lr=0.1,
                 optimizer="sgd",
                 weight_decay=5e-4,
-                early=0.0,
             ),
+            "teacher": "resnet20",
             "student": "self",
             "temperature": 100.0,
             "first": 12,
         },
     }
 
-    setup: Setup = Setup(early=0.0)
+    setup: Setup = Setup()
+    teacher: str = ""
+    """model of the teacher, NAME or NAME:WIDTH"""
     student: str = ""
-    """model of the students: self, small, large, NAME or NAME:WIDTH; chosen by the kind of data where not given"""
-    arms: tuple[str, ...] = MAIN
-    """arms of docs/targets.md; A1:4 is distillation at temperature 4, A3:0.1 smoothing by .1, A16:3 the top 3"""
+    """model of the students: self, small, large, NAME or NAME:WIDTH"""
+    arms: tuple[str, ...] = DEFAULT_ARMS
+    """targets by name or id (docs/data-size.md); NAME:VALUE sets an amount, or the temperature (distillation:4)"""
     sizes: tuple[int, ...] = ()
-    """numbers of examples; where not given, a log grid"""
+    """numbers of training examples n of the students; a log grid by default"""
     points: int = 7
-    """sizes of the log grid, from `first` a class to all"""
+    """number of sizes on the log grid"""
     first: int = 2
-    """examples a class at the smallest size of the log grid"""
+    """examples per class at the smallest size of the log grid"""
     temperature: float = 20.0
-    """of every soft arm"""
+    """distillation temperature of all soft targets"""
     budgets: tuple[Budget, ...] = ("steps",)
-    """steps: equally many for all; convergence: `patience` times as many, weights chosen on validation; epochs: equally many"""
+    """steps: equal for all n; convergence: longer, checkpoint chosen on validation; epochs: equal for all n"""
     patience: float = 3.0
-    """how many times longer the budget convergence trains"""
+    """training-length multiplier for the 'convergence' budget"""
     epochs: float = 20.0
-    """of the budget epochs"""
-    regimes: tuple[Name, ...] = ()
-    """beyond the main design: see docs/studies.md; each lets more claims be judged"""
+    """number of epochs for the 'epochs' budget"""
+    regimes: tuple[RegimeName, ...] = ()
+    """additional conditions (docs/data-size.md), each of which lets more claims be tested"""
     noises: tuple[float, ...] = (0.2,)
-    """shares of wrong labels of the regime noise (the teacher's labels are right)"""
+    """fractions of corrupted student labels in the 'noise' regime; the teacher's labels are clean"""
     widths: tuple[str, ...] = ()
-    """other students of the regime widths; chosen by the kind of data where not given"""
+    """student models of the 'widths' regime"""
     kernels: int = 700
-    """largest n for kernel and linear students in closed form, whose cost grows as its cube; 0: none"""
+    """largest n for kernel students in closed form, whose cost grows as n³; 0: none"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
-        for word in self.arms:
-            parsed(word, self.temperature)
-        if not {"A0", "A1"} <= set(self.arms):
-            raise ValueError(f"expected the arms A0 (labels) and A1 (distillation) among arms; came {self.arms}")
+        arms = {parsed(word, self.temperature).word for word in self.arms}
+        if not {LABELS, KD} <= arms:
+            raise refusal("arms-missing", f"{LABELS} (A0) and {KD} (A1) among the arms", self.arms)
         if "steps" not in self.budgets:
-            raise ValueError(
-                f"expected 'steps', the budget that claims are judged at, among budgets; came {self.budgets}"
-            )
+            raise refusal("budget-missing", "'steps', the budget of most claims, among the budgets", self.budgets)
         if list(self.sizes) != sorted(set(self.sizes)) or min(self.sizes, default=1) < 1:
-            raise ValueError(f"expected sizes in rising order, each once; came {self.sizes}")
+            raise refusal("sizes-not-rising", "increasing sizes", self.sizes)
         if self.points < 3 or self.first < 1 or self.epochs <= 0 or self.patience < 1:
-            raise ValueError(
-                f"expected points >= 3, first >= 1, epochs > 0, patience >= 1; came {self.points}, {self.first}, "
-                f"{self.epochs:g}, {self.patience:g}"
-            )
+            got = f"{self.points}, {self.first}, {self.epochs:g}, {self.patience:g}"
+            raise refusal("option-too-small", "points >= 3, first >= 1, epochs > 0, patience >= 1", got)
         if self.setup.augment != "none" and "augment" in self.regimes:
-            raise ValueError("the regime augment compares with plain images: expected --augment none beside it")
+            expected = "plain images with the regime augment, which compares with them"
+            raise refusal("augmented-twice", expected, f"--augment {self.setup.augment}", "--augment none")
 
     @classmethod
     def smoke(cls) -> Self:
-        setup = Setup(data="digits-8x8", teacher="mlp:16x1", seeds=(0, 1), steps=15, batch=16, early=0.0)
+        """The whole study in seconds, on 15 training steps."""
         arms = ("A0", "A1", "A1:1", "A2b", "A3:0.1", "A7", "A9a", "A10a", "A10b", "A11", "A12", "A18b")
         return cls(
-            setup,
-            "mlp:8x1",
-            arms,
-            (20, 100, 500),
-            budgets=BUDGETS,
+            Setup(data="digits-8x8", seeds=(0, 1), steps=15, batch=16),
+            teacher="mlp:16x1",
+            student="mlp:8x1",
+            arms=arms,
+            sizes=(20, 100, 500),
+            budgets=tuple(BUDGETS),
             regimes=REGIMES,
             widths=("mlp:4x1",),
             kernels=50,
+            is_smoke=True,
         )
+
+    @cached_property
+    def own_nets(self) -> bool:
+        """Whether the study uses its own small networks and budget: on images, unless a teacher is named."""
+        return self.setup.dataset.kind == "image" and not self.teacher
 
     @cached_property
     def base(self) -> Setup:
-        """The setup with this study's own small nets for images where none are named."""
-        own = OWN.get(self.setup.dataset.kind)
-        if own is None or self.setup.teacher:
-            return self.setup
-        optim = own.optim
-        return replace(
-            self.setup,
-            teacher=spec_text(own.teacher),
-            steps=self.setup.steps or optim.steps,
-            batch=self.setup.batch or optim.batch,
-            lr=self.setup.lr or optim.lr,
+        """The setup with the budget of `own_nets`."""
+        budget = {name: getattr(self.setup, name) or value for name, value in OWN_BUDGET.items()}
+        return replace(self.setup, **budget) if self.own_nets else self.setup
+
+    def model(self, word: str = "self") -> ModelSpec:
+        """A model in a word; ``self`` is the teacher's."""
+        return self.setup.model(word, OWN_TEACHER if self.own_nets else self.teacher)
+
+    def chosen(self) -> Mapping[str, str]:
+        """What open options stand for on these data, in words."""
+        models = {"teacher": spec_text(self.model()), "student": spec_text(self.model(self.design.student))}
+        others = {name: " ".join(map(str, getattr(self.design, name))) for name in ("sizes", "widths")}
+        words = {name: by_data(word, self.setup.data) for name, word in (models | others).items()}
+        return {**self.base.chosen(), **words}
+
+    @cached_property
+    def design(self) -> Design:
+        """What is compared, with all open options resolved. Raises `ValueError` for sizes beyond the data."""
+        dataset = self.setup.dataset
+        total, classes = self.setup.train or len(dataset.train), len(dataset.classes)
+        student = self.student or (OWN_STUDENT if self.own_nets else "small")
+        return Design(
+            data=self.setup.data,
+            kind=dataset.kind,
+            classes=classes,
+            tests=len(dataset.test),
+            total=total,
+            sizes=self._sizes(total, classes),
+            arms=tuple(dict.fromkeys(parsed(word, self.temperature).word for word in self.arms)),
+            temperature=self.temperature,
+            budgets=self.budgets,
+            regimes=self.regimes,
+            student=student,
+            widths=self.widths or (OWN_WIDTHS if student.startswith("mlp:") else ("large",)),
+            noises=self.noises,
         )
 
-    @cached_property
-    def student_word(self) -> str:
-        own = OWN.get(self.setup.dataset.kind)
-        return self.student or ("small" if own is None or self.setup.teacher else spec_text(own.small))
-
-    @cached_property
-    def total(self) -> int:
-        """N: all training examples."""
-        return self.setup.train or len(self.setup.dataset.train)
-
-    @cached_property
-    def grid(self) -> tuple[int, ...]:
-        """The sizes n, ascending."""
+    def _sizes(self, total: int, classes: int) -> tuple[int, ...]:
         if self.sizes:
-            if self.sizes[-1] > self.total:
-                raise ValueError(f"expected sizes up to {self.total:,}, all training examples; came {self.sizes[-1]:,}")
+            if self.sizes[-1] > total:
+                raise refusal(
+                    "size-beyond-data", f"sizes up to {total:,}, all training examples", f"{self.sizes[-1]:,}"
+                )
             return self.sizes
-        smallest = min(self.first * len(self.setup.dataset.classes), self.total // 4)
-        return tuple(dict.fromkeys(round(n) for n in np.geomspace(smallest, self.total, self.points)))
-
-    @cached_property
-    def small(self) -> tuple[int, ...]:
-        """The sizes that claims about little data are judged at: up to a tenth of all, at least two."""
-        return tuple(n for n in self.grid if n <= self.total / 10) or self.grid[:2]
-
-    def cells(self) -> list[Cell]:
-        """Every cell of the main design and of the regimes, each once."""
-        arms = dict.fromkeys(parsed(word, self.temperature).word for word in self.arms)
-        found = [Cell(arm, n, budget) for budget in self.budgets for n in self.grid for arm in arms]
-        for name in self.regimes:
-            found += regimes(self, name)
-        return list(dict.fromkeys(found))
+        smallest = min(self.first * classes, total // 4)
+        return tuple(dict.fromkeys(round(n) for n in np.geomspace(smallest, total, self.points)))
 
     def optim(self, budget: Budget, size: int) -> OptimSpec:
+        """The budget of a student of n = ``size`` examples."""
         base = self.base.optim
-        if budget == "convergence":
-            return replace(base, steps=round(self.patience * base.steps))
-        if budget == "epochs":
-            return replace(base, steps=max(round(self.epochs * size / base.batch), 1))
-        return base
+        passes = max(round(self.epochs * size / base.batch), 1)
+        steps = {"steps": base.steps, "convergence": round(self.patience * base.steps), "epochs": passes}
+        return replace(base, steps=steps[budget])
 
-    def teacher(self, cell: Cell) -> Recipe:
-        """The teacher of a cell: of all N examples, unless its regime or arm says otherwise."""
+    def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
+        """Training examples, n of them (None: N), for the teacher (fold 0) or the student (fold 1) of a cell."""
+        everything = n is not None and n >= len(self.setup.dataset.train)
+        train = (
+            self.setup.train if n is None else None if everything else n
+        )  # None: all, so that other studies share the run
+        halves = (fold, 2) if cell.regime.fresh else None
+        augment = cell.regime.augment or self.base.augment
+        return replace(self.base.spec, train=train, fold=halves, noise=noise, augment=augment)
+
+    def teacher_recipe(self, cell: Cell) -> Recipe:
+        """The teacher of a cell, trained on all N examples unless its regime says otherwise."""
         regime, optim = cell.regime, self.base.optim
-        own_n = cell.size if regime.teacher_train == 0 else regime.teacher_train
-        if cell.arm == "A18a":
+        n = cell.size if regime.teacher_train == 0 else regime.teacher_train
+        if cell.arm == "untrained_teacher":
             optim = replace(optim, stop=0)
         elif regime.age < 1:
             optim = replace(optim, stop=max(round(regime.age * optim.steps), 1))
-        data = replace(
-            self.base.spec,
-            train=self.setup.train if own_n is None else self._train(own_n),
-            fold=(0, 2) if regime.fresh else None,
-            augment=regime.augment or self.base.augment,
-        )
-        model = self.base.model(regime.teacher)
-        return Recipe(data, model, optim, name=f"teacher {spec_text(model)}")
+        model = self.model(regime.teacher)
+        return Recipe(self._data(cell, n, 0), model, optim, name=f"teacher {spec_text(model)}")
 
     def recipe(self, cell: Cell) -> Recipe:
-        arm, regime = parsed(cell.arm, self.temperature), cell.regime
-        schedule = arm.schedule()
-        data = replace(
-            self.base.spec,
-            train=self._train(2 * cell.size if regime.fresh else cell.size),
-            fold=(1, 2) if regime.fresh else None,
-            noise=regime.noise,
-            augment=regime.augment or self.base.augment,
-        )
-        teaching = Teaching(
-            members=regime.members, views=regime.views, head="random" if arm.name == "A18b" else "trained"
-        )
+        """The student of a cell."""
+        arm, regime = self.design.arm(cell.arm), cell.regime
+        schedule, head = arm.schedule(), "random" if arm.name == "random_head" else "trained"
+        taught = schedule.uses_teacher
         return Recipe(
-            data,
-            self.base.model(regime.student or self.student_word),
+            self._data(cell, 2 * cell.size if regime.fresh else cell.size, 1, regime.noise),
+            self.model(regime.student or self.design.student),
             self.optim(cell.budget, cell.size),
             schedule,
-            teacher=self.teacher(cell) if schedule.listens else None,
-            teaching=teaching if schedule.listens else Teaching(),
+            teacher=self.teacher_recipe(cell) if taught else None,
+            teaching=Teaching(members=regime.members, views=regime.views, head=head) if taught else Teaching(),
             replica=1,
             choose="validation" if cell.budget == "convergence" else "last",
-            name=f"student {ARMS[arm.name].text}",
+            name=f"student {arm.text}",
         )
 
-    def _train(self, size: int) -> int | None:
-        """As a field of the data: no number stands for all, so that such runs are shared with other studies."""
-        return size if size < len(self.setup.dataset.train) else None
+    @cached_property
+    def students(self) -> dict[Cell, Arm]:
+        """The student of every cell with its control (twin), trained on labels under the same condition."""
+
+        def control(cell: Cell) -> Recipe | None:
+            labels = replace(cell, arm=LABELS, regime=cell.regime.of_labels)
+            return None if cell.arm == LABELS else self.recipe(labels)
+
+        return {cell: Arm(cell.arm, self.recipe(cell), control(cell)) for cell in self.design.cells()}
 
     def plan(self) -> list[Run]:
-        """Seed by seed, arms of one cell together: they share their examples and their batches."""
-        recipes = dict.fromkeys(map(self.recipe, self.cells()))
-        return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
+        """All runs, seed by seed. Arms that share examples and batches stand together."""
+        return ArmsBySeed(tuple(self.students.values()), self.setup.seeds).runs()
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        cells = self.cells()
-        seeds = complete_seeds(self.setup.seeds, list(dict.fromkeys(map(self.recipe, cells))), records)
-        grid = Grid.read(self, cells, seeds, records)
-        closed = data_size_closed.students(self, seeds, records)
-        claims, skipped = data_size_claims.judge(grid, closed)
-        blocks: list[Block] = [*claims, *data_size_pictures.charts(grid, closed)]
-        blocks += data_size_tables.tables(grid)
-        blocks += [*skipped, data_size_tables.methods(grid)]
-        smoke = self == type(self).smoke()
-        settings = {"data": self.setup.data, "examples": self.total, "temperature": self.temperature}
-        return Result(self.name, self.question, tuple(blocks), data_size_claims.summary(grid, claims), smoke, settings)
+    def analyze(self, records: Records) -> Result:
+        """Claims, figures and tables from finished runs. Raises `ValueError` if no seed has all of them."""
+        results = CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
+        verdicts = claims.judge(results)
+        blocks = [*charts.charts(results), *tables.tables(results)]
+        methods, summary = self.methods(results), claims.summary(results, verdicts)
+        return conclude(self, results.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
+
+    def methods(self, results: CellResults) -> str:
+        """How everything was trained and measured."""
+        design, accuracy = self.design, results.teacher_accuracy
+        return (
+            f"Data: {design.data}, N = {design.total:,} training examples; {sizes_in_words(design.sizes)}, nested and "
+            "stratified within a seed. All arms of a seed share examples, initialization and batches. Students: "
+            f"{design.student}; teacher: {spec_text(self.model())}, trained on all N examples (test accuracy "
+            f"{accuracy.value:.3f} {accuracy.interval()}) from a different initialization. Equal steps: "
+            f"{budget_words(self.base.optim)} at every n; to convergence: {self.patience:g} times as many, the best of "
+            f"twenty checkpoints on validation; equal epochs: {self.epochs:g}. Soft targets: τ²·KL at "
+            f"τ={design.temperature:g}. Each arm A0–A18 (documentation: targets) keeps one part of the teacher's "
+            "predictions and destroys the rest; random parts are drawn once per example. All arms use the same "
+            "learning rate and steps; amounts were chosen on validation, nothing on test. The unit is a seed (subset, "
+            "initialization, batches, teacher). Intervals of shares are Fieller's, of sizes inverted t-tests; the "
+            "table of tests is corrected for their number."
+        )

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.figures.estimates import estimates_chart
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Table
-from disobey.studies.denoising.evidence import Case, Looks
+from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN, ZERO_TEACHER, Signal
-from disobey.studies.kit import pictures
+from disobey.studies.kit.tables import table
 
 
-def along_training(looks: Looks) -> Chart:
-    hot = looks.hot
+def along_training(evidence: GradientEvidence) -> Chart:
+    """Alignment of every signal along the student's training."""
+    hot = evidence.hot
     signals: dict[str, Signal] = {
         ONE_HOT: (ONE_HOT, None, hot),
         "KD, final teacher": (KD, None, hot),
-        "KD, early teacher": (KD, looks.first, hot),
+        "KD, early teacher": (KD, evidence.first, hot),
         "cross-fitted KD": (CROSS, None, hot),
         ZERO_OWN: (ZERO_OWN, None, hot),
         ZERO_TEACHER: (ZERO_TEACHER, None, hot),
     }
     rows = [
-        (looks.total if moment is None else moment, name, case.text, looks.cosine(case, moment, signal))
-        for case in looks.cases
+        (evidence.total if moment is None else moment, name, case.label, evidence.cosine(case, moment, signal))
+        for case in evidence.cases
         for name, signal in signals.items()
-        for moment in (*looks.steps, None)
+        for moment in (*evidence.steps, None)
     ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "along-training",
         f"Alignment with the large sample's gradient along the student's training, τ={hot:g}",
@@ -39,20 +44,21 @@ def along_training(looks: Looks) -> Chart:
     )
 
 
-def against_age(looks: Looks) -> Chart:
+def against_age(evidence: GradientEvidence) -> Chart:
+    """Gain in alignment against the teacher's age."""
     rows = [
         (
-            looks.total if age is None else age,
+            evidence.total if age is None else age,
             f"{name} τ={t:g}",
-            case.text,
-            mean_over_runs(looks.over_one_hot(case, name, age, t), "gain"),
+            case.label,
+            mean_over_runs(evidence.over_one_hot(case, name, age, t), "gain"),
         )
-        for case in looks.cases
+        for case in evidence.cases
         for name in (KD, CROSS)
-        for t in looks.temperatures
-        for age in (*looks.steps[1:], None)
+        for t in evidence.temperatures
+        for age in (*evidence.steps[1:], None)
     ]
-    return pictures.estimates_chart(
+    return estimates_chart(
         rows,
         "teacher-age",
         "Gain in alignment over one-hot at the student's start, against the teacher's age",
@@ -64,9 +70,10 @@ def against_age(looks: Looks) -> Chart:
     )
 
 
-def similarity(looks: Looks, case: Case, classes: tuple[str, ...]) -> Chart:
-    seed = looks.seeds[0]
-    matrix = looks.readings[case, seed].similarity.copy()
+def similarity(evidence: GradientEvidence, case: Case, classes: tuple[str, ...]) -> Chart:
+    """Mean probability of every wrong class, by true class."""
+    seed = evidence.seeds[0]
+    matrix = evidence.readings[case, seed].similarity.copy()
     np.fill_diagonal(matrix, np.nan)
     data = {
         "true": tuple(name for name in classes for _ in classes),
@@ -75,7 +82,7 @@ def similarity(looks: Looks, case: Case, classes: tuple[str, ...]) -> Chart:
     }
     return Chart(
         "similarity",
-        f"Class similarity from a teacher's confusion: {case.text}, seed {seed}",
+        f"Class similarity from a teacher's confusion: {case.label}, seed {seed}",
         "heatmap",
         data,
         Axis("said", "class that is given probability", "nominal"),
@@ -86,65 +93,80 @@ def similarity(looks: Looks, case: Case, classes: tuple[str, ...]) -> Chart:
     )
 
 
-def signals_table(looks: Looks) -> Table:
-    columns = ("case: signal", "cosine at the start", "minibatch SNR", "cosine at the end", "first kept step",
-               "SNR at the start")  # fmt: skip
+def signals_table(evidence: GradientEvidence) -> Table:
+    """Alignment and noise of every signal."""
+    columns = (
+        "case: signal",
+        "cosine at the start",
+        "minibatch SNR",
+        "cosine at the end",
+        "first kept step",
+        "SNR at the start",
+    )
     rows: list[tuple[Cell, ...]] = []
-    for case in looks.cases:
-        for signal in looks.signals(case):
+    for case in evidence.cases:
+        for signal in evidence.signals(case):
             name, age, t = signal
-            start = looks.cosines(case, looks.start, signal)
-            small = looks.batches(case, signal)
+            start = evidence.cosines(case, evidence.start, signal)
+            small = evidence.batches(case, signal)
             known = small[~np.isnan(small)]
             teacher = "" if name not in (KD, CROSS) else " of the end" if age is None else f" of {age} steps"
             rows.append(
                 (
-                    f"{case.text}: {name}{teacher}, τ={t:g}",
+                    f"{case.label}: {name}{teacher}, τ={t:g}",
                     mean_over_runs(start, "cosine"),
                     mean_over_runs(known, "SNR") if len(known) else None,
-                    looks.cosine(case, None, signal),
-                    looks.cosine(case, looks.first, signal),
+                    evidence.cosine(case, None, signal),
+                    evidence.cosine(case, evidence.first, signal),
                     mean_over_runs(start**2 / (1 - start**2), "SNR"),
                 )
             )
     caption = (
-        f"Start, first kept step ({looks.first}) and end are moments of the student's training, steps of a signal those "
-        "of its teacher. SNR: squared part along the large sample's gradient over the squared rest; minibatches of "
-        f"{BATCH}, at the start."
+        f"Start, first kept step ({evidence.first}) and end are moments of the student's training, steps of a signal "
+        "those of its teacher. SNR: squared part along the large sample's gradient over the squared rest; minibatches "
+        f"of {BATCH}, at the start."
     )
     return Table("Alignment of every signal", columns, tuple(rows), caption)
 
 
-def flips_table(looks: Looks) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for case in looks.cases:
-        for age, t in looks.ages(case):
-            shares = looks.flips(case, age, t)
-            rows.append(
-                (
-                    f"{case.text}: teacher of {'the end' if age is None else f'{age} steps'}, τ={t:g}",
-                    mean_over_runs(shares[:, 0], "confusable"),
-                    mean_over_runs(shares[:, 1], "other"),
-                    mean_over_runs(shares[:, 0] - shares[:, 1], "difference"),
-                )
-            )
-    columns = ("case: teacher", "most confusable class", "other classes", "difference")
-    caption = (
-        "Share of rightly labelled examples whose distillation residual is positive (the one-hot residual is negative) "
-        "at the student's start. Confusable: the class most confused with the example's class, by the cross-fitted teacher."
+def flips_table(evidence: GradientEvidence) -> Table:
+    """How often the distillation residual is positive, by teacher and temperature."""
+
+    def share(of: Callable[[NDArray], NDArray]) -> Callable[[tuple[Case, int | None, float]], Cell]:
+        return lambda row: mean_over_runs(of(evidence.flips(*row)), "share of positive residuals")
+
+    def words(row: tuple[Case, int | None, float]) -> str:
+        case, age, t = row
+        return f"{case.label}: teacher of {'the end' if age is None else f'{age} steps'}, τ={t:g}"
+
+    rows = [(case, age, t) for case in evidence.cases for age, t in evidence.ages(case)]
+    columns = (
+        ("case: teacher", words),
+        ("most confusable class", share(lambda flips: flips[:, 0])),
+        ("other classes", share(lambda flips: flips[:, 1])),
+        ("difference", share(lambda flips: flips[:, 0] - flips[:, 1])),
     )
-    return Table("Sign flips", columns, tuple(rows), caption)
+    caption = (
+        "Share of correctly labelled examples whose distillation residual is positive (the one-hot residual is "
+        "negative) at the student's start. Confusable: the class most confused with the example's class, by the "
+        "cross-fitted teacher."
+    )
+    return table("Sign flips", rows, columns, caption)
 
 
-def layers_table(looks: Looks) -> Table:
-    wanted: list[Signal] = [(name, None, looks.hot) for name in (ONE_HOT, KD, CROSS, ZERO_OWN)]
-    rows: list[tuple[Cell, ...]] = [
-        (
-            f"{case.text}: {layer}",
-            *(mean_over_runs(looks.layer(case, layer, signal), "cosine") for signal in wanted),
-        )
-        for case in looks.cases
-        for layer in looks.layers(case)
-    ]
-    columns = ("case: weights", "one-hot", "KD", "cross-fitted", "zeroed, own")
-    return Table(f"Layer by layer at the start, τ={looks.hot:g}: cosines", columns, tuple(rows))
+def layers_table(evidence: GradientEvidence) -> Table:
+    """Alignment layer by layer at the student's start."""
+    signals: dict[str, Signal] = {
+        words: (name, None, evidence.hot)
+        for words, name in (("one-hot", ONE_HOT), ("KD", KD), ("cross-fitted", CROSS), ("zeroed, own", ZERO_OWN))
+    }
+
+    def cosine(signal: Signal) -> Callable[[tuple[Case, str]], Cell]:
+        return lambda row: mean_over_runs(evidence.layer(*row, signal), "cosine")
+
+    rows = [(case, layer) for case in evidence.cases for layer in evidence.layers(case)]
+    columns = (
+        ("case: weights", lambda row: f"{row[0].label}: {row[1]}"),
+        *((words, cosine(signal)) for words, signal in signals.items()),
+    )
+    return table(f"Layer by layer at the start, τ={evidence.hot:g}: cosines", rows, columns)

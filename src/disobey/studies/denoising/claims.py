@@ -1,101 +1,152 @@
-"""The claims of `denoising` about networks (D3 to D9) and the sentence above them.
+"""What `denoising` claims about networks (D3 to D9).
 
 Rules were fixed before the runs, except that D3 and D4 at both temperatures and D9 were set after a look at one seed of
-one network; docs/LOG.md has their confirmation on seeds that nobody had looked at.
+one network; docs/experiments has their confirmation on seeds that nobody had looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.records.results import Claim
-from disobey.studies.denoising.evidence import Case, Looks
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.records.results import Estimate
+from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN
-from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
+from disobey.studies.kit.verdicts import ABOVE_ZERO
 
-SOURCE = "arXiv 2301.12923"
-OURS = "derived here (docs/theory.md)"
-
-
-def network_claims(case: Case, looks: Looks) -> list[Claim]:
-    """All claims about one network and noise, at the student's start."""
-    cold, hot, first = looks.cold, looks.hot, looks.first
-    claims = [claim for t in looks.temperatures for claim in _teacher_claims(case, t, looks)]
-    age = looks.at_start(case, KD, first, cold) - looks.at_start(case, KD, None, cold)
-    stated = [
-        (
-            "D5",
-            "Zeroing label gradients on confusable classes improves the alignment without any teacher.",
-            looks.over_one_hot(case, ZERO_OWN, None, cold),
-            f"cosine, zeroed by own early confusion − one-hot, τ={cold:g}",
-            SOURCE,
-        ),
-        (
-            "D6",
-            "The teacher's alignment shrinks as it memorizes.",
-            age,
-            f"cosine, KD of step {first} − KD of the end, τ={cold:g}",
-            OURS,
-        ),
-    ]
-    if hot != cold:
-        gains = [looks.over_one_hot(case, KD, None, t) for t in (hot, cold)]
-        words = f"cosine gain over one-hot, τ={hot:g} − τ={cold:g}, final teacher"
-        stated.append(
-            ("D7", "Temperature restores the gain of a memorizing teacher.", gains[0] - gains[1], words, OURS)
-        )
-    flips = looks.flips(case, None, hot)
-    stated.append(
-        (
-            "D8",
-            "The teacher's residual flips sign more often on the class most confused with the example's own.",
-            flips[:, 0] - flips[:, 1],
-            f"share of positive residuals, most confusable − other classes, τ={hot:g}",
-            SOURCE,
-        )
-    )
-    return claims + [
-        rules.above_zero(name, text, mean_over_runs(values, words), source, case.text)
-        for name, text, values, words, source in stated
-    ]
+PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
+OURS = Source("derived here (docs/theory.md)")
 
 
-def _teacher_claims(case: Case, t: float, looks: Looks) -> list[Claim]:
-    """D3, D4 and D9 at one temperature: whole sample, cross-fitting, minibatches."""
-    one_hot, kd, cross = (looks.at_start(case, name, None, t) for name in (ONE_HOT, KD, CROSS))
-    kd_batches, label_batches = (looks.batches(case, (name, None, t)) for name in (KD, ONE_HOT))
-    stated = [
-        (
-            "D3",
-            "The teacher's gradient is better aligned with the large sample's than the one-hot gradient.",
-            kd - one_hot,
-            "cosine, KD − one-hot",
-            SOURCE,
-        ),
-        (
-            "D4",
-            "A teacher that did not see the examples is better aligned than one that did.",
-            cross - kd,
-            "cosine, cross-fitted KD − KD",
-            OURS,
-        ),
-        (
-            "D9",
-            f"Minibatches of {BATCH} are less noisy with the teacher than with labels.",
-            np.log(kd_batches / label_batches),
-            "log SNR of minibatches, KD − one-hot",
-            SOURCE,
-        ),
-    ]
-    return [
-        rules.above_zero(name, text, mean_over_runs(values, words), source, f"{case.text}, τ={t:g}")
-        for name, text, values, words, source in stated
-        if np.isfinite(values).all()
-    ]
+@dataclass(frozen=True)
+class AtTemperature:
+    """One network and noise at one temperature."""
+
+    case: Case
+    temperature: float
+
+    @property
+    def label(self) -> str:
+        """The setting in words."""
+        return f"{self.case.label}, τ={self.temperature:g}"
 
 
-def summary(claims: list[Claim]) -> str:
-    parts = {"D1": "theory against simulation", "D3": "KD over one-hot", "D4": "cross-fitting over KD",
-             "D5": "zeroing over one-hot", "D8": "sign flips", "D9": "minibatches with KD"}  # fmt: skip
-    return "; ".join(f"{text} ({name}): {rules.tally(claims, name)}" for name, text in parts.items()) + "."
+TeacherClaim: TypeAlias = ClaimSpec[GradientEvidence, AtTemperature]
+CaseClaim: TypeAlias = ClaimSpec[GradientEvidence, Case]
+
+
+def judge_networks(evidence: GradientEvidence) -> Verdicts:
+    """All claims about networks, at the student's start: case by case, each temperature first."""
+    verdicts = judge((), evidence, ())
+    for case in evidence.cases:
+        verdicts += judge(TEACHER_CLAIMS, evidence, [AtTemperature(case, t) for t in evidence.temperatures])
+        verdicts += judge(CASE_CLAIMS, evidence, [case])
+    return verdicts
+
+
+def _difference(
+    first: str, second: str, name: str
+) -> Callable[[GradientEvidence, AtTemperature], list[Estimate] | Skip]:
+    """Alignment of one signal minus that of another, final teacher."""
+
+    def evidence(e: GradientEvidence, at: AtTemperature) -> list[Estimate] | Skip:
+        a, b = (e.at_start(at.case, signal, None, at.temperature) for signal in (first, second))
+        return _mean(a - b, name)
+
+    return evidence
+
+
+def _quieter_batches(e: GradientEvidence, at: AtTemperature) -> list[Estimate] | Skip:
+    kd, one_hot = (e.batches(at.case, (signal, None, at.temperature)) for signal in (KD, ONE_HOT))
+    return _mean(np.log(kd / one_hot), "log SNR of minibatches, KD − one-hot")
+
+
+def _zeroed(e: GradientEvidence, case: Case) -> list[Estimate] | Skip:
+    gain = e.over_one_hot(case, ZERO_OWN, None, e.cold)
+    return _mean(gain, f"cosine, zeroed by own early confusion − one-hot, τ={e.cold:g}")
+
+
+def _memorizing(e: GradientEvidence, case: Case) -> list[Estimate] | Skip:
+    early, late = (e.at_start(case, KD, age, e.cold) for age in (e.first, None))
+    return _mean(early - late, f"cosine, KD of step {e.first} − KD of the end, τ={e.cold:g}")
+
+
+def _restored(e: GradientEvidence, case: Case) -> list[Estimate] | Skip:
+    if e.hot == e.cold:
+        return Skip("needs two temperatures")
+    hot, cold = (e.over_one_hot(case, KD, None, t) for t in (e.hot, e.cold))
+    return _mean(hot - cold, f"cosine gain over one-hot, τ={e.hot:g} − τ={e.cold:g}, final teacher")
+
+
+def _flipping(e: GradientEvidence, case: Case) -> list[Estimate] | Skip:
+    shares = e.flips(case, None, e.hot)
+    name = f"share of positive residuals, most confusable − other classes, τ={e.hot:g}"
+    return _mean(shares[:, 0] - shares[:, 1], name)
+
+
+def _mean(values: NDArray, name: str) -> list[Estimate] | Skip:
+    if not np.isfinite(values).all():
+        return Skip("a signal that was not measured at this temperature")
+    return [mean_over_runs(values, name)]
+
+
+TEACHER_CLAIMS: tuple[TeacherClaim, ...] = (
+    ClaimSpec(
+        "D3",
+        "The teacher's gradient is better aligned with the large sample's than the one-hot gradient.",
+        PAPER,
+        ABOVE_ZERO,
+        _difference(KD, ONE_HOT, "cosine, KD − one-hot"),
+    ),
+    ClaimSpec(
+        "D4",
+        "A teacher that did not see the examples is better aligned than one that did.",
+        OURS,
+        ABOVE_ZERO,
+        _difference(CROSS, KD, "cosine, cross-fitted KD − KD"),
+    ),
+    ClaimSpec(
+        "D9",
+        f"Minibatches of {BATCH} are less noisy with the teacher than with labels.",
+        PAPER,
+        ABOVE_ZERO,
+        _quieter_batches,
+    ),
+)
+CASE_CLAIMS: tuple[CaseClaim, ...] = (
+    ClaimSpec(
+        "D5",
+        "Zeroing label gradients on confusable classes improves the alignment without any teacher.",
+        PAPER,
+        ABOVE_ZERO,
+        _zeroed,
+    ),
+    ClaimSpec("D6", "The teacher's alignment shrinks as it memorizes.", OURS, ABOVE_ZERO, _memorizing),
+    ClaimSpec("D7", "Temperature restores the gain of a memorizing teacher.", OURS, ABOVE_ZERO, _restored),
+    ClaimSpec(
+        "D8",
+        "The teacher's residual flips sign more often on the class most confused with the example's own.",
+        PAPER,
+        ABOVE_ZERO,
+        _flipping,
+    ),
+)
+
+
+def summary(verdicts: Verdicts) -> str:
+    """How each kind of claim came out."""
+    parts = {
+        "D1": "theory against simulation",
+        "D3": "KD over one-hot",
+        "D4": "cross-fitting over KD",
+        "D5": "zeroing over one-hot",
+        "D8": "sign flips",
+        "D9": "minibatches with KD",
+    }
+    return "; ".join(f"{text} ({id}): {verdicts.tally(id)}" for id, text in parts.items()) + "."

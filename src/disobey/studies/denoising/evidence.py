@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate
-from disobey.studies.denoising.gradients import ONE_HOT, Reading, Signal
+from disobey.studies.denoising.gradients import ONE_HOT, GradientReading, Signal
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,34 @@ class Case:
     noise: float
 
     @property
-    def text(self) -> str:
+    def label(self) -> str:
+        """The case in words."""
         return f"{self.model}, {self.noise:.0%} noise"
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
-    """All readings. steps: the kept moments, the first is the student's start. total: training steps.
-    temperatures: rising."""
+class GradientEvidence:
+    """All gradients that were compared.
+
+    Attributes:
+        cases: networks and label noises.
+        seeds: the complete ones (S).
+        steps: the kept moments of the student's training; the first is its start.
+        total: training steps.
+        temperatures: of signals and truth, rising.
+        readings: by case and seed.
+    """
 
     cases: tuple[Case, ...]
     seeds: tuple[int, ...]
     steps: tuple[int, ...]
     total: int
     temperatures: tuple[float, ...]
-    readings: Mapping[tuple[Case, int], Reading]
+    readings: Mapping[tuple[Case, int], GradientReading]
 
     @property
     def start(self) -> int:
+        """The student's first moment."""
         return self.steps[0]
 
     @property
@@ -51,6 +61,7 @@ class Looks:
 
     @property
     def cold(self) -> float:
+        """The lowest temperature."""
         return self.temperatures[0]
 
     @property
@@ -58,7 +69,8 @@ class Looks:
         """The highest temperature."""
         return max(self.temperatures)
 
-    def of(self, case: Case) -> list[Reading]:
+    def of(self, case: Case) -> list[GradientReading]:
+        """One reading a seed."""
         return [self.readings[case, seed] for seed in self.seeds]
 
     def cosines(self, case: Case, moment: int | None, signal: Signal) -> NDArray:
@@ -66,6 +78,7 @@ class Looks:
         return np.array([reading.cosines[moment, signal] for reading in self.of(case)])
 
     def cosine(self, case: Case, moment: int | None, signal: Signal) -> Estimate:
+        """Mean alignment over seeds."""
         return mean_over_runs(self.cosines(case, moment, signal), "cosine")
 
     def at_start(self, case: Case, name: str, age: int | None, temperature: float) -> NDArray:
@@ -89,6 +102,7 @@ class Looks:
         return np.array([reading.layers[layer, signal] for reading in self.of(case)])
 
     def signals(self, case: Case) -> list[Signal]:
+        """Every signal at the student's start."""
         return [signal for moment, signal in self.readings[case, self.seeds[0]].cosines if moment == self.start]
 
     def ages(self, case: Case) -> list[tuple[int | None, float]]:
@@ -96,5 +110,6 @@ class Looks:
         return [key for key in self.readings[case, self.seeds[0]].flips if key[0] != 0]
 
     def layers(self, case: Case) -> list[str]:
+        """Names of the weight matrices."""
         names = dict.fromkeys(name for name, _ in self.readings[case, self.seeds[0]].layers)
         return [name for name in names if name.endswith("weight")]

@@ -1,7 +1,7 @@
 """The gradients of one student's path against a large sample: what the network part of `denoising` is made from.
 
-At every kept moment of a student that learns from labels, each training signal's gradient on the student's own sample is
-compared with the gradient of the true labels on fresh examples. All signals are read at the same weights.
+At every kept moment of a student that learns from labels, each training signal's gradient on the student's own sample
+is compared with the gradient of the true labels on fresh examples. All signals are read at the same weights.
 
 N examples, C classes, τ temperature. Residuals are minus the derivative on the logits.
 """
@@ -28,11 +28,11 @@ from disobey.measures.gradients import (
     parameter_gradients,
 )
 from disobey.records.runs import RunRecord
-from disobey.targets.teacher_free import class_confusion, relative_strength, spared_gradient
+from disobey.targets.teacher_free import class_confusion, masked_gradient, relative_strength
 from disobey.targets.teachers import cross_fitted
 from disobey.training.predict import logits
 from disobey.training.recipe import Run
-from disobey.training.train import trained
+from disobey.training.restore import trained
 
 Signal = tuple[str, int | None, float]  # its name, the teacher's kept step (None: its end), τ
 ONE_HOT, KD, CROSS, ZERO_OWN, ZERO_TEACHER = "one-hot", "KD", "cross-fitted KD", "zeroed, own", "zeroed, teacher"
@@ -40,7 +40,7 @@ BATCH = 50  # examples, for the SNR of minibatches
 
 
 @dataclass(frozen=True)
-class Trio:
+class PairedRuns:
     """The runs that belong together: a student on labels, a teacher of the same sample, and its cross-fitted parts."""
 
     student: Run
@@ -49,10 +49,16 @@ class Trio:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """cosines: by kept moment and signal. layers: cosines of single layers at the first moment. batches: SNR of
-    minibatches there. flips: share of positive residuals on (confusable, other) classes by age and τ. similarity: (C, C)
-    confusion of the cross-fitted final teacher by true class."""
+class GradientReading:
+    """What one student's path says about every signal.
+
+    Attributes:
+        cosines: alignment by kept moment and signal.
+        layers: alignment of single layers at the first moment.
+        batches: SNR of minibatches there.
+        flips: share of positive residuals on (confusable, other) classes, by teacher's age and temperature.
+        similarity: (C, C), confusion of the cross-fitted final teacher by true class.
+    """
 
     cosines: Mapping[tuple[int | None, Signal], float]
     layers: Mapping[tuple[str, Signal], float]
@@ -62,25 +68,25 @@ class Reading:
 
 
 def read(
-    trio: Trio,
+    paired: PairedRuns,
     records: Mapping[Run, RunRecord],
     steps: Sequence[int],
     temperatures: Sequence[float],
     *,
     own_step: int,
     fresh: int,
-) -> Reading:
+) -> GradientReading:
     """Everything about one student. steps: kept ones of student and teachers; the end (None) is added.
 
     own_step: when the student's own confusion is taken. fresh: examples of the large sample, at most.
     Raises `ValueError` where the student's sample is the whole training split, so that nothing fresh is left.
     """
-    run = trio.student
+    run = paired.student
     dataset = load(run.recipe.data, run.seed)
-    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.given)
+    x, told = inputs_tensor(dataset, "train"), torch.from_numpy(dataset.train.observed)
     new_x, new_y = _fresh(run, dataset, fresh)
     moments: list[int | None] = [*steps, None]
-    answers = {KD: _own_answers(trio, records, moments), CROSS: _cross_answers(trio, records, moments, dataset, x)}
+    answers = {KD: _own_answers(paired, records, moments), CROSS: _cross_answers(paired, records, moments, dataset, x)}
     last = answers[CROSS][None]
     own = torch.from_numpy(np.array(records[run].log_probs("train", own_step)))
     strengths = {
@@ -109,7 +115,7 @@ def read(
     start = logits(trained(run, records[run], dataset, moments[0]), x)
     flips = _flips(start[right], told[right], {m: a[right] for m, a in answers[KD].items()}, last[right], temperatures)
     similarity = class_confusion(last, torch.from_numpy(dataset.train.labels)).numpy()
-    return Reading(cosines, layers, batches, flips, similarity)
+    return GradientReading(cosines, layers, batches, flips, similarity)
 
 
 def _fresh(run: Run, dataset: Dataset, most: int) -> tuple[Tensor, Tensor]:
@@ -126,18 +132,18 @@ def _fresh(run: Run, dataset: Dataset, most: int) -> tuple[Tensor, Tensor]:
     return inputs_tensor(whole, split), torch.from_numpy(split.labels)
 
 
-def _own_answers(trio: Trio, records: Mapping, moments: Sequence[int | None]) -> dict[int | None, Tensor]:
+def _own_answers(paired: PairedRuns, records: Mapping, moments: Sequence[int | None]) -> dict[int | None, Tensor]:
     """The same-sample teacher's log-probabilities at every age: (N, C)."""
-    return {m: torch.from_numpy(np.array(records[trio.teacher].log_probs("train", m))) for m in moments}
+    return {m: torch.from_numpy(np.array(records[paired.teacher].log_probs("train", m))) for m in moments}
 
 
-def _cross_answers(trio: Trio, records: Mapping, moments: Sequence, dataset: Dataset, x: Tensor) -> dict:
+def _cross_answers(paired: PairedRuns, records: Mapping, moments: Sequence, dataset: Dataset, x: Tensor) -> dict:
     """What teachers that did not see an example say of it, at every age: (N, C)."""
     saw = torch.from_numpy(
-        np.stack([np.isin(dataset.train.ids, records[fold].examples["train.ids"]) for fold in trio.folds])
+        np.stack([np.isin(dataset.train.ids, records[fold].examples["train.ids"]) for fold in paired.folds])
     )
     return {
-        m: cross_fitted(torch.stack([logits(trained(f, records[f], dataset, m), x) for f in trio.folds]), saw).float()
+        m: cross_fitted(torch.stack([logits(trained(f, records[f], dataset, m), x) for f in paired.folds]), saw).float()
         for m in moments
     }
 
@@ -152,7 +158,7 @@ def _signals(
         q = torch.softmax(z / t, 1)
         found[ONE_HOT, None, t] = t * (target - q)
         for name, strength in strengths.items():
-            found[name, None, t] = -t * spared_gradient(q - target, told, strength)
+            found[name, None, t] = -t * masked_gradient(q - target, told, strength)
         for name, by_age in answers.items():
             for age, answer in by_age.items():
                 if age == 0:

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from disobey.records.results import Block, Chart, Result, Text
-from disobey.records.runs import RunRecord
-from disobey.studies.denoising import charts as figures
-from disobey.studies.denoising import theory
-from disobey.studies.denoising.claims import network_claims, summary
-from disobey.studies.denoising.evidence import Case, Looks
-from disobey.studies.denoising.gradients import Trio, read
+from disobey.errors import refusal
+from disobey.records.results import Chart, Result
+from disobey.studies.denoising import charts, theory
+from disobey.studies.denoising.claims import PAPER, judge_networks, summary
+from disobey.studies.denoising.evidence import Case, GradientEvidence
+from disobey.studies.denoising.gradients import PairedRuns, read
 from disobey.studies.denoising.theory import Grid
-from disobey.studies.kit import pictures
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.theory.class_similarity import SimilarClasses
 from disobey.training.recipe import Recipe, Run
 
@@ -29,9 +31,10 @@ from disobey.training.recipe import Recipe, Run
 class Denoising:
     """Checks closed forms of gradient denoising by simulation, then measures it in networks.
 
-    Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a large
-    fresh sample, at the same weights and temperature. Claims are judged at the student's initialization; minibatch SNR is
-    read there as well, since a whole sample's gradient is off by its teacher's bias more than by noise.
+    Alignment: cosine of a signal's full gradient on the student's sample with the gradient of the true labels on a
+    large fresh sample, at the same weights and temperature. Claims are judged at the student's initialization;
+    minibatch SNR is read there as well, since a whole sample's gradient is off by its teacher's bias more than by
+    noise.
     """
 
     name: ClassVar[str] = "denoising"
@@ -44,8 +47,8 @@ class Denoising:
     setup: Setup = Setup(train=500, steps=300, batch=50)
     models: tuple[str, ...] = ("mlp:32x1", "cnn:8")
     """networks of teacher and student"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of signals and truth, rising"""
     moments: tuple[float, ...] = (0.03, 0.2)
@@ -55,98 +58,111 @@ class Denoising:
     fresh: int = 2000
     """examples of the large sample, at most"""
     grid: Grid = Grid()
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if self.folds < 2:
-            raise ValueError(f"expected folds >= 2 for a cross-fitted teacher; came {self.folds}")
+            raise refusal("folds", "folds >= 2 for a cross-fitted teacher", str(self.folds))
         if not self.moments or not all(0 < share < 1 for share in self.moments):
-            raise ValueError(f"expected moments as shares of training in (0, 1); came {self.moments}")
+            raise refusal("moments", "moments as fractions of training in (0, 1)", str(self.moments))
         if not self.temperatures:
-            raise ValueError("expected at least one temperature")
+            raise refusal("temperatures", "at least one temperature", "none")
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=100, seeds=(0, 1), steps=20, batch=25)
         grid = Grid((0.0, 0.6), (0.2,), (60,), examples=240, classes=4, draws=4)
-        return cls(setup, models=("mlp:8x1",), noise=(0.2,), moments=(0.2,), fresh=300, grid=grid)
+        return cls(setup, models=("mlp:8x1",), label_noise=(0.2,), moments=(0.2,), fresh=300, grid=grid, is_smoke=True)
 
     @property
     def steps(self) -> tuple[int, ...]:
+        """Kept moments of training; the first is its start."""
         total = self.setup.optim.steps
         return tuple(sorted({0, *(max(round(total * share), 1) for share in self.moments)}))
 
     def cases(self) -> list[Case]:
-        return [Case(model, noise) for model in self.models for noise in self.noise]
+        """Every network on every label noise."""
+        return [Case(model, noise) for model in self.models for noise in self.label_noise]
 
     def teacher(self, case: Case) -> Recipe:
+        """The teacher of a case."""
         data = replace(self.setup.spec, noise=case.noise)
         model = self.setup.model(case.model)
         return Recipe(data, model, self.setup.optim, keep=self.steps, name=f"teacher {case.model}")
 
-    def trio(self, case: Case, seed: int) -> Trio:
-        """A student on labels (its own luck), the teacher of the same sample, and teachers of parts of it."""
+    def paired(self, case: Case, seed: int) -> PairedRuns:
+        """A student of the labels, a teacher of the same sample (other initialization), and teachers of its parts."""
         base = self.teacher(case)
         student = replace(base, replica=1, name=f"student {case.model}")
         parts = [replace(base.data, fold=(i, self.folds)) for i in range(self.folds)]
         folds = tuple(Run(replace(base, data=part, name=f"part {case.model}"), seed) for part in parts)
-        return Trio(Run(student, seed), Run(base, seed), folds)
+        return PairedRuns(Run(student, seed), Run(base, seed), folds)
 
     def plan(self) -> list[Run]:
-        trios = [self.trio(case, seed) for seed in self.setup.seeds for case in self.cases()]
-        return [run for trio in trios for run in (trio.teacher, *trio.folds, trio.student)]
+        """The runs, seed by seed."""
+        pairs = [self.paired(case, seed) for seed in self.setup.seeds for case in self.cases()]
+        return [run for paired in pairs for run in (paired.teacher, *paired.folds, paired.student)]
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
-        looks = self.looks(records)
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        evidence = self.evidence(records)
         measured = theory.simulations(self.grid)
-        claims = [*theory.agreement(measured), *theory.without_similarity(measured)]
-        claims += [claim for case in looks.cases for claim in network_claims(case, looks)]
-        blocks: list[Block] = [*claims, theory.grid_chart(measured), self._ageing()]
-        blocks += [figures.along_training(looks), figures.against_age(looks)]
-        blocks += [figures.similarity(looks, case, self.setup.dataset.classes) for case in looks.cases[-1:]]
-        blocks += [figures.signals_table(looks), figures.flips_table(looks), figures.layers_table(looks)]
-        blocks += [theory.grid_table(measured), self._methods(looks.seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+        verdicts = theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
+        blocks = [
+            theory.grid_chart(measured),
+            self.ageing_chart(),
+            charts.along_training(evidence),
+            charts.against_age(evidence),
+            *(charts.similarity(evidence, case, self.setup.dataset.classes) for case in evidence.cases[-1:]),
+            charts.signals_table(evidence),
+            charts.flips_table(evidence),
+            charts.layers_table(evidence),
+            theory.grid_table(measured),
+        ]
+        return conclude(
+            self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+        )
 
-    def looks(self, records: Mapping[Run, RunRecord]) -> Looks:
-        """Every reading of the complete seeds."""
+    def evidence(self, records: Records) -> GradientEvidence:
+        """Every gradient of the complete seeds."""
         cases, steps = tuple(self.cases()), self.steps
-        recipes = [run.recipe for case in cases for run in _runs(self.trio(case, self.setup.seeds[0]))]
+        recipes = [run.recipe for case in cases for run in _runs(self.paired(case, self.setup.seeds[0]))]
         seeds = complete_seeds(self.setup.seeds, recipes, records)
         readings = {
             (case, seed): read(
-                self.trio(case, seed), records, steps, self.temperatures, own_step=steps[1], fresh=self.fresh
+                self.paired(case, seed), records, steps, self.temperatures, own_step=steps[1], fresh=self.fresh
             )
             for case in cases
             for seed in seeds
         }
-        return Looks(cases, seeds, steps, self.setup.optim.steps, self.temperatures, readings)
+        return GradientEvidence(cases, seeds, steps, self.setup.optim.steps, self.temperatures, readings)
 
-    def _ageing(self) -> Chart:
+    def ageing_chart(self) -> Chart:
+        """A simulated softmax teacher as it memorizes."""
         small = self.grid.examples < 1000
         model = SimilarClasses(180, 10, 90, 0.6, 0.2) if small else SimilarClasses(720, 10, 360, 0.6, 0.2)
         return theory.ageing(model, self.setup.seeds, (1, 10) if small else (1, 5, 25, 100, 400))
 
-    def _methods(self, seeds: tuple[int, ...]) -> Text:
+    def methods(self) -> str:
+        """What was simulated, trained and measured."""
         optim = self.setup.optim
-        return Text(
-            "Methods",
-            f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), {self.grid.draws} "
-            f"simulations each. Networks: {self.setup.data}, samples of {pictures.count_word(self.setup.train)} training examples, {optim.steps:,} steps of "
-            f"{optim.batch} ({optim.name}, rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers "
-            "of the cross-fitted one are equal networks; the latter are asked about the part that they did not see. All "
-            f"signals are read along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "
+        return (
+            f"Planted part: {len(self.grid.models())} models of similar classes (docs/theory.md, section 4), "
+            f"{self.grid.draws} simulations each. Networks: {self.setup.data}, samples of "
+            f"{count_word(self.setup.train)} training examples, {optim.steps:,} steps of {optim.batch} ({optim.name}, "
+            f"rate {optim.lr:g}, {optim.decay}). Student, teacher and the {self.folds} teachers of the cross-fitted "
+            "one are equal networks; the latter are asked about the part that they did not see. All signals are "
+            f"measured along one student that learns from labels, at steps {', '.join(map(str, self.steps))} and the "
             "end, from kept checkpoints, in evaluation mode, on the student's whole sample. Truth: mean gradient of "
-            f"cross-entropy with the true labels on at most {self.fresh:,} examples outside the sample, at the same weights "
-            f"and τ. Zeroed: the one-hot residual shrunk by the confusion of the student itself at step {self.steps[1]}, or of "
-            "the cross-fitted teacher, scaled to 1 for the most and 0 for the least confused class, the mean over classes "
-            "taken out. Gradients are vector–Jacobian products of `torch.func`, all signals at once. Intervals are Student t "
-            f"over {len(seeds)} paired seeds (95 %). No correction for the number of claims; rules were fixed before the "
-            "runs. To first order the distillation gradient is one power iteration of the input second moment, the same "
-            "operator as in the study eigenspace: only class similarity separates the two. Cite: Nagarajan et al., NeurIPS "
-            "2023 (arXiv 2301.12923).",
+            f"cross-entropy with the true labels on at most {self.fresh:,} examples outside the sample, at the same "
+            "weights and τ. Zeroed: the one-hot residual shrunk by the confusion of the student itself at step "
+            f"{self.steps[1]}, or of the cross-fitted teacher, scaled to 1 for the most and 0 for the least confused "
+            "class, the mean over classes taken out. Gradients are vector–Jacobian products of `torch.func`, all "
+            "signals at once. To first order the distillation gradient is one power iteration of the input second "
+            "moment, the same operator as in the study eigenspace: only class similarity separates the two."
         )
 
 
-def _runs(trio: Trio) -> tuple[Run, ...]:
-    return trio.student, trio.teacher, *trio.folds
+def _runs(paired: PairedRuns) -> tuple[Run, ...]:
+    return paired.student, paired.teacher, *paired.folds

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Cell, Chart, Claim, Rule, Table, Verdict
-from disobey.studies.kit import pictures
-from disobey.studies.kit import verdicts as rules
+from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
+from disobey.studies.kit.tables import Column, table
+from disobey.studies.kit.verdicts import ABOVE_ZERO
 from disobey.theory.class_similarity import SimilarClasses, flip_rate, predicted_ratios
 from disobey.theory.class_similarity_simulation import simulate_snr, simulate_softmax_teacher
 
-OURS = "construction and formulas derived here (docs/theory.md)"
-PUBLISHED = "arXiv 2301.12923, section on denoising gradients"
+OURS = Source("construction and formulas derived here (docs/theory.md)")
+PUBLISHED = Source("arXiv 2301.12923, section on denoising gradients")
 MARGIN = 0.05  # relative, of the SNR ratios
 FLIP_MARGIN = 0.02  # absolute, of the flip rate
 ARMS = {"distilled": "distillation", "cross_fitted": "cross-fitted distillation", "zeroed": "zeroed one-hot"}
@@ -41,6 +43,7 @@ class Grid:
     """simulations of every model"""
 
     def models(self) -> list[SimilarClasses]:
+        """Every model of the grid."""
         return [
             SimilarClasses(self.examples, self.classes, features, similarity, noise)
             for similarity in self.similarities
@@ -58,7 +61,7 @@ def simulations(grid: Grid) -> dict[SimilarClasses, dict[str, NDArray]]:
     return found
 
 
-def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> list[Claim]:
+def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdicts:
     """D1: is theory right to within the margin in every cell of the grid?"""
     claims = []
     for arm, words in (*ARMS.items(), ("flip_rate", "sign flips")):
@@ -77,36 +80,58 @@ def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> list[
         claims.append(
             Claim(
                 f"The closed form predicts the simulation: {words}.",
-                OURS,
+                OURS.name,
                 verdict,
                 (worst[1].estimate,),
-                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % interval "
-                f"lies outside {unit}; else inconclusive. The evidence is the worst cell.",
+                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % "
+                f"interval lies outside {unit}; else inconclusive. The evidence is the worst cell.",
                 "D1",
                 f"{len(tests)} models of similar classes; worst: b={worst[0].similarity:g}, σ={worst[0].noise:g}, "
                 f"D={worst[0].features}",
             )
         )
-    return claims
+    return Verdicts(tuple(claims))
 
 
-def without_similarity(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> list[Claim]:
-    """D2: the negative control of the mechanism, and its positive counterpart."""
-    claims = []
-    for similarity in sorted({model.similarity for model in measured}):
+@dataclass(frozen=True)
+class Similarity:
+    """The simulated models of one class similarity, b."""
+
+    label: str
+    logs: NDArray
+    """(draws,) log ratio of the SNR of distillation and one-hot gradients, mean over the models"""
+
+
+def _mean_log_ratio(sign: int, name: str):
+    return lambda _, cell: [mean_over_runs(sign * cell.logs, name)]
+
+
+CONTROL: ClaimSpec[None, Similarity] = ClaimSpec(
+    "D2",
+    "Without class similarity distillation's gradient is noisier than the labels' own.",
+    PUBLISHED,
+    ABOVE_ZERO,
+    _mean_log_ratio(-1, "log SNR, one-hot − distillation"),
+)
+MECHANISM: ClaimSpec[None, Similarity] = ClaimSpec(
+    "D2",
+    "With strongly similar classes distillation denoises the gradient.",
+    PUBLISHED,
+    ABOVE_ZERO,
+    _mean_log_ratio(1, "log SNR, distillation − one-hot"),
+)
+
+
+def without_similarity(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdicts:
+    """D2: the negative control of the mechanism (b = 0), and its positive counterpart (the largest b)."""
+    largest = max(model.similarity for model in measured)
+    verdicts = judge((), None, ())
+    for similarity, spec in sorted(({largest: MECHANISM} | {0.0: CONTROL}).items()):
         cells = [values["distilled"] for model, values in measured.items() if model.similarity == similarity]
-        logs = np.log(np.stack(cells)).mean(0)
-        setting = f"b={similarity:g}, mean over {len(cells)} models"
-        if similarity == 0:
-            words = "Without class similarity distillation's gradient is noisier than the labels' own."
-            estimate = mean_over_runs(-logs, "log SNR, one-hot − distillation")
-        elif similarity == max(model.similarity for model in measured):
-            words = "With strongly similar classes distillation denoises the gradient."
-            estimate = mean_over_runs(logs, "log SNR, distillation − one-hot")
-        else:
-            continue
-        claims.append(rules.above_zero("D2", words, estimate, PUBLISHED, setting))
-    return claims
+        if cells:
+            setting = Similarity(f"b={similarity:g}, mean over {len(cells)} models", np.log(np.stack(cells)).mean(0))
+            verdicts += judge((spec,), None, [setting])
+    return verdicts
 
 
 def grid_chart(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Chart:
@@ -135,22 +160,23 @@ def grid_chart(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Char
 
 
 def grid_table(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for model, values in measured.items():
-        expected = predicted_ratios(model)
-        cells: list[Cell] = []
-        for arm in (*ARMS, "flip_rate"):
-            cells += [getattr(expected, arm), mean_over_runs(values[arm], arm)]
-        rows.append((f"b={model.similarity:g}, σ={model.noise:g}, D={model.features}", *cells))
-    columns = ["model"]
-    for words in ("KD", "cross-fit", "zeroed", "flips"):
-        columns += [words, "simulated"]
+    """Theory, and beside it what was simulated, model by model."""
+
+    def expected(model: SimilarClasses, arm: str) -> float:
+        return flip_rate(model) if arm == "flip_rate" else getattr(predicted_ratios(model), arm)
+
+    columns: list[Column[SimilarClasses]] = [
+        ("model", lambda model: f"b={model.similarity:g}, σ={model.noise:g}, D={model.features}")
+    ]
+    for arm, words in zip((*ARMS, "flip_rate"), ("KD", "cross-fit", "zeroed", "flips"), strict=True):
+        columns.append((words, lambda model, arm=arm: expected(model, arm)))
+        columns.append(("simulated", lambda model, arm=arm: mean_over_runs(measured[model][arm], arm)))
     first = next(iter(measured))
     caption = (
         f"C={first.classes}, N={first.examples:,}, a=1; theory, and beside it what was simulated: SNR over the one-hot "
         "gradient's, and the share of sign flips. Intervals over simulations."
     )
-    return Table("Theory and simulation", tuple(columns), tuple(rows), caption)
+    return table("Theory and simulation", measured, columns, caption)
 
 
 def ageing(model: SimilarClasses, seeds: Sequence[int], steps: Sequence[int]) -> Chart:
@@ -158,19 +184,19 @@ def ageing(model: SimilarClasses, seeds: Sequence[int], steps: Sequence[int]) ->
     ages = [simulate_softmax_teacher(model, seed, steps=steps) for seed in seeds]
     rows = []
     for index, step in enumerate(sorted(set(steps))):
-        looks = [age[index] for age in ages]
+        moments = [age[index] for age in ages]
         series = {
-            "one-hot": [look.one_hot for look in looks],
-            "the teacher's weights": [look.teacher_weights for look in looks],
-            "KD τ=1": [look.distilled[0] for look in looks],
-            "KD τ=4": [look.distilled[1] for look in looks],
+            "one-hot": [look.one_hot for look in moments],
+            "the teacher's weights": [look.teacher_weights for look in moments],
+            "KD τ=1": [look.distilled[0] for look in moments],
+            "KD τ=4": [look.distilled[1] for look in moments],
         }
-        fitted = float(np.mean([look.accuracy for look in looks]))
+        fitted = float(np.mean([look.accuracy for look in moments]))
         rows += [
             (step, name, "", mean_over_runs(values, f"{name}, accuracy {fitted:.2f}"))
             for name, values in series.items()
         ]
-    chart = pictures.estimates_chart(
+    chart = estimates_chart(
         rows,
         "ageing",
         "A softmax teacher that memorizes stops denoising; temperature restores part of it (simulated)",

@@ -27,15 +27,25 @@ class Net:
     age: int | None = None  # the teacher's kept step; None: its end
 
     @property
-    def text(self) -> str:
+    def label(self) -> str:
+        """The comparison in words."""
         teacher = "final teacher" if self.age is None else f"teacher of {self.age} steps"
         return f"{self.model}, {self.noise:.0%} noise, τ={self.temperature:g}, {teacher}"
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
-    """Everything that moved. students, twins: paths by net and seed (a twin has no teacher: its age is None). moments:
-    the T steps. main: the temperature at which claims are judged. gains: test accuracy, student − twin, one a seed."""
+class WeightPaths:
+    """Paths of all weights since initialization.
+
+    Attributes:
+        nets: the comparisons.
+        seeds: the complete ones.
+        moments: the T kept steps.
+        main: the temperature at which claims are judged.
+        students: paths by net and seed.
+        twins: the same of the controls; a twin has no teacher, so its age is None.
+        gains: test accuracy, student − twin, (S,).
+    """
 
     nets: tuple[Net, ...]
     seeds: tuple[int, ...]
@@ -46,12 +56,15 @@ class Moved:
     gains: Mapping[Net, NDArray]
 
     def student(self, net: Net, seed: int, layer: str = FIRST) -> NDArray:
+        """Band norms of the student's path, (T, K)."""
         return _path(self.students[net, seed], layer)
 
     def twin(self, net: Net, seed: int, layer: str = FIRST) -> NDArray:
+        """Band norms of the control's path, (T, K)."""
         return _path(self.twins[replace(net, age=None), seed], layer)
 
     def layers(self, net: Net) -> list[str]:
+        """Names of the layers, from input to output."""
         return list(self.students[net, self.seeds[0]])
 
     def biases(self, net: Net, layer: str = FIRST) -> NDArray:

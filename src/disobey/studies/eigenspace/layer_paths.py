@@ -1,8 +1,8 @@
 """From kept checkpoints to the paths of every layer in the eigenspace of its inputs.
 
-Student and twin are read in one basis per layer: that of the twin's own inputs at its end (for the first layer, the data).
-What is projected is the movement since initialization, which both share: initial weights lie on all directions alike
-and would bury the lower ones.
+Student and twin are read in one basis per layer: that of the twin's own inputs at its end (for the first layer, the
+data). What is projected is the movement since initialization, which both share: initial weights lie on all directions
+alike and would bury the lower ones.
 
 Shapes: T kept moments, K bands.
 """
@@ -25,7 +25,7 @@ from disobey.measures.eigenspace import Spectrum, band_norms, bands, patches, sp
 from disobey.models.linear_nets import DeepLinear
 from disobey.records.runs import RunRecord
 from disobey.training.recipe import Run
-from disobey.training.train import built, trained
+from disobey.training.restore import built, trained
 
 WHOLE = "end to end"  # the product of a linear network's layers, as one layer
 ROWS = 512  # training examples that a basis is taken from, where they are many
@@ -106,7 +106,7 @@ def _layer_inputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keeper(name: str):
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen[name] = inputs[0].detach()
 
         return keep

@@ -14,17 +14,21 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from disobey.data.load import load
-from disobey.records.results import Block, Result, Text
-from disobey.records.runs import RunRecord
-from disobey.studies.eigenspace import charts as figures
-from disobey.studies.eigenspace import theory
-from disobey.studies.eigenspace.claims import age_claims, bias_claims, depth_claims, summary
-from disobey.studies.eigenspace.evidence import Moved, Net, Paths
+from disobey.errors import refusal
+from disobey.records.results import Result
+from disobey.studies.eigenspace import charts, theory
+from disobey.studies.eigenspace.claims import PAPER, judge_networks, summary
+from disobey.studies.eigenspace.evidence import Net, Paths, WeightPaths
 from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
-from disobey.studies.kit import pictures
-from disobey.studies.kit.setup import Setup, complete_seeds
+from disobey.studies.kit.claims import Verdicts
+from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.methods import count_word
+from disobey.studies.kit.options import renamed
+from disobey.studies.kit.setup import Setup
+from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.schedule import Phase, Schedule, Term, distill
-from disobey.training.recipe import OptimSpec, Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)
@@ -48,37 +52,45 @@ class Eigenspace:
     """numbers of layers of deep linear networks"""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """of student and twin; claims are judged at the first"""
-    noise: tuple[float, ...] = (0.0, 0.2)
-    """shares of wrong training labels"""
+    label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
+    """fractions of training labels to corrupt"""
     ages: tuple[float, ...] = (0.1, 0.3)
     """early-stopped teachers, as shares of their training, at the first temperature"""
     momentum: float = 0.0
     """of sgd; the theory has none"""
     cases: int = 20_000
     """random cases of the theorem"""
+    is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not all(0 < share < 1 for share in self.ages):
-            raise ValueError(f"expected ages as shares of the teacher's training in (0, 1); came {self.ages}")
+            raise refusal("ages", "ages as fractions of the teacher's training in (0, 1)", str(self.ages))
         if not self.temperatures:
-            raise ValueError("expected at least one temperature")
+            raise refusal("temperatures", "at least one temperature", "none")
 
     @classmethod
     def smoke(cls) -> Self:
+        """The whole study in seconds; evidence of nothing."""
         setup = Setup(data="digits-8x8", train=200, seeds=(0, 1), steps=30, batch=32, lr=0.05, optimizer="sgd")
-        return cls(setup, models=("linear-from-zero", "cnn:2"), depths=(2,), noise=(0.2,), ages=(0.3,), cases=500)
+        models = ("linear-from-zero", "cnn:2")
+        return cls(setup, models, depths=(2,), label_noise=(0.2,), ages=(0.3,), cases=500, is_smoke=True)
 
     @property
     def main(self) -> float:
+        """The temperature at which claims are judged."""
         return self.temperatures[0]
 
     @property
     def optim(self) -> OptimSpec:
+        """The setup's optimizer with this study's momentum."""
         return replace(self.setup.optim, momentum=self.momentum)
 
     def optim_at(self, temperature: float) -> OptimSpec:
-        """The rate divided by the temperature: gradients τ (q − p) then start equally long, and deep linear twins, whose
-        logits have to grow τ times as large, do not diverge."""
+        """The rate divided by the temperature.
+
+        Gradients τ (q − p) then start equally long, and deep linear twins, whose logits have to grow τ times as large,
+        do not diverge.
+        """
         return replace(self.optim, lr=self.optim.lr / temperature)
 
     @property
@@ -99,18 +111,21 @@ class Eigenspace:
         return tuple(max(round(self.optim.steps * share), 1) for share in self.ages)
 
     def nets(self) -> list[Net]:
+        """Every comparison."""
         found = []
-        for noise in self.noise:
+        for noise in self.label_noise:
             for name in self.names:
                 found += [Net(name, noise, temperature) for temperature in self.temperatures]
                 found += [Net(name, noise, self.main, age) for age in self.teacher_ages]
         return found
 
     def teacher(self, net: Net) -> Recipe:
+        """The teacher of a comparison."""
         data = replace(self.setup.spec, noise=net.noise)
         return Recipe(data, self.setup.model(net.model), self.optim, keep=self.steps, name=f"teacher {net.model}")
 
     def student(self, net: Net) -> Recipe:
+        """The student of a comparison."""
         base, targets = self.teacher(net), distill(net.temperature)
         name = f"student {net.model} τ={net.temperature:g}"
         optim = self.optim_at(net.temperature)
@@ -127,29 +142,39 @@ class Eigenspace:
         )
 
     def plan(self) -> list[Run]:
+        """The runs, seed by seed."""
         recipes = dict.fromkeys(
             r for net in self.nets() for r in (self.teacher(net), self.student(net), self.twin(net))
         )
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
-    def analyze(self, records: Mapping[Run, RunRecord]) -> Result:
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
         recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
-        seeds = complete_seeds(self.setup.seeds, recipes, records)
-        moved = self.moved(records, seeds)
+        walked = self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
         earliest = min(self.teacher_ages, default=None)
         theorem, shares = theory.theorem(self.cases)
         pays, maps, best = theory.pays()
-        claims = [theorem, pays, *bias_claims(moved), *depth_claims(moved, self.noise, self.depths)]
-        claims += age_claims(moved, earliest)
-        blocks: list[Block] = [*claims, theory.simulated(), *maps, theory.transience(), theory.switching()]
-        blocks += [figures.bias_chart(moved), figures.trajectories(moved, self.noise[-1], earliest)]
-        blocks.append(figures.layers_chart(moved))
-        blocks.append(figures.depth_chart(moved, self.noise, self.depths, self.teacher_ages))
-        blocks += [shares, best, figures.nets_table(moved), figures.controls_table(moved), self._methods(seeds)]
-        smoke = self == type(self).smoke()
-        return Result(self.name, self.question, tuple(blocks), summary(claims), smoke, {"data": self.setup.data})
+        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.label_noise, self.depths, earliest)
+        blocks = [
+            theory.simulated(),
+            *maps,
+            theory.transience(),
+            theory.switching(),
+            charts.bias_chart(walked),
+            charts.trajectories(walked, self.label_noise[-1], earliest),
+            charts.layers_chart(walked),
+            charts.depth_chart(walked, self.label_noise, self.depths, self.teacher_ages),
+            shares,
+            best,
+            charts.nets_table(walked),
+            charts.controls_table(walked),
+        ]
+        return conclude(
+            self, walked.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+        )
 
-    def moved(self, records: Mapping[Run, RunRecord], seeds: tuple[int, ...]) -> Moved:
+    def paths(self, records: Records, seeds: tuple[int, ...]) -> WeightPaths:
         """Paths of every student and every twin, in the basis of the twin."""
         known: dict[tuple, Basis] = {}
         within: dict[tuple, Mapping[str, Basis]] = {}
@@ -171,27 +196,27 @@ class Eigenspace:
                 students[net, seed] = paths(student, records[student], dataset, basis, self.steps)
         gains = {net: np.array([self._gain(net, records, seed) for seed in seeds]) for net in self.nets()}
         moments = (*self.steps, self.optim.steps)
-        return Moved(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
+        return WeightPaths(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
 
-    def _gain(self, net: Net, records: Mapping[Run, RunRecord], seed: int) -> float:
+    def _gain(self, net: Net, records: Records, seed: int) -> float:
         student, twin = records[Run(self.student(net), seed)], records[Run(self.twin(net), seed)]
         return student.summary["test_accuracy"] - twin.summary["test_accuracy"]
 
-    def _methods(self, seeds: tuple[int, ...]) -> Text:
+    def methods(self) -> str:
+        """What was derived, trained and projected."""
         optim = self.optim
         bands = ", ".join(f"{share:.0%}" for share in SHARES)
-        return Text(
-            "Methods",
-            f"Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: {self.setup.data}, "
-            f"{pictures.count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of {optim.batch} with {optim.name} "
-            f"(rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). Student: τ²·KL(teacher‖student); twin: τ² times "
-            "cross-entropy of the labels at the same τ; same initialization and batches. The teacher is the same network "
-            "with other luck; a usual initialization is something that a student has to learn, so one linear network and the "
-            "layer on random features start at zero, as the theory does. Weights are read from checkpoints at steps "
-            f"{', '.join(map(str, self.steps))} and at the end. A "
-            "layer's movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
-            f"for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to {bands}; "
-            "the top band is the first, claims use the last. Bias: log of (top / lower) of the student over the twin's, at "
-            f"equal steps. Intervals are Student t over {len(seeds)} paired seeds (95 %). No correction for the number of "
-            "claims; rules were fixed before the runs. Cite: Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923).",
+        return (
+            "Exact part: closed forms of gradient flow with squared loss (docs/theory.md). Networks: "
+            f"{self.setup.data}, {count_word(self.setup.train)} training examples a seed, {optim.steps:,} steps of "
+            f"{optim.batch} with {optim.name} (rate {optim.lr:g}/τ, momentum {optim.momentum:g}, {optim.decay}). "
+            "Student: τ²·KL(teacher‖student); twin: τ² times cross-entropy of the labels at the same τ; same "
+            "initialization and batches. The teacher is the same network with another initialization. With a standard "
+            "random initialization the student must also unlearn its initial function, which the theory does not "
+            "model; so one linear network and the layer on random features start at zero, as the theory does. Weights "
+            f"are taken from checkpoints at steps {', '.join(map(str, self.steps))} and at the end. A layer's "
+            "movement since initialization is projected on the eigenvectors of the covariance of its inputs (patches "
+            "for convolutions; the twin's inputs at its end for later layers). Bands hold the input variance up to "
+            f"{bands}; the top band is the first, claims use the last. Bias: log of (top / lower) of the student over "
+            "the twin's, at equal steps."
         )

@@ -1,56 +1,225 @@
-"""The measures of one setting, once per seed: what tables, charts and claims are made from."""
+"""What the runs of a design measured, one number a seed: what tables, charts and claims are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference.intervals import applicable, mean_over_runs
-from disobey.measures.inference.values import values
+from disobey.measures.inference.comparisons import ratio_over_runs
+from disobey.measures.inference.measure import Measure, applicable, values
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
+from disobey.records.runs import RunRecord, pair
+from disobey.studies.kit.design import Arm, Design, Records
+from disobey.training.recipe import Recipe, Run
 
-MEASURES = [*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values()]
+STANDARD = (*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values())
+
+Reader: TypeAlias = Callable[[RunRecord, str], Mapping[Hashable, float]]  # (record, split) -> value by measure
+
+
+class Control(Enum):
+    """The arm's own control, where another arm could stand."""
+
+    CONTROL = "control"
+
+
+CONTROL = Control.CONTROL
 
 
 @dataclass(frozen=True)
+class _Subject:
+    """Whom numbers are about: a model beside a checkpoint of a teacher. Arms that share one share its numbers."""
+
+    recipe: Recipe
+    teacher: Recipe | None
+    teacher_step: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """Values by measure, one a seed, for the student and (where there is one) for its twin."""
+    """Numbers by arm, split and measure: arrays (S,), one value for each complete seed.
 
-    student: Mapping[str, NDArray]
-    twins: Mapping[str, NDArray]
+    Attributes:
+        design: the arms that were asked for.
+        seeds: those of which every run is finished (S of them).
+        records: the finished runs, for what is not a number (pictures, histories).
+    """
 
-    def known(self, name: str) -> bool:
-        """Whether every seed has a value (a seed without teacher errors has no slope on them)."""
-        arrays = [self.student.get(name), self.twins.get(name)]
-        return all(a is not None and bool(np.isfinite(a).all()) for a in arrays)
+    design: Design
+    seeds: tuple[int, ...]
+    records: Records
+    columns: Mapping[tuple[_Subject, str], Mapping[Hashable, NDArray]]
 
-    def estimate(self, name: str, text: str = "") -> Estimate:
-        """The student's mean over seeds."""
-        return mean_over_runs(self.student[name], text or name)
+    @classmethod
+    def read(
+        cls,
+        design: Design,
+        records: Records,
+        measures: Sequence[Measure] | Reader = STANDARD,
+        splits: Sequence[str] = ("test",),
+    ) -> Self:
+        """Reads every arm and its control from disk, once.
 
-    def twin(self, name: str, text: str = "") -> Estimate:
-        return mean_over_runs(self.twins[name], text or f"{name}, twin")
+        Args:
+            design: the arms.
+            records: finished runs; a seed that lacks one of the design's runs is left out whole.
+            measures: measures of teacher and student; or a function of one record and a split (see `run_summary`).
+            splits: which examples: train, validation, test.
 
-    def differences(self, name: str) -> NDArray:
-        """Student minus twin, one a seed."""
-        return self.student[name] - self.twins[name]
+        Raises:
+            ValueError: no seed is complete.
+        """
+        seeds = design.complete(records)
+        columns: dict[tuple[_Subject, str], Mapping[Hashable, NDArray]] = {}
+        for arm in design.arms:
+            for who in (arm, arm.control_arm()) if arm.control is not None else (arm,):
+                for split in splits:
+                    key = _subject(who), split
+                    if key not in columns:
+                        columns[key] = _by_name([_numbers(key[0], seed, split, records, measures) for seed in seeds])
+        return cls(design, seeds, records, columns)
 
-    def difference(self, name: str, text: str = "") -> Estimate:
-        """Student minus twin, paired by seed."""
-        return mean_over_runs(self.differences(name), text or f"{name}, student − twin")
+    def measures(self, arm: Arm, *, split: str = "test") -> tuple[Hashable, ...]:
+        """Names of what is known about an arm."""
+        return tuple(self.columns[_subject(arm), split])
+
+    def per_seed(
+        self, arm: Arm, measure: Hashable, *, split: str = "test", minus: Arm | Control | None = None
+    ) -> NDArray:
+        """One value a seed, (S,), in the order of ``seeds``.
+
+        Args:
+            arm: whose.
+            measure: its name.
+            split: on which examples.
+            minus: an arm, or ``CONTROL`` for the arm's own control: then differences, paired by seed.
+        """
+        own = self.columns[_subject(arm), split][measure]
+        if minus is None:
+            return own
+        return own - self.per_seed(arm.control_arm() if isinstance(minus, Control) else minus, measure, split=split)
+
+    def known(self, arm: Arm, measure: Hashable, *, split: str = "test") -> bool:
+        """Whether every seed has a value, of the arm and of its control (no teacher error: no slope on the errors)."""
+        found = [
+            self.columns[_subject(a), split].get(measure) for a in (arm, *([arm.control_arm()] if arm.control else []))
+        ]
+        return all(column is not None and bool(np.isfinite(column).all()) for column in found)
+
+    def mean(
+        self,
+        arm: Arm,
+        measure: Hashable,
+        *,
+        split: str = "test",
+        minus: Arm | Control | None = None,
+        name: str = "",
+    ) -> Estimate:
+        """Mean over seeds with a Student t interval over runs; paired where ``minus`` is given."""
+        column = self.per_seed(arm, measure, split=split, minus=minus)
+        return mean_over_runs(column, name or _named(arm, measure, minus))
+
+    def means(
+        self, measure: Hashable, *, split: str = "test", control: bool = False, minus: Arm | Control | None = None
+    ) -> Callable[[Arm], Estimate]:
+        """`mean` as a function of the arm, or of its control: a column of a table, the height of a line."""
+        return lambda arm: self.mean(arm.control_arm() if control else arm, measure, split=split, minus=minus)
+
+    def share(
+        self, arm: Arm, measure: Hashable, *, of: Arm, over: Arm | Control = CONTROL, split: str = "test"
+    ) -> Estimate:
+        """Share of a gain that an arm keeps: (arm − over) / (of − over), a ratio of paired means.
+
+        Args:
+            arm: whose share.
+            measure: of what the gain is.
+            of: the arm with the whole gain.
+            over: the arm without any; the control of ``of`` where not given.
+            split: on which examples.
+
+        Returns:
+            The share with Fieller's interval; undefined (NaN) where the gain's own interval does not lie above 0: a
+            share of a loss, or of nothing, means nothing.
+        """
+        name = "share of the gain recovered"
+        over = of.control_arm() if isinstance(over, Control) else over
+        gain = self.mean(of, measure, split=split, minus=over)
+        if not (gain.known and gain.low > 0):
+            return Estimate(name, math.nan, math.nan, math.nan, gain.level, gain.n, "runs")
+        part, whole = (self.per_seed(a, measure, split=split, minus=over) for a in (arm, of))
+        return ratio_over_runs(part, whole, name=name)
+
+    def predictions(
+        self, arm: Arm, *, split: str = "test", seed: int | None = None, class_names: tuple[str, ...] | None = None
+    ) -> Predictions:
+        """Teacher, student and control of one seed (the first complete one where None), example by example."""
+        seed = self.seeds[0] if seed is None else seed
+        teacher = arm.compared_with
+        assert teacher is not None, f"{arm.label} is compared with no teacher"
+        return pair(
+            self.records[Run(teacher, seed)],
+            self.records[Run(arm.recipe, seed)],
+            split,
+            twin=None if arm.control is None else self.records[Run(arm.control, seed)],
+            step=arm.teacher_step,
+            class_names=class_names,
+        )
+
+    def summary(self, recipe: Recipe, key: str) -> Estimate:
+        """Mean over seeds of a number in the runs' own summaries: about teachers, say, which are no arms."""
+        return mean_over_runs([self.records[Run(recipe, seed)].summary[key] for seed in self.seeds], key)
 
 
-def measured(pairs: Sequence[Predictions]) -> Evidence:
-    """Every standard measure on every pair, for the student and for the twin in its place."""
-    students = [values(applicable(MEASURES, p), p) for p in pairs]
-    twins = [values(applicable(MEASURES, p), p.with_student(p.twin)) for p in pairs if p.twin is not None]
-    return Evidence(_columns(students), _columns(twins))
+def run_summary(record: RunRecord, split: str) -> Mapping[Hashable, float]:
+    """A `Reader` of the numbers that training wrote down: ``accuracy`` of the split, and what belongs to no split."""
+    return {key.removeprefix(f"{split}_"): float(value) for key, value in record.summary.items()}
 
 
-def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, NDArray]:
-    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+def rank_association(xs: Sequence[NDArray], ys: Sequence[NDArray], name: str) -> Estimate:
+    """Spearman correlation over settings within each seed, averaged over seeds with an interval over runs.
+
+    Args:
+        xs: one array (S,) a setting.
+        ys: the same settings' other quantity. A seed in which either is constant has correlation 0.
+        name: of the estimate.
+    """
+    by_seed = []
+    for x, y in zip(np.transpose(xs), np.transpose(ys), strict=True):
+        constant = np.ptp(x) == 0 or np.ptp(y) == 0
+        by_seed.append(0.0 if constant else float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
+    return mean_over_runs(by_seed, name)
+
+
+def _subject(arm: Arm) -> _Subject:
+    return _Subject(arm.recipe, arm.compared_with, arm.teacher_step)
+
+
+def _numbers(
+    subject: _Subject, seed: int, split: str, records: Records, measures: Sequence[Measure] | Reader
+) -> Mapping[Hashable, float]:
+    student = records[Run(subject.recipe, seed)]
+    if callable(measures):
+        return measures(student, split)
+    assert subject.teacher is not None, "measures of a pair need a teacher"
+    predictions = pair(records[Run(subject.teacher, seed)], student, split, step=subject.teacher_step)
+    return {**values(applicable(measures, predictions), predictions)}
+
+
+def _by_name(rows: Sequence[Mapping[Hashable, float]]) -> dict[Hashable, NDArray]:
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
+
+
+def _named(arm: Arm, measure: Hashable, minus: Arm | Control | None) -> str:
+    if minus is None:
+        return f"{measure}, control" if arm.is_control else str(measure)
+    return f"{measure}, student − {'control' if isinstance(minus, Control) else minus.label}"

@@ -1,29 +1,32 @@
-"""What the studies on sequences share: budgets and arms as recipes, readings of their records, tables of them.
+"""What the studies on sequences share: budgets and arms as recipes, their numbers, claims about them, tables of them.
 
 All arms of a seed share the training words and their order (and the initialization where they are the same network).
+Shapes: S seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from disobey.data.dataset import DataSpec
 from disobey.data.sources.sequences import group as find_group
-from disobey.measures.inference.comparisons import equivalent
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.models.build import ModelSpec
-from disobey.records.results import Axis, Cell, Chart, Claim, Estimate, Table, Verdict
-from disobey.records.runs import RunRecord
-from disobey.studies.kit import pictures
-from disobey.studies.kit.setup import complete_seeds
+from disobey.errors import refusal
+from disobey.figures.estimates import estimates_chart
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.models.spec import ModelSpec
+from disobey.records.results import Axis, Chart, Estimate, Table
+from disobey.studies.kit.claims import ClaimSpec, Noted, Source
+from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.tables import table
+from disobey.studies.kit.verdicts import ABOVE_ZERO, within
 from disobey.targets.schedule import Schedule
-from disobey.training.recipe import OptimSpec, Recipe, Run
-from disobey.training.specs import PREFIX, SequenceSpec
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class SequenceSetup:
     """Budgets; the optimizer's settings are those of `models.sequence.STATE_TRACKING`, with fewer steps."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    """paired seeds: each is a stream of training words and a luck of initialization"""
+    """paired seeds: each sets the training words and the initialization"""
     steps: int = 700
     """training steps of every arm (half of it for parity)"""
     batch: int = 64
@@ -51,10 +54,10 @@ class SequenceSetup:
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"expected at least one seed, each once; came {self.seeds}")
+            raise refusal("seeds", "at least one seed, each once", str(self.seeds))
         if not {self.longest, self.far} <= set(self.lengths):
-            raise ValueError(
-                f"expected longest and far among the lengths {self.lengths}; came {self.longest}, {self.far}"
+            raise refusal(
+                "lengths", f"longest and far among the lengths {self.lengths}", f"{self.longest} and {self.far}"
             )
 
     def recipe(self, task: str, layer: str, name: str, *, replica: int = 0, **changes: Any) -> Recipe:
@@ -120,7 +123,7 @@ def swept(sweeps: int) -> str:
 
 def taught(recipe: Recipe, targets: Schedule, teacher: Recipe) -> Recipe:
     """The recipe with these targets, and with the teacher where they ask one: equal labels-only arms are one run."""
-    return replace(recipe, targets=targets, teacher=teacher if targets.listens else None)
+    return replace(recipe, targets=targets, teacher=teacher if targets.uses_teacher else None)
 
 
 def chance_of(group: str) -> float:
@@ -132,37 +135,134 @@ def chance_of(group: str) -> float:
     return 1 / (2 if group == "parity" else len(find_group(group)))
 
 
-class Readings:
-    """Numbers of finished runs, one a seed: ``readings.last(recipe, 12)`` is an array (seeds,)."""
+@dataclass(frozen=True, eq=False)
+class SequenceEvidence:
+    """Numbers of finished runs on sequences, one a seed, read when they are asked for."""
 
-    def __init__(self, records: Mapping[Run, RunRecord], seeds: Sequence[int], recipes: Sequence[Recipe]):
-        self.records = records
-        self.seeds = complete_seeds(seeds, recipes, records)
+    records: Records
+    seeds: tuple[int, ...]
 
-    def of(self, recipe: Recipe, name: str) -> NDArray:
-        """A history array of every seed, (seeds, ...)."""
+    @classmethod
+    def read(cls, records: Records, seeds: Sequence[int], recipes: Sequence[Recipe]) -> SequenceEvidence:
+        """Of the seeds for which every recipe is finished. Raises `Refusal` where there is none."""
+        return cls(records, complete_seeds(seeds, recipes, records))
+
+    def history(self, recipe: Recipe, name: str) -> NDArray:
+        """A history array of every seed, (S, ...)."""
         return np.stack([np.asarray(self.records[Run(recipe, s)].history[name], dtype=np.float64) for s in self.seeds])
 
+    def knows(self, recipe: Recipe, name: str) -> bool:
+        """Whether the runs of a recipe wrote this history down."""
+        return name in self.records[Run(recipe, self.seeds[0])].history
+
     def last(self, recipe: Recipe, length: int, budget: int | None = None, *, name: str = "eval_last") -> NDArray:
-        """Accuracy at a length, (seeds,); with a number of sweeps at test, or as in training (None)."""
+        """Accuracy at a length, (S,); with a number of sweeps at test, or as in training (None)."""
         spec = recipe.sequence
         assert spec is not None
         solver = 0 if budget is None else 1 + spec.budgets.index(budget)
-        return self.of(recipe, name)[:, solver, spec.lengths.index(length)]
+        return self.history(recipe, name)[:, solver, spec.lengths.index(length)]
 
     def late_powers(self, recipe: Recipe) -> NDArray:
-        """Share of right answers on constant words beyond the training lengths, (seeds,)."""
+        """Share of right answers on constant words beyond the training lengths, (S,)."""
         spec = recipe.sequence
         assert spec is not None
-        return self.of(recipe, "eval_powers")[:, 0, spec.longest :].mean(axis=-1)
+        return self.history(recipe, "eval_powers")[:, 0, spec.longest :].mean(axis=-1)
 
     def parameters(self, recipe: Recipe) -> int:
+        """Number of trained parameters."""
         return int(self.records[Run(recipe, self.seeds[0])].summary["parameters"])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The arms of one group or task that claims compare, by name, and the two lengths at which they do."""
+
+    label: str
+    arms: Mapping[str, Recipe]
+    near: int
+    far: int
+
+
+SequenceClaim: TypeAlias = ClaimSpec[SequenceEvidence, Setting]
+Score: TypeAlias = Callable[[SequenceEvidence, Recipe, int], NDArray]  # (S,) of a recipe at a length
+
+
+def last_right(e: SequenceEvidence, recipe: Recipe, length: int) -> NDArray:
+    """Share of words whose last answer is right, (S,)."""
+    return e.last(recipe, length)
+
+
+def compared(first: NDArray, second: NDArray, name: str) -> list[Estimate]:
+    """Mean of first − second over paired seeds, as a claim's evidence."""
+    return [mean_over_runs(first - second, name)]
+
+
+def better(
+    id: str,
+    text: str,
+    first: str,
+    second: str,
+    at: Literal["near", "far"],
+    source: Source,
+    *,
+    score: Score = last_right,
+    what: str = "last answer",
+    names: str = "",
+) -> SequenceClaim:
+    """The claim that one arm does better than another.
+
+    Args:
+        id: of the claim.
+        text: the claim as a sentence.
+        first: name of the arm that is claimed to be better.
+        second: name of the other.
+        at: the longest training length (near) or the one that stands for extrapolation (far).
+        source: where it is claimed.
+        score: what is compared.
+        what: the score in words.
+        names: both arms in words, where their names will not do.
+    """
+
+    def evidence(e: SequenceEvidence, s: Setting) -> list[Estimate]:
+        length = s.near if at == "near" else s.far
+        a, b = (score(e, s.arms[arm], length) for arm in (first, second))
+        return compared(a, b, f"{what} at {length}, {names or f'{first} − {second}'}")
+
+    return ClaimSpec(id, text, source, ABOVE_ZERO, evidence)
+
+
+def as_good(
+    id: str,
+    text: str,
+    first: str,
+    second: str,
+    at: Literal["near", "far"],
+    source: Source,
+    *,
+    margin: float,
+    chance: float,
+    names: str,
+) -> SequenceClaim:
+    """A predicted null: both arms' last answers are equal within the margin.
+
+    A note says where neither had room to differ.
+    """
+
+    def evidence(e: SequenceEvidence, s: Setting) -> Noted:
+        length = s.near if at == "near" else s.far
+        a, b = (e.last(s.arms[arm], length) for arm in (first, second))
+        level, note = float(np.mean((a, b))), ""
+        if not chance + margin < level < 1 - margin:
+            where = "ceiling" if level > 0.5 else "floor"
+            note = f"Both arms are at the {where} (mean {level:.3f}): there was no room to differ."
+        return Noted(compared(a, b, f"last answer at {length}, {names}"), note)
+
+    return ClaimSpec(id, text, source, within(margin), evidence)
 
 
 def last_answers_chart(
     arms: Sequence[tuple[str, str, Recipe]],
-    r: Readings,
+    e: SequenceEvidence,
     setup: SequenceSetup,
     name: str,
     title: str,
@@ -173,63 +273,31 @@ def last_answers_chart(
 ) -> Chart:
     """Last answers right at the longest training length and far away, by (arm, color, recipe)."""
     rows: list[tuple[float | str, str, str, Estimate]] = [
-        (arm, what, f"words of {n}", mean_over_runs(r.last(recipe, n), arm))
+        (arm, what, f"words of {n}", mean_over_runs(e.last(recipe, n), arm))
         for arm, what, recipe in arms
         for n in (setup.longest, setup.far)
     ]
     axes = Axis("x", x, "nominal"), Axis("y", "last answer right")
-    return pictures.estimates_chart(rows, name, title, *axes, alt, kind="interval", color=color)
-
-
-def predicted_null(
-    name: str,
-    text: str,
-    pair: tuple[NDArray, NDArray],
-    what: str,
-    *,
-    margin: float,
-    chance: float,
-    source: str,
-    setting: str,
-) -> Claim:
-    """A predicted null, first − second (seeds,): supported by equivalence, refuted where the interval is all outside."""
-    first, second = pair
-    estimate = mean_over_runs(first - second, what)
-    level, note = float(np.mean(pair)), ""
-    if not chance + margin < level < 1 - margin:
-        where = "ceiling" if level > 0.5 else "floor"
-        note = f"Both arms are at the {where} (mean {level:.3f}): there was no room to differ."
-    verdict: Verdict = "inconclusive"
-    if equivalent(first - second, margin).equivalent:
-        verdict = "supported"
-    elif estimate.known and (estimate.low > margin or estimate.high < -margin):
-        verdict = "refuted"
-    rule = (
-        f"supported: two one-sided t-tests at 5 % put the mean within ±{margin:g}; refuted: the 95 % interval lies "
-        "outside of it; else inconclusive"
-    )
-    return Claim(text, source, verdict, (estimate,), rule, name, setting, note)
-
-
-def counted(claims: Sequence[Claim]) -> str:
-    """How many of which verdict, in words."""
-    verdicts = [claim.verdict for claim in claims]
-    parts = [f"{n} {v}" for v in ("supported", "refuted", "inconclusive") if (n := verdicts.count(v))]
-    return f"Of {len(claims)} claims, {', '.join(parts)}."
+    return estimates_chart(rows, name, title, *axes, alt, kind="interval", color=color)
 
 
 def accuracy_table(
-    title: str, arms: Mapping[str, Recipe], readings: Readings, setup: SequenceSetup, *, powers: bool, caption: str
+    title: str, arms: Mapping[str, Recipe], e: SequenceEvidence, setup: SequenceSetup, *, powers: bool, caption: str
 ) -> Table:
     """Every arm's accuracies: last answer at the training length and far away, whole words, constant words."""
-    columns = ("arm", "parameters", f"last answer at {setup.longest}", f"at {setup.far}",
-               f"whole sequence at {setup.longest}", f"at {setup.far}")  # fmt: skip
-    rows: list[tuple[Cell, ...]] = []
-    for name, recipe in arms.items():
-        values = [readings.last(recipe, n) for n in (setup.longest, setup.far)]
-        values += [readings.last(recipe, n, name="eval_whole") for n in (setup.longest, setup.far)]
-        values += [readings.late_powers(recipe)] if powers else []
-        rows.append((name, readings.parameters(recipe), *(mean_over_runs(v, name) for v in values)))
+    near, far = setup.longest, setup.far
+
+    def accuracy(length: int, name: str) -> Callable[[str], Estimate]:
+        return lambda arm: mean_over_runs(e.last(arms[arm], length, name=name), arm)
+
+    columns = [
+        ("arm", lambda arm: arm),
+        ("parameters", lambda arm: e.parameters(arms[arm])),
+        (f"last answer at {near}", accuracy(near, "eval_last")),
+        (f"at {far}", accuracy(far, "eval_last")),
+        (f"whole sequence at {near}", accuracy(near, "eval_whole")),
+        (f"at {far}", accuracy(far, "eval_whole")),
+    ]
     if powers:
-        columns += (f"g^k, {setup.longest} < k <= {setup.far}",)
-    return Table(title, columns, tuple(rows), caption)
+        columns.append((f"g^k, {near} < k <= {far}", lambda arm: mean_over_runs(e.late_powers(arms[arm]), arm)))
+    return table(title, arms, columns, caption)

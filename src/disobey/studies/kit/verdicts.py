@@ -1,15 +1,130 @@
-"""Verdict rules: a claim's words, its rule and its evidence in; a verdict out. Written down before the runs."""
+"""Rules of verdicts: values that carry their words, written down before the runs, and the one function that decides.
+
+An undefined number never decides: an estimate without an interval is on neither side of any border.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import t as student_t
 
-from disobey.measures.inference.intervals import mean_over_runs
-from disobey.records.results import Claim, Estimate, Verdict
+from disobey.records.results import Estimate, Verdict
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The claim holds on one side of a border: the first estimate's interval decides.
+
+    Attributes:
+        words: the rule as a report prints it.
+        border: where the sides meet, in the estimate's unit.
+        direction: +1 where the claim holds above, −1 where it holds below.
+        subject: what lies on a side, in words.
+        undefined: what to note where the estimate is undefined.
+    """
+
+    words: str
+    border: float = 0.0
+    direction: Literal[1, -1] = 1
+    subject: str = "interval"
+    undefined: str = ""
+
+
+@dataclass(frozen=True)
+class BeyondControl:
+    """`Beyond` for the student (first estimate), and beyond 0 for student minus control (second estimate)."""
+
+    words: str
+    student: Beyond
+
+
+@dataclass(frozen=True)
+class Within:
+    """The claim is that the first estimate is as good as 0: closer to it than ``margin``, by two one-sided t-tests."""
+
+    words: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A rule of several parts, in words: the evidence of its claim carries it out and answers with `Decided`."""
+
+    words: str
+
+
+Rule: TypeAlias = Stated | Beyond | BeyondControl | Within
+
+
+def above(border: float, subject: str = "interval") -> Beyond:
+    """The interval lies above the border."""
+    words = f"supported: the {subject} lies above {border:g}; refuted: below {border:g}; else inconclusive"
+    return Beyond(words, border, 1, subject)
+
+
+def below(border: float, subject: str = "interval") -> Beyond:
+    """The interval lies below the border."""
+    words = f"supported: the {subject} lies below {border:g}; refuted: above {border:g}; else inconclusive"
+    return Beyond(words, border, -1, subject)
+
+
+ABOVE_ZERO = above(0.0)
+BELOW_ZERO = below(0.0)
+
+
+def beyond_control(rule: Beyond) -> BeyondControl:
+    """The student lies beyond the border, and surely further than its control: not by selection or noise alone."""
+    here, there = ("above", "below") if rule.direction > 0 else ("below", "above")
+    if rule.border == 0:
+        words = (
+            f"supported: both intervals (student; student minus control) lie {here} 0; refuted: either lies {there} 0; "
+            "else inconclusive"
+        )
+    else:
+        words = (
+            f"supported: the {rule.subject} lies {here} {rule.border:g} and that of student minus control {here} 0; "
+            f"refuted: the first lies {there} {rule.border:g} or the second {there} 0; else inconclusive"
+        )
+    return BeyondControl(words, rule)
+
+
+def within(margin: float) -> Within:
+    """The mean lies within ±margin; refuted where its 95% interval lies all outside."""
+    words = (
+        f"supported: two one-sided t-tests at 5% put the mean within ±{margin:g}; refuted: the 95% interval lies "
+        "outside of it; else inconclusive"
+    )
+    return Within(words, margin)
+
+
+def most_of(share: float = 0.5) -> Beyond:
+    """More than this share of a gain (`Evidence.share`)."""
+    words = (
+        f"supported: the interval of the share lies above {share:g}; refuted: below {share:g}; inconclusive where it "
+        f"holds {share:g} or where the gain's own interval does not lie above 0, so that there is nothing to share"
+    )
+    return Beyond(words, share, undefined="Undefined: the gain is not surely above 0.")
+
+
+def decide(rule: Rule, estimates: Sequence[Estimate]) -> tuple[Verdict, str]:
+    """The verdict of a rule on its estimates, and what a reader must know beside it (often nothing)."""
+    match rule:
+        case Stated():
+            raise TypeError(f"the evidence of this claim decides: {rule.words}")
+        case Beyond():
+            note = "" if estimates[0].known else rule.undefined
+            return _verdict(rule.direction * side(estimates[0], rule.border)), note
+        case BeyondControl():
+            student = rule.student.direction * side(estimates[0], rule.student.border)
+            control = rule.student.direction * side(estimates[1])
+            verdict = _verdict(-1 if -1 in (student, control) else min(student, control))
+            note = "The student alone would support the claim; its control, without a teacher, shows as much or more."
+            return verdict, note if student == 1 and control != 1 else ""
+        case Within():
+            return _verdict(_closeness(estimates[0], rule.margin)), ""
 
 
 def side(estimate: Estimate, border: float = 0.0) -> int:
@@ -23,82 +138,27 @@ def side(estimate: Estimate, border: float = 0.0) -> int:
     return int(estimate.low > border) - int(estimate.high < border)
 
 
-def tally(claims: Sequence[Claim], name: str) -> str:
-    """How the claims of one name came out: ``3 supported, 1 inconclusive``; empty where there is none."""
-    verdicts = [c.verdict for c in claims if c.name == name]
-    order: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive")
-    return ", ".join(f"{verdicts.count(v)} {v}" for v in order if v in verdicts)
+def at_level(estimate: Estimate, level: float) -> Estimate:
+    """The same mean over runs with the Student t interval of another level.
 
-
-def above_zero(name: str, text: str, estimate: Estimate, source: str, setting: str = "") -> Claim:
-    """Supported where the interval lies above 0, refuted where it lies below."""
-    rule = "supported: the interval lies above 0; refuted: below 0; else inconclusive"
-    verdicts: dict[int, Verdict] = {1: "supported", -1: "refuted", 0: "inconclusive"}
-    return Claim(text, source, verdicts[side(estimate)], (estimate,), rule, name, setting)
-
-
-def below_zero_and_twin(
-    name: str, text: str, student: Estimate, minus_twin: Estimate, source: str, setting: str = ""
-) -> Claim:
-    """Supported where the student's value and its difference to the twin are both below 0: not only selection."""
-    rule = "supported: both intervals (student; student minus twin) lie below 0; refuted: either lies above 0; else inconclusive"
-    return _both(name, text, student, minus_twin, -1, 0.0, rule, source, setting)
-
-
-def above_one_and_twin(
-    name: str, text: str, student: Estimate, minus_twin: Estimate, source: str, setting: str = ""
-) -> Claim:
-    """Supported where the slope lies above 1 and above the twin's."""
-    rule = (
-        "supported: the slope's interval lies above 1 and that of student minus twin above 0; "
-        "refuted: the first lies below 1 or the second below 0; else inconclusive"
-    )
-    return _both(name, text, student, minus_twin, 1, 1.0, rule, source, setting)
-
-
-def most_recovered(name: str, text: str, share: Estimate, source: str, setting: str = "") -> Claim:
-    """Supported where the share's interval lies above one half, refuted where below; undefined shares decide nothing."""
-    rule = (
-        "supported: the interval of the share lies above 0.5; refuted: below 0.5; inconclusive where it holds 0.5 or where "
-        "the gain's own interval does not lie above 0, so that there is nothing to share"
-    )
-    verdicts: dict[int, Verdict] = {1: "supported", -1: "refuted", 0: "inconclusive"}
-    note = "" if share.known else "Undefined: the gain of distillation is not surely above 0."
-    return Claim(text, source, verdicts[side(share, 0.5)], (share,), rule, name, setting, note)
-
-
-def _both(
-    name: str,
-    text: str,
-    student: Estimate,
-    minus_twin: Estimate,
-    wanted: int,
-    border: float,
-    rule: str,
-    source: str,
-    setting: str,
-) -> Claim:
-    first, second = side(student, border), side(minus_twin)
-    verdict: Verdict = "inconclusive"
-    if first == second == wanted:
-        verdict = "supported"
-    elif -wanted in (first, second):
-        verdict = "refuted"
-    note = ""
-    if first == wanted and second != wanted:
-        note = (
-            "The student alone would have supported the claim; the twin, which had no teacher, shows as much or more."
-        )
-    return Claim(text, source, verdict, (student, minus_twin), rule, name, setting, note)
-
-
-def rank_association(xs: Sequence[NDArray], ys: Sequence[NDArray], name: str) -> Estimate:
-    """Spearman correlation over settings within each seed, averaged over seeds with an interval over runs.
-
-    xs, ys: one array (seeds,) a setting. A seed in which either is constant has correlation 0.
+    >>> print(at_level(Estimate("gain", 0.0, -1.0, 1.0, 0.95, 5, "runs"), 0.9))
+    0 [-0.768, 0.768] (90% over 5 runs)
     """
-    by_seed = []
-    for x, y in zip(np.transpose(xs), np.transpose(ys), strict=True):
-        constant = np.ptp(x) == 0 or np.ptp(y) == 0
-        by_seed.append(0.0 if constant else float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
-    return mean_over_runs(by_seed, name)
+    if not estimate.known:
+        return replace(estimate, level=level)
+    old, new = (student_t.ppf(0.5 + at / 2, estimate.n - 1) for at in (estimate.level, level))
+    half = (estimate.high - estimate.low) / 2 * float(new / old)
+    return replace(estimate, low=estimate.value - half, high=estimate.value + half, level=level)
+
+
+def _closeness(estimate: Estimate, margin: float) -> int:
+    """+1 surely within ±margin, −1 surely outside, 0 else. Two one-sided tests at 5% are one interval at 90%."""
+    inner = at_level(estimate, 2 * estimate.level - 1)
+    if inner.known and -margin < inner.low and inner.high < margin:
+        return 1
+    outside = estimate.known and (estimate.low > margin or estimate.high < -margin)
+    return -1 if outside else 0
+
+
+def _verdict(sign: int) -> Verdict:
+    return "supported" if sign > 0 else "refuted" if sign < 0 else "inconclusive"

@@ -1,41 +1,71 @@
 """`run_all`: many runs, teachers first, each at most once, resumable at any moment.
 
-What is in the store is reused. Equal small networks are trained together (see `stacking`). A failed run is noted with
-its traceback, the runs that need it are skipped, the others go on. Nothing is retried silently; the next call tries
-failed runs again.
+What is in the store is reused where it is what was written. Small networks of equal shape are trained together (see
+`stacked.grouping`). If a run fails, its traceback is saved, the runs that depend on it are skipped, and all others
+continue; the next call tries it again. A run whose worker or node died is tried twice more. A store that cannot be
+written ends everything at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from disobey.errors import printable
+from disobey.records.files import no_space
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.execution.pools import worker_pool
 from disobey.training.execution.queue import Grouping, Queue
-from disobey.training.execution.workers import Answer, Pool, heartbeat, pool
-from disobey.training.recipe import Run, closure, encode
+from disobey.training.execution.reuse import check_data, look, set_aside
+from disobey.training.execution.vitals import Vitals
+from disobey.training.execution.workers import EVERY, Answer, Pool, heartbeat
+from disobey.training.recipe import Run, closure
+from disobey.training.serialize import encode
 
-POLL = 0.5  # seconds between two looks at the heartbeats
+POLL = 0.5  # seconds between two readings of the heartbeats
 PATIENCE = 1.0  # seconds before asking again for a run that another process has
+TRIES = 3  # of a run whose worker or node died: once, and two more times
 
 
 @dataclass(frozen=True)
 class Failure:
+    """Why a run has no record.
+
+    Attributes:
+        run: the run. message: the reason, for people. trace: the traceback, where an exception was the reason. skipped:
+        not tried, because a teacher failed. id: the reason, for programs: a refusal's id, ``diverged``,
+        ``worker-died``, ``worker-unreachable``, ``stalled``,
+            ``damaged-record``, ``teacher-failed``, or empty for any other exception.
+    """
+
     run: Run
     message: str
     trace: str = ""
-    skipped: bool = False  # not tried, because a teacher failed
+    skipped: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
+    """What there is after `run_all`.
+
+    Attributes:
+        records: of the runs that are finished.
+        reused: which of them were there before.
+        failed: why the others have no record.
+        retried: how often a run was tried again because its worker or node had died.
+    """
+
     records: Mapping[Run, RunRecord]
     reused: frozenset[Run]
     failed: Mapping[Run, Failure]
+    retried: Mapping[Run, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,14 +80,22 @@ class Progress:
     current: tuple[str, ...] = ()
 
 
+def tell(line: str) -> None:
+    """A line for people on standard error."""
+    print(f"disobey: {line}", file=sys.stderr, flush=True)
+
+
 @dataclass(eq=False)
 class _State:
     store: Store
     queue: Queue
+    say: Callable[[str], None]
+    vitals: Vitals
     records: dict[Run, RunRecord] = field(default_factory=dict)
     failed: dict[Run, Failure] = field(default_factory=dict)
     flying: dict[int, tuple[list[Run], Future[list[Answer]]]] = field(default_factory=dict)
     passed: int = 0  # steps of the runs that have ended
+    deaths: Counter[Run] = field(default_factory=Counter)  # of the workers that had a run
 
 
 def run_all(
@@ -67,58 +105,126 @@ def run_all(
     workers: int | str = "auto",
     device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = tell,
+    verify: bool = False,
+    stall: float = 0.0,
+    checkpoint: float = EVERY,
 ) -> Outcome:
     """Trains what is missing of ``runs`` and their teachers.
 
-    workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do not
-    depend on it. Raises `ValueError` where the store cannot be written or what is asked cannot run; a run that fails is in ``failed``, never raised.
+    Args:
+        runs: what must be in the store afterwards.
+        store: where records are. It is not written to where nothing is missing.
+        workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do
+            not depend on it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: called about twice a second.
+        say: called with a line for people: a damaged record, a silent run, a dead worker.
+        verify: compare every file of the records that are there with what was written, before it is read.
+        stall: seconds without a sign of life after which a run is ended as failed; 0: never.
+        checkpoint: seconds between two checkpoints within a long run, from which it resumes; 0: none.
+
+    Returns:
+        The records, and the failures: a run that fails is never raised.
+
+    Raises:
+        Refusal: the store cannot be written, the data are others than the stored runs', or a run cannot be trained as
+        it is
+            written down.
+
+    Example:
+        >>> import tempfile
+        >>> from disobey import OptimSpec, Recipe, Run, Store, run_all
+        >>> run = Run(Recipe(optim=OptimSpec(steps=2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     outcome = run_all([run], Store(folder), workers=0)
+        >>> len(outcome.records), len(outcome.reused), len(outcome.failed)
+        (1, 0, 0)
     """
-    store.prepare()
-    store.sweep()
     ordered = closure(runs)
-    found = {run: store.find(run.id, encode(run.recipe)) for run in ordered}
-    records = {run: record for run, record in found.items() if record is not None}
-    reused = frozenset(records)
-    missing = [run for run in ordered if found[run] is None]
+    found = look(store, ordered, verify=verify)
+    check_data(found.records)
+    old = sum(record.unverified for record in found.records.values())
+    if old:
+        say(f"{old} of the stored runs were written before records had hashes: they are used as they are, unverified")
+    missing = [run for run in ordered if run not in found.records]
     if not missing:
-        return Outcome(records, reused, {})
-    from disobey.training.execution.preflight import check  # these bring torch, which options and help do without
-    from disobey.training.stacked.grouping import device_type, stack_key, stream, together
-
-    check(missing)
-    kind = device_type(device)
-    grouping = Grouping(lambda run: stack_key(run, kind), stream, lambda run: together(run, kind))
-    queue = Queue(missing, (run.id for run in reused), grouping)
-    state = _State(store, queue, records)
-    whole = sum(map(_steps, missing))
-    crew = pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
+        return Outcome(found.records, frozenset(found.records), {})
+    for line in (store.prepare(), *(set_aside(store, run, why) for run, why in found.damaged.items())):
+        if line:
+            say(line)
+    store.sweep()
+    state = _planned(store, missing, dict(found.records), device, say, Vitals(store.root, say, stall))
+    total_steps = sum(map(_steps, missing))
+    pool = worker_pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
     try:
+        pool.check(store.root)
         while state.queue or state.flying:
-            _launch(state, crew, device)
-            _collect(state, crew)
+            _launch(state, pool, device, checkpoint)
+            _collect(state, pool)
             if progress is not None:
-                progress(_progress(state, whole, len(ordered), len(reused)))
+                progress(_progress(state, total_steps, len(ordered), len(found.records)))
+    except OSError as error:
+        if no_space(error):
+            raise store.unwritable(error) from error
+        raise
     finally:
-        crew.close()
-    return Outcome(state.records, reused, state.failed)
+        pool.close()
+        _tidy(store)
+    reused = frozenset(run for run, record in found.records.items() if state.records.get(run) is record)
+    return Outcome(state.records, reused, state.failed, dict(state.deaths))
 
 
-def _launch(state: _State, crew: Pool, device: str) -> None:
-    """Fills free slots with runs whose teachers are there: one, or as many as are trained together."""
-    for slot in range(crew.size):
+def _planned(
+    store: Store,
+    missing: list[Run],
+    records: dict[Run, RunRecord],
+    device: str,
+    say: Callable[[str], None],
+    vitals: Vitals,
+) -> _State:
+    """The queue of what is missing. Refuses what cannot run."""
+    from disobey.training.devices import device_type  # these bring torch, which options and help do without
+    from disobey.training.execution.preflight import check
+    from disobey.training.stacked.grouping import max_slices, stack_key, stream
+
+    facts, kind = check(missing), device_type(device)
+    grouping = Grouping(
+        lambda run: stack_key(run, facts.network(run), kind), stream, lambda run: max_slices(facts.network(run), kind)
+    )
+    return _State(store, Queue(missing, (run.id for run in records), grouping), say, vitals, records)
+
+
+def _tidy(store: Store) -> None:
+    """Leaves nothing of ended workers behind; the system lets go of their locks a moment after they are gone."""
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            store.sweep()
+        try:
+            if not any((store.root / "tmp").iterdir()):
+                return
+        except OSError:
+            return
+        time.sleep(0.05)
+
+
+def _launch(state: _State, pool: Pool, device: str, checkpoint: float) -> None:
+    """Fills free slots with runs whose teachers are finished: one, or as many as are trained together."""
+    for slot in range(pool.size):
         if slot in state.flying:
             continue
-        runs = state.queue.take(crew.size)
+        runs = state.queue.take(pool.size)
         if not runs:
             return
         for run in runs:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
-        state.flying[slot] = runs, crew.submit(slot, state.store.root, jobs, device)
+        state.vitals.began(slot, runs)
+        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, checkpoint)
 
 
-def _collect(state: _State, crew: Pool) -> None:
-    """Waits a moment and takes in whatever has finished."""
+def _collect(state: _State, pool: Pool) -> None:
+    """Waits a moment and takes in what has finished."""
     futures = [future for _, future in state.flying.values()]
     if futures:
         wait(futures, timeout=POLL, return_when=FIRST_COMPLETED)
@@ -126,42 +232,87 @@ def _collect(state: _State, crew: Pool) -> None:
         time.sleep(PATIENCE / 4)
     for slot, (runs, future) in list(state.flying.items()):
         if not future.done():
+            silent = state.vitals.silent(slot)
+            if silent:
+                del state.flying[slot]
+                pool.replace(slot)
+                for run in runs:
+                    heartbeat(state.store.root, run.id).unlink(missing_ok=True)
+                    _take_in(state, run, Answer("failed", silent, id="stalled"))
             continue
         del state.flying[slot]
         error = future.exception()
         if error is None:
-            answers = future.result()
+            for run, answer in zip(runs, future.result(), strict=True):
+                _take_in(state, run, answer)
         else:
-            crew.replace(slot)
-            answers = [_ended(state, run, error) for run in runs]
-        for run, answer in zip(runs, answers, strict=True):
-            _take_in(state, run, answer)
+            pool.replace(slot)
+            for run in runs:
+                _ended(state, run, error, pool.died(error))
 
 
-def _ended(state: _State, run: Run, error: BaseException) -> Answer:
-    """What became of one run of a worker that died."""
+def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
+    """What becomes of one run whose worker gave no answer: it is done, put back, or failed."""
     heartbeat(state.store.root, run.id).unlink(missing_ok=True)
-    if state.store.find(run.id, encode(run.recipe)) is not None:
-        return Answer("done")
     kind = type(error).__name__
-    return Answer("failed", f"its worker process ended ({kind}): killed, or out of memory; run the command again")
+    if state.store.find(run.id, encode(run.recipe)) is not None:
+        _take_in(state, run, Answer("done"))
+        return
+    if not died:
+        first = (str(error).strip().splitlines() or [""])[0]
+        why = f"its worker could not be reached: {kind}: {first}"
+        _take_in(state, run, Answer("failed", why, str(error), "worker-unreachable"))
+        return
+    state.deaths[run] += 1
+    if state.deaths[run] < TRIES:
+        name = printable(run.recipe.name or run.id)
+        state.say(
+            f"{name}, seed {run.seed}: its worker or node ended ({kind}); put back, try {state.deaths[run] + 1} of "
+            f"{TRIES}"
+        )
+        state.queue.again(run, 0.0, alone=True)  # so that it takes no others with it
+    else:
+        why = f"its worker process ended {TRIES} times ({kind}): killed, or out of memory"
+        _take_in(state, run, Answer("failed", why, id="worker-died"))
 
 
 def _take_in(state: _State, run: Run, answer: Answer) -> None:
     if answer.status == "busy":
         state.queue.again(run, PATIENCE)
+    elif answer.status == "full":
+        raise state.store.unwritable(answer.message)
+    elif answer.status == "damaged":
+        _mend(state, run, answer)
     elif answer.status == "failed":
-        _fail(state, Failure(run, answer.message, answer.trace))
+        _fail(state, Failure(run, answer.message, answer.trace, id=answer.id))
     else:
         record = state.store.find(run.id, encode(run.recipe))
-        assert record is not None
+        if record is None:  # written, and damaged since
+            state.queue.again(run, PATIENCE)
+            return
         state.records[run] = record
         state.passed += _steps(run)
         state.queue.finished(run)
 
 
+def _mend(state: _State, run: Run, answer: Answer) -> None:
+    """A worker met a damaged record: that run is trained again, and this one waits for it."""
+    damaged = next((one for one in (*run.teachers(), run) if one.id == answer.message), None)
+    if damaged is None:
+        why = f"the record of {answer.message} is damaged: {answer.trace}"
+        _fail(state, Failure(run, why, id="damaged-record"))
+        return
+    line = set_aside(state.store, damaged, answer.trace)
+    if line:
+        state.say(line)
+    if damaged == run:
+        state.queue.again(run, 0.0)
+    elif state.queue.require(run, damaged):
+        state.records.pop(damaged, None)
+
+
 def _fail(state: _State, failure: Failure) -> None:
-    """Notes it, and skips the runs that needed this one."""
+    """Saves it, and skips the runs that depend on this one."""
     run = failure.run
     state.failed[run] = failure
     state.passed += _steps(run)
@@ -169,25 +320,23 @@ def _fail(state: _State, failure: Failure) -> None:
     with contextlib.suppress(OSError):  # a full disk: the outcome still carries the failure
         state.store.note_failure(run.id, note | {"message": failure.message, "traceback": failure.trace})
     for student in state.queue.lost(run):
-        _fail(state, Failure(student, f"skipped: its teacher {run.id} failed", skipped=True))
+        _fail(state, Failure(student, f"skipped: its teacher {run.id} failed", skipped=True, id="teacher-failed"))
 
 
 def _steps(run: Run) -> int:
     return run.recipe.optim.steps * run.recipe.optim.batch + 1
 
 
-def _progress(state: _State, whole: int, total: int, reused: int) -> Progress:
+def _progress(state: _State, total_steps: int, total: int, reused: int) -> Progress:
     done = state.passed
     flying = [run for runs, _ in state.flying.values() for run in runs]
-    for runs, _ in state.flying.values():  # equal optimizers, and one heartbeat for all
-        with contextlib.suppress(OSError, ValueError):
-            steps = int(heartbeat(state.store.root, runs[0].id).read_text() or 0)
-            done += len(runs) * steps * runs[0].recipe.optim.batch
+    for slot, (runs, _) in state.flying.items():  # equal optimizers, and one heartbeat for all
+        done += len(runs) * state.vitals.steps(slot) * runs[0].recipe.optim.batch
     return Progress(
         done=len(state.records) + len(state.failed),
         total=total,
         reused=reused,
         failed=len(state.failed),
-        share=min(done / whole, 1.0) if whole else 1.0,
+        share=min(done / total_steps, 1.0) if total_steps else 1.0,
         current=tuple(run.recipe.name or run.id for run in flying),
     )

@@ -1,6 +1,6 @@
-"""Which runs wait, for what, and which go together next. Nothing here trains or touches the disk.
+"""Which runs wait, for what, and which are trained together next. Nothing here trains or touches the disk.
 
-Everything is looked up by a run's id: comparing recipes costs more than a small training once there are thousands.
+Runs are looked up by id: comparing recipes costs more than a small training once there are thousands.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from disobey.training.recipe import Run
 
 @dataclass(frozen=True)
 class Grouping:
-    """key: runs of equal keys may be trained as one stack, None is alone. stream: those of equal streams first.
-    most: how many at once.
+    """Which runs go together.
+
+    Attributes:
+        key: runs of equal keys may be trained as one stack; None: alone.
+        stream: runs of equal streams are taken first.
+        most: how many such runs a stack may have.
     """
 
     key: Callable[[Run], Hashable | None]
@@ -26,7 +30,10 @@ class Grouping:
 class Queue:
     """Runs that wait for their teachers, for a free worker, or (busy elsewhere) for a while.
 
-    runs: teachers first. have: ids of finished runs.
+    Args:
+        runs: teachers first.
+        have: ids of finished runs.
+        grouping: which runs go together.
     """
 
     def __init__(self, runs: Iterable[Run], have: Iterable[str], grouping: Grouping):
@@ -36,6 +43,8 @@ class Queue:
         self._ready: dict[Hashable, dict[Hashable, list[Run]]] = {}
         self._later: list[tuple[float, Run]] = []
         self._waiting: set[str] = set()
+        self._alone: set[str] = set()
+        self._mending: set[str] = set()  # teachers whose record was damaged, until they are trained again
         have = set(have)
         for run in runs:
             self._waiting.add(run.id)
@@ -60,7 +69,6 @@ class Queue:
             return []
         key, streams = next(iter(self._ready.items()))
         together = sum(map(len, streams.values()))
-        # alone: nothing to ask, and asking may build a model, which is a worker's affair
         most = 1 if together == 1 else min(-(-together // share), self._grouping.most(next(iter(streams.values()))[0]))
         taken: list[Run] = []
         for name in list(streams):
@@ -76,13 +84,28 @@ class Queue:
         self._waiting -= {run.id for run in taken}
         return taken
 
-    def again(self, run: Run, seconds: float) -> None:
-        """Puts a run back, not to be taken before that time has passed."""
+    def again(self, run: Run, seconds: float, *, alone: bool = False) -> None:
+        """Puts a run back, not to be taken before that time has passed; from now on ``alone`` where that is said."""
+        if alone:
+            self._alone.add(run.id)
         self._waiting.add(run.id)
         self._later.append((time.monotonic() + seconds, run))
 
+    def require(self, run: Run, teacher: Run) -> bool:
+        """Puts a run back until its teacher is there again; whether that teacher was put back too, which it is once."""
+        self._waiting.add(run.id)
+        self._needs.setdefault(run.id, set()).add(teacher.id)
+        self._students.setdefault(teacher.id, []).append(run)
+        if teacher.id in self._waiting or teacher.id in self._mending:
+            return False
+        self._mending.add(teacher.id)
+        self._waiting.add(teacher.id)
+        self._add(teacher)
+        return True
+
     def finished(self, run: Run) -> None:
         """Its students may be ready now."""
+        self._mending.discard(run.id)
         for student in self._students.pop(run.id, ()):
             needs = self._needs[student.id]
             needs.discard(run.id)
@@ -90,13 +113,14 @@ class Queue:
                 self._add(student)
 
     def lost(self, run: Run) -> list[Run]:
-        """Takes out and gives the runs that wait for this one, which failed."""
+        """Removes and returns the runs that wait for this one, which failed."""
+        self._mending.discard(run.id)
         students = [student for student in self._students.pop(run.id, ()) if student.id in self._waiting]
         self._waiting -= {student.id for student in students}
         return students
 
     def _add(self, run: Run) -> None:
-        key = self._grouping.key(run)
+        key = None if run.id in self._alone else self._grouping.key(run)
         group = ("alone", run.id) if key is None else key
         streams = self._ready.setdefault(group, {})
         streams.setdefault(None if key is None else self._grouping.stream(run), []).append(run)

@@ -1,7 +1,6 @@
-"""Where runs happen: in this process, in local worker processes (loky), or on a Ray cluster.
+"""Where runs are trained: in this process, or in local worker processes (loky). A Ray cluster is `cluster.Ray`.
 
-One executor of one process per worker, so that a killed worker takes only its own runs with it and everybody knows
-which.
+Every worker is an executor of one process, so that a killed worker ends only its own runs, and it is known which.
 """
 
 from __future__ import annotations
@@ -20,44 +19,77 @@ from typing import Any, Protocol
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
+EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, which brings torch)
 Job = tuple[str, int, str]  # a recipe as JSON, a seed, the name, which is no part of the recipe's JSON
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says of one run: done, busy (another process has it), or failed with why."""
+    """What became of one run in a worker.
 
-    status: str  # done | busy | failed
+    Attributes:
+        status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as
+        it
+            was written; ``full``, the store cannot be written any more.
+        message: why it failed, for people; of a damaged record the run's id.
+        trace: the traceback; of a damaged record what is wrong with it.
+        id: what failed, for programs: a refusal's id, ``diverged``, or empty for any other exception.
+    """
+
+    status: str
     message: str = ""
     trace: str = ""
+    id: str = ""
 
 
 class Pool(Protocol):
+    """Workers in numbered slots, each with at most one group of runs at a time."""
+
     size: int
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]: ...
-    def replace(self, slot: int) -> None: ...
-    def close(self) -> None: ...
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
+        """Trains the jobs together in this slot; an answer each."""
+        ...
+
+    def replace(self, slot: int) -> None:
+        """Ends a slot's worker; the next jobs in this slot get a new one."""
+        ...
+
+    def died(self, error: BaseException) -> bool:
+        """Whether a future's exception means that the worker ended."""
+        ...
+
+    def check(self, root: Path) -> None:
+        """Refuses a store that a worker does not see."""
+        ...
+
+    def close(self) -> None:
+        """Ends the workers, and puts back what the pool changed in this process."""
+        ...
 
 
-def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
-    """One run, or several as a stack, in whatever process this is: an answer each, in their order.
+def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
+    """Trains one run, or several as a stack, in whatever process this is.
 
-    Never raises for a failed run: the failure is the answer.
+    Returns:
+        An answer each, in their order. A failed run is an answer, never an exception.
     """
     from disobey.records.store import Store
     from disobey.training.observers import Heartbeat
     from disobey.training.recipe import Recipe, Run
-    from disobey.training.train import train, train_stack
+    from disobey.training.stacked.train import train_stack
+    from disobey.training.train import train
 
     runs = [Run(replace(Recipe.from_json(recipe), name=name), seed) for recipe, seed, name in jobs]
     store = Store(root)
     beat = Heartbeat(heartbeat(root, runs[0].id))  # the first run's stands for all of a stack
     try:
         if len(runs) > 1:
-            found = train_stack(runs, store, device=device, observers=lambda run: [beat])
-            return [Answer("done") if not isinstance(one, Exception) else _failed(one) for one in found]
-        train(runs[0], store, device=device, wait=False, observers=[beat])
+            results = train_stack(runs, store, device=device, observers=lambda run: [beat])
+            return [_failed(result) if isinstance(result, Exception) else Answer("done") for result in results]
+        train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=checkpoint)
         return [Answer("done")]
     except Exception as error:
         return [_failed(error)] * len(runs)
@@ -66,21 +98,28 @@ def work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
 
 
 def _failed(error: Exception) -> Answer:
-    from disobey.records.store import Busy
+    from disobey.records.files import no_space
+    from disobey.records.store import Busy, Damaged
 
     if isinstance(error, Busy):
         return Answer("busy")
-    return Answer("failed", f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+    if isinstance(error, Damaged):
+        return Answer("damaged", error.path.name, error.why)
+    if no_space(error):
+        return Answer("full", str(error))
+    trace = "".join(traceback.format_exception(error))
+    return Answer("failed", f"{type(error).__name__}: {error}", trace, getattr(error, "id", ""))
 
 
 def heartbeat(root: Path, run_id: str) -> Path:
+    """The file in which a worker writes how many steps the run has done."""
     return root / "tmp" / f"{run_id}.step"
 
 
-def calm_allocator() -> None:
+def tune_allocator() -> None:
     """Lets glibc keep and reuse large blocks instead of returning them to the system after every step.
 
-    Cuts 1.1 to 1.45 times off convolution steps (benchmarks/training.py). Does nothing elsewhere.
+    Makes convolution steps 1.1 to 1.45 times as fast (benchmarks/training.py). Does nothing on other C libraries.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -92,24 +131,32 @@ def calm_allocator() -> None:
 
 
 def prepare_worker(parent: int | None = None) -> None:
-    """One thread, a calm allocator; ends with the process ``parent`` that it works for."""
+    """Readies this process for training: one thread, and an allocator that keeps its memory.
+
+    Args:
+        parent: the process with which this one ends, where it is a worker.
+    """
     import torch
 
     torch.set_num_threads(1)
-    calm_allocator()
+    tune_allocator()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
-    """A killed parent cannot stop its workers: they notice that they were handed to another."""
+    """A killed parent cannot stop its workers, so they watch who their parent is."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
 class Inline:
-    """This process, one run after the other: for debugging and for one run."""
+    """This process, one run after the other: for debugging and for one run.
+
+    While it is open the process has one torch thread, as every worker has, or the bits of a run would depend on where
+    it was trained. `close` gives torch its threads back; the allocator stays tuned.
+    """
 
     size = 1
 
@@ -119,92 +166,74 @@ class Inline:
         self.threads = torch.get_num_threads()
         prepare_worker()
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
+        """Trains at once; the future is done."""
         future: Future[list[Answer]] = Future()
-        future.set_result(work(root, jobs, device))
+        future.set_result(work(root, jobs, device, checkpoint))
         return future
 
-    def replace(self, slot: int) -> None: ...
+    def replace(self, slot: int) -> None:
+        """Nothing to end: this process is the worker."""
+
+    def died(self, error: BaseException) -> bool:
+        """Never: this process would have ended too."""
+        return False
+
+    def check(self, root: Path) -> None:
+        """Nothing to refuse: the store is this process's own."""
 
     def close(self) -> None:
+        """Gives torch its threads back."""
         import torch
 
         torch.set_num_threads(self.threads)
 
 
 class Local:
-    """Worker processes on this machine, one thread each."""
+    """Worker processes on this machine, one thread each.
+
+    `tune_allocator` keeps memory, which loky takes for a leak: it restarts the worker between two runs and warns. That
+    warning is ignored while the pool is open.
+    """
 
     def __init__(self, size: int):
-        # `calm_allocator` keeps memory, which loky takes for a leak: it restarts the worker between two runs and says so.
-        warnings.filterwarnings("ignore", message="A worker was restarted while some jobs", category=UserWarning)
         self.size = size
         self._executors: list[Any] = [None] * size
+        self._filters = warnings.catch_warnings()
+        self._filters.__enter__()
+        warnings.filterwarnings("ignore", message="A worker was restarted while some jobs", category=UserWarning)
 
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
+    def submit(
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+    ) -> Future[list[Answer]]:
+        """Sends the jobs to the slot's process, which is started where there is none."""
         if self._executors[slot] is None:
             from loky import ProcessPoolExecutor
 
             self._executors[slot] = ProcessPoolExecutor(
                 max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
-        return self._executors[slot].submit(work, root, jobs, device)
+        return self._executors[slot].submit(work, root, jobs, device, checkpoint)
 
     def replace(self, slot: int) -> None:
-        """Forgets a dead worker; the next run in this slot gets a new one."""
+        """Kills the slot's process; the next jobs in this slot get a new one."""
         executor, self._executors[slot] = self._executors[slot], None
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
 
+    def died(self, error: BaseException) -> bool:
+        """Whether a worker process ended, rather than that it could not be reached."""
+        from loky.process_executor import BrokenProcessPool
+
+        return isinstance(error, BrokenProcessPool)
+
+    def check(self, root: Path) -> None:
+        """Nothing to refuse: workers of this machine see the store."""
+
     def close(self) -> None:
+        """Kills all processes and puts the warning filters back."""
         for slot in range(self.size):
             self.replace(slot)
-
-
-class Ray:
-    """A Ray cluster (its address from RAY_ADDRESS): one task a run or stack. The store must be on a file system all share."""
-
-    def __init__(self, device: str):
-        try:
-            import ray  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ValueError(
-                "expected Ray for --workers ray, but it is not installed; try pip install 'disobey[ray]'"
-            ) from error
-        self._ray = ray
-        if not ray.is_initialized():
-            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, configure_logging=False)
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-        self.size = max(gpus or int(resources.get("CPU", 1)), 1)
-        self._task = ray.remote(
-            num_cpus=1, num_gpus=1 if gpus else 0, max_retries=0, runtime_env={"env_vars": THREADS}
-        )(_ray_work)
-
-    def submit(self, slot: int, root: Path, jobs: Sequence[Job], device: str) -> Future[list[Answer]]:
-        return self._task.remote(root, jobs, device).future()
-
-    def replace(self, slot: int) -> None: ...
-
-    def close(self) -> None:
-        self._ray.shutdown()
-
-
-def _ray_work(root: Path, jobs: Sequence[Job], device: str) -> list[Answer]:
-    prepare_worker()
-    return work(root, jobs, device)
-
-
-def pool(workers: int | str, device: str) -> Pool:
-    """``auto`` (a worker a core this process may use), a number, 0 (inside this process), or ``ray``."""
-    if workers == "ray":
-        return Ray(device)
-    if workers == "auto":
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    try:
-        number = int(workers)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise ValueError(f"expected workers as a number from 0, 'auto' or 'ray'; came {workers!r}")
-    return Inline() if number == 0 else Local(number)
+        self._filters.__exit__(None, None, None)

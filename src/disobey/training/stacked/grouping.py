@@ -6,41 +6,33 @@ The sizes come from benchmarks/stacking.py; the decision is docs/decisions/0002-
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
-from functools import cache
 
-import torch
-
-from disobey.data.dataset import DataSpec
-from disobey.data.load import load
-from disobey.models.build import ModelSpec, build
-from disobey.models.mlp import MLP
-from disobey.models.stack import LINE, stackable
+from disobey.models.stack import LINE
+from disobey.training.facts import NetworkFacts
 from disobey.training.recipe import Run
 
 MLPS = ("mlp", "linear", "linear-from-zero")
 OTHERS = ("deep-linear", "lenet")  # by `torch.func`, which has no batching rule for attention
-LARGEST = {"cpu": 150_000, "cuda": 1_000_000}  # parameters; above, the work of one network fills the time alone
-TOGETHER = {"cpu": 32, "cuda": 128}  # slices of a stack at most: more gain little and delay the first record
-CACHED = 640_000  # parameters of a stack on CPU: weights, gradients and Adam's moments beyond 10 MB leave the cache
-FEWEST = 8
+MAX_PARAMETERS = {"cpu": 150_000, "cuda": 1_000_000}  # above, the work of one network fills the time alone
+MAX_SLICES = {"cpu": 32, "cuda": 128}  # of a stack: more gain little and delay the first record
+CACHED_PARAMETERS = 640_000  # of a stack on CPU: more weights, gradients and moments than 10 MB leave the cache
+MIN_SLICES = 8  # that a stack may have whatever their size
 
 
-def stack_key(run: Run, device: str = "cpu") -> Hashable | None:
+def stack_key(run: Run, network: NetworkFacts, device: str = "cpu") -> Hashable | None:
     """Runs of equal keys can be one stack on this kind of device; None: this run is trained on its own.
 
-    Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. On CPU MLPs only, on GPUs
-    small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, and batches that are no
-    multiple of 16 rows (they would tie bits to a slice's place).
+    Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. On CPU MLPs only, on
+    GPUs small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, and batches that
+    are no multiple of 16 rows (they would tie bits to a slice's place).
     """
-    recipe = run.recipe
-    data, model, optim = recipe.data, recipe.model, recipe.optim
-    if recipe.sequence is not None or data.augment == "mixup" or optim.batch % LINE or device not in LARGEST:
+    data, model, optim = run.recipe.data, run.recipe.model, run.recipe.optim
+    if data.augment == "mixup" or optim.batch % LINE or device not in MAX_PARAMETERS:
         return None
     if model.name not in (MLPS if device == "cpu" else (*MLPS, *OTHERS)):
         return None
-    if not 0 < _parameters(model, data.name, data.fingerprint, device == "cpu") <= LARGEST[device]:
+    if not 0 < network.parameters <= MAX_PARAMETERS[device] or (device == "cpu" and not network.mlp):
         return None
     return model, data.name, data.fingerprint, data.augment, optim
 
@@ -51,34 +43,8 @@ def stream(run: Run) -> Hashable:
     return data.name, data.fingerprint, data.train or 0, data.fold or (), data.augment, run.seed, recipe.replica
 
 
-def together(run: Run, device: str = "cpu") -> int:
-    """How many runs like this one go into a stack at most on this kind of device."""
+def max_slices(network: NetworkFacts, device: str = "cpu") -> int:
+    """How many runs with such a network go into a stack at most on this kind of device."""
     if device != "cpu":
-        return TOGETHER[device]
-    data = run.recipe.data
-    size = _parameters(run.recipe.model, data.name, data.fingerprint, False)
-    return min(max(CACHED // max(size, 1), FEWEST), TOGETHER["cpu"])
-
-
-def device_type(device: str) -> str:
-    """``cpu`` or ``cuda``, for ``auto`` what is there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device).type
-
-
-@cache
-def _parameters(model: ModelSpec, name: str, fingerprint: str, only_mlps: bool) -> int:
-    """Of such a network; 0 where its slices cannot be stacked."""
-    dataset = load(DataSpec(name, fingerprint=fingerprint), 0)
-    if dataset.kind == "text":
-        return 0
-    shape = dataset.test.inputs.shape[1:]
-    shape = (shape[2], shape[0], shape[1]) if dataset.kind == "image" else tuple(shape)
-    with torch.device("meta"):
-        net = build(model, shape=shape, classes=len(dataset.classes))
-    if not stackable(net) or (only_mlps and not isinstance(net, MLP)):
-        return 0
-    if not all(p.requires_grad for p in net.parameters()):
-        return 0
-    return sum(math.prod(p.shape) for p in net.parameters())
+        return MAX_SLICES[device]
+    return min(max(CACHED_PARAMETERS // max(network.parameters, 1), MIN_SLICES), MAX_SLICES["cpu"])

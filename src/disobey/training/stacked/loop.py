@@ -1,66 +1,52 @@
-"""`fit` for many equal small networks at once: the same steps, looks, kept weights and failures, slice by slice.
+"""`loop.fit` for many equal small networks at once: the same steps, evaluations, kept weights and failures per slice.
 
 What a slice gives does not depend on the others, on their number or on its place (see `models.stack`).
+Shapes: K slices, U streams of batches, B batch, D features.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from disobey.data.augment import Views
 from disobey.models.stack import Stack, padded, stack_of
-from disobey.training.batches import Order
-from disobey.training.loop import LOOKS, Diverged, Fit, diverged
-from disobey.training.objective import Objective
-from disobey.training.observers import Observer
+from disobey.training.loop import Diverged, Fit, Patrol, diverged, evaluation_interval
 from disobey.training.optim import learning_rates, optimizer
 from disobey.training.predict import CHUNK
-from disobey.training.recipe import Run
+from disobey.training.prepare import Prepared
+from disobey.training.stacked.grouping import stream
 from disobey.training.stacked.objective import Rows, StackedObjective
 
 
-@dataclass(eq=False)
-class Slice:
-    """One run of a stack. stream: what tells its batches; slices of one stream see the same ``x`` at every step."""
+def fit_stack(slices: Sequence[Prepared], *, validation: tuple[Tensor, Tensor] | None = None) -> list[Fit | Diverged]:
+    """Trains the slices' models in place.
 
-    run: Run
-    model: nn.Module
-    inputs: Views
-    order: Order
-    objective: Objective
-    stream: Hashable
-    classes: int
-    observers: Sequence[Observer] = ()
+    Args:
+        slices: runs that share the optimizer, on data of one form.
+        validation: inputs (N, ...) and labels (N,), the same for all; needed where a recipe evaluates there.
 
-
-def fit_stack(slices: Sequence[Slice], *, validation: tuple[Tensor, Tensor] | None = None) -> list[Fit | Diverged]:
-    """Trains the slices' models in place; one answer each, in their order. Their recipes share the optimizer.
-
-    validation: inputs and labels (N, ...), (N,), the same for all; needed where a recipe chooses by validation.
+    Returns:
+        What training left of each slice, in their order.
     """
-    places = sorted(range(len(slices)), key=lambda k: str(slices[k].stream))
-    answers = _Stack([slices[k] for k in places], validation).fit()
-    back: list[Fit | Diverged | None] = [None] * len(slices)
-    for place, answer in zip(places, answers, strict=True):
-        back[place] = answer
-    return back  # type: ignore[return-value]
+    places = sorted(range(len(slices)), key=lambda k: str(stream(slices[k].run)))
+    fits = _Stack([slices[k] for k in places], validation).fit()
+    return [fits[places.index(k)] for k in range(len(slices))]
 
 
 class _Stack:
     """The slices, sorted by stream, in training."""
 
-    def __init__(self, slices: Sequence[Slice], validation: tuple[Tensor, Tensor] | None):
+    def __init__(self, slices: Sequence[Prepared], validation: tuple[Tensor, Tensor] | None):
         optims = {one.run.recipe.optim for one in slices}
         assert len(optims) == 1, "a stack has one optimizer"
         self.slices, self.optim = list(slices), optims.pop()
         one = slices[0]
         shape = one.inputs.take(one.order.rows.new_zeros(1)).shape[1:]
-        self.net = stack_of([one.model for one in slices], shape, one.classes)
+        self.net = stack_of([one.model for one in slices], shape, len(one.dataset.classes))
         self.device = slices[0].order.rows.device
         self.feed = _Feed(self.slices, self.net)
         self.steps = len(slices[0].order)
@@ -68,7 +54,7 @@ class _Stack:
         self.checks: list[dict[int, float]] = [{} for _ in slices]
         self.kept: list[dict[int, dict[str, Tensor]]] = [{} for _ in slices]
         self.best: list[tuple[float, int, dict[str, Tensor]]] = [(-math.inf, 0, {}) for _ in slices]
-        self.every = [_looks(one.run, self.steps) for one in slices]
+        self.every = [evaluation_interval(one.run.recipe, self.steps) for one in slices]
         self.validation = None
         if any(self.every):
             assert validation is not None
@@ -85,6 +71,7 @@ class _Stack:
             one.model.train()
         losses = torch.zeros(self.steps, net.size, device=self.device)
         self._keep(0)
+        patrol = Patrol()
         for step in range(self.steps):
             x, at = self.feed(step)
             units = net.run(x, self.feed.spans)
@@ -95,23 +82,25 @@ class _Stack:
             for group in opt.param_groups:
                 group["lr"] = rates[step]
             opt.step()
-            self._look(step + 1, losses)
+            if patrol(step + 1, losses):
+                break
+            self._record(step + 1, losses)
         losses = losses.T.contiguous()
-        return [self._answer(k, losses[k]) for k in range(net.size)]
+        return [self._finished(k, losses[k]) for k in range(net.size)]
 
-    def _look(self, done: int, losses: Tensor) -> None:
+    def _record(self, done: int, losses: Tensor) -> None:
         self._keep(done)
-        looking = [k for k, every in enumerate(self.every) if every and (done % every == 0 or done == self.steps)]
-        if looking:
-            found = self._accuracies()
-            for k in looking:
-                self.checks[k][done] = found[k]
-                if self.slices[k].run.recipe.choose == "validation" and found[k] > self.best[k][0]:
-                    self.best[k] = (found[k], done, self.net.state(k))
+        evaluated = [k for k, every in enumerate(self.every) if every and (done % every == 0 or done == self.steps)]
+        if evaluated:
+            scores = self._accuracies()
+            for k in evaluated:
+                self.checks[k][done] = scores[k]
+                if self.slices[k].run.recipe.choose == "validation" and scores[k] > self.best[k][0]:
+                    self.best[k] = (scores[k], done, self.net.state(k))
         for k, one in enumerate(self.slices):
             for observer in one.observers:
                 if done % observer.every == 0 or done == self.steps:
-                    observer.look(done, one.model, losses[:, k])
+                    observer.record(done, one.model, losses[:, k])
 
     def _keep(self, done: int) -> None:
         for k, one in enumerate(self.slices):
@@ -121,10 +110,10 @@ class _Stack:
     def _accuracies(self) -> list[float]:
         assert self.validation is not None
         rows, labels = self.validation
-        told = torch.cat([self.net.answers(part).argmax(1) for part in rows.split(CHUNK)], 1)[:, : len(labels)]
-        return (told == labels).double().mean(1).tolist()
+        predicted = torch.cat([self.net.answers(part).argmax(1) for part in rows.split(CHUNK)], 1)[:, : len(labels)]
+        return (predicted == labels).double().mean(1).tolist()
 
-    def _answer(self, k: int, losses: Tensor) -> Fit | Diverged:
+    def _finished(self, k: int, losses: Tensor) -> Fit | Diverged:
         """The model gets memory and weights of its own, the chosen ones."""
         model, (_, step, weights) = self.slices[k].model, self.best[k]
         _share(model, self.net.state(k))
@@ -139,10 +128,10 @@ class _Stack:
 class _Feed:
     """Batches for all streams: ``feed(step)`` gives x (U, B, D padded) and the rows behind it."""
 
-    def __init__(self, slices: Sequence[Slice], net: Stack):
+    def __init__(self, slices: Sequence[Prepared], net: Stack):
         firsts: dict[Hashable, int] = {}
         for k, one in enumerate(slices):
-            firsts.setdefault(one.stream, k)
+            firsts.setdefault(stream(one.run), k)
         starts = list(firsts.values())
         ends = [*starts[1:], len(slices)]
         self.spans = list(zip(starts, ends, strict=True))
@@ -171,29 +160,24 @@ class _Feed:
         return self.x, Rows(step, rows, views, self.of)
 
 
-def _joined(leaders: Sequence[Slice], wide: int) -> tuple[Tensor, Tensor]:
+def _joined(leaders: Sequence[Prepared], wide: int) -> tuple[Tensor, Tensor]:
     """All streams' inputs under one another (M, D padded), each data set once, and where each stream's begin (U, 1)."""
-    starts: dict[int, int] = {}
+    starts: dict[Views, int] = {}
     parts, have = [], 0
     for one in leaders:
-        if id(one.inputs) in starts:
+        if one.inputs in starts:
             continue
-        starts[id(one.inputs)] = have
+        starts[one.inputs] = have
         n = len(one.inputs)
         lines = one.inputs.take(torch.arange(n, device=one.order.rows.device)).flatten(1)
         parts.append(nn.functional.pad(lines, (0, wide - lines.shape[1])))
         have += n
-    places = [[starts[id(one.inputs)]] for one in leaders]
+    places = [[starts[one.inputs]] for one in leaders]
     return torch.cat(parts), torch.tensor(places, device=leaders[0].order.rows.device)
 
 
-def _looks(run: Run, steps: int) -> int:
-    """Steps between two looks at the validation split, 0 for none: as in `fit`."""
-    return run.recipe.check or (max(steps // LOOKS, 1) if run.recipe.choose == "validation" else 0)
-
-
 def _share(model: nn.Module, values: dict[str, Tensor]) -> None:
-    """The model's parameters become these tensors, without a copy: whoever looks at it sees the stack's weights."""
+    """The model's parameters become these tensors, without a copy: an observer of it sees the stack's weights."""
     for name, parameter in model.named_parameters():
         parameter.data = values[name]
 

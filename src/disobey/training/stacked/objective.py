@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from disobey.targets.losses import label_log_probs, soft_targets
+from disobey.targets.gradients import soft_targets
+from disobey.targets.losses import label_log_probs
 from disobey.targets.schedule import Term
+from disobey.training.batches import Batch
 from disobey.training.objective import Objective
 
 _FLOAT64_ABOVE = 32.0  # as in `targets.losses`: T squared times the rounding of float32 would show
@@ -51,7 +53,7 @@ class _Part:
 
 
 class StackedObjective:
-    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and the gradient (K, C padded, B), whose pad is zero.
+    """``objective(rows, logits)``: logits (K, C, B) to losses (K,) and gradient (K, C padded, B), whose pad is zero.
 
     The gradient's memory is used again at the next step.
     """
@@ -61,9 +63,11 @@ class StackedObjective:
         self._changes = sorted({_first_step(o, end) for o in objectives for end in _ends(o)})
         self._layers: dict[int, tuple[list[_Layer], list[int]]] = {}
         self._tables: dict[tuple, _Part] = {}
+        self._labels: list[Tensor] = []  # the label tensors met so far; arms of a cell share theirs
         self._gradient: Tensor | None = None
 
     def __call__(self, at: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses and gradient of one step."""
         era = bisect_right(self._changes, at.step)
         if era not in self._layers:
             self._layers = {era: self._build(at.step, logits)}
@@ -88,7 +92,7 @@ class StackedObjective:
             stream = int(at.of[k])
             views = None if at.views is None else at.views[stream]
             own = logits[k].T.contiguous()
-            value, part = self.objectives[k](at.step, own, at.rows[stream], views, own)
+            value, part = self.objectives[k](at.step, own, Batch(own, at.rows[stream], views))
             gradient[k] = part.T
             losses[k] = value
         return losses, self._gradient
@@ -109,7 +113,7 @@ class StackedObjective:
 
     def _parts(self, objective: Objective, step: int, logits: Tensor) -> list[_Part] | None:
         """None: this slice's terms are none that a layer computes."""
-        if objective.schedule.moves:
+        if objective.schedule.time_varying:
             return None
         parts = []
         for term in objective.terms(step):
@@ -125,9 +129,9 @@ class StackedObjective:
             if term.control or term.loss != "cross_entropy":
                 return None
             dtype = _wide(term.temperature, logits.dtype)
-            key = ("labels", id(objective.given), term.smoothing, dtype)
+            key = ("labels", _place(self._labels, objective.labels), term.smoothing, dtype)
             if key not in self._tables:
-                log_probs = label_log_probs(objective.given, logits.shape[1], term.smoothing, dtype)
+                log_probs = label_log_probs(objective.labels, logits.shape[1], term.smoothing, dtype)
                 self._tables[key] = _Part("soft", key, log_probs.exp(), None, None, 1.0, 1.0, "plain", 1)
             return _again(self._tables[key], term.temperature, scale)
         family = {"kl": "soft", "cross_entropy": "soft", "mse": "difference", "mse_centred": "centred"}.get(term.loss)
@@ -135,16 +139,17 @@ class StackedObjective:
         if family is None or table is None or table.form not in ("plain", "views", "replay"):
             return None
         at = term.temperature if term.loss == "kl" or term.loss == "cross_entropy" or term.control else 1.0
-        key = (term.loss, id(table), id(objective.given), objective.seed, term.control, term.amount, at)
+        labels = _place(self._labels, objective.labels)
+        key = (term.loss, table, labels, objective.seed, term.control, term.amount, at)
         if key not in self._tables:
-            answers, weights = objective._answers(term)
+            targets, weights = objective.targets_of(term)
             constant = None
             if family == "soft":
-                soft = soft_targets(answers, term.temperature)
-                answers, constant = soft.probs, soft.constant if term.loss == "kl" else None
+                soft = soft_targets(targets, term.temperature)
+                targets, constant = soft.probs, soft.constant if term.loss == "kl" else None
             else:
-                answers = answers.to(torch.promote_types(logits.dtype, torch.float32))
-            self._tables[key] = _Part(family, key, answers, constant, weights, 1.0, 1.0, table.form, table.n_views)
+                targets = targets.to(torch.promote_types(logits.dtype, torch.float32))
+            self._tables[key] = _Part(family, key, targets, constant, weights, 1.0, 1.0, table.form, table.n_views)
         return _again(self._tables[key], term.temperature if family == "soft" else 1.0, scale)
 
 
@@ -232,11 +237,18 @@ class _Layer:
         return where
 
 
+def _place(known: list[Tensor], tensor: Tensor) -> int:
+    """Where this very tensor stands in the list, at whose end it is put where it is new."""
+    for place, other in enumerate(known):
+        if other is tensor:
+            return place
+    known.append(tensor)
+    return len(known) - 1
+
+
 def _again(part: _Part, temperature: float, scale: float) -> _Part:
     """The same table at this temperature and weight."""
-    return _Part(
-        part.family, part.key, part.table, part.constant, part.weights, temperature, scale, part.form, part.n_views
-    )
+    return replace(part, temperature=temperature, scale=scale)
 
 
 def _wide(temperature: float, dtype: torch.dtype) -> torch.dtype:

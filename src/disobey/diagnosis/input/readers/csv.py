@@ -9,41 +9,64 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import printable, problem
+from disobey.bounds import OBJECT, Tally
 from disobey.diagnosis.input.aliases import ALIASES
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix
-from disobey.diagnosis.input.readers.parquet import NUMBERED, grouped
+from disobey.diagnosis.input.readers.parquet import NUMBERED, fixed_text, grouped
+from disobey.errors import printable, refusal
 
 LIMIT = 200 * 2**20
 TEXT = {"ids", "id", "group", "groups", "class_names", "texts", "text"}
 
 
 def read_csv(path: Path) -> Mapping[str, Matrix]:
-    """Every column by name; numbered columns together. Raises `ValueError` naming the row and column of a non-number."""
+    """Every column by name; numbered columns together. A value that is no number is refused by row and column."""
     if path.stat().st_size > LIMIT:
-        raise problem(path, "a CSV of at most 200 MB", f"{path.stat().st_size / 1e6:,.0f} MB", "npz, npy or parquet")
+        raise refusal(
+            "too-large",
+            "a CSV of at most 200 MB",
+            f"{path.stat().st_size / 1e6:,.0f} MB",
+            "npz, npy or parquet",
+            where=path,
+        )
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
-            rows = [row for row in reader if row]
+            rows, tally = [], Tally(path)
+            for row in reader:
+                tally.add(OBJECT * (2 + len(row)) + sum(map(len, row)))
+                if row:
+                    rows.append(row)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise problem(path, "comma-separated text in UTF-8", printable(error), "export it again, or use npz") from error
+        raise refusal(
+            "not-csv", "comma-separated text in UTF-8", error, "export it again, or use npz", where=path
+        ) from error
     if not header or not rows:
-        raise problem(path, "a header and at least one row", f"{len(rows)} rows under {len(header)} names")
+        raise refusal(
+            "no-examples", "a header and at least one row", f"{len(rows)} rows under {len(header)} names", where=path
+        )
     if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), "")):
-        came = {";": "semicolons", "\t": "tabs", "|": "bars"}[other]
+        got = {";": "semicolons", "\t": "tabs", "|": "bars"}[other]
         hint = "export with commas between values and points as decimal marks, or use npz or parquet"
-        raise problem(path, "commas between the values", came, hint)
+        raise refusal("separator", "commas between the values", got, hint, where=path)
     if all(_is_number(name) for name in header):
-        raise problem(path, "names in the first row", "numbers", "teacher_0, teacher_1, …, student_0, …, labels")
+        raise refusal(
+            "no-header",
+            "names in the first row",
+            "numbers",
+            "teacher_0, teacher_1, …, student_0, …, labels",
+            where=path,
+        )
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
-        raise problem(path, "every column name once", f"{printable(twice)!r} more than once", "rename one")
+        raise refusal(
+            "column-twice", "every column name once", f"{printable(twice)!r} more than once", "rename one", where=path
+        )
     odd = [i for i, row in enumerate(rows) if len(row) != len(header)]
     if odd:
-        came = f"{len(rows[odd[0]])} in row {odd[0]}"
-        raise problem(path, f"{len(header)} values in every row", came, "check for unquoted commas")
+        got = f"{len(rows[odd[0]])} in row {odd[0]}"
+        raise refusal("ragged-rows", f"{len(header)} values in every row", got, "check for unquoted commas", where=path)
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     return {name: _array(path, name, members, columns) for name, members in grouped(header).items()}
 
@@ -54,7 +77,7 @@ def _array(path: Path, name: str, members: list[str], columns: Mapping[str, tupl
         try:
             return ArrayMatrix(np.array([int(value) for value in columns[members[0]]], dtype=np.int64), where)
         except (ValueError, OverflowError):
-            return ArrayMatrix(np.array([value[:10_000] for value in columns[members[0]]]), where)
+            return ArrayMatrix(fixed_text(columns[members[0]]), where)
     arrays = [_numbers(path, member, columns[member]) for member in members]
     return ArrayMatrix(np.stack(arrays, axis=1) if len(members) > 1 else arrays[0], where)
 
@@ -80,6 +103,6 @@ def _numbers(path: Path, name: str, values: tuple[str, ...]) -> NDArray:
             scores = NUMBERED.fullmatch(name) is not None
             hint = "fill the place or drop the row" if scores else "remove the column, or name it ids, group or text"
             hint = "class numbers from 0, in the order of the models' outputs" if name in ALIASES["labels"] else hint
-            came = f"{printable(value, 40)!r} in row {row}"
-            raise problem(path, f"numbers in the column {printable(name)!r}", came, hint) from None
+            got = f"{printable(value, 40)!r} in row {row}"
+            raise refusal("not-a-number", f"numbers in the column {printable(name)!r}", got, hint, where=path) from None
     return out

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from disobey.diagnosis.errors import nearest, printable, problem
+from disobey.bounds import mendable
+from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.input.matrices import Matrix
 from disobey.diagnosis.input.readers.csv import read_csv
 from disobey.diagnosis.input.readers.jsonl import read_jsonl
 from disobey.diagnosis.input.readers.npy import read_npy, read_npz
 from disobey.diagnosis.input.readers.parquet import read_parquet
 from disobey.diagnosis.input.readers.safetensors import read_safetensors
+from disobey.errors import printable, refusal
 
 READERS = {
     ".npz": read_npz,
@@ -27,39 +29,62 @@ MAX_FILES = 1_000
 def read_arrays(path: Path) -> Mapping[str, Matrix]:
     """Every array at ``path`` by name. A single .npy is named after its file.
 
-    Raises `ValueError` for missing, unreadable, empty, damaged and pickled files, and for unknown formats. The
-    content decides where it is unmistakable, so a wrong extension is named as such.
+    Raises `Refusal` for missing, unreadable, empty, damaged and pickled files, and for unknown formats. Where the
+    content shows its format, a wrong extension is named as such.
     """
     path = Path(path)
+    with mendable(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Mapping[str, Matrix]:
     try:
         if path.is_dir():
             return _read_folder(path)
         if not path.exists():
             siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise problem(path, "a file or a folder", "nothing there", nearest(path.name, siblings) or "check the path")
+            raise refusal(
+                "no-file",
+                "a file or a folder",
+                "nothing there",
+                nearest(path.name, siblings) or "check the path",
+                where=path,
+            )
         if not path.is_file():
-            raise problem(path, "a file or a folder", "something else (a device or a pipe)", "a regular file")
+            raise refusal(
+                "not-a-file", "a file or a folder", "something else (a device or a pipe)", "a regular file", where=path
+            )
         with open(path, "rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise problem(path, "a readable file", str(error.strerror or error), "check its permissions") from error
+        raise refusal(
+            "unreadable-file", "a readable file", error.strerror or error, "check its permissions", where=path
+        ) from error
     if not start:
-        raise problem(path, "predictions", "an empty file", "write it again")
+        raise refusal("empty-file", "predictions", "an empty file", "write it again", where=path)
     suffix = path.suffix.lower()
     kind = _kind(start)
     if suffix in PICKLES or kind == "pickle":
-        raise problem(
-            path,
+        raise refusal(
+            "pickle",
             "a format that cannot run code",
             "a pickle, which can: refused",
             f"save arrays as {', '.join(READERS)}",
+            where=path,
         )
     known = {".npy": "numpy array", ".npz": "zip archive", ".parquet": "parquet"}
     if suffix not in (*READERS, ".npy"):
-        raise problem(path, f"one of .npy, {', '.join(READERS)} or a folder of .npy",
-                      f"{printable(suffix) or 'no extension'}", "name the file after its format")  # fmt: skip
+        raise refusal(
+            "file-format",
+            f"one of .npy, {', '.join(READERS)} or a folder of .npy",
+            printable(suffix) or "no extension",
+            "name the file after its format",
+            where=path,
+        )
     if kind and known.get(suffix) != kind:
-        raise problem(path, f"what {suffix} says", f"a {kind}", "give it the extension of its format")
+        raise refusal(
+            "wrong-extension", f"what {suffix} says", f"a {kind}", "give it the extension of its format", where=path
+        )
     if suffix == ".npy":
         return {path.stem: read_npy(path)}
     return READERS[suffix](path)
@@ -83,7 +108,19 @@ def files_at(path: Path) -> list[Path]:
 def _read_folder(path: Path) -> Mapping[str, Matrix]:
     files = files_at(path)
     if not files:
-        raise problem(path, "a folder with teacher.npy and student.npy", "no .npy in it", "numpy.save each array")
+        raise refusal(
+            "no-arrays",
+            "a folder with teacher.npy and student.npy",
+            "no .npy in it",
+            "numpy.save each array",
+            where=path,
+        )
     if len(files) > MAX_FILES:
-        raise problem(path, f"at most {MAX_FILES:,} .npy files", "more", "a folder of its own for the pair")
+        raise refusal(
+            "too-many-arrays",
+            f"at most {MAX_FILES:,} .npy files",
+            "more",
+            "a folder of its own for the pair",
+            where=path,
+        )
     return {file.relative_to(path).with_suffix("").as_posix(): read_npy(file) for file in files}

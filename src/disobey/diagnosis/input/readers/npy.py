@@ -14,16 +14,28 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from disobey.diagnosis.errors import Unusable, printable, problem
 from disobey.diagnosis.input.matrices import READ_ERRORS, ArrayMatrix, Matrix, StreamMatrix
+from disobey.errors import Refusal, printable, refusal
 
 MAX_ARRAYS = 10_000
-_BAD = (*READ_ERRORS, zipfile.BadZipFile, KeyError, TypeError, IndexError, SyntaxError, RecursionError, MemoryError,
-        OverflowError, AttributeError, struct.error, tokenize.TokenError)  # fmt: skip
+_BAD = (
+    *READ_ERRORS,
+    zipfile.BadZipFile,
+    KeyError,
+    TypeError,
+    IndexError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+    AttributeError,
+    struct.error,
+    tokenize.TokenError,
+)
 
 
 def read_npy(path: Path) -> Matrix:
-    """One array. Raises `ValueError` for object arrays, damaged headers and files shorter than they claim."""
+    """One array. Raises `Refusal` for object arrays, damaged headers and files shorter than they claim."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         shape, fortran, dtype, offset = _header(file, str(path))
@@ -34,41 +46,51 @@ def read_npy(path: Path) -> Matrix:
 
 
 def read_npz(path: Path) -> Mapping[str, Matrix]:
-    """Every array of the archive by name, each streamed from its place (packed entries are unpacked on the way)."""
+    """Every array of the archive by name, each streamed from its place, compressed entries too."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
             if len(entries) > MAX_ARRAYS:
-                raise problem(path, f"at most {MAX_ARRAYS:,} arrays", f"{len(entries):,}")
+                raise refusal("too-many-arrays", f"at most {MAX_ARRAYS:,} arrays", f"{len(entries):,}", where=path)
             return {entry.filename[:-4]: _entry(path, archive, entry) for entry in entries}
     except _BAD as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Refusal):
             raise
-        came = f"something else ({printable(error) or type(error).__name__})"
-        raise problem(path, "a .npz archive of arrays", came, "write it with numpy.savez") from error
+        got = f"something else ({printable(error) or type(error).__name__})"
+        raise refusal("not-npz", "a .npz archive of arrays", got, "write it with numpy.savez", where=path) from error
 
 
 def _entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Matrix:
     where = f"{path}[{printable(entry.filename[:-4])}]"
     if entry.flag_bits & 1:
-        raise problem(where, "an archive without a password", "an encrypted entry", "write it with numpy.savez")
+        raise refusal(
+            "encrypted", "an archive without a password", "an encrypted entry", "write it with numpy.savez", where=where
+        )
     with archive.open(entry) as file:
         shape, fortran, dtype, header = _header(file, where)
         _fits(shape, dtype, entry.file_size - header, where)
         if fortran and len(shape) > 1:
             if entry.file_size > 2**31:
-                raise problem(where, "C order", "a large array in Fortran order", "np.ascontiguousarray before saving")
+                raise refusal(
+                    "fortran-order",
+                    "C order",
+                    "a large array in Fortran order",
+                    "np.ascontiguousarray before saving",
+                    where=where,
+                )
             data = archive.read(entry)[header:]
             size = dtype.itemsize * int(np.prod(shape))
             if len(data) < size:
-                raise problem(where, "a whole archive", "an entry that ends early", "write the file again")
+                raise refusal(
+                    "cut-short", "a whole archive", "an entry that ends early", "write the file again", where=where
+                )
             return ArrayMatrix(np.frombuffer(data[:size], dtype).reshape(shape[::-1]).T, where)
     if entry.compress_type == zipfile.ZIP_STORED:
         with open(path, "rb") as file:
             file.seek(entry.header_offset)
             local = file.read(30)
         if len(local) < 30 or local[:4] != b"PK\3\4":
-            raise problem(where, "a whole archive", "a damaged entry", "write the file again")
+            raise refusal("damaged-file", "a whole archive", "a damaged entry", "write the file again", where=where)
         name, extra = struct.unpack("<HH", local[26:30])
         start = entry.header_offset + 30 + name + extra + header
         return StreamMatrix(partial(_at, path, start), shape, dtype, where)
@@ -85,15 +107,20 @@ def _header(file, where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
             raise ValueError(f"format version {version}")
         shape, fortran, dtype = read(start)
     except _BAD as error:
-        came = f"something else ({printable(error) or type(error).__name__})"
-        raise problem(where, "an array in NumPy's format", came, "write it with numpy.save") from error
+        got = f"something else ({printable(error) or type(error).__name__})"
+        raise refusal("not-npy", "an array in NumPy's format", got, "write it with numpy.save", where=where) from error
     if dtype.hasobject:
-        raise problem(
-            where, "numbers or fixed-length text", "an object array (a pickle, which may run code: refused)",
+        raise refusal(
+            "pickle",
+            "numbers or fixed-length text",
+            "an object array (a pickle, which may run code: refused)",
             "convert it, for instance with array.astype(float) or array.astype(str)",
-        )  # fmt: skip
+            where=where,
+        )
     if dtype.kind not in "biufUS" or dtype.subdtype or dtype.itemsize == 0:
-        raise problem(where, "numbers or fixed-length text", f"type {dtype}", "convert it before saving")
+        raise refusal(
+            "array-type", "numbers or fixed-length text", f"type {dtype}", "convert it before saving", where=where
+        )
     return tuple(int(n) for n in shape), fortran, dtype, start.tell()
 
 
@@ -101,13 +128,16 @@ def _fits(shape: tuple[int, ...], dtype: np.dtype, available: int, where: str) -
     claimed = dtype.itemsize
     for n in shape:
         if n < 0:
-            raise problem(where, "a shape", str(shape))
+            raise refusal("array-shape", "a shape", shape, where=where)
         claimed *= n
     if claimed > available:
-        raise problem(
-            where, f"{claimed:,} bytes of data for shape {shape}", f"{max(0, available):,}: the file is cut short",
+        raise refusal(
+            "cut-short",
+            f"{claimed:,} bytes of data for shape {shape}",
+            f"{max(0, available):,}: the file is cut short",
             "copy or write it again",
-        )  # fmt: skip
+            where=where,
+        )
 
 
 def _at(path: Path, offset: int) -> BinaryIO:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.diagnosis.errors import Unusable, printable, problem, row_list
+from disobey.bounds import BUDGET, bounded_table
+from disobey.diagnosis.errors import row_list
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix
+from disobey.errors import Refusal, printable, refusal
+from disobey.footer import largest_column
 
+LARGEST_GROUP = 2**31  # values: run lengths let a few bytes stand for any number of them
 NUMBERED = re.compile(r"(.+?)_(\d{1,6})$")
 
 
@@ -23,7 +27,9 @@ def read_parquet(path: Path) -> Mapping[str, Matrix]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise problem(path, "pyarrow to read parquet", "an environment without", "pip install pyarrow") from error
+        raise refusal(
+            "missing-package", "pyarrow to read parquet", "an environment without", "pip install pyarrow", where=path
+        ) from error
     failures = (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, OverflowError)
     try:
         with parquet.ParquetFile(path) as file:
@@ -34,10 +40,12 @@ def read_parquet(path: Path) -> Mapping[str, Matrix]:
                 arrays[name] = _column(path, name, columns, kind, rows, failures)
             return arrays
     except failures as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Refusal):
             raise
-        came = f"something else ({printable(error) or type(error).__name__})"
-        raise problem(path, "a parquet file", came, "write it with pyarrow.parquet.write_table") from error
+        got = f"something else ({printable(error) or type(error).__name__})"
+        raise refusal(
+            "not-parquet", "a parquet file", got, "write it with pyarrow.parquet.write_table", where=path
+        ) from error
 
 
 def grouped(names: list[str]) -> dict[str, list[str]]:
@@ -79,24 +87,45 @@ def _column(path: Path, name: str, columns: list[str], kind: Any, rows: int, fai
 
 
 def _refused(where: str, kind: str, rows: int) -> Iterator[NDArray]:
-    raise problem(where, "numbers, lists of numbers or text", f"columns of type {printable(kind)}", "convert them")
+    raise refusal(
+        "column-type",
+        "numbers, lists of numbers or text",
+        f"columns of type {printable(kind)}",
+        "convert them",
+        where=where,
+    )
     yield np.empty(0)
 
 
 def _texts(path: Path, column: str, where: str) -> NDArray:
     import pyarrow.parquet as parquet
 
-    values = parquet.read_table(path, columns=[column]).column(0).to_pylist()
+    with parquet.ParquetFile(path) as file:
+        values = bounded_table(path, file, [column], where).column(0).to_pylist()
     missing = [row for row, value in enumerate(values) if value is None]
     if missing:
-        raise problem(where, "a text in every row", f"none in {row_list(np.array(missing))}")
-    return np.array([str(value)[:10_000] for value in values])
+        raise refusal("missing-value", "a text in every row", f"none in {row_list(np.array(missing))}", where=where)
+    return fixed_text([str(value) for value in values])
+
+
+def fixed_text(values: Sequence[str]) -> NDArray:
+    """Texts as an array, which gives every one the room of the longest: cut so that all together stay within bounds.
+
+    >>> fixed_text(["a", "longer"]).dtype
+    dtype('<U6')
+    """
+    longest = max(16, min(10_000, (BUDGET // 16) // max(len(values), 1)))
+    return np.array([value[:longest] for value in values])
 
 
 def _width(path: Path, column: str, where: str) -> int:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
+        most = largest_column(path)
+        if most > LARGEST_GROUP:
+            wanted = f"at most {LARGEST_GROUP:,} numbers in a row group"
+            raise refusal("too-large", wanted, f"{most:,}", "writing smaller row groups", where=where)
         for batch in file.iter_batches(1, columns=[column]):
             first = batch.column(0)[0].as_py()
             return len(first) if first is not None else 0
@@ -104,7 +133,7 @@ def _width(path: Path, column: str, where: str) -> int:
 
 
 def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, failures: tuple, rows: int):
-    """Arrays of at most ``rows`` rows; a row that is missing or of another length is named."""
+    """Arrays of at most ``rows`` rows; a missing row, or one of another length, is refused by number."""
     import pyarrow.parquet as parquet
 
     start, width = 0, None
@@ -115,7 +144,13 @@ def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, fail
                 for part in parts:
                     if part.null_count:
                         empty = np.flatnonzero(np.asarray(part.is_null())) + start
-                        raise problem(where, "a value in every row", f"none in {row_list(empty)}", "drop these rows")
+                        raise refusal(
+                            "missing-value",
+                            "a value in every row",
+                            f"none in {row_list(empty)}",
+                            "drop these rows",
+                            where=where,
+                        )
                 if lists:
                     flat, width = _flat(parts[0], width, start, where)
                     yield flat
@@ -126,10 +161,10 @@ def _batches(path: Path, columns: tuple[str, ...], lists: bool, where: str, fail
                     yield np.stack([parts[i].to_numpy(zero_copy_only=False) for i in order], axis=1)
                 start += batch.num_rows
     except failures as error:
-        if isinstance(error, Unusable):
+        if isinstance(error, Refusal):
             raise
-        came = f"damage ({printable(error) or type(error).__name__})"
-        raise problem(where, "a readable column", came, "write the file again") from error
+        got = f"damage ({printable(error) or type(error).__name__})"
+        raise refusal("unreadable-column", "a readable column", got, "write the file again", where=where) from error
 
 
 def _flat(part: Any, width: int | None, start: int, where: str) -> tuple[NDArray, int]:
@@ -141,9 +176,11 @@ def _flat(part: Any, width: int | None, start: int, where: str) -> tuple[NDArray
     width = int(lengths[0]) if width is None else width
     odd = np.flatnonzero(lengths != width)
     if len(odd):
-        came = f"{int(lengths[odd[0]])} in {row_list(odd + start)}"
-        raise problem(where, f"{width} values in every row", came, "pad or drop these rows")
+        got = f"{int(lengths[odd[0]])} in {row_list(odd + start)}"
+        raise refusal("ragged-rows", f"{width} values in every row", got, "pad or drop these rows", where=where)
     values = compute.list_flatten(part)
     if values.null_count:
-        raise problem(where, "a number in every place", "missing values inside lists", "drop these rows")
+        raise refusal(
+            "missing-value", "a number in every place", "missing values inside lists", "drop these rows", where=where
+        )
     return values.to_numpy(zero_copy_only=False).reshape(len(part), width), width

@@ -9,19 +9,32 @@ from pathlib import Path
 
 import numpy as np
 
-from disobey.diagnosis.errors import printable, problem
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, StreamMatrix
 from disobey.diagnosis.input.readers.npy import _at
+from disobey.errors import printable, refusal
 
-TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
-         "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1"}  # fmt: skip
+TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "<u1",
+    "BOOL": "|b1",
+}
 MAX_HEADER = 10_000_000
 
 
 def read_safetensors(path: Path) -> Mapping[str, Matrix]:
     """Every tensor by name, streamed from its place; ``class_names`` may stand in the metadata as a JSON list.
 
-    Raises `ValueError` for damaged tables, tensors that reach beyond the file and types without a numpy counterpart.
+    Raises `Refusal` for damaged tables, tensors that reach beyond the file and types that numpy lacks.
     """
     try:
         header, start, size = _table(path)
@@ -30,8 +43,10 @@ def read_safetensors(path: Path) -> Mapping[str, Matrix]:
             path, metadata
         )
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        came = f"something else ({printable(error) or type(error).__name__})"
-        raise problem(path, "a safetensors file", came, "write it with safetensors.numpy.save_file") from error
+        got = f"something else ({printable(error) or type(error).__name__})"
+        raise refusal(
+            "not-safetensors", "a safetensors file", got, "write it with safetensors.numpy.save_file", where=path
+        ) from error
 
 
 def _table(path: Path) -> tuple[dict, int, int]:
@@ -39,8 +54,10 @@ def _table(path: Path) -> tuple[dict, int, int]:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(MAX_HEADER, size - 8):
-            came = f"{size:,} bytes that start otherwise"
-            raise problem(path, "a safetensors file", came, "write it with safetensors.numpy.save_file")
+            got = f"{size:,} bytes that start otherwise"
+            raise refusal(
+                "not-safetensors", "a safetensors file", got, "write it with safetensors.numpy.save_file", where=path
+            )
         return json.loads(file.read(length).decode("utf-8")), 8 + length, size
 
 
@@ -48,18 +65,18 @@ def _tensor(path: Path, name: str, entry: dict, start: int, size: int) -> Matrix
     where = f"{path}[{printable(name)}]"
     kind = TYPES.get(entry["dtype"])
     if kind is None:
-        raise problem(where, f"one of {', '.join(TYPES)}", printable(entry["dtype"]), "save it as F16 or F32")
+        raise refusal("array-type", f"one of {', '.join(TYPES)}", entry["dtype"], "save it as F16 or F32", where=where)
     dtype, shape = np.dtype(kind), tuple(entry["shape"])
     low, high = entry["data_offsets"]
     numbers = (*shape, low, high)
     if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers):
-        raise problem(where, "a shape and offsets in whole numbers", printable(numbers))
+        raise refusal("array-shape", "a shape and offsets in whole numbers", numbers, where=where)
     claimed = dtype.itemsize
     for n in shape:
         claimed *= n
     if high - low != claimed or start + high > size:
-        came = f"{high - low:,} bytes listed in a file of {size:,}"
-        raise problem(where, f"{claimed:,} bytes for shape {shape}", came, "copy or write it again")
+        got = f"{high - low:,} bytes listed in a file of {size:,}"
+        raise refusal("cut-short", f"{claimed:,} bytes for shape {shape}", got, "copy or write it again", where=where)
     return StreamMatrix(partial(_at, path, start + low), shape, dtype, where, bfloat16=entry["dtype"] == "BF16")
 
 
@@ -69,5 +86,5 @@ def _names(path: Path, metadata: dict) -> dict[str, Matrix]:
         return {}
     names = json.loads(text)
     if not isinstance(names, list):
-        raise problem(f"{path}[class_names]", "a JSON list of names", printable(text))
+        raise refusal("class-name-form", "a JSON list of names", text, where=f"{path}[class_names]")
     return {"class_names": ArrayMatrix(np.array([str(n) for n in names]), f"{path}[class_names]")}

@@ -1,6 +1,7 @@
 """What a trained sequence model can do: accuracies by length and by sweeps at test, on random and on constant words.
 
-All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L lengths.
+All arrays are named ``eval_*``. Letters: K solvers (the one of training first, then each of the spec's budgets), L
+lengths.
     eval_lengths (L,)    eval_budgets (K,): sweeps, 0 = the exact solver
     eval_last, eval_answers, eval_whole (K, L): share of words whose last answer, of answers that, of words whose every
         answer is right
@@ -22,10 +23,10 @@ from disobey.data.sources.sequences import IGNORED, Sequences
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.sequence import SequenceModel
 from disobey.models.recurrent.solvers import Exact, Iterate, Solve, Sweep, Walk, relative_change
-from disobey.training.recipe import Recipe
-from disobey.training.specs import task_of
+from disobey.training.recipe import Recipe, sequence_spec
+from disobey.training.specs import sequence_task
+from disobey.training.tasks.sequences.batches import evaluation_sequences, powers_of
 from disobey.training.tasks.sequences.model import FIXED_POINTS, solver_of
-from disobey.training.tasks.sequences.words import evaluation_words, powers_of
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
 MOST = 128  # sweeps before a tolerance counts as not met
@@ -36,12 +37,11 @@ FEW = 2  # words whose spectral radius is computed: it costs O(T D³)
 @torch.no_grad()
 def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
     """All ``eval_*`` arrays of a trained model, which is left with the solver of its training."""
-    spec, task = recipe.sequence, task_of(recipe.data.name)
-    assert spec is not None
+    spec, task = sequence_spec(recipe), sequence_task(recipe.data.name)
     iterates = recipe.model.name in FIXED_POINTS
     budgets = (spec.sweeps, *spec.budgets) if iterates else (0,)
     solvers = [solver_of(spec), *(Iterate(n, 0.0) if n else Exact() for n in spec.budgets)] if iterates else [None]
-    asked = [evaluation_words(task, spec.count, n) for n in spec.lengths]
+    asked = [evaluation_sequences(task, spec.count, n) for n in spec.lengths]
     constant = powers_of(task, spec.powers) if spec.powers else None
     scores, powers = [], []
     for solver in solvers:
@@ -60,7 +60,7 @@ def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
     if constant is not None:
         arrays["eval_powers"] = np.array(powers)
     if recipe.model.name == "fixed_point":
-        arrays |= _convergence(model, evaluation_words(task, 64, spec.longest))
+        arrays |= _convergence(model, evaluation_sequences(task, 64, spec.longest))
     if iterates:
         _use(model, solver_of(spec))
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from disobey.errors import refusal
 from disobey.models.recurrent.sequence import LAYERS, SequenceModel, sequence_model
 from disobey.models.recurrent.solvers import Exact, Iterate
-from disobey.training.recipe import Recipe, Run, Teaching
+from disobey.training.recipe import Recipe, Run, sequence_spec
 from disobey.training.seeds import seeded
-from disobey.training.specs import SequenceSpec, task_of
-from disobey.training.tasks.sequences.words import Stream, tracks_state, words_of
+from disobey.training.specs import SequenceSpec, Teaching, sequence_task
+from disobey.training.tasks.sequences.batches import SequenceBatches, sequences_of, tracks_state
 
 FIXED_POINTS = ("fixed_point", "fixed_point_mamba")
 TRACED = ("fixed_point", "diagonal", "diagonal_signed", "lstm")  # layers with one vector of state a position
@@ -27,9 +28,12 @@ def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
     if layer not in FIXED_POINTS:
         return {}
     options: dict[str, Any] = {
-        "rank": spec.rank, "mixer": spec.mixer, "scale": spec.scale, "solver": solver_of(spec),
+        "rank": spec.rank,
+        "mixer": spec.mixer,
+        "scale": spec.scale,
+        "solver": solver_of(spec),
         "normalize_state": spec.normalize,
-    }  # fmt: skip
+    }
     if layer == "fixed_point":
         return options | {"state_dependent": spec.state_dependent}
     return options | ({} if spec.state_dependent else {"reads": ()})
@@ -37,9 +41,8 @@ def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
 
 def sequence_net(recipe: Recipe, seed: int) -> SequenceModel:
     """The recipe's model with its initial weights for this seed, on the CPU."""
-    spec, layer = recipe.sequence, recipe.model.name
-    assert spec is not None
-    sample = words_of(task_of(recipe.data.name), 1, spec.longest, 0)
+    spec, layer = sequence_spec(recipe), recipe.model.name
+    sample = sequences_of(sequence_task(recipe.data.name), 1, spec.longest, 0)
     with seeded(seed, "init", recipe.replica):
         return sequence_model(
             layer,
@@ -53,29 +56,37 @@ def sequence_net(recipe: Recipe, seed: int) -> SequenceModel:
 
 
 def check_sequence(run: Run) -> None:
-    """Raises `ValueError` for tasks, layers and options that do not go together; trains nothing."""
+    """Refuses tasks, layers and options that do not go together; trains nothing.
+
+    Raises:
+        Refusal: ``sequence-layer``, ``sequence-weights``, ``sequence-teaching``, ``sequence-teacher``, ``no-teacher``,
+        or
+            what states, probes, the task and the layer themselves refuse.
+    """
     recipe = run.recipe
-    spec = recipe.sequence
-    assert spec is not None
+    spec = sequence_spec(recipe)
     if recipe.model.name not in LAYERS:
-        raise ValueError(f"expected a layer out of {', '.join(LAYERS)} for sequences; came {recipe.model.name!r}")
+        layers = f"a layer out of {', '.join(LAYERS)} for sequences"
+        raise refusal("sequence-layer", layers, repr(recipe.model.name))
     if recipe.keep or recipe.choose != "last" or recipe.check:
-        raise ValueError(
-            "expected the last weights for sequences: keep, choose and check are for data sets with splits"
+        raise refusal(
+            "sequence-weights",
+            "the last weights for sequences, which have no splits",
+            f"keep={recipe.keep}, choose={recipe.choose!r}, check={recipe.check}",
         )
     if recipe.teaching != Teaching(seed=recipe.teaching.seed):
-        raise ValueError(
-            "expected one finished teacher for sequences: of `teaching` only the seed means something here"
+        raise refusal(
+            "sequence-teaching", "one finished teacher for sequences, with no option but its seed", recipe.teaching
         )
-    if recipe.teacher is not None and recipe.teacher.sequence is None:
-        raise ValueError("expected a teacher that is trained on sequences too")
+    if recipe.teacher is not None and recipe.teacher.task != recipe.task:
+        raise refusal("sequence-teacher", "a teacher that is trained on sequences too", recipe.teacher.data.name)
     if spec.start == "teacher" and recipe.teacher is None:
-        raise ValueError("start='teacher' asks for a teacher's weights, but the recipe has no teacher")
+        raise refusal("no-teacher", "a teacher for start='teacher'", "none", "teacher=Recipe(...)")
     _check_states(recipe, spec)
-    task = task_of(recipe.data.name)
+    task = sequence_task(recipe.data.name)
     for length in (spec.shortest, *spec.lengths):  # too short an expression is refused here, not at step 300
-        words_of(task, 1, length, 0)
-    Stream(run)
+        sequences_of(task, 1, length, 0)
+    SequenceBatches(run)
     sequence_net(recipe, run.seed)
 
 
@@ -84,12 +95,18 @@ def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
     involved = [recipe] if spec.probe or spec.states else []
     if spec.states:
         if recipe.teacher is None:
-            raise ValueError("states ask for a teacher's states, but the recipe has no teacher")
+            raise refusal("no-teacher", "a teacher for regression on its states", "none", "teacher=Recipe(...)")
         involved.append(recipe.teacher)
         if spec.states.feed and (recipe.model.name != "fixed_point" or not spec.state_dependent):
-            raise ValueError(f"expected a fixed_point layer that reads its state to be fed, came {recipe.model.name!r}")
+            raise refusal(
+                "mixer-not-fed", "a fixed_point layer that reads its state", repr(recipe.model.name), "feed=0"
+            )
     for one in involved:
         if one.model.name not in TRACED:
-            raise ValueError(f"expected layers with a vector of state ({', '.join(TRACED)}), came {one.model.name!r}")
-    if spec.probe and not tracks_state(task_of(recipe.data.name)):
-        raise ValueError(f"expected a group or parity to probe, which ask at every position; came {recipe.data.name!r}")
+            raise refusal(
+                "no-vector-state", f"a layer with a vector of state ({', '.join(TRACED)})", repr(one.model.name)
+            )
+    if spec.probe and not tracks_state(sequence_task(recipe.data.name)):
+        raise refusal(
+            "probe-without-answers", "a group or parity to probe, which ask at every position", repr(recipe.data.name)
+        )

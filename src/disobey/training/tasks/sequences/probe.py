@@ -1,8 +1,9 @@
 """What a model's states say about the answers: a standardized logistic probe, before and after training.
 
-``eval_probe`` (2, P): share of right answers of the probe at position 1 to P of words that neither model nor probe has seen;
-row 0 the trained model, row 1 the same initialization before training. The probe is fitted at the training lengths only, so
-that later positions are extrapolation; its regularization is chosen on validation words. Shapes: N words, T time.
+``eval_probe`` (2, P): share of right answers of the probe at position 1 to P of words that neither model nor probe has
+seen; row 0 the trained model, row 1 the same initialization before training. The probe is fitted at the training
+lengths only, so that later positions are extrapolation; its regularization is chosen on validation words. Shapes: N
+words, T time.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from sklearn.preprocessing import StandardScaler
 
 from disobey.data.sources.sequences import Sequences
 from disobey.models.recurrent.sequence import SequenceModel
-from disobey.training.recipe import Run
-from disobey.training.specs import task_of
+from disobey.training.recipe import Run, sequence_spec
+from disobey.training.specs import sequence_task
+from disobey.training.tasks.sequences.batches import EVALUATION, evaluation_sequences, sequences_of
 from disobey.training.tasks.sequences.model import sequence_net
-from disobey.training.tasks.sequences.words import EVALUATION, evaluation_words, words_of
 
 PENALTIES = (1e-3, 1e-1, 1e1)  # inverse strengths, sklearn's C
 ITERATIONS = 200
@@ -33,10 +34,9 @@ States = Callable[[Sequences], NDArray]  # words to states (N, T, D)
 
 def probed(model: SequenceModel, run: Run) -> dict[str, NDArray]:
     """The array ``eval_probe`` of a finished run."""
-    spec, task = run.recipe.sequence, task_of(run.recipe.data.name)
-    assert spec is not None
-    fit, check = (words_of(task, spec.count, spec.longest, OWN_WORDS + i) for i in range(2))
-    test = evaluation_words(task, spec.count, max(spec.lengths))
+    spec, task = sequence_spec(run.recipe), sequence_task(run.recipe.data.name)
+    fit, check = (sequences_of(task, spec.count, spec.longest, OWN_WORDS + i) for i in range(2))
+    test = evaluation_sequences(task, spec.count, max(spec.lengths))
     fresh = sequence_net(run.recipe, run.seed).to(model.head.weight.device).eval()
     return {"eval_probe": np.stack([probe(states_of(m), fit, check, test) for m in (model.eval(), fresh)])}
 

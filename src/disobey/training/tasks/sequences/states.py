@@ -1,9 +1,9 @@
 """State distillation: a student's states are tied to its teacher's by linear maps that are learned with it.
 
-The loss is the share of the variance of the teacher's states that a linear map of the student's states leaves unexplained:
-the student must carry what the teacher carries, in any basis. Optionally the student's mixer reads a linear map of the
-teacher's previous state for a share of training; the student's own states are then tied to that map too, so
-that it can do without. Shapes: B batch, T time, D the student's state, E the teacher's.
+The loss is the share of the variance of the teacher's states that a linear map of the student's states leaves
+unexplained: the student must carry what the teacher carries, in any basis. Optionally the student's mixer reads a
+linear map of the teacher's previous state for a share of training; the student's own states are then tied to that map
+too, so that it can do without. Shapes: B batch, T time, D the student's state, E the teacher's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from disobey.errors import refusal
 from disobey.models.recurrent.fixed_point import shifted
 from disobey.models.recurrent.sequence import SequenceModel
-from disobey.training.recipe import Run
+from disobey.training.recipe import Run, sequence_spec
 from disobey.training.seeds import seeded, torch_stream
 
 
@@ -21,8 +22,7 @@ class StateLesson:
     """What a run with `StateTeaching` asks at every step: ``logits, loss = lesson(student, tokens, step)``."""
 
     def __init__(self, run: Run, student: SequenceModel, teacher: SequenceModel):
-        spec = run.recipe.sequence
-        assert spec is not None
+        spec = sequence_spec(run.recipe)
         assert spec.states is not None
         self.spec, self.teacher, self.steps = spec.states, teacher.eval().requires_grad_(False), run.recipe.optim.steps
         self.luck = torch_stream(run.seed, "dropout", run.recipe.replica)
@@ -89,4 +89,4 @@ def scrambled(states: Tensor, control: str, luck: torch.Generator) -> Tensor:
     if control == "time":
         order = torch.rand(rows, steps, generator=luck).argsort(dim=1).to(states.device)
         return states.gather(1, order[..., None].expand_as(states))
-    raise ValueError(f"expected a control none, time or words, came {control!r}")
+    raise refusal("state-control", "a control none, time or words", repr(control))

@@ -1,0 +1,62 @@
+"""The paragraph that goes into a paper."""
+
+from __future__ import annotations
+
+from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.errors import printable
+from disobey.records.results import Text
+
+
+def methods(evidence: Evidence) -> Text:
+    """What was computed, with citations, ready to be pasted."""
+    pair, n, level = evidence.pair, evidence.n, f"{100 * evidence.level:g}%"
+    sentences = (
+        f"Teacher and student were compared on {n:,} examples ({pair.split}) with {_width(evidence)}.",
+        "Deviations of the student from its teacher are measured on log-odds of the teacher's most likely class "
+        "(Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 agreement and Kullback-Leibler divergence "
+        "(Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration error with 15 bins (Guo et "
+        "al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
+        "Brier score with its decomposition (Murphy 1973).",
+        _control(evidence),
+        f"Intervals are at {level} over examples (these models, other examples of the same kind): centred bootstrap "
+        "up to 5,000 examples, grouped jackknife up to 50,000, and the spread over 100 random groups beyond; "
+        "Wilson's for shares.",
+        f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
+        _several(evidence),
+        _sampled(evidence),
+        "" if pair.labels is not None else "Without labels accuracy and calibration are unknown.",
+        "Computed with Disobey.",
+    )
+    return Text("Methods", " ".join(filter(None, sentences)))
+
+
+def _width(evidence: Evidence) -> str:
+    if evidence.sparse is None:
+        return f"{evidence.pair.shape[1]:,} classes"
+    assert evidence.pair.topk is not None
+    return f"the teacher's {evidence.pair.topk.ids.shape[1]} most likely tokens"
+
+
+def _control(evidence: Evidence) -> str:
+    if evidence.sample.twin is not None:
+        return "A student trained without the teacher is the control (twin); effects are given as differences from it."
+    return (
+        "There is no control (twin), a student trained without the teacher, so effects of distillation and of the "
+        "labels are not separated."
+    )
+
+
+def _several(evidence: Evidence) -> str:
+    if len(evidence.students) < 2:
+        return ""
+    first = printable(next(iter(evidence.students)), 40)
+    return f"Of {len(evidence.students)} students everything but 'Over seeds' is about the first, {first}."
+
+
+def _sampled(evidence: Evidence) -> str:
+    if len(evidence.rows) == evidence.n:
+        return ""
+    return (
+        f"Measures that need whole distributions, and the checks on them, use a random sample of "
+        f"{len(evidence.rows):,} examples."
+    )

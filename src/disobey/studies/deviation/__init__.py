@@ -1,0 +1,1 @@
+"""Where a student deviates from its teacher, and whether it pays."""

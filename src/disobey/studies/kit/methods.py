@@ -1,0 +1,34 @@
+"""What the methods of every study say: the budget, and the paragraph on seeds, intervals and multiplicity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from disobey.records.results import Text
+from disobey.training.specs import OptimSpec
+
+
+def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) -> Text:
+    """A study's own methods, then intervals, multiplicity and the reference, which are the same for all."""
+    closing = (
+        f"Intervals are Student t over {len(seeds)} paired seeds (95%). No correction for the number of claims; rules "
+        f"were fixed before the runs. Cite: {cite}."
+    )
+    return Text("Methods", " ".join(filter(None, (body, not_judged, closing))))
+
+
+def budget_words(optim: OptimSpec) -> str:
+    """How long and how a model is trained.
+
+    >>> budget_words(OptimSpec(lr=0.01, steps=1200))
+    '1,200 steps of 128 examples with adam (learning rate 0.01, cosine schedule)'
+    """
+    return (
+        f"{optim.steps:,} steps of {optim.batch} examples with {optim.name} (learning rate {optim.lr:g}, {optim.decay} "
+        "schedule)"
+    )
+
+
+def count_word(examples: int | None) -> str:
+    """A number of training examples for a sentence: ``1,000``, or ``all``."""
+    return "all" if examples is None else f"{examples:,}"

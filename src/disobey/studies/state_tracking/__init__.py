@@ -1,0 +1,1 @@
+"""The study `state-tracking`."""

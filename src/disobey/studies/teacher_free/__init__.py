@@ -1,0 +1,1 @@
+"""Whether masking confusable classes can replace a teacher."""
