@@ -101,7 +101,8 @@ class _Walk(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         run = _backward_cpp if ctx.backend == "cpp" else _backward_loop
-        return *run(*ctx.saved_tensors, grad.contiguous(), ctx.driven), None
+        keys, first, gates, strengths, states = ctx.saved_tensors
+        return (*run(keys, first, gates, strengths, states, grad.contiguous(), ctx.driven), None)
 
 
 def _forward_cpp(keys, first, drive, gates, strengths):
@@ -133,7 +134,7 @@ def _units(keys):
 
 
 def apply_factors(keys: Tensor, strengths: Tensor | None, states: Tensor) -> Tensor:
-    """The R factors of each token applied to one state each: keys (..., R, n, H), states (..., n, H); differentiable."""
+    """The R factors of each token applied to one state each, differentiably: keys (..., R, n, H), states (..., n, H)."""
     units, _ = _units(keys)
     for r in range(keys.shape[-3]):
         u = units[..., r, :, :]

@@ -98,7 +98,7 @@ class ReflectionRNN(nn.Module):
             nn.init.constant_(self.to_gates.bias, 3.0)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Outputs ``(B, T, d_model)`` and the last state ``(B, d_inner)``; the learned start where no state is given."""
+        """Outputs ``(B, T, d_model)`` and the last state ``(B, d_inner)``, from the learned start if none is given."""
         y, states = self.trace(x, state)
         return y, states[:, -1]
 
@@ -197,9 +197,8 @@ class ReflectionRNN(nn.Module):
     ) -> Tensor:
         state, states = first, []
         for t in range(keys.shape[1]):
-            now = [None if v is None else v[:, t : t + 1] for v in (keys, strengths, gates, drive)]
-            assert now[0] is not None
-            state = self._advance(now[0], *now[1:], state[:, None])[:, 0]
+            s, g, b = (None if v is None else v[:, t : t + 1] for v in (strengths, gates, drive))
+            state = self._advance(keys[:, t : t + 1], s, g, b, state[:, None])[:, 0]
             states.append(state)
         return torch.stack(states, dim=1)
 

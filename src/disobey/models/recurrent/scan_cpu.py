@@ -106,6 +106,7 @@ def _user() -> str:
 
 
 def address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's numbers begin, as kernels take it."""
     return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
 
 
