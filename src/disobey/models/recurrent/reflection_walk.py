@@ -99,7 +99,7 @@ class _Walk(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         run = _backward_cpp if ctx.backend == "cpp" else _backward_loop
         keys, first, gates, strengths, states = ctx.saved_tensors
         return (*run(keys, first, gates, strengths, states, grad.contiguous(), ctx.driven), None)
@@ -134,7 +134,7 @@ def _units(keys):
 
 
 def apply_factors(keys: Tensor, strengths: Tensor | None, states: Tensor) -> Tensor:
-    """The R factors of each token applied to one state each, differentiably: keys (..., R, n, H), states (..., n, H)."""
+    """The R factors of a token applied to one state, differentiably: keys (..., R, n, H), states (..., n, H)."""
     units, _ = _units(keys)
     for r in range(keys.shape[-3]):
         u = units[..., r, :, :]
