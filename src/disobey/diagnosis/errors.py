@@ -37,7 +37,8 @@ def renamed(name: str, names: Iterable[str]) -> str:
 
 
 def row_list(rows: NDArray, limit: int = 5) -> str:
-    """
+    """Row numbers in words; at most ``limit`` of them are named.
+
     >>> import numpy as np
     >>> row_list(np.array([3, 9, 12]), limit=2)
     'rows 3, 9 and 1 more'

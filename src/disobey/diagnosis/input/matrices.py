@@ -22,8 +22,17 @@ from disobey.bounds import BUDGET
 from disobey.errors import Refusal, refusal
 
 Opener = Callable[[], BinaryIO]
-READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, MemoryError,
-               OverflowError)  # fmt: skip
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    MemoryError,
+    OverflowError,
+)
 WHOLE_LIMIT = 2**31  # bytes that a column (labels, ids, names) may take
 THREADS = min(2, os.cpu_count() or 1)  # that compute while the next blocks are read
 
@@ -32,12 +41,23 @@ class Matrix(Protocol):
     """An array that is read forward. ``where`` names it in messages."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(N, ...)."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of the blocks."""
+        ...
+
     @property
-    def where(self) -> str: ...
-    def blocks(self, rows: int) -> Iterator[NDArray]: ...
+    def where(self) -> str:
+        """File and array, for messages."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive blocks of at most ``rows`` rows."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +69,16 @@ class ArrayMatrix:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(N, ...)."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """Of the blocks."""
         return self.array.dtype
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive blocks of at most ``rows`` rows."""
         for start in range(0, len(self.array), rows):
             yield self.array[start : start + rows]
 
@@ -72,10 +95,12 @@ class StreamMatrix:
 
     @property
     def dtype(self) -> np.dtype:
+        """Of the blocks, which are decoded and of native byte order."""
         return np.dtype(np.float32) if self.bfloat16 else self.stored.newbyteorder("=")
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row as stored."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.stored.itemsize
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
@@ -130,6 +155,7 @@ class BatchMatrix:
     where: str
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
+        """Consecutive blocks of ``rows`` rows, the last one shorter."""
         waiting: list[NDArray] = []
         held = 0
         for batch in self.batches(rows):

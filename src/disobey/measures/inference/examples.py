@@ -1,8 +1,8 @@
 """Intervals over examples: what another test set would have given for *these* models.
 
-Up to 5,000 examples a bootstrap, up to 50,000 a grouped jackknife, beyond that the spread over random groups, whose cost
-does not grow with the examples (`resampling` has all three). The library and `disobey diagnose` both end here, so they
-give the same interval for the same rows.
+Up to 5,000 examples a bootstrap, up to 50,000 a grouped jackknife, beyond that the spread over random groups, whose
+cost does not grow with the examples (`resampling` has all three). The library and `disobey diagnose` both end here, so
+they give the same interval for the same rows.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def estimates(
     """Estimates of measures whose columns are known, by name: the one way to an interval over examples.
 
     Args:
-        shared: columns on all examples, and the measures that share them. Taken one after another, so that copies of long
-            columns do not pile up.
+        shared: columns on all examples, and the measures that share them. Taken one after another, so that copies of
+            long columns do not pile up.
         resamples: of the bootstrap.
         level: of the intervals.
         seed: of resamples and groups.
