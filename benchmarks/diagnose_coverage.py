@@ -3,12 +3,12 @@
     python benchmarks/diagnose_coverage.py [--replicates 1000] [--worlds two four] [--first 0]
 
 Two worlds. *two*: two classes, where the student's log-odds are 1.2 times its teacher's plus noise, so that slope and
-agreement are known exactly. *four*: four classes; the truth is the value on a population of 1.6 million examples, as
-it is for calibration errors in both. Each size takes another kind of interval: bootstrap (2,000), grouped jackknife
+agreement are known exactly. *four*: four classes; the truth is the value on a population of 1.6 million examples, as it
+is for calibration errors in both. Each size takes another kind of interval: bootstrap (2,000), grouped jackknife
 (6,000), random groups (20,000, where it is forced: it is used from 50,000 on); the debiased calibration error's
-differences take theirs from binned gaps at every size. Prints a Markdown table of the share of replicates whose
-nominal 95 % interval holds the truth; the standard error of a share near .95 over 1,000 is .007. docs/diagnose.md has
-the last table.
+differences take theirs from binned gaps at every size. Prints a Markdown table of the share of replicates whose nominal
+95 % interval holds the truth; the standard error of a share near .95 over 1,000 is .007.
+docs/guides/diagnose-validation.md has the last table.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/diagnose_luck.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
 
 Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin.
-None was distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints
-what *distillation visible* says of the pairs and the differences that are certain over examples. docs/diagnose.md has
-the numbers.
+None was distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what
+*distillation visible* says of the pairs and the differences that are certain over examples.
+docs/guides/diagnose-validation.md has the numbers.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.matrices import whole
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "diagnose.md").read_text(encoding="utf-8")
 
 
 def _lines(name):

@@ -3,7 +3,6 @@
 import pytest
 
 from disobey.models.spec import ModelSpec, is_file, model_spec, spec_text
-from disobey.training import presets
 
 
 @pytest.mark.parametrize("text", ["cnn", "cnn:8", "mlp:128x2", "hf:some/name", "hf:name:4", "my/file.py:make"])
@@ -16,8 +15,3 @@ def test_sizes_and_places_are_told_apart():
     assert model_spec("hf:name:4").width is None
     assert is_file("my/file.py:make")
     assert not is_file("cnn:8")
-
-
-def test_old_home_reads_the_same_words():
-    assert presets.model_spec("mlp:128x2") == model_spec("mlp:128x2")
-    assert presets.spec_text(ModelSpec("cnn", width=8)) == "cnn:8"

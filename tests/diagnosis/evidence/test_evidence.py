@@ -224,7 +224,7 @@ def test_intervals_cover_at_their_level(world, n):
     """Slopes, agreements and differences to the twin within .02 of .95 (and half as much again for 1,000 replicates).
 
     The difference of calibration errors to a nearly calibrated teacher may be too wide
-    (docs/diagnose.md has the table).
+    (docs/guides/diagnose-validation.md has the table).
     """
     slack = 0.02 + 1.5 * np.sqrt(0.95 * 0.05 / 1000)
     for name, share in coverage.covered(world, n, 1000, coverage.truths(world), n == 20_000).items():

@@ -121,7 +121,7 @@ def test_signals_end_everything_in_one_line(tmp_path, number, status, word):
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
     assert [line for line in said.splitlines() if line] == [
-        f"disobey: {word}; finished runs are kept, the same command goes on from here"
+        f"disobey: {word}; finished runs are kept, the same command continues from here"
     ]
     assert not list((tmp_path / "tmp").iterdir())
     assert not list((tmp_path / "locks").iterdir())

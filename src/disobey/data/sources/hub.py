@@ -95,7 +95,7 @@ def _splits(place: str) -> dict[str, Any]:
     return {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"train": loaded}
 
 
-def _no_code(datasets: Any) -> dict[str, bool]:
+def _no_code(datasets: Any) -> dict[str, Any]:
     """Versions before 4 run a repository's script where somebody answers "y"; later ones know no scripts."""
     known = inspect.signature(datasets.load_dataset).parameters
     return {"trust_remote_code": False} if "trust_remote_code" in known else {}

@@ -1,3 +1,4 @@
+# pyright: reportPossiblyUnboundVariable=false
 """The scan and its gradient on CUDA devices, written in Triton.
 
 Why it is built like this: a scan is limited by memory, not by arithmetic. One program handles one batch row and one
@@ -11,7 +12,6 @@ every chunk to one step (product of decays, last state from zero), a short scan 
 state, and the walk follows. Two arrays are then read twice.
 """
 
-# pyright: reportPossiblyUnbound=false
 # Triton is bound wherever AVAILABLE is true.
 
 from functools import cache

@@ -142,7 +142,7 @@ def at_level(estimate: Estimate, level: float) -> Estimate:
     """The same mean over runs with the Student t interval of another level.
 
     >>> print(at_level(Estimate("gain", 0.0, -1.0, 1.0, 0.95, 5, "runs"), 0.9))
-    0 [-0.768, 0.768] (90 % over 5 runs)
+    0 [-0.768, 0.768] (90% over 5 runs)
     """
     if not estimate.known:
         return replace(estimate, level=level)
