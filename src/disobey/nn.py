@@ -21,6 +21,8 @@ from disobey.models.recurrent.mixers import (
     Mixer,
     build_mixer,
 )
+from disobey.models.recurrent.reflection_walk import reflection_walk
+from disobey.models.recurrent.reflections import ReflectionRNN
 from disobey.models.recurrent.sequence import LSTMLayer, SequenceModel, TransformerLayer, sequence_model
 from disobey.models.recurrent.solvers import Exact, Iterate, Solve
 
@@ -38,12 +40,14 @@ __all__ = [
     "LSTMLayer",
     "LowRank",
     "Mixer",
+    "ReflectionRNN",
     "SelectiveLayer",
     "SequenceModel",
     "Solve",
     "TransformerLayer",
     "build_mixer",
     "linear_recurrence",
+    "reflection_walk",
     "scan_backend",
     "sequence_model",
 ]

@@ -54,12 +54,13 @@ def openmp_library() -> list[str]:
     return [str(path) for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))[:1]]
 
 
-def build(folder: Path, cxx: str) -> Path:
-    """Compiles the kernel unless it exists.
+def build(folder: Path, cxx: str, source: Path = SOURCE) -> Path:
+    """Compiles a kernel unless it exists.
 
     Args:
         folder: where the library is kept.
         cxx: path of the compiler.
+        source: the C++ file.
 
     Returns:
         Path of the shared library.
@@ -69,8 +70,8 @@ def build(folder: Path, cxx: str) -> Path:
     """
     version = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=True).stdout
     openmp = openmp_library()
-    identity = "\0".join((SOURCE.read_text(), version, processor(), *FLAGS, *openmp))
-    library = folder / f"linear_rnn-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    identity = "\0".join((source.read_text(), version, processor(), *FLAGS, *openmp))
+    library = folder / f"{source.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def build(folder: Path, cxx: str) -> Path:
         compiled, linked = f"{scratch}/kernel.o", f"{scratch}/kernel.so"
         threads = ["-fopenmp"] if openmp else []
         # Two commands, because a compiler that links with -fopenmp adds a runtime of its own.
-        compile_ = [cxx, *FLAGS, *threads, "-c", str(SOURCE), "-o", compiled]
+        compile_ = [cxx, *FLAGS, *threads, "-c", str(source), "-o", compiled]
         link = [cxx, "-shared", "-nodefaultlibs", compiled, *openmp, "-lc", "-o", linked]
         for command in (compile_, link):
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
@@ -87,14 +88,14 @@ def build(folder: Path, cxx: str) -> Path:
 
 
 @cache
-def kernel() -> ctypes.CDLL | None:
+def kernel(source: Path = SOURCE) -> ctypes.CDLL | None:
     """The compiled library, or None if there is none (then the loop is used)."""
     cxx = compiler()
     if cxx is None or os.environ.get("DISOBEY_KERNELS") == "off":
         return None
     for folder in (cache_folder(), Path(tempfile.gettempdir()) / f"disobey-kernels-{_user()}"):
         try:
-            return ctypes.CDLL(str(build(folder, cxx)))
+            return ctypes.CDLL(str(build(folder, cxx, source)))
         except (OSError, subprocess.SubprocessError):
             continue  # an unwritable folder or a failing compiler: try the next folder, then fall back
     return None
@@ -104,8 +105,14 @@ def _user() -> str:
     return str(os.getuid()) if hasattr(os, "getuid") else "user"
 
 
-def _address(tensor: Tensor | None) -> ctypes.c_void_p:
+def address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's numbers begin, as kernels take it."""
     return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+def sizes(like: Tensor) -> list[ctypes.c_longlong]:
+    """The tensor's shape and the number of threads, as kernels take them."""
+    return [ctypes.c_longlong(n) for n in (*like.shape, torch.get_num_threads())]
 
 
 def _sizes(like: Tensor, reverse: bool) -> list[ctypes.c_longlong]:
@@ -118,7 +125,7 @@ def forward(decay: Tensor, inputs: Tensor, initial: Tensor | None, reverse: bool
     library = kernel()
     assert library is not None
     call = library.forward_float if inputs.dtype == torch.float32 else library.forward_double
-    call(_address(decay), _address(inputs), _address(initial), _address(states), *_sizes(inputs, reverse))
+    call(address(decay), address(inputs), address(initial), address(states), *_sizes(inputs, reverse))
     return states
 
 
@@ -132,5 +139,5 @@ def backward(
     assert library is not None
     call = library.backward_float if states.dtype == torch.float32 else library.backward_double
     arrays = (decay, states, initial, grad, d_decay, d_inputs, d_initial)
-    call(*map(_address, arrays), *_sizes(states, reverse))
+    call(*map(address, arrays), *_sizes(states, reverse))
     return d_decay, d_inputs, d_initial

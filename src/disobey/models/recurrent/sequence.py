@@ -19,6 +19,7 @@ from disobey.errors import refusal
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
+from disobey.models.recurrent.reflections import ReflectionRNN
 
 
 class SequenceModel(nn.Module):
@@ -227,6 +228,7 @@ STATE_TRACKING = Tracking()  # measured seed by seed in docs/guides/fixed-point-
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,
     "fixed_point_mamba": FixedPointMamba,
+    "reflections": ReflectionRNN,
     "diagonal": DiagonalRNN,
     "diagonal_signed": lambda *args, **options: DiagonalRNN(*args, signed=True, **options),
     "selective": SelectiveLayer,

@@ -33,7 +33,7 @@ def bias_chart(paths: WeightPaths) -> Chart:
         "Top bias of the first layer over a twin of the same temperature",
         Axis("x", "network", "nominal"),
         BIAS,
-        "Above 0 the student paths more along top directions than its twin; intervals over runs.",
+        "Above 0 the student moved more along top directions than its twin; intervals over runs.",
         kind="interval",
         color="temperature",
     )

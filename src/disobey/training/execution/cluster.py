@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Runs on a Ray cluster: one task a run or stack, on whichever node has room. All nodes must share the store."""
 
 from __future__ import annotations
