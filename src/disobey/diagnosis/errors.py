@@ -37,7 +37,7 @@ def renamed(name: str, names: Iterable[str]) -> str:
 
 
 def row_list(rows: NDArray, limit: int = 5) -> str:
-    """Row numbers for a message.
+    """Row numbers in words; at most ``limit`` of them are named.
 
     >>> import numpy as np
     >>> row_list(np.array([3, 9, 12]), limit=2)

@@ -1,4 +1,4 @@
-"""How far a student's answers are its teacher's: choices, flips, ranks and divergences.
+"""How far a student's predictions are its teacher's: choices, flips, ranks and divergences.
 
 Divergences are in nats, forward means KL(teacher ‖ student). KL is infinite where one side gives probability 0 to what
 the other allows, and is then reported as infinite without an interval; Jensen–Shannon and total variation stay finite.
@@ -22,9 +22,14 @@ from disobey.records.predictions import Predictions
 
 
 def choices(predictions: Predictions) -> Columns:
-    """(x, agree, teacher_right, student_right), each (N,): x is the teacher's log-odds of its own choice.
+    """What each side chooses, example by example.
 
-    Both "right" columns are NaN without labels.
+    Args:
+        predictions: N examples.
+
+    Returns:
+        (x, agree, teacher_right, student_right), each (N,). x: the teacher's log-odds of its own choice, nats; the
+        others are 0 or 1, the last two NaN without labels.
     """
     teacher, student = predictions.teacher.argmax(axis=1), predictions.student.argmax(axis=1)
     right = (np.full(len(teacher), np.nan),) * 2
@@ -33,29 +38,36 @@ def choices(predictions: Predictions) -> Columns:
     return log_odds(predictions.teacher, teacher), (teacher == student).astype(float), *right
 
 
-# What is averaged, as a function of the columns of `choices`.
-def _agree(x, agree, teacher, student):
-    return agree
+AGREE, TEACHER, STUDENT = 1, 2, 3  # places among the columns of `choices`
 
 
-def _teacher(x, agree, teacher, student):
-    return teacher
+# What is averaged, as a function of those columns.
+def _agree(*columns: NDArray) -> NDArray:
+    return columns[AGREE]
 
 
-def _student(x, agree, teacher, student):
-    return student
+def _teacher(*columns: NDArray) -> NDArray:
+    return columns[TEACHER]
 
 
-def _gap(x, agree, teacher, student):
-    return student - teacher
+def _student(*columns: NDArray) -> NDArray:
+    return columns[STUDENT]
 
 
-def _positive(x, agree, teacher, student):
-    return student * (1 - teacher)
+def _gap(*columns: NDArray) -> NDArray:
+    return columns[STUDENT] - columns[TEACHER]
 
 
-def _negative(x, agree, teacher, student):
-    return teacher * (1 - student)
+def _positive(*columns: NDArray) -> NDArray:
+    return columns[STUDENT] * (1 - columns[TEACHER])
+
+
+def _negative(*columns: NDArray) -> NDArray:
+    return columns[TEACHER] * (1 - columns[STUDENT])
+
+
+def _equals(place: int, value: float, *columns: NDArray) -> NDArray:
+    return columns[place] == value
 
 
 def _average(column: Callable, *columns: NDArray, weights: NDArray | None = None) -> NDArray:
@@ -73,25 +85,26 @@ def _share(column: Callable) -> float:
 
 
 _CHOICES = {
-    "teacher_accuracy": (_teacher, ("labels",), "share of examples that the teacher gets right"),
-    "student_accuracy": (_student, ("labels",), "share of examples that the student gets right"),
+    "teacher_accuracy": (_teacher, ("labels",), "share of examples that the teacher predicts right"),
+    "student_accuracy": (_student, ("labels",), "share of examples that the student predicts right"),
     "accuracy_gap": (_gap, ("labels",), "student minus teacher accuracy, paired by example"),
     "agreement": (_agree, (), "share of examples where teacher and student choose the same class"),
     "positive_flips": (_positive, ("labels",), "share of examples: teacher wrong, student right"),
     "negative_flips": (_negative, ("labels",), "share of examples: teacher right, student wrong"),
 }
+_DIFFER = partial(_equals, AGREE, 0)
 _WHERE = {
-    "agreement.teacher_right": (_agree, lambda x, a, t, s: t == 1, "agreement where the teacher is right"),
-    "agreement.teacher_wrong": (_agree, lambda x, a, t, s: t == 0, "agreement where the teacher is wrong"),
-    "student_right_where_they_differ": (_student, lambda x, a, t, s: a == 0, "student accuracy where they disagree"),
-    "teacher_right_where_they_differ": (_teacher, lambda x, a, t, s: a == 0, "teacher accuracy where they disagree"),
-    "gap_where_they_differ": (_gap, lambda x, a, t, s: a == 0, "student minus teacher accuracy where they disagree"),
+    "agreement.teacher_right": (_agree, partial(_equals, TEACHER, 1), "agreement where the teacher is right"),
+    "agreement.teacher_wrong": (_agree, partial(_equals, TEACHER, 0), "agreement where the teacher is wrong"),
+    "student_right_where_they_differ": (_student, _DIFFER, "student accuracy where they disagree"),
+    "teacher_right_where_they_differ": (_teacher, _DIFFER, "teacher accuracy where they disagree"),
+    "gap_where_they_differ": (_gap, _DIFFER, "student minus teacher accuracy where they disagree"),
 }
 
 
 @cache
 def top_overlap(k: int) -> Callable[[Predictions], Columns]:
-    """Column (N,): share of the teacher's k most likely classes that are among the student's k."""
+    """Columns of one: (N,), the share of the teacher's k most likely classes that are among the student's k."""
 
     def columns(predictions: Predictions) -> Columns:
         kept = min(k, predictions.n_classes)
@@ -106,7 +119,7 @@ def top_overlap(k: int) -> Callable[[Predictions], Columns]:
 
 
 def rank_agreement(predictions: Predictions) -> Columns:
-    """Column (N,): Spearman correlation of the classes other than the teacher's choice.
+    """Columns of one: (N,), the Spearman correlation of the classes other than the teacher's choice.
 
     NaN (left out) where one side gives all of them the same probability, and with fewer than three classes.
     """
@@ -141,7 +154,14 @@ def divergences(temperature: float) -> Callable[[Predictions], Columns]:
 
 
 def kl_divergence(p: NDArray, q: NDArray) -> NDArray:
-    """KL(p ‖ q) of log-probabilities (N, C), in nats: (N,). Classes with p = 0 add nothing; q = 0 < p adds infinity.
+    """Kullback–Leibler divergence of every row.
+
+    Args:
+        p: (N, C) log-probabilities that the expectation is over; classes of probability 0 add nothing.
+        q: (N, C) log-probabilities; a class with q = 0 < p adds infinity.
+
+    Returns:
+        KL(p ‖ q), (N,), in nats.
 
     >>> kl_divergence(np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])).round(4)
     array([0.5108])
@@ -168,13 +188,16 @@ def _defined(column: NDArray) -> NDArray:
 def divergence_measures(temperature: float) -> tuple[Measure, ...]:
     """Forward KL, reverse KL, Jensen–Shannon and total variation, both sides at one temperature.
 
-    The T² factor of distillation losses is *not* applied: these are divergences, not losses.
+    Without the T² factor of distillation losses: these are divergences, not losses.
+
+    Args:
+        temperature: above 0; the names end in ``.T4`` for 4, and have no ending for 1.
     """
     ending = "" if temperature == 1 else f".T{temperature:g}"
     abouts = {
         "kl": "KL(teacher ‖ student), nats",
         "reverse_kl": "KL(student ‖ teacher), nats",
-        "jensen_shannon": "Jensen–Shannon divergence, nats (at most .693)",
+        "jensen_shannon": "Jensen–Shannon divergence, nats (at most 0.693)",
         "total_variation": "half the sum of absolute differences of probabilities",
     }
     return tuple(
@@ -184,7 +207,7 @@ def divergence_measures(temperature: float) -> tuple[Measure, ...]:
 
 
 def overlap_measure(k: int) -> Measure:
-    """`top_overlap` of k classes as a measure."""
+    """`top_overlap` as a measure, named ``top5_overlap`` for k = 5."""
     about = f"share of the teacher's {k} most likely classes among the student's {k}"
     return Measure(f"top{k}_overlap", top_overlap(k), mean, about=about)
 

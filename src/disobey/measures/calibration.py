@@ -1,33 +1,38 @@
-"""Does the student's confidence mean what it says? NLL, Brier, calibration errors, reliability, fitted temperature.
+"""Is the student's confidence equal to its accuracy? NLL, Brier, calibration errors, reliability.
 
-All measures are about `Predictions.student` against the *true* labels; `intervals.on_teacher` and `on_twin` put the
-others in its place. Confidence is the probability of the most likely class. Shapes: N examples, C classes.
+All measures are about `Predictions.student` against the *true* labels; `inference.measure.on_teacher` and `on_twin` put
+the others in its place. Confidence is the probability of the most likely class. Shapes: N examples, C classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, ndtr, softmax
+from scipy.special import ndtr
 
 from disobey.errors import refusal
-from disobey.measures.inference.examples import over_examples
 from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.resampling import wilson_interval
 from disobey.measures.inference.statistics import mean, ones_if_none, quiet
 from disobey.records.predictions import Predictions
-from disobey.records.results import Estimate
 
 BINS = 15
 
 
 def scores(predictions: Predictions) -> Columns:
-    """(nll, brier, confidence, right), each (N,): nll in nats, brier the squared distance to the one-hot label."""
+    """What calibration is computed from, example by example.
+
+    Args:
+        predictions: N examples with labels.
+
+    Returns:
+        (nll, brier, confidence, right), each (N,): nll in nats, brier the squared distance to the one-hot label (0 to
+        2), confidence the probability of the most likely class, right 0 or 1.
+    """
     assert predictions.labels is not None
     rows, labels = np.arange(len(predictions)), predictions.labels
     probs = np.exp(predictions.student)
@@ -38,12 +43,12 @@ def scores(predictions: Predictions) -> Columns:
 
 
 def width_bins(confidence: NDArray, bins: int = BINS) -> NDArray:
-    """Bin number of each confidence, equally wide bins that include their upper edge."""
+    """Bin number (N,) of each confidence (N,): equally wide bins that include their upper edge."""
     return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
 
 def mass_bins(confidence: NDArray, bins: int = BINS) -> NDArray:
-    """Bin number of each confidence, equally filled bins; equal confidences share one."""
+    """Bin number (N,) of each confidence (N,): equally filled bins; equal confidences share one."""
     edges = np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1])
     return np.searchsorted(edges, confidence, side="left")
 
@@ -66,8 +71,16 @@ def calibration_error(
 ) -> NDArray:
     """Expected calibration error: mean over bins of |accuracy − confidence|, weighted by their examples.
 
-    Never negative, so it is too large for a calibrated model on few examples (Guo et al. 2017, ICML, section 2,
-    define it): see `debiased_error`.
+    Never negative, so it is too large for a calibrated model on few examples: see `debiased_error`.
+
+    Args:
+        confidence: (N,) from 0 to 1.
+        right: (N,) 0 or 1.
+        binning: from confidences to bin numbers.
+        weights: (..., N) of the examples; one each where None.
+
+    Reference:
+        Guo, Pleiss, Sun and Weinberger 2017, ICML, section 2.
 
     >>> float(calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([1.0, 1.0, 0.0, 1.0])).round(3))
     0.1
@@ -84,10 +97,16 @@ def debiased_error(
     """Calibration error without its upward bias: every bin's gap counts with a sign that other data gave it.
 
     |gap| is too large because a noisy gap chooses its own sign. Here a gap's noise is split into two independent parts,
-    as two halves of the data would: one part, with the four bins beside it, chooses the sign, the other is counted with
-    it (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is in doubt (gaps
-    of about one standard error) it is below. Values below 0 are possible and are not clipped, because that would be a
-    bias again. Bins with one example have no standard error and count as they are.
+    as two halves of the data would be: one part, with the four neighbouring bins, chooses the sign, the other is
+    counted with it (`signed_gaps`). The mean is 0 for a calibrated model and never above the error; where the sign is
+    in doubt (gaps of about one standard error) it is below. Values below 0 are possible and not clipped, which would
+    be a bias again. Bins with one example have no standard error and count as they are.
+
+    Args:
+        confidence: (N,) from 0 to 1.
+        right: (N,) 0 or 1.
+        binning: from confidences to bin numbers.
+        weights: (..., N) of the examples; one each where None.
     """
     weights = ones_if_none(weights, confidence)
     gap = right - confidence
@@ -105,12 +124,16 @@ LEAN = 2.0  # standard errors that those bins can at most weigh against a bin's 
 
 @quiet
 def signed_gaps(gap: NDArray, error: NDArray) -> NDArray:
-    """Estimates of |gap| without the bias of choosing a sign by the gap itself, both arguments (..., bins).
+    """Estimates of |gap| without the bias of choosing a sign by the gap itself.
 
     With a standard normal Z, gap + SPLIT·error·Z and gap − error·Z / SPLIT are independent (a Gaussian split in two, as
     in Rasines and Young 2023, Biometrika 110, or Leiner, Duan, Wasserman and Ramdas 2023, JASA). The first, with what
-    the bins beside it lean to, gives the sign for the second; the mean over Z is in closed form, nothing is drawn.
+    the neighbouring bins suggest, gives the sign for the second; the mean over Z is in closed form, nothing is drawn.
     At the gap g the mean is g · (1 − 2 · chance of the wrong sign).
+
+    Args:
+        gap: (..., bins) accuracy minus confidence.
+        error: (..., bins) standard errors of the gaps.
 
     >>> signed_gaps(np.array([0.2, 0.0, -0.2]), np.array([0.01, 0.0, 0.01])).round(3)
     array([0.2, 0. , 0.2])
@@ -130,12 +153,17 @@ DRAWS = 1000  # of the binned gaps, for a standard error
 
 
 def debiased_spread(*columns: NDArray) -> float:
-    """Standard error over examples of `debiased_error` from (confidence, right), of a difference from twice these.
+    """Standard error over examples of `debiased_error`, or of a difference of two.
 
     The binned gaps are normal, with a covariance that the examples give, across two models as well. They, and not the
     examples, are drawn anew: linear in the examples, and the same at every size. Derivatives (a jackknife) do not serve
-    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves. NaN below four examples
-    a bin, where gaps are not normal.
+    here: near a gap of 0 the slope is steep both ways while the statistic itself hardly moves.
+
+    Args:
+        *columns: confidence and right, each (N,); of two models one after the other for the difference.
+
+    Returns:
+        NaN below four examples a bin, where gaps are not normal.
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan
@@ -271,7 +299,15 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Reliability:
-    """One point a bin, for a reliability diagram: all (bins,), empty bins left out. low, high: Wilson's interval."""
+    """One point a bin, for a reliability diagram; empty bins are left out.
+
+    Attributes:
+        confidence: (bins,) mean confidence.
+        accuracy: (bins,).
+        low: (bins,) Wilson's interval of the accuracy.
+        high: (bins,).
+        n: (bins,) examples.
+    """
 
     confidence: NDArray
     accuracy: NDArray
@@ -283,7 +319,13 @@ class Reliability:
 def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins, level: float = 0.95) -> Reliability:
     """Accuracy against confidence of the student, with intervals for each bin's accuracy.
 
-    Raises `ValueError` without labels.
+    Args:
+        predictions: N examples with labels.
+        binning: from confidences to bin numbers.
+        level: of the intervals.
+
+    Raises:
+        Refusal: ``missing-labels``.
     """
     if predictions.labels is None:
         raise refusal("missing-labels", "predictions with labels for a reliability curve", "none")
@@ -294,87 +336,3 @@ def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins,
     accuracy = hits / n
     low, high = np.transpose([wilson_interval(share, size, level) for share, size in zip(accuracy, n, strict=True)])
     return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))
-
-
-Target = Literal["teacher", "labels"]
-
-
-def best_temperature(predictions: Predictions, to: Target = "teacher") -> float:
-    """The temperature at which the student comes closest to its teacher (forward KL), or to the labels (NLL).
-
-    Above 1: the student must be cooled down, it is too sure. The objective is convex in 1/T; Newton's method with
-    bisection finds its only minimum. NaN where it lies at the end of [1/1000, 1000] (a perfect classifier wants
-    T → 0) and for infinite log-probabilities.
-
-    >>> logits = np.random.default_rng(0).normal(size=(50, 4))
-    >>> round(best_temperature(Predictions.from_logits(logits, 2.5 * logits)), 6)
-    2.5
-    """
-    low, high, beta = 1e-3, 1e3, 1.0
-    for _ in range(60):
-        slope, curvature = (part.mean() for part in _newton_columns(predictions, beta, to))
-        if not np.isfinite(slope):
-            return np.nan
-        low, high = (low, beta) if slope > 0 else (beta, high)
-        step = beta - slope / curvature if curvature > 0 else np.nan
-        following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following - beta) <= 1e-12 * beta:
-            break
-        beta = following
-    at_the_end = not 1.01e-3 < beta < 0.99e3
-    return np.nan if at_the_end else float(1.0 / beta)
-
-
-def _newton_columns(predictions: Predictions, beta: float, to: Target) -> Columns:
-    """First and second derivative in β = 1/T of every example's objective, each (N,)."""
-    first, second = [], []
-    for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes)):
-        slope, curvature = _derivatives(chunk, beta, to)
-        first.append(slope)
-        second.append(curvature)
-    return np.concatenate(first), np.concatenate(second)
-
-
-def _derivatives(chunk: Predictions, beta: float, to: Target) -> Columns:
-    """Of −β E_target[log p] + logsumexp(β log p): a mean difference and a variance of log p."""
-    student = chunk.student
-    tempered = softmax(beta * student, axis=1)
-    if to == "labels":
-        assert chunk.labels is not None
-        wanted = student[np.arange(len(chunk)), chunk.labels]
-    else:
-        wanted = (np.exp(chunk.teacher) * student).sum(axis=1)
-    average = (tempered * student).sum(axis=1)
-    return average - wanted, (tempered * (student - average[:, None]) ** 2).sum(axis=1)
-
-
-def fitted_temperature(
-    predictions: Predictions, to: Target = "teacher", *, resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> Estimate:
-    """`best_temperature` with its interval over examples.
-
-    Resamples take one Newton step from the full sample's optimum, which is exact to second order, instead of
-    fitting anew. Raises `ValueError` where labels are needed and absent.
-    """
-    name = f"temperature_to_{to}"
-    if to == "labels" and predictions.labels is None:
-        raise refusal("missing-labels", "predictions with labels to fit a temperature to them", "none")
-    temperature = best_temperature(predictions, to)
-    if not np.isfinite(temperature):
-        return Estimate(name, np.nan, np.nan, np.nan, level, len(predictions), "examples")
-    beta = 1 / temperature
-
-    def one_step(slope: NDArray, curvature: NDArray, *, weights: NDArray | None = None) -> NDArray:
-        return 1 / (beta - mean(slope, weights=weights) / mean(curvature, weights=weights))
-
-    measure = Measure(name, lambda chunk: _derivatives(chunk, beta, to), one_step)
-    return over_examples(measure, predictions, resamples=resamples, level=level, seed=seed)
-
-
-def tempered(measure: Measure, temperature: float) -> Measure:
-    """The measure on the student at a temperature: what deviation remains once it is as hot as its teacher?"""
-
-    def columns(predictions: Predictions) -> Columns:
-        return measure.columns(predictions.with_student(log_softmax(predictions.student / temperature, axis=1)))
-
-    return replace(measure, name=f"{measure.name}.at_T{temperature:.3g}", columns=columns)

@@ -3,9 +3,10 @@
 For each example, c is the teacher's most likely class, x the teacher's log-odds of c and y the student's. A student
 that obeys has y = x. Shapes: N examples, C classes. Log-odds are in nats.
 
-Every measure is about `Predictions.student`; `intervals.on_twin` and `intervals.minus_twin` give the control and the
-difference. **Read the difference**: choosing the teacher's best class makes any independent model look less confident
-where the teacher is, and noise pulls the least-squares slope towards 0, with no distillation at all.
+Every measure is about `Predictions.student`; `inference.measure.on_twin` and `minus_twin` give the control (twin) and
+the difference. **Read the difference**: choosing the teacher's best class makes any independent model look less
+confident where the teacher is confident, and noise pulls the least-squares slope towards 0, with no distillation at
+all.
 
 Infinite log-odds (a probability of exactly 0) have no mean: such examples are left out of slopes and means, n says how
 many were used and `infinite_share` how many were not. They count in `share_below`, where only the order matters.
@@ -37,10 +38,17 @@ from disobey.records.predictions import Predictions
 
 
 def log_odds(log_probs: NDArray, classes: NDArray) -> NDArray:
-    """Log-odds of one class per example: ``(N, C)`` and ``(N,)`` to ``(N,)``, in nats.
+    """Log-odds of one class per example.
 
-    Taken against the other classes, not as ``log p - log(1 - p)``: the second term is infinite once ``p`` rounds to
-    1, which is where teachers live. Infinite only where a probability is exactly 0 (or all the others are).
+    Taken against the other classes, not as ``log p - log(1 - p)``: the second term is infinite once ``p`` rounds to 1,
+    as it does for confident teachers. Infinite only where a probability is exactly 0 (or all the others are).
+
+    Args:
+        log_probs: (N, C) natural log-probabilities.
+        classes: (N,) the class of each example.
+
+    Returns:
+        (N,) in nats.
 
     >>> log_odds(np.log([[0.8, 0.2], [0.1, 0.9]]), np.array([0, 0])).round(3)
     array([ 1.386, -2.197])
@@ -58,9 +66,15 @@ def log_odds(log_probs: NDArray, classes: NDArray) -> NDArray:
 
 
 def confidence(predictions: Predictions) -> Columns:
-    """(x, y, right, mislabelled), each (N,): log-odds of the teacher's best class, and which kind of example it is.
+    """The two axes of the logit plot, and which kind of example each is.
 
-    right: the teacher's best class is the label. Both masks are False where the predictions do not say.
+    Args:
+        predictions: N examples.
+
+    Returns:
+        (x, y, right, mislabelled), each (N,). x, y: the teacher's and the student's log-odds of the teacher's most
+        likely class, nats. right: that class is the label. mislabelled: training used another label. Both masks are
+        False where the predictions do not say.
     """
     top = predictions.teacher.argmax(axis=1)
     nowhere = np.zeros(len(predictions), dtype=bool)
@@ -70,7 +84,14 @@ def confidence(predictions: Predictions) -> Columns:
 
 
 def best_classes(log_probs: NDArray, k: int) -> NDArray:
-    """(N, k): the most likely classes, best first, ties to the lower number. For few: one look at the row for each.
+    """The k most likely classes of every row, best first, ties to the lower number: quick for small k.
+
+    Args:
+        log_probs: (N, C).
+        k: at most C.
+
+    Returns:
+        (N, k) class numbers.
 
     >>> best_classes(np.log([[0.2, 0.3, 0.3, 0.2]]), 3)
     array([[1, 2, 0]])
@@ -101,14 +122,14 @@ def top_confidence(k: int) -> Callable[[Predictions], Columns]:
 def _on_pair(statistic: Callable) -> Callable:
     """A statistic of (x, y) as a statistic of the columns of `confidence`."""
 
-    def of_columns(x, y, right, mislabelled, *, weights=None):
-        return statistic(x, y, weights=weights)
+    def of_columns(*columns, weights=None):
+        return statistic(*columns[:2], weights=weights)
 
     return of_columns
 
 
 def mean_deviation(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """Mean of y − x, in nats."""
+    """Mean of y − x, nats: below 0 the student is less confident than its teacher."""
     return mean(y - x, weights=weights)
 
 
@@ -124,17 +145,17 @@ def tail_below(x, y, right, mislabelled, *, upper: bool, subset: str = "", weigh
 
 
 def below(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """Share of examples with y below x; ties count half."""
+    """Share of examples with y < x; exact ties count one half."""
     return mean(0.5 * (1.0 - np.sign(_gap(x, y))), weights=weights)
 
 
 def _gap(x: NDArray, y: NDArray) -> NDArray:
-    """Y − x in sign, also where both are infinite."""
+    """Sign of y − x, also where both are infinite."""
     return (y > x).astype(np.float64) - (y < x)
 
 
 def infinite(x: NDArray, y: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """Share of examples with infinite log-odds on a side."""
+    """Share of examples of which a log-odds is infinite."""
     return mean(~_finite(x, y), weights=weights)
 
 
@@ -215,14 +236,10 @@ def top_slope(k: int) -> Measure:
 MEASURES = _measures()
 
 
-def _correlated(x, y, right, mislabelled, *, weights=None) -> NDArray:
-    return correlation_coefficient(x, y, weights=weights)
-
-
 CLOSENESS = Measure(
     "log_odds_correlation",
     confidence,
-    _correlated,
+    _on_pair(correlation_coefficient),
     _finite,
     about="correlation of teacher and student log-odds of the teacher's choice",
 )
@@ -231,7 +248,7 @@ CLOSENESS = Measure(
 
 @dataclass(frozen=True)
 class Bins:
-    """Quantiles of y in equally large bins of x: a line with a band. All (bins,)."""
+    """Quantiles of y in equally filled bins of x: a line with a band. All (bins,)."""
 
     x: NDArray  # median of x
     low: NDArray  # lower quartile of y
@@ -241,7 +258,12 @@ class Bins:
 
 
 def binned_medians(x: NDArray, y: NDArray, bins: int = 20) -> Bins:
-    """Medians and quartiles of y in ``bins`` equally large bins of x (fewer where there are fewer examples).
+    """Medians and quartiles of y in equally filled bins of x.
+
+    Args:
+        x: (N,).
+        y: (N,).
+        bins: at most; as many as examples where these are fewer.
 
     >>> binned_medians(np.arange(8.0), 2 * np.arange(8.0), bins=2).median
     array([ 3., 11.])
@@ -254,7 +276,7 @@ def binned_medians(x: NDArray, y: NDArray, bins: int = 20) -> Bins:
 
 
 def fitted_line(x: NDArray, y: NDArray) -> tuple[float, float]:
-    """(slope, intercept) of the least-squares line, to be drawn over the logit–logit plot; infinite points left out."""
+    """(slope, intercept) of the least-squares line through finite points, to be drawn over the logit plot."""
     finite = _finite(x, y)
     x, y = x[finite], y[finite]
     slope = float(ols_slope(x, y))

@@ -1,7 +1,7 @@
 """How the gap between fidelity on training and on test examples closes with n: c·n^−b, with or without an offset.
 
 Fitted to the mean over seeds, where single cells that are 0 or below do no harm: no logarithm of a gap is ever taken.
-What each seed adds to a parameter, to first order, is a number a seed; intervals are t intervals of those.
+Each seed's contribution to a parameter, to first order, is one number; intervals are t intervals of those.
 """
 
 from __future__ import annotations
@@ -23,15 +23,21 @@ STEEPEST = 5.0  # exponents beyond ±this are not searched
 
 @dataclass(frozen=True)
 class FidelityLaw:
-    """Two power laws of the fidelity gap in the number of examples.
+    """A power law, and one with an offset, fitted to the same gaps.
 
-    exponent, constant: b and c of c·n^−b. offset, exponent_with_offset, constant_with_offset: of c·n^−b + d,
-    NaN where its search ended at a border (the data do not tell an offset from a flatter law).
-
-    aicc: corrected Akaike criterion of the two, on the mean curve with errors in proportion to the gap; the smaller
-    one fits better after paying for its parameters. preferred: see `fidelity_law`. r2: share of the variance of the
-    log mean gap over sizes that the law without offset explains; NaN where a mean gap is not above 0. not_positive:
-    how many cells are 0 or below; they took part with the value they have.
+    Attributes:
+        sizes: (K,) n.
+        exponent: b of c·n^−b.
+        constant: c of c·n^−b.
+        offset: d of c·n^−b + d; NaN where the search ended at a border (an offset and a flatter law look alike).
+        exponent_with_offset: b of that.
+        constant_with_offset: c of that.
+        aicc: corrected Akaike criterion of the two, on the mean curve with errors in proportion to the gap; the smaller
+            one fits better, its parameters paid for.
+        preferred: see `fidelity_law`.
+        r2: share of the variance of the log mean gap over sizes that the law without offset explains; NaN where a mean
+            gap is not above 0.
+        not_positive: how many cells are 0 or below; they take part with the value they have.
     """
 
     sizes: NDArray
@@ -53,10 +59,10 @@ class FidelityLaw:
         return self.constant.value * n**-self.exponent.value
 
     def verdict(self, b: float = 0.5, others: tuple[float, ...] = (0.3, 0.7)) -> Verdict:
-        """Whether the preferred exponent is ``b``.
+        """Of the claim that the exponent is ``b``.
 
-        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: it
-        does not hold ``b``, nor does that beside an offset: an offset too small to see moves the plain exponent.
+        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: neither
+        that interval nor the one beside an offset holds ``b`` (an offset too small to detect moves the plain exponent).
         """
         bent = self.exponent_with_offset
         preferred = bent if self.preferred == "offset" else self.exponent
@@ -69,13 +75,19 @@ class FidelityLaw:
 
 
 def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> FidelityLaw:
-    """Fits gaps (S, K), one row a seed, as c·n^−b and as c·n^−b + d.
+    """Fits gaps as c·n^−b and as c·n^−b + d.
 
     Every size weighs the same *relative* error (quasi-likelihood with the spread in proportion to the mean): the mean
-    of g / (c·n^−b) is 1 and does not go with log n. The offset model keeps these weights. It is preferred where the
-    interval of d over runs leaves out 0; "none" where no law could be fitted.
+    of g / (c·n^−b) is 1 and does not correlate with log n. The offset model keeps these weights. It is preferred where
+    the interval of d over runs excludes 0; "none" where no law could be fitted.
 
-    Raises `ValueError` for tables of another shape and for fewer than three sizes.
+    Args:
+        sizes: (K,) ascending n, three or more.
+        gaps: (S, K), one row a seed.
+        level: of the intervals.
+
+    Raises:
+        Refusal: ``few-sizes``, ``table-shape``, ``sizes-not-rising`` or ``not-finite``.
 
     >>> n = np.array([20, 60, 200, 600, 2000])
     >>> law = fidelity_law(n, [[0.2, 0.12, 0.08, 0.04, 0.02], [0.26, 0.13, 0.07, 0.04, 0.025]])

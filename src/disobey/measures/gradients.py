@@ -1,8 +1,9 @@
-"""Which way do the training signals point? Parameter gradients of many objectives at once, and their alignment.
+"""In which direction do training signals point? Parameter gradients of many objectives at once, and their alignment.
 
-An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels, ``T
-(teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network, so
-one forward pass serves all objectives (`torch.func`). Descent directions throughout: positive cosine means agreement.
+An objective enters through its residuals, minus its derivative on the logits: ``label − prediction`` for labels,
+``T (teacher − prediction)`` for distillation. Its parameter gradient is the residuals pulled back through the network,
+so one forward pass serves all objectives (`torch.func`). Descent directions throughout: positive cosine means
+agreement.
 
 N examples, C classes, K objectives, P parameters. ``apply(parameters, inputs)`` gives logits (N, C), for example
 ``lambda p, x: torch.func.functional_call(model, p, (x,))`` with the model in evaluation mode.
@@ -25,9 +26,20 @@ Apply = Callable[[dict[str, Tensor], Tensor], Tensor]
 def parameter_gradients(
     apply: Apply, parameters: Mapping[str, Tensor], inputs: Tensor, residuals: Tensor, *, rows: int = 256
 ) -> Tensor:
-    """Mean over examples of every objective's gradient: residuals (K, N, C) to (K, P), parameters in their order.
+    """Mean over examples of every objective's gradient.
 
-    Examples are taken ``rows`` at a time. Memory: K times the activations of that many examples, and K P numbers.
+    Args:
+        apply: from parameters and inputs to logits.
+        parameters: by name.
+        inputs: (N, ...).
+        residuals: (K, N, C), of K objectives.
+        rows: examples at a time. Memory: K times the activations of that many examples, and K · P numbers.
+
+    Returns:
+        (K, P), parameters in their order.
+
+    Raises:
+        Refusal: ``no-examples``.
 
     >>> weights = {"w": torch.zeros(2, 2)}
     >>> x, r = torch.eye(2), torch.tensor([[[1.0, -1.0], [0.0, 0.0]]])
@@ -51,7 +63,18 @@ def parameter_gradients(
 def example_gradients(
     apply: Apply, parameters: Mapping[str, Tensor], inputs: Tensor, residuals: Tensor, *, rows: int = 64
 ) -> Tensor:
-    """Every example's own gradient: residuals (N, C) to (N, P). Holds N P numbers: 4 N P bytes in float32."""
+    """Every example's own gradient.
+
+    Args:
+        apply: from parameters and inputs to logits.
+        parameters: by name.
+        inputs: (N, ...).
+        residuals: (N, C).
+        rows: examples at a time.
+
+    Returns:
+        (N, P): 4 · N · P bytes in float32.
+    """
 
     def one(x: Tensor, residual: Tensor) -> dict[str, Tensor]:
         pull = torch.func.vjp(lambda p: apply(p, x.unsqueeze(0)), dict(parameters))[1]
@@ -70,7 +93,7 @@ def flattened(gradients: Mapping[str, Tensor]) -> Tensor:
 
 
 def by_layer(gradients: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """(K, P) taken apart into the parameters' own parts, (K, p) by name.
+    """Gradients (K, P) split into the parameters' own parts, (K, p) by name.
 
     >>> parts = by_layer(torch.arange(3.0).view(1, 3), {"a": torch.zeros(2), "b": torch.zeros(1)})
     >>> parts["b"]
@@ -81,7 +104,7 @@ def by_layer(gradients: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, T
 
 
 def cosine(gradients: Tensor, truth: Tensor) -> NDArray:
-    """Cosine with the true direction (P,): (..., P) to (...), 0 for a gradient of zero.
+    """Cosine of gradients (..., P) with the true direction (P,); 0 for a gradient of zero.
 
     >>> cosine(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([2.0, 0.0])).round(3)
     array([1.   , 0.707])
@@ -92,7 +115,7 @@ def cosine(gradients: Tensor, truth: Tensor) -> NDArray:
 
 
 def snr(gradients: Tensor, truth: Tensor) -> NDArray:
-    """Squared part along the true direction over the squared rest: (..., P) to (...); inf for the direction itself.
+    """Squared part of gradients (..., P) along the true direction (P,) over the squared rest; inf without a rest.
 
     >>> snr(torch.tensor([[3.0, 1.0]]), torch.tensor([1.0, 0.0]))
     array([9.])
@@ -103,9 +126,15 @@ def snr(gradients: Tensor, truth: Tensor) -> NDArray:
 
 
 def batch_snr(gradients: Tensor, truth: Tensor, batch: int) -> float:
-    """SNR of minibatches: mean squared part along the truth over mean squared rest, batches of examples in order.
+    """SNR of minibatches: mean squared part along the truth over mean squared rest.
 
-    gradients: (N, P) of single examples (`example_gradients`); a last short batch is left out.
+    Args:
+        gradients: (N, P) of single examples (`example_gradients`), taken in order; a last short batch is left out.
+        truth: (P,) the true direction.
+        batch: examples in a minibatch.
+
+    Raises:
+        Refusal: ``few-examples``, for less than one batch.
 
     >>> batch_snr(torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, 1.0]]), torch.tensor([1.0, 0.0]), 2)
     2.0

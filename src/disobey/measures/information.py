@@ -24,7 +24,7 @@ from disobey.records.predictions import Predictions
 
 @cache
 def softness(temperature: float) -> Callable[[Predictions], Columns]:
-    """Columns (entropy in nats, probability beyond the top class), each (N,), of the teacher at ``temperature``."""
+    """Columns of the teacher at a temperature: (entropy in nats, probability beyond the top class), each (N,)."""
 
     def columns(predictions: Predictions) -> Columns:
         probs = np.exp(log_softmax(predictions.teacher / temperature, axis=1))
@@ -35,7 +35,7 @@ def softness(temperature: float) -> Callable[[Predictions], Columns]:
 
 
 def beyond_twin(predictions: Predictions) -> Columns:
-    """(x, y, z), each (N,): log-odds of the teacher's choice under teacher, student and twin."""
+    """(x, y, z), each (N,): log-odds of the teacher's choice under teacher, student and control (twin), nats."""
     assert predictions.twin is not None
     top = predictions.teacher.argmax(axis=1)
     return tuple(log_odds(p, top) for p in (predictions.teacher, predictions.student, predictions.twin))
@@ -92,10 +92,12 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class DarkKnowledge:
-    """How the teacher's non-target distribution varies. similarity: (C, C), row = label, diagonal 0, rows sum to 1.
+    """How the teacher's non-target distribution varies.
 
-    between: variance of the class means; within: mean variance around them (both are mean squared distances in
-    probability). instance_share: within / (within + between), 1 where the class says nothing about the rest.
+    Attributes:
+        similarity: (C, C), row = label, diagonal 0, rows sum to 1; NaN rows for absent classes.
+        between: variance of the class means, as a mean squared distance in probability.
+        within: mean variance around the class means.
     """
 
     similarity: NDArray
@@ -104,7 +106,7 @@ class DarkKnowledge:
 
     @property
     def instance_share(self) -> float:
-        """Share of the information that is within classes; NaN where there is none."""
+        """Share of the variance that is about the single example; 1 where the class says nothing about the rest."""
         total = self.within + self.between
         return self.within / total if total > 0 else np.nan
 
@@ -112,8 +114,12 @@ class DarkKnowledge:
 def dark_knowledge(predictions: Predictions, *, temperature: float = 1.0) -> DarkKnowledge:
     """Class similarities of the teacher and how much of its non-target distribution is about the single example.
 
-    The target is the label, or the teacher's own choice without labels. Rows of absent classes are NaN. The
-    similarity matrix is (C, C): a quarter of a gigabyte at 5,000 classes.
+    Args:
+        predictions: N examples; the target is the label, or the teacher's own choice without labels.
+        temperature: of the teacher.
+
+    Returns:
+        The class similarities, (C, C): a quarter of a gigabyte at 5,000 classes; and two variances.
 
     >>> teacher = np.log([[0.8, 0.15, 0.05], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]])
     >>> known = dark_knowledge(Predictions.from_logits(teacher, teacher, [0, 0, 1]))
@@ -140,9 +146,14 @@ def dark_knowledge(predictions: Predictions, *, temperature: float = 1.0) -> Dar
 
 
 def similarity_blocks(similarity: NDArray, groups: int) -> NDArray:
-    """Group number (C,) of each class: average-linkage clusters of the symmetrized similarity matrix.
+    """Groups of similar classes: average-linkage clusters of the symmetrized similarity matrix.
 
-    Groups are numbered by their first class, so the answer does not depend on the clustering's inner order.
+    Args:
+        similarity: (C, C), as `dark_knowledge` gives it.
+        groups: how many, at most.
+
+    Returns:
+        (C,) group of each class, numbered by its first class.
 
     >>> similarity_blocks(np.array([[0, 0.1, 0.9], [0.5, 0, 0.5], [0.8, 0.2, 0]]), 2)
     array([0, 1, 0])
@@ -162,8 +173,14 @@ def similarity_blocks(similarity: NDArray, groups: int) -> NDArray:
 def shuffled_teacher(predictions: Predictions, *, within_classes: bool, seed: int = 0) -> Predictions:
     """The null for "did it learn from this teacher": the teacher's rows dealt out anew.
 
-    ``within_classes`` keeps what the teacher says of the label (class-level knowledge) and destroys what it says of
-    the example; otherwise everything is destroyed. Raises `ValueError` without labels where they are needed.
+    Args:
+        predictions: N examples.
+        within_classes: deal out within each label: this keeps what the teacher knows of the class, and destroys what it
+            knows of the example. Otherwise both are destroyed.
+        seed: of the dealing.
+
+    Raises:
+        Refusal: ``missing-labels``, where they are needed.
     """
     rng = np.random.default_rng(seed)
     if not within_classes:

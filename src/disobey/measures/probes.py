@@ -1,10 +1,10 @@
-"""Probes: what can be read off a network's features by somebody who trains no network.
+"""Probes: what can be predicted from a network's features without training a network.
 
 `logistic_probe`: multinomial logistic regression on standardized features, to convergence, its strength chosen on
-validation. `neighbour_probe`: a vote among the 20 nearest training examples. Arrays in, answers out; float64.
+validation. `neighbour_probe`: a vote among the 20 nearest training examples. Arrays in, predictions out; float64.
 
-A probe trained for a few epochs on features as they come grows with their scale: it reports a larger norm as better
-features. Both probes here are free of the scale of the features; the logistic one also of any invertible affine map of
+A probe trained for a few epochs on raw features depends on their scale: it takes a larger norm for better features.
+Both probes here are invariant to the scale of the features, the logistic one also to any invertible affine map of
 single features.
 """
 
@@ -27,10 +27,15 @@ _CHUNK = 1024  # test rows whose distances to all training rows are held at once
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Answers of a probe: validation_answers (V,), test_answers (M,), class numbers.
+    """What a probe predicts.
 
-    setting: the C of logistic regression, or the number of neighbours; the chosen one of ``settings`` (R,), which reach
-    validation_accuracies (R,). iterations: of the optimizer at each setting; at the limit it has not converged.
+    Attributes:
+        test_answers: (M,) predicted classes.
+        validation_answers: (V,) predicted classes.
+        setting: the C of logistic regression, or the number of neighbours; the chosen one of ``settings``.
+        settings: the R that were tried.
+        validation_accuracies: (R,).
+        iterations: of the optimizer at each setting; at the limit it has not converged.
     """
 
     test_answers: NDArray
@@ -41,12 +46,12 @@ class Probe:
     iterations: tuple[int, ...] = ()
 
     def accuracy(self, labels: NDArray) -> float:
-        """Share of test labels (M,) that the probe gives."""
+        """Share of the test labels (M,) that the probe predicts."""
         return float((self.test_answers == labels).mean())
 
     @property
     def at_edge(self) -> bool:
-        """Whether the choice fell on the end of a grid of several, so that a wider one might do better."""
+        """Whether the choice is at the end of a grid of several, so that a wider grid might do better."""
         return len(self.settings) > 1 and self.setting in (min(self.settings), max(self.settings))
 
 
@@ -62,13 +67,26 @@ def logistic_probe(
     tolerance: float = 1e-5,
     limit: int = 1000,
 ) -> Probe:
-    """Logistic regression from features (n, D), (V, D), (M, D): the C that is right most often on validation.
+    """Logistic regression, with the C that is right most often on validation.
 
-    Minimizes mean cross-entropy + |W|^2 / (2 C n), the objective of scikit-learn's ``LogisticRegression``, with a free
-    intercept, on features standardized by the training mean and deviation (what does not vary is left out). Of equally
-    good C the smallest, the strongest penalty, is taken. After ``patience`` settings in a row below the best one the
-    weaker penalties, which take longest, are not tried. ``tolerance``: largest entry of the preconditioned gradient.
-    Raises `ValueError` for arrays that do not fit together.
+    Minimizes mean cross-entropy + ‖W‖² / (2 C n), the objective of scikit-learn's ``LogisticRegression``, with a free
+    intercept, on features standardized by the training mean and deviation (constant features are left out). Of equally
+    good C the smallest, the strongest penalty, is taken.
+
+    Args:
+        train: (n, D) features.
+        labels: (n,) classes.
+        validation: (V, D) features, on which C is chosen.
+        validation_labels: (V,) classes.
+        test: (M, D) features.
+        strengths: the C that are tried, from the smallest on.
+        patience: after so many settings in a row below the best one the weaker penalties, which take longest, are not
+            tried.
+        tolerance: largest entry of the preconditioned gradient at which the optimizer stops.
+        limit: iterations at most.
+
+    Raises:
+        Refusal: ``feature-shapes``, ``label-shape``, ``not-finite`` or ``strengths``.
 
     >>> x = np.random.default_rng(0).normal(size=(300, 3))
     >>> y = (x[:, 0] > 0).astype(int)
@@ -114,7 +132,19 @@ def neighbour_probe(
 ) -> Probe:
     """The most frequent class among the nearest training examples; of tied classes the one with the nearest member.
 
-    Nothing is chosen: validation is answered, not used. With fewer training examples than ``neighbours`` all vote.
+    Nothing is chosen: validation is predicted, not used.
+
+    Args:
+        train: (n, D) features.
+        labels: (n,) classes.
+        validation: (V, D) features.
+        validation_labels: (V,) classes.
+        test: (M, D) features.
+        neighbours: that vote; all training examples where these are fewer.
+        metric: of the distance between features.
+
+    Raises:
+        Refusal: ``feature-shapes``, ``label-shape``, ``not-finite`` or ``neighbours``.
 
     >>> x = np.array([[0.0], [0.1], [5.0], [5.1]])
     >>> neighbour_probe(x, np.array([0, 0, 1, 1]), x, np.array([0, 0, 1, 1]), x + 0.2, neighbours=2).test_answers
@@ -140,7 +170,7 @@ def _standardized(train: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
 
 
 def _principal(inner: NDArray) -> tuple[NDArray, NDArray]:
-    """(mean squares (r,), orthonormal directions (D, r)) of the standardized features; what is rounding is dropped.
+    """(mean squares (r,), orthonormal directions (D, r)) of the standardized features, those of rounding left out.
 
     The optimum lies in their span, so nothing is lost; and along them the curvature of the loss is nearly diagonal.
     """
@@ -226,10 +256,10 @@ def _checked(
     sides: tuple[NDArray, ...], labels: tuple[NDArray, ...]
 ) -> tuple[tuple[NDArray, ...], tuple[NDArray, ...]]:
     sides = tuple(np.asarray(side, np.float64) for side in sides)
-    labels = tuple(np.asarray(told) for told in labels)
+    labels = tuple(np.asarray(column) for column in labels)
     if any(side.ndim != 2 or side.shape[1] != sides[0].shape[1] for side in sides) or not sides[0].size:
         raise refusal("feature-shapes", "features (examples, D) with one D", ", ".join(str(s.shape) for s in sides))
-    if any(told.shape != (len(side),) or not len(told) for told, side in zip(labels, sides[:2], strict=True)):
+    if any(column.shape != (len(side),) or not len(column) for column, side in zip(labels, sides[:2], strict=True)):
         expected = (
             f"a label for each of {len(sides[0])} training and {len(sides[1])} validation rows, at least one each"
         )

@@ -1,8 +1,8 @@
 """How much data a teacher is worth: gains on four scales, their slope on log n, and how many labels would do as well.
 
-Tables are (S, K): S paired seeds by K sizes n, ascending. Everything is over runs. Where a size is looked for on a
-curve, the interval is a t-test turned around (Fieller 1954): it holds the sizes at which "no difference" is not
-rejected. Five resampled seeds give intervals that are too narrow: docs/measures.md has the coverage of both.
+Tables are (S, K): S paired seeds by K sizes n, ascending. All intervals are over runs. The interval of a size on a
+curve is an inverted t-test (Fieller 1954): it holds the sizes at which "no difference" is not rejected. Five resampled
+seeds give intervals that are too narrow: docs/measures.md has the coverage of both.
 """
 
 from __future__ import annotations
@@ -39,10 +39,21 @@ def scales(
     *,
     n_test: int,
 ) -> dict[str, NDArray]:
-    """The gain over labels on four scales, each of the shape that came in; above 0 the distilled student is better.
+    """The gain over training on labels, on four scales; above 0 the distilled student is better.
 
-    "relative error change" is the share of the labels' errors that is gone. It and the logit count half an error more
-    on either side, so that 0 and 1 of ``n_test`` examples stay finite. NLL in nats.
+    Args:
+        labels_accuracy: accuracies of models trained on labels, from 0 to 1, of any shape.
+        student_accuracy: of distilled students, the same shape.
+        labels_nll: negative log-likelihoods, nats, the same shape.
+        student_nll: the same of the students.
+        n_test: test examples behind each accuracy.
+
+    Returns:
+        By name, arrays of that shape. "relative error change" is the share of the labels' errors that the student
+        avoids; it and the logit count half an error more on either side, so that 0 and ``n_test`` errors stay finite.
+
+    Raises:
+        Refusal: ``table-shapes`` or ``not-shares``.
 
     >>> gains = scales([0.9], [0.95], [0.5], [0.3], n_test=1000)
     >>> {name: round(float(gain[0]), 3) for name, gain in gains.items()}
@@ -66,7 +77,14 @@ def scales(
 def slope_on_log_size(
     sizes: ArrayLike, values: ArrayLike, name: str = "slope on log n", *, decades: bool = False, level: float = 0.95
 ) -> Estimate:
-    """Least-squares slope of each seed's values (S, K) on the natural log of n (or per ``decades``), with a t interval.
+    """Least-squares slope of each seed's values on log n, averaged over seeds with a t interval.
+
+    Args:
+        sizes: (K,) ascending n.
+        values: (S, K).
+        name: of the estimate.
+        decades: per factor of ten in n, not per factor of e.
+        level: of the interval.
 
     >>> print(slope_on_log_size([10, 100, 1000], [[3, 2, 1], [3.3, 2, 1.3], [2.9, 2, 0.9]], decades=True))
     -1 [-1, -1] (95% over 3 runs)
@@ -80,11 +98,19 @@ def slope_on_log_size(
 def shares_explained(
     arms: Mapping[str, ArrayLike], labels: ArrayLike, distilled: ArrayLike, *, level: float = 0.95
 ) -> dict[str, Estimate]:
-    """φ = mean gain of each arm over labels, as a share of distillation's gain: values (S,), paired by seed.
+    """φ = mean gain of each arm over labels, as a share of distillation's gain, with Fieller's interval.
 
-    Fieller's interval; all NaN where the gain of distillation is not surely different from 0. "The best of these arms
-    explains less than a tenth" needs no correction for choosing if *every* arm's upper bound is below a tenth; that
-    *some* arm explains more than half does: divide 1 − level by the number of arms.
+    "The best of these arms explains less than a tenth" needs no correction for selection if *every* arm's upper bound
+    is below a tenth; "*some* arm explains more than half" does: divide 1 − level by the number of arms.
+
+    Args:
+        arms: by name, one value for each seed, (S,).
+        labels: (S,) of training on labels.
+        distilled: (S,) of distillation.
+        level: of the intervals.
+
+    Returns:
+        By name; all NaN where the interval of distillation's gain includes 0.
 
     >>> found = shares_explained({"smooth": [0.51, 0.52, 0.53]}, [0.5, 0.5, 0.5], [0.6, 0.61, 0.62])
     >>> print(found["smooth"])
@@ -102,10 +128,13 @@ def shares_explained(
 class EquivalenceCurve:
     """At each size: how many labelled examples would reach the student's accuracy, divided by those it used.
 
-    factor: one `Estimate` a size. An open side is 0 or infinity: the interval leaves the grid there. censored:
-    "above" where the student is better than labels at every size (the value is then what the grid allows at least:
-    N/n), "below" where it is worse than labels at the smallest. largest: see `label_equivalence`; NaN without a size
-    with room. per_seed: (S, K) log factors, linearized around the fit; a column's mean is the log of its value.
+    Attributes:
+        sizes: (K,) n.
+        factor: one `Estimate` for each size. An open side is 0 or infinity: the interval leaves the grid there.
+        censored: "above" where the student is better than labels at every size (the value is then the least that the
+            grid allows: N/n), "below" where it is worse than labels at the smallest.
+        largest: see `label_equivalence`; NaN without a size with room.
+        per_seed: (S, K) log factors, linearized around the fit; a column's mean is the log of its value.
     """
 
     sizes: NDArray
@@ -115,9 +144,11 @@ class EquivalenceCurve:
     per_seed: NDArray
 
     def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Of the largest factor.
+        """Of the claim that some factor is large: by the interval of the largest one.
 
-        Supported where its lower bound is above ``supports``, refuted where its upper bound is not above ``refutes``.
+        Args:
+            supports: the lower bound must be above this.
+            refutes: the upper bound must not be above this.
         """
         if self.largest.low > supports:
             return "supported"
@@ -134,15 +165,27 @@ def label_equivalence(
     seed: int = 0,
     room: float = 2.0,
 ) -> EquivalenceCurve:
-    """The label-equivalence curve of two accuracy tables (S, K), paired by seed.
+    """The label-equivalence curve of two accuracy tables, paired by seed.
 
-    The labels' mean accuracy is made to rise with log n (adjacent violators pooled) and turned around. Each bound is
-    where a paired t-test just rejects that labels at that size do as well.
+    The labels' mean accuracy is made to rise with log n (adjacent violators pooled) and inverted. Each bound is where a
+    paired t-test just rejects that labels at that size do as well.
 
-    The largest factor is sought among sizes with ``room``: the grid goes on to that many times as much. The largest of
-    noisy values is too large. So each size is lowered by what the largest of all their errors exceeds half of the time
-    (value) or in (1 − level) / 2 of the cases (lower bound), counting those that may be the best one; the upper bound
-    is the largest of theirs. Errors are drawn ``resamples`` times from the seeds' own, with Student's t for their few.
+    The largest of noisy values is too large (winner's curse), so the largest factor is corrected for selection: each
+    size is lowered by what the largest of all their errors exceeds half of the time (value) or in (1 − level) / 2 of
+    the cases (lower bound), counting the sizes that may be the best one; the upper bound is the largest of theirs.
+    Errors are drawn from the seeds' own, with Student's t for their small number.
+
+    Args:
+        sizes: (K,) ascending n.
+        labels: (S, K) accuracies of training on labels.
+        student: (S, K) accuracies of students.
+        level: of the intervals.
+        resamples: draws of errors.
+        seed: of the draws.
+        room: the largest factor is sought among sizes n for which the grid reaches at least ``room`` times n.
+
+    Raises:
+        Refusal: ``sizes-not-rising``, ``table-shape``, ``not-shares`` or ``not-finite``.
 
     >>> labels = np.array([[0.50, 0.60, 0.70, 0.80], [0.51, 0.61, 0.71, 0.81], [0.49, 0.60, 0.69, 0.80]])
     >>> curve = label_equivalence([10, 20, 40, 80], labels, labels + 0.1)
@@ -241,8 +284,10 @@ def _largest(
 class Crossover:
     """The size at which a gain turns into a loss.
 
-    censored: "above" where it is a gain at every size of the grid
-    (the value is then the largest size: at least that), "below" where it is a loss from the smallest on.
+    Attributes:
+        size: with its interval, open (0 or infinity) on the side where it leaves the grid.
+        censored: "above" where it is a gain at every size (the value is then the largest size, a lower limit), "below"
+            where it is a loss from the smallest size on.
     """
 
     size: Estimate
@@ -250,9 +295,13 @@ class Crossover:
 
 
 def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, level: float = 0.95) -> Crossover:
-    """Where the mean of gaps (S, K), made to fall with log n, crosses 0, by straight lines in log n.
+    """Where the mean gap, made to fall with log n, crosses 0, by straight lines in log n.
 
-    The interval is open (0 or infinity) on the side where it leaves the grid.
+    Args:
+        sizes: (K,) ascending n.
+        gaps: (S, K).
+        name: of the estimate.
+        level: of the interval.
 
     >>> found = crossover([10, 100, 1000], [[0.2, 0.1, -0.1], [0.21, 0.1, -0.1], [0.2, 0.11, -0.1]])
     >>> print(found.size)

@@ -19,12 +19,18 @@ FEWEST = 4  # examples that the unbiased estimate needs
 
 
 def cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Debiased linear CKA of features (N, D1) and (N, D2) of the same N examples.
+    """Debiased linear CKA: how alike two representations of the same examples are.
 
-    1 for a rotation or scaling of each other, around 0 (and slightly negative half the time) for unrelated ones. NaN
-    where one side does not vary.
+    Args:
+        x: (N, ...) features, flattened to (N, D1).
+        y: (N, ...) features of the same examples, flattened to (N, D2).
 
-    Raises `ValueError` where rows do not match or there are fewer than 4.
+    Returns:
+        1 for a rotation or scaling of each other, around 0 (and slightly negative half the time) for unrelated ones.
+        NaN where one side does not vary.
+
+    Raises:
+        Refusal: ``feature-rows``, where rows do not match or there are fewer than 4.
 
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
@@ -38,10 +44,20 @@ def cka(x: ArrayLike, y: ArrayLike) -> float:
 def cka_interval(
     x: ArrayLike, y: ArrayLike, *, twin: ArrayLike | None = None, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:
-    """(value, low, high) of CKA(x, y) over examples; with ``twin``: of CKA(x, y) − CKA(x, twin).
+    """`cka` with its interval over examples, or the difference of two.
 
     A delete-a-group jackknife over up to 100 random groups: resampling with replacement would repeat examples, and
-    every repeated pair looks perfectly alike in both representations. Fewer than 20 examples: NaN bounds.
+    every repeated pair looks perfectly alike in both representations.
+
+    Args:
+        x: (N, ...) features.
+        y: (N, ...) features.
+        twin: (N, ...) features of the control: then the value is CKA(x, y) − CKA(x, twin).
+        level: of the interval.
+        seed: of the groups.
+
+    Returns:
+        (value, low, high); NaN bounds for fewer than 20 examples.
     """
     first, second = _prepared(x, y)
     sides = [(first, second)] if twin is None else [(first, second), _prepared(x, twin)]

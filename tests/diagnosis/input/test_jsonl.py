@@ -14,129 +14,133 @@ from tests.support.refusals import refuses
 
 def test_scores_of_the_teachers_tokens_do_not_give_the_students_own_best_one(tmp_path):
     line = {"teacher": [{"5": -0.1, "7": -3.0}, {"7": -0.3, "8": -1.9}]}
-    asked = [{"7": -2.0, "5": -1.5}, {"7": -0.2, "8": -2.5}]  # in the first, .64 of the student is elsewhere
+    asked = [{"7": -2.0, "5": -1.5}, {"7": -0.2, "8": -2.5}]  # in the first, 0.64 of the student is elsewhere
     for student, known in ((asked, False), ([{**asked[0], "9": -0.9}, asked[1]], True)):
         path = tmp_path / "pair.jsonl"
         path.write_text(json.dumps(line | {"student": student}))
         assert ("topk_student_top" in read_arrays(path)) is known
 
 
-def test_serving_layouts_of_top_k(tmp_path):
-    """Prompt log-probabilities by id, chat and completion lists, triples, plain numbers, and whole answers."""
-    plain = {
-        "teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}],
-        "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],
-        "labels": [5, 9],
-    }
+PLAIN = {
+    "teacher": [{"5": -0.1, "7": -2.5}, {"7": -0.2, "9": -1.9}],
+    "student": [{"5": -0.3, "7": -1.6}, {"7": -0.9}],
+    "labels": [5, 9],
+}
 
-    def like(form, more=None):
-        return {s: form(plain[s]) for s in ("teacher", "student")} | (more or {"labels": [5, 9]})
 
-    layouts = {
-        "plain": plain,
-        "by id": like(
-            lambda side: (
-                [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side]
-            ),
-            {"labels": [0, 5, 9]},
+def _like(form, more=None):
+    return {s: form(PLAIN[s]) for s in ("teacher", "student")} | (more or {"labels": [5, 9]})
+
+
+LAYOUTS = {
+    "plain": PLAIN,
+    "by id": _like(
+        lambda side: (
+            [None] + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side]
         ),
-        "chat": like(
-            lambda side: {
-                "content": [
-                    {
-                        "token": "t",
-                        "logprob": 0,
-                        "top_logprobs": [{"token": f"token_id:{k}", "logprob": v} for k, v in t.items()],
-                    }
-                    for t in side
-                ]
-            }
-        ),
-        "completions": like(
-            lambda side: {
-                "tokens": ["a", "b"],
-                "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side],
-            }
-        ),
-        "ids": like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in t.items()] for t in side]),
-        "triples": like(
-            lambda side: [None] + [[[v, int(k), None] for k, v in t.items()] for t in side], {"labels": [None, 5, 9]}
-        ),
-        "not told": like(lambda side: [t | ({"9": -9999.0} if t == {"7": -0.9} else {}) for t in side]),
-        "drawn first": like(
-            lambda side: [
-                [{"id": int(k), "logprob": v, "text": "x"} for k, v in [*t.items(), *[("7", -99.0)][: len(t) - 1]]]
+        {"labels": [0, 5, 9]},
+    ),
+    "chat": _like(
+        lambda side: {
+            "content": [
+                {
+                    "token": "t",
+                    "logprob": 0,
+                    "top_logprobs": [{"token": f"token_id:{k}", "logprob": v} for k, v in t.items()],
+                }
                 for t in side
             ]
-        ),
-        "vLLM's answer": like(
-            lambda side: {
-                "object": "text_completion",
-                "choices": [
-                    {
-                        "index": 0,
-                        "text": "a",
-                        "logprobs": None,
-                        "prompt_logprobs": [None]
-                        + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side],
-                    }
-                ],
+        }
+    ),
+    "completions": _like(
+        lambda side: {
+            "tokens": ["a", "b"],
+            "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side],
+        }
+    ),
+    "ids": _like(lambda side: [[{"id": int(k), "logprob": v, "text": "x"} for k, v in t.items()] for t in side]),
+    "triples": _like(
+        lambda side: [None] + [[[v, int(k), None] for k, v in t.items()] for t in side], {"labels": [None, 5, 9]}
+    ),
+    "unknown": _like(lambda side: [t | ({"9": -9999.0} if t == {"7": -0.9} else {}) for t in side]),
+    "drawn first": _like(
+        lambda side: [
+            [{"id": int(k), "logprob": v, "text": "x"} for k, v in [*t.items(), *[("7", -99.0)][: len(t) - 1]]]
+            for t in side
+        ]
+    ),
+    "vLLM's answer": _like(
+        lambda side: {
+            "object": "text_completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "text": "a",
+                    "logprobs": None,
+                    "prompt_logprobs": [None]
+                    + [{k: {"logprob": v, "rank": 1, "decoded_token": "x"} for k, v in t.items()} for t in side],
+                }
+            ],
+        },
+        {"labels": [None, 5, 9]},
+    ),
+    "a choice": _like(
+        lambda side: {
+            "text": "ab",
+            "prompt_logprobs": None,
+            "logprobs": {
+                "tokens": ["a", "b"],
+                "text_offset": [0, 1],
+                "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side],
             },
-            {"labels": [None, 5, 9]},
-        ),
-        "a choice": like(
-            lambda side: {
-                "text": "ab",
-                "prompt_logprobs": None,
-                "logprobs": {
-                    "tokens": ["a", "b"],
-                    "text_offset": [0, 1],
-                    "top_logprobs": [{f"token_id:{k}": v for k, v in t.items()} for t in side],
-                },
-            }
-        ),
-        "SGLang's answer": like(
-            lambda side: {
-                "text": "",
-                "meta_info": {
-                    "input_token_logprobs": [[None, 1, None], [-0.1, 5, None]],
-                    "input_top_logprobs": [None] + [[[v, int(k), None] for k, v in t.items()] for t in side],
-                    "output_token_logprobs": [],
-                    "output_top_logprobs": [],
-                },
+        }
+    ),
+    "SGLang's answer": _like(
+        lambda side: {
+            "text": "",
+            "meta_info": {
+                "input_token_logprobs": [[None, 1, None], [-0.1, 5, None]],
+                "input_top_logprobs": [None] + [[[v, int(k), None] for k, v in t.items()] for t in side],
+                "output_token_logprobs": [],
+                "output_top_logprobs": [],
             },
-            {"labels": [None, 5, 9]},
-        ),
-        "TRL's client": like(
-            lambda side: {
-                "logprobs": [[*t.values(), -math.inf] for t in side],
-                "logprob_token_ids": [[*map(int, t), 0] for t in side],
-            }
-        ),
-        "llama.cpp's answer": like(
-            lambda side: {
-                "content": "ab",
-                "completion_probabilities": [
-                    {
-                        "id": 5,
-                        "token": "a",
-                        "logprob": -1,
-                        "top_logprobs": [{"id": int(k), "token": "x", "logprob": v} for k, v in t.items()],
-                    }
-                    for t in side
-                ],
-            }
-        ),
-    }
-    for name, record in layouts.items():
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text(json.dumps(record) + "\n")
-        found = {key: whole(matrix) for key, matrix in read_arrays(path).items()}
-        assert found["topk_ids"].tolist() == [[5, 7], [7, 9]], name
-        assert found["labels"].tolist() == [5, 9], name
-        np.testing.assert_allclose(found["topk_teacher"], [[-0.1, -2.5], [-0.2, -1.9]])
-        np.testing.assert_allclose(found["topk_student"], [[-0.3, -1.6], [-0.9, np.nan]])
-        assert found["topk_student_top"].tolist() == [5, 7], name
+        },
+        {"labels": [None, 5, 9]},
+    ),
+    "TRL's client": _like(
+        lambda side: {
+            "logprobs": [[*t.values(), -math.inf] for t in side],
+            "logprob_token_ids": [[*map(int, t), 0] for t in side],
+        }
+    ),
+    "llama.cpp's answer": _like(
+        lambda side: {
+            "content": "ab",
+            "completion_probabilities": [
+                {
+                    "id": 5,
+                    "token": "a",
+                    "logprob": -1,
+                    "top_logprobs": [{"id": int(k), "token": "x", "logprob": v} for k, v in t.items()],
+                }
+                for t in side
+            ],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_serving_layouts_of_top_k(tmp_path, name):
+    """Prompt log-probabilities by id, chat and completion lists, triples, plain numbers, and whole answers."""
+    path = tmp_path / "pair.jsonl"
+    path.write_text(json.dumps(LAYOUTS[name]) + "\n")
+    found = {key: whole(matrix) for key, matrix in read_arrays(path).items()}
+    assert found["topk_ids"].tolist() == [[5, 7], [7, 9]]
+    assert found["labels"].tolist() == [5, 9]
+    np.testing.assert_allclose(found["topk_teacher"], [[-0.1, -2.5], [-0.2, -1.9]])
+    np.testing.assert_allclose(found["topk_student"], [[-0.3, -1.6], [-0.9, np.nan]])
+    assert found["topk_student_top"].tolist() == [5, 7]
 
 
 def test_a_twin_in_json_lines(tmp_path):

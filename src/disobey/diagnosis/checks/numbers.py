@@ -99,7 +99,7 @@ def _sides(evidence: Evidence) -> dict[str, NDArray]:
 
 
 def finite_values(evidence: Evidence) -> Finding:
-    """Probabilities of exactly 0 and 1 have infinite log-odds: they leave slopes and means; NaN is refused."""
+    """Probabilities of exactly 0 and 1 have infinite log-odds: slopes and means leave such rows out. NaN is refused."""
     x, y = evidence.of(confidence)[:2]
     infinite, id = int((~(np.isfinite(x) & np.isfinite(y))).sum()), "finite-values"
     observed = share("rows with infinite log-odds", infinite, len(x), evidence.level)

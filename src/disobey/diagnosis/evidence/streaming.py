@@ -44,7 +44,7 @@ class Softmax:
 
     @property
     def log_total(self) -> NDArray:
-        """Log of the sum."""
+        """Log-sum-exp of the logits, (B,)."""
         return self.shift + np.log(self.total)
 
     def log_odds(self, classes: NDArray) -> NDArray:
@@ -122,7 +122,7 @@ PAIRED = ("y", "kl", "reverse_kl", "agree")
 
 
 def column_names(others: list[str], labels: bool) -> list[str]:
-    """Names of all columns: ``teacher.x``, ``student.y`` and so on."""
+    """Names of all columns, ``teacher.x`` and ``student.y`` for instance."""
     names = [f"teacher.{c}" for c in TEACHER]
     names += [f"{m}.{c}" for m in ("teacher", *others) for c in (*MODEL, *(LABELLED if labels else ()))]
     return names + [f"{m}.{c}" for m in others for c in PAIRED]
@@ -171,12 +171,12 @@ def _paired(name: str, teacher: Softmax, model: Softmax, own: dict[str, NDArray]
 
 
 def _quiet_zeros(model: Softmax) -> NDArray:
-    """Z with 0 where it is infinite: 0 · inf is 0 in an entropy."""
+    """Logits with 0 where they are infinite: 0 · inf is 0 in an entropy."""
     return model.z if model.z.dtype == np.float32 else np.where(np.isfinite(model.z), model.z, 0.0)
 
 
 def _where_weighed(model: Softmax, weights: Softmax) -> NDArray:
-    """Z of one model where another's probability is above 0: −inf there makes the divergence infinite, elsewhere 0."""
+    """Logits of one model where another's probability is above 0 (−inf makes the divergence infinite), else finite."""
     if model.z.dtype == np.float32:
         return model.z
     return np.where((weights.e > 0) | np.isfinite(model.z), model.z, 0.0)

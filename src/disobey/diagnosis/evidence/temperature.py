@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.measures.calibration import Target, fitted_temperature
+from disobey.measures.temperature import Target, fitted_temperature
 from disobey.records.results import Estimate
 
 ROWS = 2**21  # numbers a model that a fit uses: one number is fitted, a few thousand examples are plenty

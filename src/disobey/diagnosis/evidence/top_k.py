@@ -228,7 +228,7 @@ def _log_odds(logs: NDArray, probs: NDArray, place: NDArray, rows: NDArray, rest
 
 
 def _event(p: NDArray, q: NDArray) -> NDArray:
-    """P log(p/q) of the event "another token"; rest masses below rounding count as 0."""
+    """The term p log(p/q) of the event "another token"; rest masses below rounding count as 0."""
     return np.where((p > 1e-6) & (q > 1e-6), p * (np.log(p) - np.log(q)), 0)
 
 

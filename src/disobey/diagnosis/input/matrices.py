@@ -42,12 +42,12 @@ class Matrix(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Examples first."""
+        """(N, ...)."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the numbers as they are handed out."""
+        """Of the blocks."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Matrix(Protocol):
         ...
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
-        """Consecutive rows, so many at a time."""
+        """Consecutive blocks of at most ``rows`` rows."""
         ...
 
 
@@ -69,16 +69,16 @@ class ArrayMatrix:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Examples first."""
+        """(N, ...)."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """The array's."""
+        """Of the blocks."""
         return self.array.dtype
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
-        """Views of consecutive rows."""
+        """Consecutive blocks of at most ``rows`` rows."""
         for start in range(0, len(self.array), rows):
             yield self.array[start : start + rows]
 
@@ -95,12 +95,12 @@ class StreamMatrix:
 
     @property
     def dtype(self) -> np.dtype:
-        """In native byte order; bfloat16 becomes float32."""
+        """Of the blocks, which are decoded and of native byte order."""
         return np.dtype(np.float32) if self.bfloat16 else self.stored.newbyteorder("=")
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row as stored."""
+        """Bytes of a row as stored."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.stored.itemsize
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
@@ -155,7 +155,7 @@ class BatchMatrix:
     where: str
 
     def blocks(self, rows: int) -> Iterator[NDArray]:
-        """Consecutive rows, joined or cut from the batches."""
+        """Consecutive blocks of ``rows`` rows, the last one shorter."""
         waiting: list[NDArray] = []
         held = 0
         for batch in self.batches(rows):

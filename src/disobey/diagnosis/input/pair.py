@@ -122,7 +122,7 @@ def pair_from(
     return replace(
         pair,
         **columns,
-        labels=_labels(named, pair, where),
+        labels=_labels(named, pair),
         class_names=_class_names(named, pair.shape[1]),
         images=named.get("images"),
         features=features,
@@ -281,7 +281,7 @@ def _sparse(named: Mapping[str, Matrix], name: str, where: str) -> Pair:
     )
 
 
-def _labels(named: Mapping[str, Matrix], pair: Pair, where: str) -> NDArray | None:
+def _labels(named: Mapping[str, Matrix], pair: Pair) -> NDArray | None:
     if "labels" not in named:
         return None
     place, shape = named["labels"].where or "labels", named["labels"].shape
@@ -327,5 +327,5 @@ def _class_names(named: Mapping[str, Matrix], n_classes: int) -> tuple[str, ...]
 
 
 def class_name(pair: Pair, number: int) -> str:
-    """A class by its name, or its number."""
+    """A class by its name where names were given, else its number."""
     return pair.class_names[number] if pair.class_names else str(number)

@@ -12,9 +12,9 @@ from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.calibration import tempered
 from disobey.measures.deviation import CLOSENESS
 from disobey.measures.inference.measure import Measure, applicable, minus_twin, on_teacher, on_twin
+from disobey.measures.temperature import tempered
 from disobey.records.results import Cell, Table
 
 CONTROL, DIFFERENCE = "control (twin)", "student − control"  # headings of columns

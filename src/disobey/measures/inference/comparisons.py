@@ -1,6 +1,6 @@
-"""Tests and comparisons over runs: what three to twenty seeds can and cannot say.
+"""Tests and comparisons over runs: what three to twenty seeds can and cannot show.
 
-Values are one number a run; differences are paired by seed. Everything here is a few numbers in, one verdict out.
+Values are one number a run, (S,); differences are paired by seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def sign_flip_p(differences: ArrayLike, *, draws: int = 99_999, seed: int = 0) -
     """Two-sided p-value that paired differences are symmetric around 0: no normality assumed.
 
     Every pattern of signs for up to 12 pairs, else ``draws`` random ones (the observed one counted among them, so
-    the p-value is valid and never 0). The smallest possible p-value is 2 / 2**n: .25 for 3 pairs, .0625 for 5.
+    the p-value is valid and never 0). The smallest possible p-value is 2 / 2**n: 0.25 for 3 pairs, 0.0625 for 5.
 
     >>> sign_flip_p([1.0, 2.0, 3.0])
     0.25
@@ -64,7 +64,7 @@ def holm(p_values: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Verdict of two one-sided tests: is the effect smaller than ``margin``, either way?"""
+    """Result of two one-sided tests: is the effect smaller than ``margin``, in either direction?"""
 
     estimate: Estimate  # at level 1 − 2α: equivalence is this interval inside ±margin
     margin: float
@@ -75,7 +75,7 @@ class Equivalence:
 def equivalent(values: ArrayLike, margin: float, *, name: str = "difference", level: float = 0.95) -> Equivalence:
     """Two one-sided t-tests (Schuirmann 1987) that the mean of paired differences lies within ±margin.
 
-    "No significant difference" is no evidence of sameness; this is. A single run is never enough.
+    "No significant difference" is no evidence of equality; this is. A single run is never enough.
 
     >>> equivalent([0.001, -0.002, 0.000, 0.001], margin=0.01).equivalent
     True
@@ -152,7 +152,7 @@ def correlation_over_runs(
 def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
     """P(T ≤ t) of a noncentral t variable: the normal probability averaged over the estimated standard deviation.
 
-    scipy.stats.nct gives NaN in its tails (seen in scipy 1.17), where interval searches go. Good to about 1e-6.
+    scipy.stats.nct gives NaN in its tails (seen in scipy 1.17), where interval searches go. Accurate to about 1e-6.
 
     >>> round(noncentral_t_cdf(2.0, 10, 1.0), 5)
     0.80761
@@ -169,7 +169,7 @@ def _spreads(df: int) -> tuple[NDArray, NDArray]:
 
 
 def power(effect: float, sd: float, n: int, *, level: float = 0.95) -> float:
-    """Chance that a two-sided t-test over n paired runs sees a mean difference of ``effect``.
+    """Chance that a two-sided t-test over n paired runs detects a mean difference of ``effect``.
 
     >>> round(power(effect=1.0, sd=1.0, n=10), 3)
     0.803
@@ -180,10 +180,10 @@ def power(effect: float, sd: float, n: int, *, level: float = 0.95) -> float:
 
 
 def minimum_detectable_effect(differences: ArrayLike, *, level: float = 0.95, chance: float = 0.8) -> float:
-    """Smallest true mean difference that this many runs with this spread would see with the given ``chance``.
+    """Smallest true mean difference that this many runs with this spread would detect with the given ``chance``.
 
-    In the unit of the differences; infinite for a single run, 0 where they do not vary. An effect that was not found
-    and is smaller than this was not refuted.
+    In the unit of the differences; infinite for a single run, 0 where they do not vary. An effect that was not
+    detected and is smaller than this was not refuted.
 
     >>> round(minimum_detectable_effect([0.01, -0.01, 0.02, 0.00, 0.03]), 4)
     0.0266
@@ -239,7 +239,7 @@ def smallest_p(pairs: int) -> float:
 
 
 def verdicts(p_values: Mapping[str, float] | Sequence[tuple[str, float]], *, level: float = 0.95) -> dict[str, bool]:
-    """Which of several named effects stand after Holm's adjustment.
+    """Which of several named effects remain after Holm's adjustment.
 
     >>> verdicts({"train": 0.001, "test": 0.04, "noisy": 0.03})
     {'train': True, 'test': False, 'noisy': False}

@@ -1,7 +1,7 @@
-"""Where a curve over log n reaches another one, with an interval over runs: the t-test turned around.
+"""Where a curve over log n reaches another one, with an interval over runs by an inverted t-test.
 
-A place belongs to the interval where a paired t-test over seeds does not find the two different there (Fieller 1954):
-exact for straight lines and normal seeds, however few, which resampled seeds are not.
+A place belongs to the interval if a paired t-test over seeds does not find the two curves different there (Fieller
+1954): exact for straight lines and normal seeds, however few, which a bootstrap over seeds is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from disobey.errors import refusal
 Censored: TypeAlias = Literal["", "above", "below"]
 
 STEPS = 40  # points between two sizes; bounds are interpolated between points
-_NEAR = 1e-6  # mean errors below this have no logarithm to speak of
+_NEAR = 1e-6  # mean errors below this are taken for this: their logarithm is noise
 
 
 def table_on_log_size(sizes: ArrayLike, values: ArrayLike, *, seeds: int | None = None) -> tuple[NDArray, NDArray]:
@@ -38,7 +38,7 @@ def table_on_log_size(sizes: ArrayLike, values: ArrayLike, *, seeds: int | None 
 def rising_knots(x: NDArray, table: NDArray) -> tuple[NDArray, NDArray]:
     """Isotonic fit of the column means by pooling adjacent violators: knots' places (B,) and seeds' values (S, B).
 
-    A pooled block is one knot in its middle: a stair would put every accuracy at one of its ends.
+    A pooled block is one knot in its middle: a step would put every accuracy at one of its ends.
     """
     blocks: list[list[int]] = []
     means = table.mean(axis=0)
@@ -52,8 +52,8 @@ def rising_knots(x: NDArray, table: NDArray) -> tuple[NDArray, NDArray]:
 def refined(at: NDArray, knots: NDArray) -> tuple[NDArray, NDArray]:
     """More points between the knots of an accuracy curve: places (G,) and seeds' values (S, G).
 
-    Values between two knots are mixtures of the two, so differences to them stay normal. Where a mixture lies on
-    log n is read off the mean curve, whose *error* falls as a power of n from knot to knot: less biased than straight
+    Values between two knots are mixtures of the two, so differences from them stay normal. The place of a mixture on
+    log n is that of the mean curve, whose *error* falls as a power of n from knot to knot: less biased than straight
     lines through accuracies, and less noisy at the ends than a cubic.
     """
     mixture = np.arange(STEPS * (len(at) - 1) + 1) / STEPS

@@ -84,8 +84,7 @@ def estimates(
 
     Args:
         shared: columns on all examples, and the measures that share them. Taken one after another, so that copies of
-        long
-            columns do not pile up.
+            long columns do not pile up.
         resamples: of the bootstrap.
         level: of the intervals.
         seed: of resamples and groups.
@@ -107,6 +106,9 @@ def estimates(
                     found[measure.name] = _estimate(
                         sample, (value, *error_interval(value, error, sample.n, level)), level
                     )
+                elif measure.share_of == 1:  # Wilson's interval needs no resamples
+                    value = sample.once() if sample.n > blocked else float(sample.evaluate(None)[0])
+                    found[measure.name] = _estimate(sample, (value, np.nan, np.nan), level)
                 elif sample.n > blocked:
                     whole = sample.columns is ordered
                     parts = dealt if whole and dealt is not None else _dealt(sample.columns, seed)

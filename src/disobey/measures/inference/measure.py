@@ -34,16 +34,16 @@ class Measure:
             share the function share its result.
         statistic: of the columns. With a keyword ``weights`` of shape (..., N) it answers all resamples at once (see
             `statistics`); without, it is called on repeated rows, once for each resample.
-        where: from the columns to a mask (N,) of the examples that the measure is about; all of them where None. needs:
-        optional parts of `Predictions` that must be there. about: what the number says, with its unit. share_of: where
-        the statistic counts examples (a mean of zeros and ones), the part of the examples that it counts
-            among (1: all of them). Such shares get Wilson's interval, which still says something where none was
+        where: from the columns to a mask (N,) of the examples that the measure is about; all of them where None.
+        needs: optional parts of `Predictions` that must be there.
+        about: what the number says, with its unit.
+        share_of: where the statistic counts examples (a mean of zeros and ones), the part of the examples that it
+            counts among (1: all of them). Such shares get Wilson's interval, which still says something where none was
             counted.
         spread: the statistic's standard error over examples, from the same columns, for statistics that resampling gets
             wrong; with two models' columns, that of the difference. Where it is NaN examples are resampled after all.
         order: number of the column by which the statistic puts examples in order, if it does. Many examples are then
-        put
-            in that order once, before they are dealt into groups, and no group has anything left to sort.
+            put in that order once, before they are dealt into groups, and no group has anything left to sort.
     """
 
     name: str
@@ -172,7 +172,7 @@ def on_teacher(measure: Measure) -> Measure:
 
 
 def on_twin(measure: Measure) -> Measure:
-    """The same measure with the control (twin) in the student's place. Refused when it is used where there is none."""
+    """The same measure with the control (twin) in the student's place; refused, when used, where there is none."""
     return _on(measure, "twin")
 
 

@@ -68,8 +68,16 @@ def jackknife(evaluates: Sequence[Evaluate], n: int, groups: int, rng: np.random
 def jackknife_interval(value: float, left_out: NDArray, level: float) -> tuple[float, float]:
     """Delete-a-group jackknife with a Student t quantile: as many passes over the data as groups, not a thousand.
 
-    Every example is used, so rare events count. Valid for statistics that are asymptotically normal, medians
-    included, because the groups are large (Shao and Wu 1989, Annals of Statistics 17).
+    Every example is used, so rare events count. Valid for statistics that are asymptotically normal, medians included,
+    because the groups are large.
+
+    Args:
+        value: of all examples.
+        left_out: (groups,) values without each group.
+        level: of the interval.
+
+    Reference:
+        Shao and Wu 1989, Annals of Statistics 17.
     """
     groups = len(left_out)
     error = np.sqrt((groups - 1) / groups * np.sum((left_out - left_out.mean()) ** 2))
@@ -96,9 +104,17 @@ def t_interval(values: NDArray, level: float) -> tuple[float, float, float]:
 def centred_interval(value: float, replicates: NDArray, n: int, level: float) -> tuple[float, float]:
     """Percentiles of the resampled values, moved so that their mean is the value, and widened for small n.
 
-    Resampling adds its own bias to the statistic (calibration errors grow with every source of noise); the move takes
-    that second helping off. Widened as the t interval of a mean is against plain percentiles (Hesterberg 2015,
-    American Statistician 69, section 3.3).
+    Resampling adds the statistic's bias a second time (calibration errors grow with every source of noise); the move
+    removes it. Widened as the t interval of a mean is against plain percentiles.
+
+    Args:
+        value: of all examples.
+        replicates: (B,) values on resamples.
+        n: examples.
+        level: of the interval.
+
+    Reference:
+        Hesterberg 2015, American Statistician 69, section 3.3.
     """
     quantile = student_t.ppf(0.5 + level / 2, n - 1) / ndtri(0.5 + level / 2)
     widen = float(quantile * np.sqrt(n / (n - 1)))
@@ -149,9 +165,18 @@ def wilson_interval(share: float, n: float, level: float) -> tuple[float, float]
 def example_intervals(
     evaluates: Sequence[Evaluate], n: int, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> list[tuple[float, float, float]]:
-    """(value, low, high) of each statistic over the same n examples; NaN bounds where no interval can be given.
+    """Bootstrap up to `MANY` examples, grouped jackknife beyond, of several statistics on the same resamples.
 
-    That is with fewer than two examples, or where more than one resample in twenty leaves the statistic undefined.
+    Args:
+        evaluates: each from weights (B, n) to values (B,).
+        n: examples.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of resamples and groups.
+
+    Returns:
+        (value, low, high) of each statistic. NaN bounds with fewer than two examples, or where more than one resample
+        in twenty leaves the statistic undefined.
     """
     if n < 2:
         values = [float(evaluate(np.ones((1, n)))[0]) for evaluate in evaluates]

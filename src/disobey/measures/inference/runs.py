@@ -53,8 +53,7 @@ def over_runs_and_examples(
 
     Raises:
         Refusal: ``few-runs`` for fewer than five runs, where it would err on the narrow side; ``other-examples`` where
-        the
-            runs' ids differ.
+            the runs' ids differ.
 
     Reference:
         Owen 2007, Annals of Applied Statistics 1; the widening for few runs is that of Hesterberg 2015, American

@@ -18,7 +18,7 @@ Statistic = Callable[..., NDArray]
 
 
 def quiet(statistic: Callable) -> Callable:
-    """0/0 is an answer here (not defined), not an accident: no warning where a subset got no weight."""
+    """Statistics may be undefined (0/0) on a resample: then NaN, without a warning."""
 
     @wraps(statistic)
     def wrapped(*columns, **options):
@@ -29,13 +29,13 @@ def quiet(statistic: Callable) -> Callable:
 
 
 def ones_if_none(weights: NDArray | None, column: NDArray) -> NDArray:
-    """The weights as float64; ones of the column's length where there are none."""
+    """The weights in float64; one for each row of the column where there are none."""
     return np.ones(len(column)) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 @quiet
 def mean(x: NDArray, *, weights: NDArray | None = None) -> NDArray:
-    """Weighted mean, (N,) to () or, with weights (..., N), to (...).
+    """Weighted mean of a column, (N,) or (N, K).
 
     >>> mean(np.array([1.0, 4.0]), weights=np.array([[1, 1], [3, 1]]))
     array([2.5 , 1.75])
@@ -52,7 +52,7 @@ def mean(x: NDArray, *, weights: NDArray | None = None) -> NDArray:
 
 
 def second_moments(x: NDArray, y: NDArray, weights: NDArray | None) -> tuple[NDArray, NDArray, NDArray]:
-    """Weighted (co)variances (sxx, syy, sxy), each of shape (...).
+    """Weighted variances and covariance (sxx, syy, sxy), each of shape (...).
 
     Sums are taken around the unweighted means: around zero they would cancel where the spread is small.
     """

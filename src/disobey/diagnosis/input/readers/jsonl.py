@@ -48,9 +48,9 @@ Entry = dict[int, float]
 def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     """The arrays of a top-k pair.
 
-    They are ``topk_ids``, ``topk_teacher``, ``topk_student``, ``topk_twin`` (N, k) and ``labels`` (N,); k is the
-    longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list lacks one of
-    the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
+    Those are ``topk_ids``, ``topk_teacher``, ``topk_student``, ``topk_twin``, each (N, k), and ``labels`` (N,). k is
+    the longest of the teacher's lists; shorter ones are filled with id −1 and −inf. Where the student's list lacks one
+    of the teacher's tokens its log-probability is NaN: unknown, counted, never guessed.
     """
     if path.stat().st_size > LIMIT:
         raise refusal(
@@ -80,7 +80,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
         ) from error
     if not tokens:
         raise refusal("no-tokens", "at least one token with log-probabilities", "none", where=path)
-    return _arrays(path, tokens, numbers)
+    return _arrays(path, tokens)
 
 
 def _tokens(record: Any, numbers: dict[str, int], where: str) -> list[tuple[list[Entry], int]]:
@@ -216,7 +216,7 @@ def _number(token: Any, numbers: dict[str, int], where: str) -> int:
     return numbers.setdefault(token, 2**30 + len(numbers))
 
 
-def _arrays(path: Path, tokens: list[tuple[list[Entry], int]], numbers: dict[str, int]) -> dict[str, Matrix]:
+def _arrays(path: Path, tokens: list[tuple[list[Entry], int]]) -> dict[str, Matrix]:
     names = ["student", "twin"][: len(tokens[0][0]) - 1]
     if any(len(entries) != 1 + len(names) for entries, _ in tokens):
         raise refusal(

@@ -86,7 +86,7 @@ def _column(path: Path, name: str, columns: list[str], kind: Any, rows: int, fai
     return BatchMatrix(batches, (rows, width), dtype, where)
 
 
-def _refused(where: str, kind: str, rows: int) -> Iterator[NDArray]:
+def _refused(where: str, kind: str, _: int) -> Iterator[NDArray]:
     raise refusal(
         "column-type",
         "numbers, lists of numbers or text",

@@ -1,11 +1,11 @@
-"""How far apart do two undistilled students look that differ in their seed alone?
+"""How much closer to a teacher can one undistilled student look than another that differs only in its seed?
 
-    python benchmarks/diagnose_luck.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
+    python benchmarks/diagnose_seeds.py [--students 6] [--data mnist-5k] [--teacher mlp:256] [--student mlp:16]
 
-Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and twin.
-None was distilled, so "closer to its teacher" is luck: its size is what `checks.outcome.LUCK` must exceed. Prints what
-*distillation visible* says of the pairs and the differences that are certain over examples.
-docs/guides/diagnose-validation.md has the numbers.
+Trains one teacher and several students on labels, and diagnoses every ordered pair of students as student and control
+(twin). None was distilled, so every "closer to its teacher" is seed variation: its size is what
+`checks.distillation.SEED_VARIATION` must exceed. Prints what *distillation visible* answers for the pairs and the
+differences that are certain over examples. docs/guides/diagnose.md has the numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from itertools import permutations
 from pathlib import Path
 
-from disobey.diagnosis.checks.outcome import distillation_visible
+from disobey.diagnosis.checks.distillation import distillation_visible
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.pair import pair_from
 from disobey.records.store import Store
@@ -45,16 +45,16 @@ def main() -> None:
         assert all((own == ids[0]).all() for own in ids), "the same test examples in every run"
         first, *others = (record.log_probs("test") for record in records)
         truth = records[0].examples["test.labels"]
-        said, luck = Counter(), []
+        answers, variation = Counter(), []
         for student, twin in permutations(others, 2):
             finding = distillation_visible(
                 gather(pair_from({"teacher": first, "student": student, "twin": twin, "labels": truth}))
             )
             assert finding is not None
-            said[finding.status] += 1
-            luck += [(e.value, e.name) for e in finding.evidence if e.low > 0]
-    print(f"{len(truth):,} test examples, {sum(said.values())} ordered pairs: {dict(said)}")
-    for value, name in sorted(luck, reverse=True):
+            answers[finding.status, finding.case] += 1
+            variation += [(e.value, e.name) for e in finding.evidence if e.low > 0]
+    print(f"{len(truth):,} test examples, {sum(answers.values())} ordered pairs: {dict(answers)}")
+    for value, name in sorted(variation, reverse=True):
         print(f"{value:+.4f} {name}")
 
 
