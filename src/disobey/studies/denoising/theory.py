@@ -83,11 +83,12 @@ def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdi
                 OURS.name,
                 verdict,
                 (worst[1].estimate,),
-                f"supported: equivalence within {unit} (two one-sided t-tests, 5 %) in every cell; refuted: a 90 % "
+                f"supported: equivalence within {unit} (two one-sided t-tests, 5%) in every cell; refuted: a 90% "
                 f"interval lies outside {unit}; else inconclusive. The evidence is the worst cell.",
                 "D1",
                 f"{len(tests)} models of similar classes; worst: b={worst[0].similarity:g}, σ={worst[0].noise:g}, "
                 f"D={worst[0].features}",
+                id="D1",
             )
         )
     return Verdicts(tuple(claims))
@@ -103,7 +104,7 @@ class Similarity:
 
 
 def _mean_log_ratio(sign: int, name: str):
-    return lambda _, cell: [mean_over_runs(sign * cell.logs, name)]
+    return lambda _, cell: [mean_over_runs(sign * cell.logs, name, over="draws")]
 
 
 CONTROL: ClaimSpec[None, Similarity] = ClaimSpec(
@@ -170,7 +171,7 @@ def grid_table(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Tabl
     ]
     for arm, words in zip((*ARMS, "flip_rate"), ("KD", "cross-fit", "zeroed", "flips"), strict=True):
         columns.append((words, lambda model, arm=arm: expected(model, arm)))
-        columns.append(("simulated", lambda model, arm=arm: mean_over_runs(measured[model][arm], arm)))
+        columns.append(("simulated", lambda model, arm=arm: mean_over_runs(measured[model][arm], arm, over="draws")))
     first = next(iter(measured))
     caption = (
         f"C={first.classes}, N={first.examples:,}, a=1; theory, and beside it what was simulated: SNR over the one-hot "
@@ -193,7 +194,7 @@ def ageing(model: SimilarClasses, seeds: Sequence[int], steps: Sequence[int]) ->
         }
         fitted = float(np.mean([look.accuracy for look in moments]))
         rows += [
-            (step, name, "", mean_over_runs(values, f"{name}, accuracy {fitted:.2f}"))
+            (step, name, "", mean_over_runs(values, f"{name}, accuracy {fitted:.2f}", over="draws"))
             for name, values in series.items()
         ]
     chart = estimates_chart(

@@ -58,6 +58,7 @@ def theorem(cases: int, seed: int = 0) -> tuple[Claim, Table]:
         "is blind",
         "E1",
         f"{cases:,} random pairs of directions and times",
+        id="E1",
     )
     caption = (
         "Ratio of eigenvalues log-uniform in [0.01, 1), both times log-uniform in [0.01, 10] over the top eigenvalue; "
@@ -214,7 +215,7 @@ def _pays_claim(gains: Mapping[str, float]) -> Claim:
     nothing, something = all(gains[n] < 1e-6 for n in flat), all(gains[n] > 1e-3 for n in top)
     verdict: Verdict = "supported" if nothing and something else "refuted"
     evidence = tuple(
-        Estimate(f"gain of the best teacher over early stopping, {name}", gain, math.nan, math.nan, 0.95, 1, "examples")
+        Estimate(f"gain of the best teacher over early stopping, {name}", gain, math.nan, math.nan, 0.95, 1, "cases")
         for name, gain in gains.items()
     )
     return Claim(
@@ -226,6 +227,7 @@ def _pays_claim(gains: Mapping[str, float]) -> Claim:
         "else refuted",
         "E2",
         f"exact risk of gradient flow, {DIMENSIONS} directions",
+        id="E2",
     )
 
 
@@ -257,7 +259,7 @@ def switching() -> Chart:
 
 def _share(name: str, failed: NDArray) -> Estimate:
     value, n = float(np.mean(failed)), len(failed)
-    return Estimate(name, value, *wilson_interval(value, n, 0.95), 0.95, n, "examples")
+    return Estimate(name, value, *wilson_interval(value, n, 0.95), 0.95, n, "cases")
 
 
 def _time(value: float) -> str:

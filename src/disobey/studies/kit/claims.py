@@ -138,7 +138,8 @@ def judge(specs: Sequence[ClaimSpec[E, G]], evidence: E, settings: Iterable[G]) 
                 continue
             verdict, estimates, notes = _carried_out(spec.rule, answer)
             found, source = tuple(estimates), spec.source.name
-            claims.append(Claim(spec.text, source, verdict, found, spec.rule.words, spec.id, setting.label, notes))
+            words, label = spec.rule.words, setting.label
+            claims.append(Claim(spec.text, source, verdict, found, words, spec.id, label, notes, id=spec.id))
     return Verdicts(tuple(claims), tuple(skipped))
 
 
