@@ -1,8 +1,8 @@
 """One objective for a stack: a gather, a softmax and a subtraction for all slices instead of K calls of `Objective`.
 
 Why: at 64-32-10, K calls cost more than the matrix products. Shapes: K slices, B batch, C classes, M rows of all tables
-together; logits and gradients are (K, C, B), as in `models.stack.MLPStack`. The numbers are those of the slices' own
-`Objective`s, to rounding (tested in float64).
+together; logits and gradients are (K, C, B), as in `models.stack.MLPStack`. The numbers are those of an `Objective`
+for each slice, to rounding (tested in float64).
 
 Two families of terms cover what studies do: soft targets (`cross_entropy` on labels or a teacher, `kl`), whose gradient
 is weight * T * (softmax(z / T) - q), and differences of logits (`mse`, `mse_centred`). For all other terms, and where
