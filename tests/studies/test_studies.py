@@ -170,7 +170,9 @@ def test_smoke_runs_end_to_end_and_is_deterministic(name, smoke_runs):
     assert result.of(Claim)
     assert result.of(Table)
     assert all(chart.alt for chart in result.of(Chart))
-    assert all(e.over in ("runs", "examples") for c in result.of(Claim) for e in c.evidence)
+    exact = {"denoising": {"draws"}, "eigenspace": {"cases"}}.get(name, set())  # the parts that train nothing
+    known = {"runs", "runs and examples", "examples"} | exact
+    assert {e.over for c in result.of(Claim) for e in c.evidence} <= known
 
 
 def test_studies_share_their_equal_runs():
