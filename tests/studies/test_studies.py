@@ -1,7 +1,6 @@
 """Studies without training: records are made up, so what an analysis must find is known."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from scipy.special import log_softmax
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.records.results import Chart, Claim, Gallery, Over, Result, Table
+from disobey.records.results import Chart, Claim, Gallery, Result, Table
 from disobey.studies import STUDIES
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.options import options
