@@ -106,14 +106,14 @@ def test_luck_that_both_arms_share_does_not_widen_a_factor():
     assert [f.value for f in curve.factor[:6]] == pytest.approx([2.0] * 6, rel=0.02)
 
 
-def test_no_gain_is_refuted():
+def test_no_gain_is_contradicted():
     n = np.geomspace(20, 5000, 8)
     labels, student = without_noise(n, 1.0)
     noise = 1e-4 * np.random.default_rng(0).normal(size=labels.shape)
     curve = label_equivalence(n, labels, student + noise)
     assert curve.largest.value == pytest.approx(1, abs=0.02)
-    assert curve.verdict() == "refuted"
-    assert label_equivalence(n, labels, law(n * 1.35) + labels - law(n) + noise).verdict() == "inconclusive"
+    assert curve.verdict() == "contradicted"
+    assert label_equivalence(n, labels, law(n * 1.35) + labels - law(n) + noise).verdict() == "undecided"
 
 
 def test_off_the_grid_is_censored_not_extrapolated():
@@ -132,7 +132,7 @@ def test_off_the_grid_is_censored_not_extrapolated():
     assert worse.censored == ("below",) * 4
     assert all(f.low == 0 for f in worse.factor)
     assert [f.high for f in worse.factor] == pytest.approx(list(20 / n))
-    assert worse.verdict() == "refuted"
+    assert worse.verdict() == "contradicted"
 
 
 def test_an_interval_may_leave_the_grid_where_the_value_does_not():
@@ -211,7 +211,7 @@ def test_one_seed_has_values_and_no_intervals(planted):
     curve = label_equivalence(planted.SIZES, labels, student)
     assert all(np.isfinite(f.value) and not f.known for f in curve.factor)
     assert not curve.largest.known
-    assert curve.verdict() == "inconclusive"
+    assert curve.verdict() == "undecided"
     assert np.isnan(label_equivalence([10, 15], labels[:, :2], student[:, :2]).largest.value)  # no size with room
 
 
@@ -314,7 +314,7 @@ def test_exponents_hold_the_truth(planted):
         laws = [fidelity_law(planted.SIZES, draw(rng, 5, 0.5, 0.0)) for _ in range(60)]
         assert 0.84 < np.mean([planted.holds(law.exponent, 0.5) for law in laws]) <= 1
         assert 0.84 < np.mean([planted.holds(law.offset, 0.0) for law in laws]) <= 1
-        assert np.mean([law.verdict() == "refuted" for law in laws]) < 0.14
+        assert np.mean([law.verdict() == "contradicted" for law in laws]) < 0.14
         steep = [fidelity_law(planted.SIZES, draw(rng, 5, 0.7, 0.0)) for _ in range(20)]
         assert not any(law.verdict() == "supported" for law in steep)
 
@@ -331,7 +331,7 @@ def test_gaps_at_or_below_zero_take_part():
     assert found.exponent.value > -np.polyfit(np.log(n), logs, 1)[0]  # dropping them would flatten the law
     hopeless = fidelity_law(n, -gaps)
     assert hopeless.preferred == "none"
-    assert hopeless.verdict() == "inconclusive"
+    assert hopeless.verdict() == "undecided"
     assert np.isnan(hopeless.exponent.value)
 
 

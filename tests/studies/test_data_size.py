@@ -256,7 +256,7 @@ def test_a_planted_confirmation_is_confirmed():
         "C12",
         "C13",
     }
-    assert found["C11"] == "refuted"  # there is a gain without wrong labels
+    assert found["C11"] == "contradicted"  # there is a gain without wrong labels
 
 
 def smoothing_in_disguise(cell):
@@ -268,14 +268,14 @@ def smoothing_in_disguise(cell):
     return 0.01 + 0.004 * np.log(cell.size) if cell.regime != EVERY_REGIME.design.equal_size else 0.0
 
 
-def test_a_planted_refutation_is_refuted():
+def test_a_planted_contradiction_is_contradicted():
     def steep(sizes, seeds):
         rng = np.random.default_rng(1)
         return (0.5 * sizes**-1.0) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes))))
 
     results = planted(smoothing_in_disguise, kl=steep)
     found = verdicts(with_closed_forms(results, kernel=1.0, probe=1.0))
-    assert {name for name, verdict in found.items() if verdict == "refuted"} >= {
+    assert {name for name, verdict in found.items() if verdict == "contradicted"} >= {
         "C1",
         "C3",
         "C4",
@@ -302,7 +302,7 @@ def test_variance_alone_supports_c11():
 def test_no_gain_leaves_shares_undefined_and_nothing_supported_by_luck():
     results = planted(lambda cell: 0.0, noise=0.02)
     found = verdicts(with_closed_forms(results, kernel=0.5, probe=0.5))
-    assert all(found[name] == "inconclusive" for name in ("C3", "C4", "C5", "C12"))
+    assert all(found[name] == "undecided" for name in ("C3", "C4", "C5", "C12"))
     assert "supported" not in {found[name] for name in ("C1", "C2", "C6", "C7", "C8")}
 
 

@@ -43,30 +43,30 @@ UP, DOWN, ACROSS = estimate(0.1, 0.3), estimate(-0.3, -0.1), estimate(-0.1, 0.1)
     ("rule", "estimates", "verdict"),
     [
         (ABOVE_ZERO, [UP], "supported"),
-        (ABOVE_ZERO, [DOWN], "refuted"),
-        (ABOVE_ZERO, [ACROSS], "inconclusive"),
-        (ABOVE_ZERO, [estimate(0.0, 0.2)], "inconclusive"),  # touching the border is not beyond it
+        (ABOVE_ZERO, [DOWN], "contradicted"),
+        (ABOVE_ZERO, [ACROSS], "undecided"),
+        (ABOVE_ZERO, [estimate(0.0, 0.2)], "undecided"),  # touching the border is not beyond it
         (BELOW_ZERO, [DOWN], "supported"),
-        (BELOW_ZERO, [UP], "refuted"),
-        (above(0.2), [UP], "inconclusive"),
+        (BELOW_ZERO, [UP], "contradicted"),
+        (above(0.2), [UP], "undecided"),
         (above(0.05), [UP], "supported"),
-        (above(0.5), [UP], "refuted"),
+        (above(0.5), [UP], "contradicted"),
         (below(0.5), [UP], "supported"),
         (beyond_control(BELOW_ZERO), [DOWN, DOWN], "supported"),
-        (beyond_control(BELOW_ZERO), [DOWN, ACROSS], "inconclusive"),
-        (beyond_control(BELOW_ZERO), [DOWN, UP], "refuted"),
-        (beyond_control(BELOW_ZERO), [UP, DOWN], "refuted"),
+        (beyond_control(BELOW_ZERO), [DOWN, ACROSS], "undecided"),
+        (beyond_control(BELOW_ZERO), [DOWN, UP], "contradicted"),
+        (beyond_control(BELOW_ZERO), [UP, DOWN], "contradicted"),
         (beyond_control(above(1.0)), [estimate(1.1, 1.3), UP], "supported"),
-        (beyond_control(above(1.0)), [estimate(1.1, 1.3), DOWN], "refuted"),
-        (beyond_control(above(1.0)), [UP, UP], "refuted"),  # not above 1
-        (beyond_control(above(1.0)), [estimate(0.9, 1.3), UP], "inconclusive"),
+        (beyond_control(above(1.0)), [estimate(1.1, 1.3), DOWN], "contradicted"),
+        (beyond_control(above(1.0)), [UP, UP], "contradicted"),  # not above 1
+        (beyond_control(above(1.0)), [estimate(0.9, 1.3), UP], "undecided"),
         (within(0.5), [UP], "supported"),
-        (within(0.05), [UP], "refuted"),
-        (within(0.05), [DOWN], "refuted"),
-        (within(0.2), [UP], "inconclusive"),
+        (within(0.05), [UP], "contradicted"),
+        (within(0.05), [DOWN], "contradicted"),
+        (within(0.2), [UP], "undecided"),
         (most_of(0.5), [estimate(0.6, 1.2)], "supported"),
-        (most_of(0.5), [UP], "refuted"),
-        (most_of(0.5), [estimate(0.4, 0.9)], "inconclusive"),
+        (most_of(0.5), [UP], "contradicted"),
+        (most_of(0.5), [estimate(0.4, 0.9)], "undecided"),
     ],
 )
 def test_rules_decide(rule, estimates, verdict):
@@ -75,10 +75,10 @@ def test_rules_decide(rule, estimates, verdict):
 
 @pytest.mark.parametrize("rule", [ABOVE_ZERO, BELOW_ZERO, above(1.0), below(1.0), within(0.1), most_of(0.5)])
 def test_an_undefined_number_never_decides(rule):
-    assert decide(rule, [UNKNOWN])[0] == "inconclusive"
+    assert decide(rule, [UNKNOWN])[0] == "undecided"
     for other in (ABOVE_ZERO, BELOW_ZERO):
-        assert decide(beyond_control(other), [UNKNOWN, UNKNOWN])[0] == "inconclusive"
-        assert decide(beyond_control(other), [UNKNOWN, UP if other is ABOVE_ZERO else DOWN])[0] == "inconclusive"
+        assert decide(beyond_control(other), [UNKNOWN, UNKNOWN])[0] == "undecided"
+        assert decide(beyond_control(other), [UNKNOWN, UP if other is ABOVE_ZERO else DOWN])[0] == "undecided"
 
 
 def test_notes_say_what_a_reader_must_know():
@@ -93,7 +93,7 @@ def test_rules_are_values_that_carry_their_words():
     assert within(0.1) != within(0.2)
     for rule in (ABOVE_ZERO, BELOW_ZERO, above(1.5), beyond_control(BELOW_ZERO), within(0.02), most_of(0.25)):
         assert "supported" in rule.words
-        assert "refuted" in rule.words
+        assert "contradicted" in rule.words
     assert "1.5" in above(1.5).words
     assert "0.02" in within(0.02).words
 
@@ -315,8 +315,8 @@ def test_claims_are_judged_setting_by_setting():
     assert [(c.name, c.setting, c.verdict) for c in verdicts.claims] == [
         ("Q1", "a", "supported"),
         ("Q2", "a", "supported"),
-        ("Q1", "b", "refuted"),
-        ("Q2", "b", "refuted"),
+        ("Q1", "b", "contradicted"),
+        ("Q2", "b", "contradicted"),
     ]
     assert {c.rule for c in verdicts.claims} == {ABOVE_ZERO.words}
     assert {c.source for c in verdicts.claims} == {PAPER.name}
@@ -328,9 +328,9 @@ def test_verdicts_count_add_and_say_what_was_not_judged():
     first, second = (judge(specs(), VALUES, [Setting(name)]) for name in ("a", "b"))
     both = first + second
     assert both == judge(specs(), VALUES, [Setting("a"), Setting("b")])
-    assert both.summary() == "Of 4 claims, 2 supported, 2 refuted."
-    assert (both.tally("Q1"), both.tally("Q3")) == ("1 supported, 1 refuted", "")
-    assert both.gains("Q1") == "a: +15.00% supported; b: -15.00% refuted"
+    assert both.summary() == "Of 4 claims, 2 supported, 2 contradicted."
+    assert (both.tally("Q1"), both.tally("Q3")) == ("1 supported, 1 contradicted", "")
+    assert both.gains("Q1") == "a: +15.00% supported; b: -15.00% contradicted"
     assert both.skipped == (("Q3", "a", "needs --more"), ("Q3", "b", "needs --more"))
     assert both.not_judged() == "Not judged: Q3 (needs --more)."
     assert Verdicts(()).not_judged() == ""

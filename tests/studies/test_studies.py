@@ -1,6 +1,7 @@
 """Studies without training: records are made up, so what an analysis must find is known."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy.special import log_softmax
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
-from disobey.records.results import Chart, Claim, Gallery, Result, Table
+from disobey.records.results import Chart, Claim, Gallery, Over, Result, Table
 from disobey.studies import STUDIES
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.options import options
@@ -85,10 +86,10 @@ def test_a_planted_exaggeration_is_supported():
     assert found["C2 train"] == found["C2 test"] == "supported"
 
 
-def test_a_planted_caution_is_refuted():
+def test_a_planted_caution_is_contradicted():
     study = deviation()
     found = verdicts(study.analyze(records_of(study, obedient_or_exaggerating(0.8))))
-    assert found["C2 train"] == found["C2 test"] == "refuted"
+    assert found["C2 train"] == found["C2 test"] == "contradicted"
 
 
 def test_deviation_of_independent_models_is_selection_and_not_supported():
@@ -106,7 +107,7 @@ def test_deviation_of_independent_models_is_selection_and_not_supported():
         student, minus_twin = claims[name].evidence
         assert student.high < 0  # alone it would have been an effect
         assert minus_twin.low < 0 < minus_twin.high
-        assert claims[name].verdict == "inconclusive"
+        assert claims[name].verdict == "undecided"
         assert "control" in claims[name].note
 
 
@@ -153,9 +154,9 @@ def test_the_share_recovered_is_planted_and_undefined_without_a_gain():
     claims = {c.name: c for c in study.analyze(records_of(study, speaking(0.2))).of(Claim)}
     assert claims["S0"].verdict == claims["S1"].verdict == "supported"
     assert claims["S1"].evidence[0].low < 0.8 < claims["S1"].evidence[0].high
-    assert claims["S2"].verdict == "refuted"
+    assert claims["S2"].verdict == "contradicted"
     none = {c.name: c for c in study.analyze(records_of(study, speaking(0.0))).of(Claim)}
-    assert none["S1"].verdict == "inconclusive"
+    assert none["S1"].verdict == "undecided"
     assert none["S1"].note
 
 
@@ -170,7 +171,9 @@ def test_smoke_runs_end_to_end_and_is_deterministic(name, smoke_runs):
     assert result.of(Claim)
     assert result.of(Table)
     assert all(chart.alt for chart in result.of(Chart))
-    assert all(e.over in ("runs", "examples") for c in result.of(Claim) for e in c.evidence)
+    exact = {"denoising": {"draws"}, "eigenspace": {"cases"}}.get(name, set())  # the parts that train nothing
+    known = {"runs", "runs and examples", "examples"} | exact
+    assert {e.over for c in result.of(Claim) for e in c.evidence} <= known
 
 
 def test_studies_share_their_equal_runs():

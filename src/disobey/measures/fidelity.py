@@ -61,17 +61,18 @@ class FidelityLaw:
     def verdict(self, b: float = 0.5, others: tuple[float, ...] = (0.3, 0.7)) -> Verdict:
         """Of the claim that the exponent is ``b``.
 
-        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: neither
-        that interval nor the one beside an offset holds ``b`` (an offset too small to detect moves the plain exponent).
+        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Contradicted:
+        neither that interval nor the one beside an offset holds ``b`` (an offset too small to detect moves the plain
+        exponent).
         """
         bent = self.exponent_with_offset
         preferred = bent if self.preferred == "offset" else self.exponent
         if not preferred.known:
-            return "inconclusive"
+            return "undecided"
         if preferred.low <= b <= preferred.high:
             others_out = not any(preferred.low <= other <= preferred.high for other in others)
-            return "supported" if others_out else "inconclusive"
-        return "inconclusive" if bent.known and bent.low <= b <= bent.high else "refuted"
+            return "supported" if others_out else "undecided"
+        return "undecided" if bent.known and bent.low <= b <= bent.high else "contradicted"
 
 
 def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> FidelityLaw:

@@ -143,16 +143,16 @@ class EquivalenceCurve:
     largest: Estimate
     per_seed: NDArray
 
-    def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
+    def verdict(self, *, supports: float = 1.5, contradicts: float = 1.2) -> Verdict:
         """Of the claim that some factor is large: by the interval of the largest one.
 
         Args:
             supports: the lower bound must be above this.
-            refutes: the upper bound must not be above this.
+            contradicts: the upper bound must not be above this.
         """
         if self.largest.low > supports:
             return "supported"
-        return "refuted" if self.largest.high <= refutes else "inconclusive"
+        return "contradicted" if self.largest.high <= contradicts else "undecided"
 
 
 def label_equivalence(

@@ -183,7 +183,7 @@ def minimum_detectable_effect(differences: ArrayLike, *, level: float = 0.95, ch
     """Smallest true mean difference that this many runs with this spread would detect with the given ``chance``.
 
     In the unit of the differences; infinite for a single run, 0 where they do not vary. An effect that was not
-    detected and is smaller than this was not refuted.
+    detected and is smaller than this was not contradicted.
 
     >>> round(minimum_detectable_effect([0.01, -0.01, 0.02, 0.00, 0.03]), 4)
     0.0266

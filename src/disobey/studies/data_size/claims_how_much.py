@@ -24,8 +24,8 @@ from disobey.studies.kit.verdicts import side
     "C1",
     "The gain from distillation grows as the training set shrinks.",
     "",
-    "supported: the slope of the gain on log n lies below 0 on all four scales and in both main budgets; refuted: "
-    "above 0 on at least one scale and below 0 on none; else inconclusive",
+    "supported: the slope of the gain on log n lies below 0 on all four scales and in both main budgets; contradicted: "
+    "above 0 on at least one scale and below 0 on none; else undecided",
 )
 def gain_grows_as_data_shrink(results: CellResults) -> Answer:
     """Slopes of the gain on log n, by budget and scale."""
@@ -41,7 +41,7 @@ def gain_grows_as_data_shrink(results: CellResults) -> Answer:
         notes.append("It depends on the scale: as n shrinks, the gain grows on one scale and falls on another.")
     if "convergence" not in budgets:
         notes.append("Equal steps only; --budgets steps convergence tests both.")
-    return decided(slopes, supported=sides == {-1}, refuted=1 in sides and -1 not in sides, note=" ".join(notes))
+    return decided(slopes, supported=sides == {-1}, contradicted=1 in sides and -1 not in sides, note=" ".join(notes))
 
 
 @claim(
@@ -49,7 +49,7 @@ def gain_grows_as_data_shrink(results: CellResults) -> Answer:
     "A teacher is worth up to about three times as many labels.",
     "equal steps",
     "the largest factor over the sizes up to N/2, corrected for selection; supported: its interval lies above 1.5; "
-    "refuted: no size's interval reaches above 1.2; else inconclusive",
+    "contradicted: no size's interval reaches above 1.2; else undecided",
 )
 def worth_three_times_the_labels(results: CellResults) -> Answer:
     """The largest label-equivalence factor."""
@@ -63,8 +63,8 @@ def worth_three_times_the_labels(results: CellResults) -> Answer:
     "A high temperature performs as well as squared error on logits, and better than τ = 1.",
     "{small}",
     f"small n; supported: the highest τ lies above τ = 1, squared error on centred logits is {EQUIVALENT} of it, and "
-    f"no increase of τ costs more than {MARGIN:g}; refuted: an interval contradicts one of the three; "
-    "else inconclusive",
+    f"no increase of τ costs more than {MARGIN:g}; contradicted: an interval contradicts one of the three; "
+    "else undecided",
 )
 def high_temperature_suffices(results: CellResults) -> Answer:
     """Differences in accuracy between temperatures, and between squared error and the highest temperature."""
@@ -83,15 +83,15 @@ def high_temperature_suffices(results: CellResults) -> Answer:
     contradicted = side(rise) < 0 or any(step.high < -MARGIN for step in steps)
     differs = side(squared.estimate, MARGIN) > 0 or side(squared.estimate, -MARGIN) < 0
     supported = side(rise) > 0 and squared.equivalent and never_falls
-    return decided([rise, squared.estimate, *steps], supported=supported, refuted=contradicted or differs)
+    return decided([rise, squared.estimate, *steps], supported=supported, contradicted=contradicted or differs)
 
 
 @claim(
     "C7",
     "The gain has the same sign for all widths of student and teacher.",
     "{small}",
-    "small n; supported: all intervals lie on the same side of 0; refuted: the gain with a teacher of the student's "
-    f"size is {EQUIVALENT}, or the intervals of two gains lie on opposite sides of 0; else inconclusive",
+    "small n; supported: all intervals lie on the same side of 0; contradicted: the gain with a teacher of the "
+    f"student's size is {EQUIVALENT}, or the intervals of two gains lie on opposite sides of 0; else undecided",
 )
 def same_sign_for_all_widths(results: CellResults) -> Answer:
     """Gains by model of student and teacher."""
@@ -102,8 +102,8 @@ def same_sign_for_all_widths(results: CellResults) -> Answer:
     gains = [results.mean_gain(f"gain, {regime.name}", regime) for regime in regimes]
     gains.insert(0, results.mean_gain(f"gain, student {results.design.student}"))
     sides = {side(gain) for gain in gains}
-    refuted = no_gain(results, equal_size) or {1, -1} <= sides
-    return decided(gains, supported=sides in ({1}, {-1}), refuted=refuted)
+    contradicted = no_gain(results, equal_size) or {1, -1} <= sides
+    return decided(gains, supported=sides in ({1}, {-1}), contradicted=contradicted)
 
 
 @claim(
@@ -111,8 +111,8 @@ def same_sign_for_all_widths(results: CellResults) -> Answer:
     "Labels overtake distillation at a size n* that grows with the teacher's training set.",
     "budget to convergence",
     "budget to convergence; supported: n* of the smallest teacher lies within the grid, and its interval below that of "
-    "the largest teacher; refuted: labels overtake no teacher within the grid (the crossover came from optimization), "
-    "or the order is reversed; else inconclusive. An infinite bound lies beyond the grid",
+    "the largest teacher; contradicted: labels overtake no teacher within the grid (the crossover came from "
+    "optimization), or the order is reversed; else undecided. An infinite bound lies beyond the grid",
 )
 def labels_overtake_later(results: CellResults) -> Answer:
     """Crossover sizes n*, by the teacher's number of training examples."""
@@ -129,7 +129,7 @@ def labels_overtake_later(results: CellResults) -> Answer:
     return decided(
         [found.size for found in crossovers],
         supported=first.censored == "" and last.size.low > first.size.high,
-        refuted=never or (last.censored == "" and last.size.high < first.size.low),
+        contradicted=never or (last.censored == "" and last.size.high < first.size.low),
     )
 
 
@@ -138,8 +138,8 @@ def labels_overtake_later(results: CellResults) -> Answer:
     "The gap between training and test fidelity falls as the inverse square root of n.",
     "equal steps",
     "exponent b of c·n^−b (or of c·n^−b + d, if the interval of d excludes 0), fitted to training minus test agreement "
-    "with the teacher; supported: its interval contains 0.5 and neither 0.3 nor 0.7; refuted: neither it nor that of "
-    "the law with an offset contains 0.5; else inconclusive",
+    "with the teacher; supported: its interval contains 0.5 and neither 0.3 nor 0.7; contradicted: neither it nor that "
+    "of the law with an offset contains 0.5; else undecided",
 )
 def fidelity_gap_falls_as_inverse_root(results: CellResults) -> Answer:
     """Exponents of the power law."""

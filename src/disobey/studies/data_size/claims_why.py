@@ -29,8 +29,8 @@ KEEPING = ("class_mean_with_confidence", "confidence_only", "class_mean")  # arm
     "Label smoothing does not explain the gain.",
     "{small}",
     f"φ, the share of the gain at small n, of {', '.join(IDS[arm] for arm in SMOOTHING)} (amounts chosen on "
-    "validation); supported: every arm's interval lies below 0.1; refuted: that of the best arm on validation lies "
-    "above 0.5; else inconclusive",
+    "validation); supported: every arm's interval lies below 0.1; contradicted: that of the best arm on validation "
+    "lies above 0.5; else undecided",
 )
 def not_label_smoothing(results: CellResults) -> Answer:
     """φ of every form of label smoothing, the best on validation first."""
@@ -38,7 +38,7 @@ def not_label_smoothing(results: CellResults) -> Answer:
     if not shares:
         return Skip("needs one of --arms " + " ".join(SMOOTHING))
     none = all(share.high < 0.1 for share in shares)
-    return decided(shares, supported=none, refuted=shares[0].low > 0.5, note=undefined(shares[0]))
+    return decided(shares, supported=none, contradicted=shares[0].low > 0.5, note=undefined(shares[0]))
 
 
 @claim(
@@ -46,8 +46,8 @@ def not_label_smoothing(results: CellResults) -> Answer:
     "The gain is dark knowledge: it needs the teacher's predictions for the other classes, example by example.",
     "{small}",
     "small n; supported: neither permuted (A9a) nor shuffled (A11) predictions lie above labels, and φ of class means "
-    "with confidence (A12) lies below 0.5; refuted: φ of confidence only (A7) or of class means (A10a) lies above 0.8; "
-    "else inconclusive",
+    "with confidence (A12) lies below 0.5; contradicted: φ of confidence only (A7) or of class means (A10a) lies above "
+    "0.8; else undecided",
 )
 def dark_knowledge(results: CellResults) -> Answer:
     """Gains of arms that destroy dark knowledge, and shares of arms that keep a part of it."""
@@ -59,17 +59,19 @@ def dark_knowledge(results: CellResults) -> Answer:
         for arm in DESTROYING
     ]
     both, confidence, means = (share_of_gain(results, arm) for arm in KEEPING)
-    refuted = confidence.low > 0.8 or means.low > 0.8
-    supported = not refuted and all(side(gain) <= 0 for gain in gains) and both.high < 0.5
-    return decided([*gains, both, confidence, means], supported=supported, refuted=refuted, note=undefined(both))
+    contradicted = confidence.low > 0.8 or means.low > 0.8
+    supported = not contradicted and all(side(gain) <= 0 for gain in gains) and both.high < 0.5
+    return decided(
+        [*gains, both, confidence, means], supported=supported, contradicted=contradicted, note=undefined(both)
+    )
 
 
 @claim(
     "C5",
     "The teacher's predicted classes (hard labels) are not enough.",
     "teacher on one half, students on the other, {small}",
-    "fresh examples, small n; supported: φ of hard labels (A13) lies below 0.2; refuted: their accuracy is "
-    f"{EQUIVALENT} of distillation's, or φ lies above 0.8; else inconclusive",
+    "fresh examples, small n; supported: φ of hard labels (A13) lies below 0.2; contradicted: their accuracy is "
+    f"{EQUIVALENT} of distillation's, or φ lies above 0.8; else undecided",
 )
 def hard_labels_are_not_enough(results: CellResults) -> Answer:
     """φ of the teacher's argmax on examples that the teacher was not trained on."""
@@ -78,8 +80,8 @@ def hard_labels_are_not_enough(results: CellResults) -> Answer:
     labels, kd, hard = (results.small("accuracy", arm, regime=FRESH) for arm in (LABELS, KD, "argmax"))
     share = ratio_over_runs(hard - labels, kd - labels, "φ, hard teacher labels (A13)")
     same = equivalent(hard - kd, MARGIN, name="accuracy, hard − soft teacher labels")
-    refuted = same.equivalent or share.low > 0.8
-    return decided([share, same.estimate], supported=share.high < 0.2, refuted=refuted, note=undefined(share))
+    contradicted = same.equivalent or share.low > 0.8
+    return decided([share, same.estimate], supported=share.high < 0.2, contradicted=contradicted, note=undefined(share))
 
 
 @claim(
@@ -87,7 +89,7 @@ def hard_labels_are_not_enough(results: CellResults) -> Answer:
     "The gain is information from more data, not regularization.",
     "{small}",
     "small n; supported: the gain from a teacher of all N examples lies above 0, that from a teacher of the same n "
-    f"examples is {EQUIVALENT} or below 0; refuted: the latter lies above 0; else inconclusive",
+    f"examples is {EQUIVALENT} or below 0; contradicted: the latter lies above 0; else undecided",
 )
 def information_from_more_data(results: CellResults) -> Answer:
     """Gains by the teacher's number of training examples."""
@@ -96,7 +98,7 @@ def information_from_more_data(results: CellResults) -> Answer:
     same, none = results.mean_gain("gain, teacher of the same n", SAME_N), no_gain(results, SAME_N)
     main = results.mean_gain("gain, teacher of all N")
     supported = side(main) > 0 and (none or side(same) < 0)
-    return decided([same, main], supported=supported, refuted=side(same) > 0 and not none)
+    return decided([same, main], supported=supported, contradicted=side(same) > 0 and not none)
 
 
 @claim(
@@ -104,8 +106,8 @@ def information_from_more_data(results: CellResults) -> Answer:
     "The gain is due to the variance that noisy labels cause.",
     "{small}",
     "small n; supported: simulated linear students are within 5% of the closed form, corrupted labels increase the "
-    f"gain, and without them it is {EQUIVALENT}; refuted: the gain without corrupted labels lies above 0; else "
-    "inconclusive",
+    f"gain, and without them it is {EQUIVALENT}; contradicted: the gain without corrupted labels lies above 0; else "
+    "undecided",
 )
 def variance_of_noisy_labels(results: CellResults) -> Answer:
     """Gains with and without corrupted labels, and a check of the theory for linear students."""
@@ -115,10 +117,15 @@ def variance_of_noisy_labels(results: CellResults) -> Answer:
         return Skip("needs --regimes noise")
     gains, name = results.small_gain(noisy(max(noises))), f"gain, {max(noises):.0%} corrupted labels − none"
     extra, plain = paired_difference(gains, results.small_gain(), name), results.mean_gain("gain, no corrupted labels")
-    refuted, more = side(plain) > 0, side(extra) > 0
-    supported = not refuted and theory.high <= 0.05 and more and no_gain(results)
+    contradicted, more = side(plain) > 0, side(extra) > 0
+    supported = not contradicted and theory.high <= 0.05 and more and no_gain(results)
     note = "Noise increases the gain as the theory predicts, but there is a gain without it: variance explains a part."
-    return decided([theory, extra, plain], supported=supported, refuted=refuted, note=note if refuted and more else "")
+    return decided(
+        [theory, extra, plain],
+        supported=supported,
+        contradicted=contradicted,
+        note=note if contradicted and more else "",
+    )
 
 
 @claim(
@@ -127,8 +134,8 @@ def variance_of_noisy_labels(results: CellResults) -> Answer:
     "{closed}",
     "small n; gains over labels of the student, of a logistic probe of its last features fitted on the same n labels, "
     "and of kernel ridge regression on the teacher's logits, which learns no features; supported: the probe has more "
-    "than 0.8 of the student's gain and the kernel student less; refuted: the kernel student has more than 0.8; else "
-    "inconclusive",
+    "than 0.8 of the student's gain and the kernel student less; contradicted: the kernel student has more than 0.8; "
+    "else undecided",
 )
 def features(results: CellResults) -> Answer:
     """Shares of the student's gain that a probe and a kernel student have."""
@@ -141,7 +148,7 @@ def features(results: CellResults) -> Answer:
     return decided(
         [by_probe, by_kernel, *(mean_over_runs(gain, name) for name, gain in gains.items())],
         supported=by_probe.low > 0.8 and by_kernel.high < 0.8,
-        refuted=by_kernel.low > 0.8,
+        contradicted=by_kernel.low > 0.8,
         note=undefined(by_kernel),
     )
 
@@ -151,7 +158,7 @@ def features(results: CellResults) -> Answer:
     "The gain does not come from querying the teacher on augmented views.",
     "{small}",
     "small n; supported: with random crops and the teacher's predictions for the plain image the gain lies above 0; "
-    f"refuted: it lies below 0 or is {EQUIVALENT}; else inconclusive",
+    f"contradicted: it lies below 0 or is {EQUIVALENT}; else undecided",
 )
 def not_augmented_views(results: CellResults) -> Answer:
     """Gains under augmentation, by what the teacher predicts."""
@@ -161,5 +168,5 @@ def not_augmented_views(results: CellResults) -> Answer:
     every = results.mean_gain("gain with crops, teacher queried on every view", CROP)
     whole, name = results.small_gain(CROP), "share of the gain with fixed targets"
     share = ratio_over_runs(results.small_gain(CROP_FIXED), whole, name)
-    refuted = side(fixed) < 0 or no_gain(results, CROP_FIXED)
-    return decided([fixed, every, share], supported=side(fixed) > 0, refuted=refuted)
+    contradicted = side(fixed) < 0 or no_gain(results, CROP_FIXED)
+    return decided([fixed, every, share], supported=side(fixed) > 0, contradicted=contradicted)

@@ -34,9 +34,9 @@ def claim(id: str, text: str, where: str, rule: str) -> Callable[[Callable[[Cell
     return lambda test: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: test(results)))
 
 
-def decided(estimates: Sequence[Estimate], *, supported: bool, refuted: bool, note: str = "") -> Decided:
-    """The outcome of a rule: inconclusive where neither holds."""
-    return Decided("supported" if supported else "refuted" if refuted else "inconclusive", estimates, note)
+def decided(estimates: Sequence[Estimate], *, supported: bool, contradicted: bool, note: str = "") -> Decided:
+    """The outcome of a rule: undecided where neither holds."""
+    return Decided("supported" if supported else "contradicted" if contradicted else "undecided", estimates, note)
 
 
 def setting(results: CellResults, where: str) -> Setting:

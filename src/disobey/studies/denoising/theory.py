@@ -74,8 +74,8 @@ def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdi
             tests.append((model, equivalent(error, margin, name=f"error of the closed form, {words}")))
         worst = max(tests, key=lambda pair: abs(pair[1].estimate.value))
         outside = [t for _, t in tests if t.estimate.known and (t.estimate.low > margin or t.estimate.high < -margin)]
-        verdict: Verdict = "supported" if all(t.equivalent for _, t in tests) else "inconclusive"
-        verdict = "refuted" if outside else verdict
+        verdict: Verdict = "supported" if all(t.equivalent for _, t in tests) else "undecided"
+        verdict = "contradicted" if outside else verdict
         unit = f"±{margin:g}" if flips else f"±{margin:.0%}"
         claims.append(
             Claim(
@@ -83,8 +83,8 @@ def agreement(measured: Mapping[SimilarClasses, Mapping[str, NDArray]]) -> Verdi
                 OURS.name,
                 verdict,
                 (worst[1].estimate,),
-                f"supported: equivalence within {unit} (two one-sided t-tests, 5%) in every cell; refuted: a 90% "
-                f"interval lies outside {unit}; else inconclusive. The evidence is the worst cell.",
+                f"supported: equivalence within {unit} (two one-sided t-tests, 5%) in every cell; contradicted: a 90% "
+                f"interval lies outside {unit}; else undecided. The evidence is the worst cell.",
                 "D1",
                 f"{len(tests)} models of similar classes; worst: b={worst[0].similarity:g}, σ={worst[0].noise:g}, "
                 f"D={worst[0].features}",

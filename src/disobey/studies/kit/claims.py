@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from disobey.records.results import Claim, Estimate, Verdict
 from disobey.studies.kit.verdicts import Rule, decide
 
-ORDER: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive")
+ORDER: tuple[Verdict, ...] = ("supported", "contradicted", "negligible", "undecided")
 
 
 class Labelled(Protocol):
@@ -104,11 +104,11 @@ class Verdicts:
         return tuple(claim for claim in self.claims if claim.name == id)
 
     def tally(self, id: str) -> str:
-        """How the claims of one id came out: ``3 supported, 1 inconclusive``; empty where there is none."""
+        """How the claims of one id came out: ``3 supported, 1 undecided``; empty where there is none."""
         return _counts(self.of(id))
 
     def summary(self) -> str:
-        """How all claims came out, as in "Of 6 claims, 1 supported, 5 refuted."."""
+        """How all claims came out, as in "Of 6 claims, 1 supported, 5 contradicted."."""
         return f"Of {len(self.claims)} claims, {_counts(self.claims)}."
 
     def gains(self, id: str, setting: Callable[[str], str] = str) -> str:

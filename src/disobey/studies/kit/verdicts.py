@@ -61,13 +61,13 @@ Rule: TypeAlias = Stated | Beyond | BeyondControl | Within
 
 def above(border: float, subject: str = "interval") -> Beyond:
     """The interval lies above the border."""
-    words = f"supported: the {subject} lies above {border:g}; refuted: below {border:g}; else inconclusive"
+    words = f"supported: the {subject} lies above {border:g}; contradicted: below {border:g}; else undecided"
     return Beyond(words, border, 1, subject)
 
 
 def below(border: float, subject: str = "interval") -> Beyond:
     """The interval lies below the border."""
-    words = f"supported: the {subject} lies below {border:g}; refuted: above {border:g}; else inconclusive"
+    words = f"supported: the {subject} lies below {border:g}; contradicted: above {border:g}; else undecided"
     return Beyond(words, border, -1, subject)
 
 
@@ -80,22 +80,22 @@ def beyond_control(rule: Beyond) -> BeyondControl:
     here, there = ("above", "below") if rule.direction > 0 else ("below", "above")
     if rule.border == 0:
         words = (
-            f"supported: both intervals (student; student minus control) lie {here} 0; refuted: either lies {there} 0; "
-            "else inconclusive"
+            f"supported: both intervals (student; student minus control) lie {here} 0; contradicted: either lies "
+            f"{there} 0; else undecided"
         )
     else:
         words = (
             f"supported: the {rule.subject} lies {here} {rule.border:g} and that of student minus control {here} 0; "
-            f"refuted: the first lies {there} {rule.border:g} or the second {there} 0; else inconclusive"
+            f"contradicted: the first lies {there} {rule.border:g} or the second {there} 0; else undecided"
         )
     return BeyondControl(words, rule)
 
 
 def within(margin: float) -> Within:
-    """The mean lies within ±margin; refuted where its 95% interval lies all outside."""
+    """The mean lies within ±margin; contradicted where its 95% interval lies all outside."""
     words = (
-        f"supported: two one-sided t-tests at 5% put the mean within ±{margin:g}; refuted: the 95% interval lies "
-        "outside of it; else inconclusive"
+        f"supported: two one-sided t-tests at 5% put the mean within ±{margin:g}; contradicted: the 95% interval lies "
+        "outside of it; else undecided"
     )
     return Within(words, margin)
 
@@ -103,7 +103,7 @@ def within(margin: float) -> Within:
 def most_of(share: float = 0.5) -> Beyond:
     """More than this share of a gain (`Evidence.share`)."""
     words = (
-        f"supported: the interval of the share lies above {share:g}; refuted: below {share:g}; inconclusive where it "
+        f"supported: the interval of the share lies above {share:g}; contradicted: below {share:g}; undecided where it "
         f"holds {share:g} or where the gain's own interval does not lie above 0, so that there is nothing to share"
     )
     return Beyond(words, share, undefined="Undefined: the gain is not surely above 0.")
@@ -161,4 +161,4 @@ def _closeness(estimate: Estimate, margin: float) -> int:
 
 
 def _verdict(sign: int) -> Verdict:
-    return "supported" if sign > 0 else "refuted" if sign < 0 else "inconclusive"
+    return "supported" if sign > 0 else "contradicted" if sign < 0 else "undecided"
