@@ -36,7 +36,7 @@ def covered(k: int, seeds: int, ratio: float, draws: int, rng: np.random.Generat
         between = ratio * 0.01 / math.sqrt(seeds)
         true = EFFECT + between * rng.normal(size=k + 1)
         values = true[:k, None] + sd[:, None] * rng.normal(size=(k, seeds))
-        p = pool(values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(seeds), runs=np.full(k, seeds))
+        p = pool(values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(seeds), runs=np.full(k, seeds), draws=1000)
         average += p.mean.low <= EFFECT <= p.mean.high
         following += bool(p.prediction.low <= true[k] <= p.prediction.high)
         rejected += p.heterogeneity_p < 0.05

@@ -113,7 +113,9 @@ def test_a_smoke_test_among_them_makes_all_of_it_one():
 
 
 def test_models_set_results_apart_where_the_data_are_equal():
-    results = [replace(on("a", g), settings={"data": "a", "teacher": t}) for g, t in ((0.03, "mlp:16"), (0.02, "cnn:8"))]
+    results = [
+        replace(on("a", g), settings={"data": "a", "teacher": t}) for g, t in ((0.03, "mlp:16"), (0.02, "cnn:8"))
+    ]
     assert [e.name for e in pool(results).of(Claim)[0].evidence[2:]] == ["gain, mlp:16", "gain, cnn:8"]
 
 

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         PoolOptions,
         args=argv,
         prog="disobey pool",
-        description="Joins the results of one study on several data sets or models: average, next data set, forest plot.",
+        description="Joins the results of one study on several data sets or models.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     paths = [path / "result.json" if path.is_dir() else path for path in options.results]

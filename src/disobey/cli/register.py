@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> int:
         RegisterOptions(),
         rest,
         prog=f"disobey register {kind.name}",
-        description=f"Writes claims, rules, settings and seeds down before the runs.\n\n{inspect.cleandoc(kind.question)}",
+        description=f"Writes claims, rules, settings and seeds down before the runs.\n\n{kind.question}",
     )
     registration = register(study, stopping_rule(options.until_settled, options.max_seeds, options.block))
     path = options.file or Path(f"registered-{study.name}.json")

@@ -61,7 +61,7 @@ class RunOptions(Common):
     budget: float = math.inf
     """with --until-settled: CPU-minutes of training that may be spent now"""
     registered: str = ""
-    """file of `disobey register`: says what differs from it, and marks the claims whose rules are older than the runs"""
+    """file of `disobey register`: says what differs, and marks the claims whose rules are older than the runs"""
 
 
 def main(argv: list[str]) -> int:

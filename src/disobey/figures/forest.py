@@ -49,8 +49,8 @@ def forest_chart(forests: Sequence[Forest]) -> Chart:
         data,
         Axis("data", "", "nominal"),
         Axis("value", f"{name} ({claim.unit})" if claim.unit else name),
-        f"{claim.text} Forest plot: a mark with its interval for each of {len(forests[0].each)} data sets, one for their "
-        "average and one for what is expected on the next data set.",
+        f"{claim.text} Forest plot: an interval for each of {len(forests[0].each)} data sets, one for their average "
+        "and one for what is expected on the next data set.",
         caption=f"{claim.text} 95% intervals: over runs on each data set, over data sets below.",
         color=Axis("what", "", "nominal"),
         facet=Axis("setting", "", "nominal") if several else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -49,6 +50,8 @@ def scale_of(claim: Claim) -> float:
 def border_rules(claim: Claim) -> tuple[Rule, ...]:
     """The border of a claim and its margin on both sides, as lines of a chart."""
     scale, border, margin = scale_of(claim), claim.border, claim.margin
+    if not math.isfinite(border):
+        return ()
     lines = [(border, f"border {border * scale:g}")]
     if margin:
         lines += [(border - margin, f"margin ±{margin * scale:g}"), (border + margin, "")]
@@ -89,7 +92,7 @@ def _chart(id: str, steps: Sequence[Step]) -> Chart:
         data,
         Axis("seeds", "paired seeds", "linear" if len(steps) > 1 else "nominal"),
         Axis("value", f"{what} ({last.unit})" if last.unit else what),
-        f"{last.text} Its interval after each block of seeds, which narrows towards one side of {last.border:g} or not.",
+        f"{last.text} Its interval after each block of seeds, beside the border {last.border:g}.",
         caption=f"{last.text} Intervals that hold at every number of seeds at once.",
         facet=Axis("setting", "", "nominal") if several else None,
         low="low",

@@ -93,14 +93,11 @@ class Registration:
 
     def differences(self, run: Registration) -> tuple[str, ...]:
         """What differs in what is run now, one sentence each; the dates may."""
-        found = [f"{name}: {getattr(self, name)} registered, {getattr(run, name)} now" for name in ("study",)
-                 if getattr(self, name) != getattr(run, name)]
-        for kind in ("claims", "settings", "stopping"):
-            said, now_said = plain(getattr(self, kind)), plain(getattr(run, kind))
-            singular = {"claims": "claim", "settings": "setting", "stopping": "stopping"}[kind]
-            for name in sorted(said.keys() | now_said.keys()):
-                if said.get(name) != now_said.get(name):
-                    found.append(f"{singular} {name}: {_difference(said, now_said, name)}")
+        found = [] if self.study == run.study else [f"study: {self.study} registered, {run.study} now"]
+        for kind, one in (("claims", "claim "), ("settings", "setting "), ("stopping", "stopping ")):
+            said, current = plain(getattr(self, kind)), plain(getattr(run, kind))
+            names = [name for name in sorted(said.keys() | current.keys()) if said.get(name) != current.get(name)]
+            found += [f"{one}{name}: {_difference(said, current, name)}" for name in names]
         if self.seeds != run.seeds:
             found.append(f"seeds: {_seeds(self.seeds)} registered, {_seeds(run.seeds)} now")
         return tuple(found)

@@ -56,7 +56,8 @@ def standard_error(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / 2 / float(student_t.ppf(0.5 + estimate.level / 2, estimate.n - 1))
 
 
-DRAWS = 4000  # for the prediction interval
+DRAWS = 5000  # for the prediction interval
+STEPS = 10  # of Newton's method, for all draws at once
 
 
 def pool(
@@ -66,7 +67,7 @@ def pool(
     *,
     runs: ArrayLike | None = None,
     level: float = 0.95,
-    predict: bool = True,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Pooled:
     """Joins one effect of K data sets by a random-effects model.
@@ -77,8 +78,8 @@ def pool(
         name: of the estimates.
         runs: (K,) how many runs each standard error comes from, two or more; where not given it is known exactly.
         level: of the confidence and the prediction interval.
-        predict: whether the prediction interval is wanted.
-        seed: of its draws.
+        draws: for the prediction interval; 0: none is wanted.
+        seed: of the draws.
 
     Raises:
         Refusal: `pool-too-few` for fewer than two data sets, `pool-errors` where a standard error is not above 0,
@@ -104,8 +105,8 @@ def pool(
     error = math.sqrt(factor / float(weights.sum()))
     half = float(student_t.ppf(0.5 + level / 2, k - 1)) * error
     low = high = math.nan
-    if k > 2 and predict:
-        low, high = _next(y, s**2, df, level, np.random.default_rng(seed))
+    if k > 2 and draws:
+        low, high = _next(y, s**2, df, level, draws, np.random.default_rng(seed))
     q = _spread(y, 1 / s**2)
     return Pooled(
         mean=Estimate(name, mean, mean - half, mean + half, level, k, "cases"),
@@ -122,7 +123,7 @@ def leave_one_out(
 ) -> list[Pooled]:
     """The pooled effect without each data set in turn, without prediction intervals. Needs three data sets."""
     keep = [[j for j in range(len(values)) if j != i] for i in range(len(values))]
-    return [pool([values[j] for j in js], [errors[j] for j in js], name, level=level, predict=False) for js in keep]
+    return [pool([values[j] for j in js], [errors[j] for j in js], name, level=level, draws=0) for js in keep]
 
 
 def _spread(y: NDArray, weights: NDArray) -> float:
@@ -138,32 +139,30 @@ def _welch(y: NDArray, s: NDArray, df: NDArray) -> float:
 
 
 def _next(
-    y: NDArray, variances: NDArray, df: NDArray | None, level: float, rng: np.random.Generator
+    y: NDArray, variances: NDArray, df: NDArray | None, level: float, draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Where the true effect on one more data set lies: draws of the variances, then of the mean and of the effect."""
     k = len(y)
-    own = np.broadcast_to(variances, (DRAWS, k))
+    own = np.broadcast_to(variances, (draws, k))
     if df is not None:
-        own = own * df / rng.chisquare(df, size=(DRAWS, k))
-    target = rng.chisquare(k - 1, size=DRAWS)  # what the generalized Q is at the true between variance
+        own = own * df / rng.chisquare(df, size=(draws, k))
+    target = rng.chisquare(k - 1, size=draws)  # what the generalized Q is at the true between variance
 
-    def at(between: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        w = 1 / (own + between[:, None])
-        total = w.sum(axis=1)
-        mean = (w * y).sum(axis=1) / total
-        return (w * (y - mean[:, None]) ** 2).sum(axis=1), mean, total
-
-    low, high = np.zeros(DRAWS), k * np.ptp(y) ** 2 / target  # Q is at most the spread over the between variance
-    none = at(low)[0] <= target
-    for _ in range(40):
-        middle = (low + high) / 2
-        above = at(middle)[0] > target
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    between = np.where(none, 0.0, high)
-    q, mean, total = at(between)
+    between = np.zeros(draws)
+    for step in range(STEPS + 1):
+        weights = 1 / (own + between[:, None])
+        total = weights.sum(axis=1)
+        mean = (weights * y).sum(axis=1) / total
+        squares = weights * (y - mean[:, None]) ** 2
+        q = squares.sum(axis=1)
+        if step < STEPS:  # Newton on 1/Q, which is a straight line where all errors are equal
+            fall = (weights * squares).sum(axis=1)
+            between = np.maximum(
+                between + np.where(q > 0, (q**2 / target - q) / np.where(fall > 0, fall, 1.0), 0.0), 0.0
+            )
     error = np.sqrt(np.maximum(q / (k - 1), 1.0) / total)
-    draws = mean + rng.normal(size=DRAWS) * np.sqrt(between) - rng.standard_t(k - 1, size=DRAWS) * error
-    bounds = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    effects = mean + rng.normal(size=draws) * np.sqrt(between) - rng.standard_t(k - 1, size=draws) * error
+    bounds = np.quantile(effects, [0.5 - level / 2, 0.5 + level / 2])
     return float(bounds[0]), float(bounds[1])
 
 

@@ -45,7 +45,7 @@ def pool(results: Sequence[Result]) -> Result:
         >>> from disobey.records.results import Claim, Estimate
         >>> def on(data, gain):
         ...     found = Estimate("gain", gain, gain - 0.01, gain + 0.01, 0.95, 5, "runs")
-        ...     claim = Claim("It pays.", "us", "undecided", (found,), "above 0", "C1", direction=1)
+        ...     claim = Claim("It pays.", "us", "undecided", (found,), "above 0", "C1", border=0.0)
         ...     return Result("demo", "Does it pay?", (claim,), settings={"data": data})
         >>> pooled = pool([on("a", 0.03), on("b", 0.04), on("c", 0.05)])
         >>> pooled.of(Claim)[0].verdict
@@ -109,7 +109,7 @@ def _short(value: Any) -> str:
 def _same_rules(groups: Iterable[Mapping[str, Claim]]) -> None:
     for claims in groups:
         for part in RULE:
-            if len({getattr(claim, part) for claim in claims.values()}) > 1:
+            if len({str(getattr(claim, part)) for claim in claims.values()}) > 1:
                 id = next(iter(claims.values())).name
                 got = "; ".join(f"{name}: {getattr(claim, part)}" for name, claim in claims.items())
                 attempt = "every run again with one version and one rule"
@@ -176,9 +176,7 @@ def word(estimate: Estimate, rule: Claim) -> Verdict:
     return "undecided"
 
 
-def _note(
-    claim: Claim, joined: Pooled, without: Mapping[str, Pooled], verdict: Verdict, missing: Sequence[str]
-) -> str:
+def _note(claim: Claim, joined: Pooled, without: Mapping[str, Pooled], verdict: Verdict, missing: Sequence[str]) -> str:
     """What to expect on the next data set, and whether one of them carries the word."""
     parts = []
     if joined.prediction.known:
@@ -209,9 +207,9 @@ def _result(
     results: Sequence[Result], names: Sequence[str], forests: Sequence[Forest], left_out: Sequence[str]
 ) -> Result:
     first = results[0]
+    ids = dict.fromkeys(forest.claim.name for forest in forests)
     blocks: list[Block] = [forest.claim for forest in forests]
-    for id in dict.fromkeys(forest.claim.name for forest in forests):
-        blocks.append(forest_chart([forest for forest in forests if forest.claim.name == id]))
+    blocks += [forest_chart([forest for forest in forests if forest.claim.name == id]) for id in ids]
     blocks += [pooled_table(forests), each_table(forests), Text("Methods", _methods(results, names, left_out))]
     words = [forest.claim.verdict for forest in forests]
     counted = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words))

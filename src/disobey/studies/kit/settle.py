@@ -78,7 +78,14 @@ class Settled:
     ended: Ending
 
 
-def settle(study: Study, train: Train, stopping: Stopping, say: Callable[[str], None]) -> Settled:
+def settle(
+    study: Study,
+    train: Train,
+    stopping: Stopping,
+    say: Callable[[str], None],
+    *,
+    intervals: Intervals = ANYTIME,
+) -> Settled:
     """Trains the study's own seeds, then blocks of further ones, until no claim is open.
 
     Args:
@@ -86,6 +93,7 @@ def settle(study: Study, train: Train, stopping: Stopping, say: Callable[[str], 
         train: called with the study and more and more seeds.
         stopping: when to stop.
         say: told after each look which claims are open and what the next block costs.
+        intervals: how they are made; with any that are not anytime-valid looking costs error (benchmarks/settled.py).
 
     Raises:
         Refusal: ``bad-max-seeds``, where the study has more seeds than the limit.
@@ -100,7 +108,7 @@ def settle(study: Study, train: Train, stopping: Stopping, say: Callable[[str], 
         if outcome.failed:  # the seeds that are left would select themselves
             return Settled(study, outcome, tuple(looks), "failed")
         spent += cost([record for run, record in outcome.records.items() if run not in outcome.reused])
-        with using(ANYTIME):
+        with using(intervals):
             looks.append(Look(len(seeds_of(study)), study.verdicts(outcome.records).claims, cost_of(outcome)))
         further = next_seeds(seeds_of(study), stopping)
         price = _price(outcome.records, len(looks), seeds_of(study), len(further), stopping.block)
