@@ -2,7 +2,7 @@
 
 python benchmarks/settled.py [--studies 400] [--max-seeds 40] [--block 5]
 
-A study has six claims of an accuracy gain, with a margin of 0.5 points, and true gains of 0, 0, 0.25, 0.5, 1 and 2 points.
+A study has six claims of an accuracy gain, with a margin of 0.5 points; true gains are 0, 0, 0.25, 0.5, 1 and 2 points.
 Seeds share a part of their luck over claims (correlation 0.5). Seeds are added until every claim has a word. Wrong: a
 word other than undecided that the truth contradicts (supported or contradicted at 0, negligible from the margin on).
 Covered: the interval holds the truth where the study stops. Student's intervals in the same loop are the control.
