@@ -33,7 +33,6 @@ from disobey.studies.data_size.evidence import FIDELITY, CellResults
 from disobey.studies.data_size.study import ALL_ARMS, DataSize
 from disobey.studies.data_size.tables import tables
 from disobey.studies.kit.setup import Setup
-from disobey.studies.kit.verdicts import Stated, decide
 from disobey.targets.arms import ARMS
 from disobey.training.recipe import Run
 from disobey.training.specs import Teaching
@@ -232,11 +231,6 @@ def verdicts(results):
     judged = judge(results)
     assert not judged.skipped
     return {claim.name: claim.verdict for claim in judged.claims}
-
-
-def test_a_rule_in_words_is_carried_out_by_its_claim_alone():
-    with pytest.raises(TypeError, match="above zero"):
-        decide(Stated("above zero"), [])
 
 
 def test_a_planted_confirmation_is_confirmed():
