@@ -1,6 +1,7 @@
 """A result such as the deviation study leaves: every kind of block, missing values included. Numbers are made up."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -208,6 +209,33 @@ def claims():
             name="C4",
             setting="Languages, clean labels.",
         ),
+    )
+
+
+def judged(name, text, noise, verdict, value, half, **more):
+    """A claim as the studies judge it today: a difference from the control, with everything that a report shows."""
+    levels = (("label noise", noise), ("student", "self"), ("temperature", "4"))
+    own = {"border": 0.0, "margin": 0.005, "unit": "points", "corrected": verdict, "p_value": 0.001, "adjusted": 0.01}
+    setting = f"{noise} label noise, self student, τ=4"
+    evidence = (estimate(f"{text.lower()}, student − control", value, half),)
+    return Claim(text, "arXiv", verdict, evidence, f"rule of {name}", name, setting, levels=levels, **own | more)
+
+
+def full_claims():
+    """Three statements in two settings: lines, margins, corrected words, one border at 1 and one open interval."""
+    pays, less, more = "Distillation pays.", "The student is less sure.", "The student exaggerates."
+    slope = {"border": 1.0, "margin": 0.05, "unit": "", "literal": "contradicted", "corrected": "undecided"}
+    open_above = Estimate("deviation", -0.3, -0.5, math.inf, 0.95, 5, "runs")
+    nats = {"unit": "nats", "direction": -1, "margin": 0.05, "corrected": "undecided"}
+    return (
+        replace(judged("C1", less, "0%", "undecided", -0.3, 0.1, **nats), evidence=(open_above,)),
+        judged("C1", less, "20%", "negligible", -0.01, 0.02, **nats),
+        judged("C2", more, "0%", "supported", 1.12, 0.02, **slope),
+        judged("C2", more, "20%", "contradicted", 0.88, 0.03, **slope | {"literal": "undecided"}),
+        judged(
+            "C3", pays, "0%", "undecided", -0.0004, 0.005, detectable=0.008, robust=(estimate("median", 0.001, 0.004),)
+        ),
+        judged("C3", pays, "20%", "supported", 0.0192, 0.009, said="registered 2026-01-02, sha256 0123abcd"),
     )
 
 

@@ -57,10 +57,14 @@ def number(value: float | int | None, decimals: int | None = None) -> str:
 def digits(estimate: Estimate) -> int | None:
     """Decimals that leave two digits of the interval's half-width; ``None`` where there is no interval.
 
+    A share that never varies is written as its neighbours are, 1.000.
+
     >>> digits(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
     3
     """
     half = (estimate.high - estimate.low) / 2 if estimate.known else 0.0
+    if half == 0 and estimate.known and 0 < abs(estimate.value) <= 1:
+        return 3
     if half <= 0 or not math.isfinite(half):
         return None
     return max(0, 1 - math.floor(math.log10(half)))
