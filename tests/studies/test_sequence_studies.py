@@ -103,7 +103,7 @@ def test_state_tracking_says_nothing_where_nothing_differs():
     study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",))
     rng = np.random.default_rng(0)
     found = verdicts(study.analyze(records_of(study, lambda *_: 0.9 + 0.05 * rng.normal(), lambda _: 0.9)))
-    assert sum(v == "undecided" for v in found.values()) >= 7
+    assert sum(v in ("undecided", "negligible") for v in found.values()) >= 7
 
 
 def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
@@ -206,7 +206,7 @@ def test_state_distillation_finds_what_states_are_worth(gain, expected):
 def test_state_distillation_without_an_effect_says_so():
     study = StateDistillation(parts=("random",))
     result = study.analyze(records_of(study, states_help(0.0)))
-    assert sum(c.verdict == "undecided" for c in result.of(Claim)) >= 5
+    assert sum(c.verdict in ("undecided", "negligible") for c in result.of(Claim)) >= 5
     chart = result.of(Chart)[0]
     assert set(chart.data["setting"]) == {"LSTM", "fixed point"}
 

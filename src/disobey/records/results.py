@@ -19,7 +19,7 @@ from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
 from disobey.records.files import write_text
 
 Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
-Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
+Over: TypeAlias = Literal["examples", "runs", "runs and examples", "draws", "cases"]
 """What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
 
