@@ -13,6 +13,7 @@ from disobey.records.results import (
     Exhibit,
     Finding,
     Gallery,
+    Guess,
     Result,
     Rule,
     Table,
@@ -278,6 +279,26 @@ def gallery():
     )
     text = Exhibit("word 4,211", ("labelled Dutch", "teacher German (0.62), student Dutch (0.81)"), text="„Wasserfall“")
     return Gallery("Most disobeyed", (*images, text), "Largest |student − teacher| log-odds on the test split.")
+
+
+def switched():
+    """One picture with switches for noise and split, and the examples of its test splits below it."""
+    blocks: list = []
+    for noise in ("0%", "20%"):
+        for split in ("test", "train"):
+            levels = (("label noise", noise), ("split", split))
+            data = {"x": (1.0, 2.0, 3.0), "y": (1.0, 4.0, 2.0), "id": ("7", "8", "9")}
+            title, axes = "Where?", (Axis("x", "teacher (nats)"), Axis("y", "student (nats)"))
+            name = f"logits-{split}-{noise}"
+            chart = Chart(name, title, "scatter", data, *axes, f"alt {noise} {split}", f"caption {noise} {split}")
+            blocks.append(replace(chart, tooltip=("id",), key="id", levels=levels))
+    for noise, keys in (("0%", "8"), ("20%", "123456789")):
+        guesses = (Guess("teacher", (("cat", 0.75), ("dog", 0.25))), Guess("student", (("dog", 0.5), ("cat", 0.5))))
+        shown = tuple(Exhibit(f"example {k}", (f"noise {noise}",), guesses=guesses, key=k) for k in keys)
+        blocks.append(Gallery("Most disobeyed", shown, "", (("label noise", noise), ("split", "test"))))
+    rows = tuple((f"setting {i:02}", i / 7) for i in range(20))
+    blocks.append(Table("Every setting", ("setting", "slope"), rows))
+    return Result("demo", "Where?", (*full_claims(), *blocks, Text("Methods", METHODS)), main=("C3",))
 
 
 METHODS = (
