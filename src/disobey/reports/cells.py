@@ -11,6 +11,7 @@ from disobey.records.results import Cell, Estimate
 
 MISSING = "–"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_CODE = re.compile(r"[a-z][A-Za-z0-9]*(?:[_.][A-Za-z0-9]+)+")
 _MINUS = "−"
 _HYPHEN = re.compile(r"(?<![\w-])-(?=\.?\d)")  # one that stands for a minus
 
@@ -127,6 +128,15 @@ def shown(cell: Cell) -> Shown:
     if isinstance(cell, (int, float)):
         return Shown(number(cell), title=repr(cell), sort=repr(cell), numeric=True)
     return Shown(str(cell), sort=str(cell))
+
+
+def in_words(name: str) -> str:
+    """A measure's code name as words.
+
+    >>> in_words("student_right_where_they_differ"), in_words("agreement.low"), in_words("top-5"), in_words("KL")
+    ('student right where they differ', 'agreement, low', 'top-5', 'KL')
+    """
+    return name.replace("_", " ").replace(".", ", ") if _CODE.fullmatch(name) else name
 
 
 def _finite(value: float | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,6 +23,7 @@ from disobey.reports.wording import SYMBOLS, level_words, scaled
 _LISTED = 60  # a figure with at most so many rows shows them as a table, too
 _WORDY = 24  # characters beyond which a cell may run over several lines
 _LONG = 8  # rows beyond which a table is folded
+_MEASURES = ("measure", "quantity")  # heads of columns that hold names of measures
 _FIRST = 4  # examples of a gallery that are shown at once
 
 
@@ -139,6 +140,8 @@ def _still(block: Block) -> dict[str, Any]:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> dict[str, Any]:
     drawn = [[cells.shown(cell) for cell in row] for row in rows]
+    if columns and columns[0] in _MEASURES:
+        drawn = [[_named(first), *rest] for first, *rest in drawn]
     numeric = cells.numeric_columns(drawn) or [False] * len(columns)
     longest = [max(len(cell.text) for cell in column) for column in zip(*drawn, strict=True)] or [0] * len(columns)
     wordy = [n > _WORDY and not right for n, right in zip(longest, numeric, strict=True)]
@@ -150,6 +153,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -
         "rows": drawn,
         "note": cells.note_on_intervals(cell for row in rows for cell in row),
     }
+
+
+def _named(cell: cells.Shown) -> cells.Shown:
+    """A measure by words, with its code name on hover."""
+    words = cells.in_words(cell.text)
+    return cell if words == cell.text else replace(cell, text=words, title=cell.text)
 
 
 def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
