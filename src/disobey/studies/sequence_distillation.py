@@ -43,7 +43,7 @@ from disobey.studies.kit.verdicts import gain
 from disobey.targets.schedule import Schedule, distill, labels
 from disobey.training.recipe import Recipe, Run
 
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 Part = Literal["words", "gap", "sweeps"]
 NEW = "new words, teacher's best answer"  # the arm that a pool of words is compared with
 
@@ -330,7 +330,7 @@ class SequenceDistillation:
             "tokens for half as many steps; all students of a pool and seed share words, order and initialization. "
             "Soft targets use T²·KL. The entropy control smooths every label until its entropy is that of the "
             "teacher's own softened answer. Students of few sweeps are trained through all of their sweeps. "
-            f"Predictions were written down before the runs: softness gives nothing (within ±{self.margin:g}), more "
+            f"Predictions: softness gives nothing (within ±{self.margin:g}), more "
             "inputs give something."
         )
 
