@@ -209,9 +209,18 @@ class SequenceDistillation:
 
     def judge_words(self, e: SequenceEvidence) -> Verdicts:
         """The claims on each pool of words, then the one on new words."""
+        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
+        pools = [
+            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
+        ]
+        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
+        return judge(self.pool_claims(), e, pools) + judge(self.new_word_claims(), e, [where])
+
+    def pool_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness, and words, are worth where words are few."""
         soft, smooth = list(self.objectives())[3:]
         same = "On the same words, soft answers teach as much as the teacher's best answer."
-        claims = (
+        return (
             self.null("W1", same, "soft, τ=1", "teacher's best answer", "soft − hard"),
             self.null(
                 "W2",
@@ -230,14 +239,11 @@ class SequenceDistillation:
                 names="new words − few",
             ),
         )
-        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
-        pools = [
-            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
-        ]
+
+    def new_word_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness is worth where every word is new."""
         text = "On new words, too, softness changes nothing."
-        fresh = (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
-        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
-        return judge(claims, e, pools) + judge(fresh, e, [where])
+        return (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
 
     def gap_claims(self) -> tuple[SequenceClaim, ...]:
         """A dense teacher's softness for a diagonal student: predicted to be worth nothing."""
