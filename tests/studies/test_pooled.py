@@ -8,7 +8,7 @@ import numpy as np
 from disobey import pool
 from disobey.cli.main import main
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Chart, Claim, Estimate, Result, Table
+from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
 from disobey.studies import STUDIES
 from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.pooled import rule_of
@@ -91,6 +91,15 @@ def test_settings_are_pooled_apart_and_matched_by_their_levels():
         ("20% label noise", "supported"),
         ("clean", "negligible"),
     ]
+
+
+def test_another_quantity_under_the_same_claim_is_pooled_apart():
+    least_squares = on("c", 0.03)
+    (claim,) = least_squares.of(Claim)
+    other = replace(claim, evidence=(replace(claim.evidence[0], name="least squares"),))
+    result = pool([on("a", 0.03), on("b", 0.03), replace(least_squares, blocks=(other,))])
+    assert [e.name for e in result.of(Claim)[0].evidence[2:]] == ["gain, a", "gain, b"]
+    assert "C3" in result.of(Text)[-1].body
 
 
 def test_mistakes_are_refused():

@@ -62,11 +62,12 @@ def pool(results: Sequence[Result]) -> Result:
     found: dict[tuple[Any, ...], dict[str, Claim]] = {}
     for name, result in zip(names, results, strict=True):
         for claim in result.of(Claim):
-            found.setdefault((claim.name, claim.levels or claim.setting), {})[name] = claim
+            key = claim.name, claim.levels or claim.setting, _deciding(claim).name  # of one quantity in all results
+            found.setdefault(key, {})[name] = claim
     _same_rules(found.values())
     by_anytime = {name: bool(r.settings.get("until_settled")) for name, r in zip(names, results, strict=True)}
     forests, left_out = [], []
-    for (id, _), claims in found.items():
+    for (id, *_), claims in found.items():
         effects = {name: _deciding(claim) for name, claim in claims.items()}
         errors = {name: _error(effect, by_anytime[name]) for name, effect in effects.items()}
         first = next(iter(claims.values()))
