@@ -78,7 +78,7 @@ def test_what_has_no_interval_is_left_out_and_named():
     odd = replace(odd, blocks=(replace(odd.of(Claim)[0], evidence=(undefined,)),))
     result = pool([*(on(name, 0.03) for name in "abc"), odd])
     assert len(result.of(Claim)[0].evidence) == 5
-    assert result.of(Claim)[0].note.endswith("left out: d.")
+    assert result.of(Claim)[0].note.endswith("for this number: d.")
 
 
 def test_settings_are_pooled_apart_and_matched_by_their_levels():

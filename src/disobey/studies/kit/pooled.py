@@ -6,7 +6,7 @@ A published claim is about settings in general; one data set is one draw of them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -95,13 +95,20 @@ def _checked(results: Sequence[Result]) -> tuple[str, ...]:
         attempt = "the results of one study at a time"
         raise refusal("pool-mixed-studies", "results of one study", ", ".join(studies), attempt)
     varying = [k for k in LABELS if len({_words(r.settings.get(k)) for r in results}) > 1]
-    full = [", ".join(_words(result.settings[k]) for k in varying if result.settings.get(k)) for result in results]
-    twice = sorted({name or "the same settings" for name in full if full.count(name) > 1})
-    if twice:
-        attempt = "each data set or model once; seeds of one belong into one run"
-        raise refusal("pool-same-data", "other data or models in every result", f"twice: {', '.join(twice)}", attempt)
-    short = [", ".join(_short(result.settings[k]) for k in varying if result.settings.get(k)) for result in results]
-    return tuple(short if len(set(short)) == len(short) else full)
+    full: list[str] = []
+    for n in range(1, len(varying) + 1):  # as few settings as tell the results apart
+        varying_now = varying[:n]
+        full = [_named(result, varying_now, _words) for result in results]
+        if len(set(full)) == len(full):
+            short = [_named(result, varying_now, _short) for result in results]
+            return tuple(short if len(set(short)) == len(short) else full)
+    twice = sorted({name or "the same settings" for name in full if full.count(name) > 1}) or ["the same settings"]
+    attempt = "each data set or model once; seeds of one belong into one run"
+    raise refusal("pool-same-data", "other data or models in every result", f"twice: {', '.join(twice)}", attempt)
+
+
+def _named(result: Result, keys: Sequence[str], say: Callable[[Any], str]) -> str:
+    return ", ".join(say(result.settings[key]) for key in keys if result.settings.get(key))
 
 
 def _words(value: Any) -> str:
@@ -213,7 +220,7 @@ def _note(
     if without:
         parts.append(f"The word would be {', '.join(changed)}." if changed else "No single data set carries the word.")
     if missing:
-        parts.append(f"Without an interval, hence left out: {', '.join(missing)}.")
+        parts.append(f"Left out, without an interval for this number: {', '.join(missing)}.")
     return " ".join(parts)
 
 
