@@ -7,13 +7,14 @@ import hashlib
 import inspect
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from disobey.cli.options import Common, parse_study
+from disobey.cli.output import print_json
 from disobey.cli.progress import progress_bar
+from disobey.cli.rehearsal import forecast, forecast_lines, rehearse
 from disobey.errors import printable, refusal
 from disobey.records.manifest import Damaged
 from disobey.records.mixing import made_with, mixtures
@@ -33,7 +34,7 @@ class RunOptions(Common):
     """Options of `disobey run` beside the study's own."""
 
     dry_run: bool = False
-    """print what would be trained and what is there already, and stop"""
+    """check everything that a run checks, print what would be trained and what is there already, and stop"""
     smoke: bool = False
     """run the whole study in seconds to see that it works: evidence of nothing"""
     preset: str = ""
@@ -45,7 +46,7 @@ class RunOptions(Common):
     reports: str = ""
     """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
-    """print the result as JSON on standard output"""
+    """print the result (of a dry run: the plan) as JSON on standard output, and nothing else there"""
 
 
 def main(argv: list[str]) -> int:
@@ -62,7 +63,8 @@ def main(argv: list[str]) -> int:
     runs = study.plan()
     store = Store(options.out)
     if options.dry_run:
-        print(_forecast(study, runs, store))
+        plan = forecast(study.name, runs, rehearse(runs, store, options, options.reports), folder_of(study, store.root))
+        print_json(plan) if options.json else print("\n".join(forecast_lines(plan)))
         return 0
     outcome, result = _carried_out(study, runs, store, options)
     for failure in outcome.failed.values():
@@ -166,9 +168,6 @@ def folder_of(study: Study, out: Path) -> Path:
 def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
     names = ", ".join(STUDIES)
     if not argv or argv[0].startswith("-"):
-        if argv and argv[0] in ("-h", "--help"):
-            print(f"usage: disobey run STUDY [OPTIONS]\n\nstudies: {names}\n`disobey run STUDY --help` for its options")
-            raise SystemExit(0)
         raise refusal("no-study", f"a study after 'run': {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:
         near = difflib.get_close_matches(argv[0], STUDIES, 1)
@@ -192,20 +191,6 @@ def _start(kind: type[Study], argv: list[str]) -> Study:
         known = ", ".join(kind.presets) or "none"
         raise refusal("unknown-preset", f"a preset of {kind.name} ({known})", repr(names[-1]))
     return kind(**kind.presets[names[-1]])
-
-
-def _forecast(study: Study, runs: list[Run], store: Store) -> str:
-    """What a dry run prints: how many runs of which kind, how many of them are there."""
-    ordered = closure(runs)
-    there = {run for run in ordered if store.find(run.id, encode(run.recipe)) is not None}
-    counts = Counter(run.recipe.name or "run" for run in ordered)
-    missing = Counter(run.recipe.name or "run" for run in ordered if run not in there)
-    width = max(map(len, counts))
-    lines = [f"{study.name}: {len(ordered)} runs, {len(there)} there already, {len(ordered) - len(there)} to train"]
-    lines += [f"  {name:<{width}}  {n:>4} runs, {missing[name]:>4} to train" for name, n in counts.items()]
-    steps = sum(run.recipe.optim.steps for run in ordered if run not in there)
-    lines.append(f"  {steps:,} training steps; report in {folder_of(study, store.root)}")
-    return "\n".join(lines)
 
 
 def _cost(outcome: Outcome) -> dict[str, float]:
