@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
+from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
@@ -43,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     distillation.same_labels,
     confidence.temperature_slip,
     confidence.memorized_teacher,
+    outcome.gain,
     outcome.negative_transfer,
     outcome.capacity_gap,
     confidence.calibrated_student,
@@ -54,6 +56,30 @@ CHECKS: tuple[Check, ...] = (
     files.unread_arrays,
     files.label_variety,
 )
+
+# What must correspond to the teacher, row by row and class by class, for a check to say anything.
+NEEDS: dict[Check, set[str]] = {
+    confidence.plausible_teacher: {"labels"},
+    distillation.distillation_visible: {"student", "twin"},
+    distillation.same_teacher: {"student"},
+    distillation.same_labels: {"labels", "student", "twin"},
+    confidence.temperature_slip: {"student"},
+    outcome.gain: {"labels", "student", "twin"},
+    outcome.negative_transfer: {"labels", "student", "twin"},
+    outcome.capacity_gap: {"labels", "student"},
+    confidence.calibrated_student: {"labels", "student"},
+    outcome.large_enough: {"labels", "student", "twin"},
+    outcome.ceiling: {"labels", "student", "twin"},
+    outcome.best_of_many: {"labels", "student"},
+}
+BREAKS: dict[Check, set[str]] = {
+    alignment.row_alignment: {"student"},
+    alignment.class_order: {"student"},
+    alignment.label_alignment: {"labels"},
+    alignment.label_order: {"labels"},
+    alignment.twin_alignment: {"twin"},
+    alignment.twin_class_order: {"twin"},
+}
 
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     tables.outcome,
@@ -140,8 +166,25 @@ def diagnose(
 
 
 def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Finding, ...]:
-    """What the checks that apply have found, in their order."""
-    return tuple(found for check in checks if (found := check(evidence)) is not None)
+    """What the checks that apply have found, in their order; those that need what is out of order are not asked.
+
+    With rows or classes that do not correspond, a student looks weak and over-confident for that reason alone: nothing
+    about them is said until they are mended.
+    """
+    found: list[Finding] = []
+    withheld: list[str] = []
+    broken: set[str] = set()
+    for check in checks:
+        about = NEEDS.get(check, set())
+        if about & broken:
+            withheld.append(check.__name__.replace("_", " "))
+        elif (finding := check(evidence)) is not None:
+            found.append(finding)
+            if finding.invalidates:
+                broken |= BREAKS.get(check, set())
+    if withheld:
+        found.append(not_judged(withheld))
+    return tuple(found)
 
 
 def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
