@@ -15,7 +15,8 @@ from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
-from disobey.diagnosis.report import breakdown, charts, knowledge, tables
+from disobey.diagnosis.report import breakdown, charts, knowledge
+from disobey.diagnosis.report import tables as comparisons
 from disobey.diagnosis.report.methods import methods
 from disobey.diagnosis.report.verdict import verdict
 from disobey.errors import refusal
@@ -52,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     outcome.ceiling,
     outcome.best_of_many,
     language.truncation,
+    files.read_as,
     files.joined_rows,
     files.unread_arrays,
     files.label_variety,
@@ -82,11 +84,11 @@ BREAKS: dict[Check, set[str]] = {
 }
 
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
-    tables.outcome,
-    tables.closeness,
-    tables.deviations,
-    tables.calibrations,
-    tables.temperatures,
+    comparisons.outcome,
+    comparisons.closeness,
+    comparisons.deviations,
+    comparisons.calibrations,
+    comparisons.temperatures,
     knowledge.teacher_information,
     knowledge.representations,
     breakdown.seeds,
@@ -187,13 +189,21 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     return tuple(found)
 
 
-def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
-    """Findings first, then tables and charts, then the methods."""
+def report(
+    evidence: Evidence, checks: Sequence[Check] = CHECKS, *, tell: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Findings first, then tables and charts, then the methods; ``tell`` hears what is being computed."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # differences of infinite log-odds are unknown
+        tell(f"{len(checks)} checks")
         findings = judged(evidence, checks)
-        shown = [table for make in TABLES if (table := make(evidence)) is not None and table.rows]
-        figures = [chart for make in FIGURES if (chart := make(evidence)) is not None]
-        blocks = (*findings, *figures[:1], *shown, *figures[1:], methods(evidence))
+        shown, figures = [], []
+        for made, makers, what in ((shown, TABLES, "table"), (figures, FIGURES, "figure")):
+            for number, make in enumerate(makers, 1):
+                tell(f"{what} {number} of {len(makers)}")
+                made.append(make(evidence))
+        tables = [table for table in shown if table is not None and table.rows]
+        figures = [figure for figure in figures if figure is not None]
+        blocks = (*findings, *figures[:1], *tables, *figures[1:], methods(evidence))
     settings: dict[str, Any] = {
         "examples": evidence.n,
         "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
