@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.measures.inference import examples
 from disobey.measures.inference.measure import Measure, Sample, qualified
+from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import (
     blocked_interval,
     error_interval,
@@ -89,7 +89,7 @@ def widened(bounds: Bounds, values: NDArray, level: float, crossed: tuple[int, i
     n, factor = len(values), 1 / len(values)
     if crossed is not None:
         n, factor = (max(crossed), 1 + 1 / max(crossed)) if min(crossed) == 1 else (min(crossed), 1 / min(crossed))
-    half = float(stdtrit(n - 1, 0.5 + level / 2) * values.std(ddof=1) * np.sqrt(factor)) if n > 1 else np.nan
+    half = float(student_t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) * np.sqrt(factor)) if n > 1 else np.nan
     return value, value - float(np.hypot(value - low, half)), value + float(np.hypot(high - value, half))
 
 

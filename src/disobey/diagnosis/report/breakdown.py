@@ -11,7 +11,6 @@ from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.input.pair import class_name
 from disobey.errors import printable
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect
 from disobey.measures.inference.examples import mean_of, share
 from disobey.measures.inference.measure import applicable, minus_twin, on_twin
 from disobey.records.results import Cell, Table
@@ -34,6 +33,8 @@ def seeds(evidence: Evidence) -> Table | None:
     runs = evidence.runs[: len(evidence.students)]
     if len(runs) < 2:
         return None
+    from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect  # brings scipy.stats
+
     measures = applicable(SEED_MEASURES, evidence.sample)
     paired = len(evidence.twins) == len(runs)
     forms = [m for measure in measures for m in ((measure, minus_twin(measure)) if paired else (measure,))]

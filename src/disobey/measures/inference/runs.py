@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
 
 from disobey.errors import refusal
 from disobey.measures.inference.measure import Measure, qualified, read
+from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import resample_counts, t_interval
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate, Over
