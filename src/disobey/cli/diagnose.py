@@ -122,7 +122,7 @@ def _old_json(argv: list[str]) -> tuple[list[str], Path | None]:
 
 def _packed() -> None:
     """Packs the report's scripts, which takes a second, while the pair is read."""
-    from disobey.reports.page import library
+    from disobey.reports.scripts import library
 
     library()
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
 from disobey.errors import Refusal
@@ -29,8 +28,9 @@ from disobey.reports import cells, palette
 from disobey.reports.charts import Drawing, drawing
 from disobey.reports.frames import columnar
 from disobey.reports.images import data_uri, shown_size
+from disobey.reports.scripts import library
 from disobey.reports.summary import SYMBOLS, by_urgency, counts
-from disobey.reports.svg import VEGA_LITE, svg
+from disobey.reports.svg import svg
 
 _LISTED = 60  # a figure with at most so many rows shows them as a table, too
 _WORDY = 24  # characters beyond which a cell may run over several lines
@@ -253,18 +253,6 @@ def _template() -> jinja2.Template:
 @cache
 def _style() -> str:
     return _text("style.css").replace("/* figures */\n}", f"{palette.dark_rules()}\n}}", 1)
-
-
-@cache
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, with the interpreter that needs no ``eval``.
-
-    Takes a second, in which other threads run: who has something else to do asks for it there, once, ahead of time.
-    """
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
-    for ending in ("</script", "<!--"):
-        assert ending not in bundle.lower(), f"{ending} in the bundle would end its own script element"
-    return bundle
 
 
 def _policy(scripts: Iterable[str]) -> str:
