@@ -74,6 +74,7 @@ NEEDS: dict[Check, set[str]] = {
     outcome.ceiling: {"labels", "student", "twin"},
     outcome.best_of_many: {"labels", "student"},
 }
+CALLED: dict[Check, str] = {outcome.large_enough: "test size"}  # where a check's findings have another name
 BREAKS: dict[Check, set[str]] = {
     alignment.row_alignment: {"student"},
     alignment.class_order: {"student"},
@@ -179,7 +180,7 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     for check in checks:
         about = NEEDS.get(check, set())
         if about & broken:
-            withheld.append(check.__name__.replace("_", " "))
+            withheld.append(CALLED.get(check, check.__name__.replace("_", " ")))
         elif (finding := check(evidence)) is not None:
             found.append(finding)
             if finding.invalidates:
