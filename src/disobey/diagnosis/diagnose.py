@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
 from disobey.diagnosis.checks.findings import not_judged
-from disobey.diagnosis.evidence.evidence import Evidence, gather
+from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.report import breakdown, charts, knowledge
@@ -180,6 +180,8 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     for check in checks:
         about = NEEDS.get(check, set())
         if about & broken:
+            if _asks_nothing(check, evidence):
+                continue
             withheld.append(CALLED.get(check, check.__name__.replace("_", " ")))
         elif (finding := check(evidence)) is not None:
             found.append(finding)
@@ -188,6 +190,18 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     if withheld:
         found.append(not_judged(withheld))
     return tuple(found)
+
+
+def _asks_nothing(check: Check, evidence: Evidence) -> bool:
+    """Whether a check would not apply to this pair, so that nobody misses it."""
+    lacks = evidence.labels is None and "labels" in NEEDS[check]
+    if evidence.sample.twin is None and check in (outcome.gain, outcome.negative_transfer, distillation.same_labels):
+        return True
+    if check is distillation.same_labels:
+        return lacks or evidence.pair.mislabelled is None
+    if check is distillation.same_teacher:
+        return len(evidence.students) < 3
+    return lacks or (check is outcome.best_of_many and not checkpoints(evidence.students))
 
 
 def report(
