@@ -1,4 +1,4 @@
-"""`python -m disobey`, where the command is not on the path."""
+"""`python -m disobey` is `disobey`."""
 
 from disobey.cli.main import entry
 

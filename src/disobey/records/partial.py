@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 from disobey.records.results import Claim, Result, Verdict
 
-UNSETTLED = "inconclusive" if "inconclusive" in get_args(Verdict) else "undecided"
+UNSETTLED: Verdict = "undecided"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Missing:
 
 
 def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
-    """The result with what is missing in its summary; its claims unsettled unless ``settle`` (``--partial``).
+    """The result with what is missing said before it; its claims unsettled unless ``settle`` (``--partial``).
 
     The seeds that are left select themselves: those that diverge are no random sample of all.
     """
@@ -46,11 +45,20 @@ def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
     if not settle:
         blocks = [_unsettled(block) if isinstance(block, Claim) else block for block in result.blocks]
     ending = "" if settle else " No claim is judged on the seeds that are left; --partial judges them all the same."
-    return replace(result, blocks=tuple(blocks), summary=f"{missing.sentence}.{ending} {result.summary}".rstrip())
+    caution = f"{missing.sentence}.{ending}"
+    return replace(
+        result,
+        blocks=tuple(blocks),
+        summary=f"{caution} {result.summary}".rstrip(),
+        headline=result.headline if settle else "",
+        cautions=(caution, *result.cautions),
+    )
 
 
 def _unsettled(claim: Claim) -> Claim:
-    if claim.verdict == UNSETTLED:
+    if {claim.verdict, claim.literal} <= {UNSETTLED, None}:
         return claim
     note = f"would be {claim.verdict} on the seeds that are left, which selected themselves"
-    return replace(claim, verdict=UNSETTLED, note=f"{claim.note}; {note}" if claim.note else note)  # type: ignore[arg-type]
+    note = f"{claim.note}; {note}" if claim.note else note
+    literal = claim.literal and UNSETTLED
+    return replace(claim, verdict=UNSETTLED, literal=literal, corrected=UNSETTLED, note=note)

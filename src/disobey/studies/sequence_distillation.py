@@ -22,6 +22,7 @@ from disobey.records.results import Block, Chart, Estimate, Result, Table
 from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
+    MARGIN,
     TEST_SWEEPS,
     SequenceClaim,
     SequenceEvidence,
@@ -38,11 +39,11 @@ from disobey.studies.kit.sequences import (
 )
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.verdicts import gain
 from disobey.targets.schedule import Schedule, distill, labels
 from disobey.training.recipe import Recipe, Run
 
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 Part = Literal["words", "gap", "sweeps"]
 NEW = "new words, teacher's best answer"  # the arm that a pool of words is compared with
 
@@ -57,6 +58,7 @@ class SequenceDistillation:
 
     name: ClassVar[str] = "sequence-distillation"
     question: ClassVar[str] = "What does a sequence teacher give its student: softness, more words, or expressivity?"
+    answers: ClassVar[tuple[str, ...]] = ("W1", "W4", "G1")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "words": {"parts": ("words",)},
         "ten-seeds": {"setup": SequenceSetup(seeds=tuple(range(10)))},
@@ -163,26 +165,38 @@ class SequenceDistillation:
 
     # what they say
 
-    def analyze(self, records: Records) -> Result:
-        """What finished runs say."""
-        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
-        verdicts = judge((), e, ())
-        blocks: list[Block] = []
-        if "words" in self.parts:
-            verdicts += self.judge_words(e)
-            blocks += [self.pool_chart(e), self.pool_table(e)]
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(SequenceEvidence.read(records, self.setup.seeds, self.recipes()))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim of the parts that were asked for."""
+        verdicts = self.judge_words(e) if "words" in self.parts else Verdicts(())
         if "gap" in self.parts:
             where = f"{self.group}, student with one diagonal layer"
             verdicts += judge(self.gap_claims(), e, [self.setting(where, self.gap_arms())])
-            arms = {"dense teacher": self.dense(), **self.gap_arms()}
-            blocks.append(self.table("A diagonal student of a dense teacher", arms, e))
         if "sweeps" in self.parts:
             where = f"{self.group}, {self.few} sweeps"
             verdicts += judge(self.sweep_claims(), e, [self.setting(where, self.sweep_arms())])
+        return verdicts
+
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = self.judged(e)
+        blocks: list[Block] = []
+        if "words" in self.parts:
+            blocks += [self.pool_chart(e), self.pool_table(e)]
+        if "gap" in self.parts:
+            arms = {"dense teacher": self.dense(), **self.gap_arms()}
+            blocks.append(self.table("A diagonal student of a dense teacher", arms, e))
+        if "sweeps" in self.parts:
             blocks.append(self.table(f"Students of {self.few} sweeps", self.sweep_arms(), e))
             blocks.append(self.teacher_table(e))
         summary = verdicts.summary() + _null_summary(verdicts)
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=OURS, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=OURS, summary=summary
+        )
 
     def setting(self, label: str, arms: Mapping[str, Recipe]) -> Setting:
         """What claims compare, at this study's two lengths."""
@@ -196,9 +210,18 @@ class SequenceDistillation:
 
     def judge_words(self, e: SequenceEvidence) -> Verdicts:
         """The claims on each pool of words, then the one on new words."""
+        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
+        pools = [
+            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
+        ]
+        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
+        return judge(self.pool_claims(), e, pools) + judge(self.new_word_claims(), e, [where])
+
+    def pool_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness, and words, are worth where words are few."""
         soft, smooth = list(self.objectives())[3:]
         same = "On the same words, soft answers teach as much as the teacher's best answer."
-        claims = (
+        return (
             self.null("W1", same, "soft, τ=1", "teacher's best answer", "soft − hard"),
             self.null(
                 "W2",
@@ -217,14 +240,11 @@ class SequenceDistillation:
                 names="new words − few",
             ),
         )
-        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
-        pools = [
-            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
-        ]
+
+    def new_word_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness is worth where every word is new."""
         text = "On new words, too, softness changes nothing."
-        fresh = (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
-        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
-        return judge(claims, e, pools) + judge(fresh, e, [where])
+        return (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
 
     def gap_claims(self) -> tuple[SequenceClaim, ...]:
         """A dense teacher's softness for a diagonal student: predicted to be worth nothing."""
@@ -247,7 +267,7 @@ class SequenceDistillation:
                 "S1",
                 "Training with few sweeps repairs a converged teacher that is cut to as few.",
                 OURS,
-                ABOVE_ZERO,
+                gain(MARGIN),
                 cut,
             ),
             better(
@@ -317,7 +337,7 @@ class SequenceDistillation:
             "tokens for half as many steps; all students of a pool and seed share words, order and initialization. "
             "Soft targets use T²·KL. The entropy control smooths every label until its entropy is that of the "
             "teacher's own softened answer. Students of few sweeps are trained through all of their sweeps. "
-            f"Predictions were written down before the runs: softness gives nothing (within ±{self.margin:g}), more "
+            f"Predictions: softness gives nothing (within ±{self.margin:g}), more "
             "inputs give something."
         )
 

@@ -26,9 +26,10 @@ from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Block, Chart, Estimate, Result, Table
-from disobey.studies.kit.claims import ClaimSpec, Source, judge
+from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
+    MARGIN,
     SequenceClaim,
     SequenceEvidence,
     SequenceSetup,
@@ -43,12 +44,12 @@ from disobey.studies.kit.sequences import (
 )
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.verdicts import gain
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import StateTeaching
 
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 RANDOM = Source("arXiv 2305.10118, there for images")
 Part = Literal["states", "random"]
 LABELS, ANSWERS, STATES, FED = "labels", "teacher's soft answers", "labels and states", "labels and states, mixer fed"
@@ -102,7 +103,7 @@ def _probe_claim(
         where = f"{s.near + 1} to {s.far}" if beyond else f"1 to {s.near}"
         return compared(a, b, f"probe at {where}, {names}")
 
-    return ClaimSpec(id, text, source, ABOVE_ZERO, evidence)
+    return ClaimSpec(id, text, source, gain(MARGIN), evidence)
 
 
 STUDENT, FRESH = ("its student", AS_TAUGHT), ("its student", BEFORE)
@@ -153,6 +154,7 @@ class StateDistillation:
 
     name: ClassVar[str] = "state-distillation"
     question: ClassVar[str] = "Do a teacher's states teach what its answers do not, even those of a random teacher?"
+    answers: ClassVar[tuple[str, ...]] = ("C6", "R1")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "states": {"parts": ("states",)},
         "random": {"parts": ("random",)},
@@ -234,19 +236,30 @@ class StateDistillation:
 
     # what they say
 
-    def analyze(self, records: Records) -> Result:
-        """What finished runs say."""
-        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
-        verdicts = judge((), e, ())
-        blocks: list[Block] = []
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(SequenceEvidence.read(records, self.setup.seeds, self.recipes()))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim of the parts that were asked for."""
+        verdicts = Verdicts(())
         if "states" in self.parts:
             verdicts += judge(STATE_CLAIMS, e, [self.setting(self.group, self.state_arms())])
-            blocks += [self.state_chart(e), self.state_table(e), self.explained_table(e)]
         if "random" in self.parts:
             settings = [self.setting(f"{self.group}, {kind}", self.random_arms(kind)) for kind in KINDS]
             verdicts += judge(RANDOM_CLAIMS, e, settings)
+        return verdicts
+
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = self.judged(e)
+        blocks: list[Block] = []
+        if "states" in self.parts:
+            blocks += [self.state_chart(e), self.state_table(e), self.explained_table(e)]
+        if "random" in self.parts:
             blocks += [self.probe_chart(e), self.probe_table(e)]
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=OURS)
+        return conclude(self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=OURS)
 
     def setting(self, label: str, arms: Mapping[str, Recipe]) -> Setting:
         """What claims compare, at this study's two lengths."""
@@ -356,7 +369,7 @@ class StateDistillation:
             "the same loss. Random teachers are initializations, other ones than the students'; their soft answers "
             "(τ=1) are all that the student gets. The probe: logistic regression on standardized states at positions "
             f"1 to {s.longest} of {s.count:,} words, penalty chosen on {s.count:,} validation words, scored on "
-            f"{s.count:,} others.{learned} Predictions were written down before the runs."
+            f"{s.count:,} others.{learned}"
         )
 
     def loss_left(self, kind: str, e: SequenceEvidence) -> float:

@@ -18,6 +18,7 @@ from disobey.studies.denoising.claims import PAPER, judge_networks, summary
 from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import PairedRuns, read
 from disobey.studies.denoising.theory import Grid
+from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
 from disobey.studies.kit.options import renamed
@@ -39,6 +40,7 @@ class Denoising:
 
     name: ClassVar[str] = "denoising"
     question: ClassVar[str] = "Does a teacher denoise the gradient, and does that need similar classes?"
+    answers: ClassVar[tuple[str, ...]] = ("D3", "D2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small-sample": {"setup": Setup(train=200, steps=300, batch=50)},
         "digits": {"setup": Setup(data="digits-8x8", train=300, steps=300, batch=50), "models": ("mlp:64x1",)},
@@ -108,7 +110,7 @@ class Denoising:
         """What finished runs say."""
         evidence = self.evidence(records)
         measured = theory.simulations(self.grid)
-        verdicts = theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
+        verdicts = self.judged(evidence, measured)
         blocks = [
             theory.grid_chart(measured),
             self.ageing_chart(),
@@ -121,8 +123,23 @@ class Denoising:
             theory.grid_table(measured),
         ]
         return conclude(
-            self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+            self,
+            evidence.seeds,
+            verdicts,
+            blocks,
+            records=records,
+            methods=self.methods(),
+            cite=PAPER,
+            summary=summary(verdicts),
         )
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(self.evidence(records), theory.simulations(self.grid))
+
+    def judged(self, evidence: GradientEvidence, measured: theory.Simulated) -> Verdicts:
+        """Theory against simulation, then the networks."""
+        return theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
 
     def evidence(self, records: Records) -> GradientEvidence:
         """Every gradient of the complete seeds."""

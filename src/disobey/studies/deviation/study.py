@@ -16,10 +16,10 @@ from disobey.errors import refusal
 from disobey.figures.gallery import most_disobeyed
 from disobey.figures.logit_plot import logit_plot
 from disobey.models.spec import spec_text
-from disobey.records.results import Chart, Estimate, Gallery, Result, Table
+from disobey.records.results import Chart, Estimate, Gallery, Levels, Result, Table
 from disobey.studies.deviation import charts, tables
-from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, PAPER, SPLITS
-from disobey.studies.kit.claims import judge
+from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, JUDGED, PAPER, SPLITS
+from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Group, Records, factors
 from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.examples import example_of
@@ -45,6 +45,7 @@ class Deviation:
 
     name: ClassVar[str] = "deviation"
     question: ClassVar[str] = "Where does a student disobey its teacher, and does it pay?"
+    answers: ClassVar[tuple[str, ...]] = ("C3",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Data, architecture and T as published. The paper's budget is not known; this one is that of most CIFAR-100
         # tables: 240 epochs of batch 64, learning rate 0.05 divided by ten three times.
@@ -146,19 +147,30 @@ class Deviation:
         """The runs, seed by seed."""
         return self.design().runs()
 
+    def main(self, design: Design) -> tuple[Arm, ...]:
+        """The arms that claims are judged on, one a noise level."""
+        return design.where(student=self.students[0], early=False, temperature=self.judged_at)
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(Evidence.read(self.design(), records, JUDGED, SPLITS))
+
+    def judged(self, e: Evidence) -> Verdicts:
+        """Every claim on its settings."""
+        arms = e.design.arms
+        every = Group(f"students and controls of {len(arms)} settings, test", arms)
+        return judge(CLAIMS, e, self.main(e.design)) + judge([ASSOCIATION], e, [every])
+
     def analyze(self, records: Records) -> Result:
         """Claims, charts and tables of the complete seeds."""
-        design = self.design()
-        e = Evidence.read(design, records, splits=SPLITS)
-        arms, main = design.arms, design.where(student=self.students[0], early=False, temperature=self.judged_at)
-        every = Group(f"slope and accuracy, student − control, on test, over {len(arms)} settings in each seed", arms)
-        verdicts = judge(CLAIMS, e, main) + judge([ASSOCIATION], e, [every])
+        e = Evidence.read(self.design(), records, splits=SPLITS)
+        arms, main, verdicts = e.design.arms, self.main(e.design), self.judged(e)
         blocks = [
             *(self.logits(arm, split, e) for arm in main for split in ("test", "train")),
             charts.slope_chart(arms, e),
             charts.gain_chart(arms, e),
             tables.gain_table(arms, e),
-            *(tables.deviation_table(arms, e, split) for split in SPLITS),
+            *tables.deviation_tables(arms, e),
             tables.calibration_table(arms, e),
             tables.kind_table(main, e),
             self.teacher_table(e),
@@ -167,19 +179,27 @@ class Deviation:
         gains = verdicts.gains("C3", lambda setting: setting.split(",")[0])
         summary = f"{verdicts.summary()} Accuracy of the student minus its control: {gains}."
         study = replace(self, temperature=self.judged_at)  # what was chosen is written down
-        return conclude(study, e.seeds, verdicts, blocks, methods=self.methods(e), cite=PAPER, summary=summary)
+        return conclude(
+            study, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
+        )
 
     def logits(self, arm: Arm, split: str, e: Evidence) -> Chart:
         """The first seed's examples, one by one."""
         first = e.predictions(arm, split=split, class_names=self.setup.dataset.classes)
-        title = f"Log-odds of the teacher's class, {split}: {arm.label}, seed {e.seeds[0]}"
-        return logit_plot(first, f"logits-{split}-noise{arm['noise']:g}", title)
+        title, levels = "Where the student disobeys: log-odds of the teacher's class", self.levels(arm, split)
+        about = f"Shown: {arm.label}, seed {e.seeds[0]}."
+        return logit_plot(first, f"logits-{split}-noise{arm['noise']:g}", title, levels=levels, about=about)
+
+    def levels(self, arm: Arm, split: str) -> Levels:
+        """What a reader switches between in a picture of single examples."""
+        return (("label noise", f"{arm['noise']:.0%}"), ("split", split))
 
     def gallery(self, arm: Arm, e: Evidence) -> Gallery:
         """The test examples of the first seed with the largest deviation."""
         first = e.predictions(arm, class_names=self.setup.dataset.classes)
-        title = f"Most disobeyed test examples: {arm.label}, seed {e.seeds[0]}"
-        return most_disobeyed(first, title, example_of(first, self.setup.dataset))
+        levels, about = self.levels(arm, "test"), f"Shown: {arm.label}, seed {e.seeds[0]}."
+        show = example_of(first, self.setup.dataset)
+        return most_disobeyed(first, "Most disobeyed test examples", show, levels=levels, about=about)
 
     def teacher_table(self, e: Evidence) -> Table:
         """Model and accuracy of every teacher."""
@@ -201,9 +221,8 @@ class Deviation:
         setup, rest = self.setup, 1 - self.weight
         source = next(iter(e.records.values())).info["data"]["source"]
         train, validation, test = (f"{len(setup.dataset.split(name)):,}" for name in ("train", "validation", "test"))
-        objective = f"{self.weight:g} T²·KL(teacher‖student)" + (
-            f" + {rest:g} cross-entropy on the labels" if rest else ""
-        )
+        objective = f"{self.weight:g} · T²·KL(teacher‖student) + {rest:g} · cross-entropy on the labels"
+        objective = objective if rest else "T²·KL(teacher‖student)"
         return (
             f"Data: {setup.data} ({source}); {train} training, {validation} validation and {test} test examples. "
             f"Label noise is symmetric and in the training labels only. Teacher: {spec_text(self.recipes.model())}; "
