@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from disobey.records.results import Claim, Estimate, Result
-from disobey.reports.answer import answer
+from disobey.records.results import Claim, Estimate, Finding, Result
+from disobey.reports.answer import answer, cautions
 from disobey.reports.forest import WIDTH, forest, scale_of
 from disobey.reports.glossary import legend
 from disobey.reports.matrix import matrix
@@ -64,6 +64,22 @@ def test_the_first_statement_answers_where_a_study_names_none(samples):
     assert {c.name for c in main_claims(Result("s", "q", claims))} == {"C1"}
     assert [c.name for c in main_claims(Result("s", "q", claims, main=("C3", "C1")))] == ["C3", "C3", "C1", "C1"]
     assert {c.name for c in main_claims(Result("s", "q", claims, main=("gone",)))} == {"C1"}
+
+
+def test_a_number_that_decides_nothing_says_why(samples):
+    few = samples.judged("C3", "It pays.", "0%", "undecided", -0.3, 0.01, note="No verdict from fewer than 3 seeds.")
+    assert told(few)[0] == "It pays. Undecided, −30.0 points [−31.0, −29.0] (no verdict from fewer than 3 seeds)."
+    (cell,) = matrix([few]).rows[0].cells
+    assert cell.lines[-1].name == "no verdict from fewer than 3 seeds"
+    assert "(" not in told(replace(few, verdict="supported", corrected="supported"))[0]
+
+
+def test_warnings_about_runs_come_before_any_number(samples):
+    fallen = Finding("Runs that collapsed", "warning", "Seed 3 fell out of line.")
+    result = Result("s", "q?", (fallen, *samples.full_claims()), cautions=("A run is missing.",))
+    assert cautions(result, answer(result)) == ["A run is missing.", "Seed 3 fell out of line."]
+    alone = Result("s", "q?", (fallen,))  # a diagnosis has its findings for that
+    assert cautions(alone, answer(alone)) == []
 
 
 def test_old_claims_without_border_and_unit_are_told_too(samples):

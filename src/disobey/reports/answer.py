@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from disobey.records.results import Claim, Result
+from disobey.records.results import Claim, Finding, Result
 from disobey.reports import cells
 from disobey.reports.wording import (
     PLAIN,
     Settings,
     amount,
+    brief_note,
     clause,
     correction_known,
     deciding,
@@ -132,6 +133,8 @@ def _part(claim: Claim, setting: str, corrected: bool) -> Part:
         asides.append(f"within ±{shown_number(claim.margin, claim.unit)}")
     if claim.verdict == "undecided" and math.isfinite(claim.detectable):
         asides.append(f"{shown_number(claim.detectable, claim.unit)} would have been seen")
+    if note := brief_note(claim):
+        asides.append(note)
     if corrected and claim.corrected != claim.verdict:
         asides.append(f"{claim.corrected} after correction")
     numbers = " ".join(filter(None, (amount(claim), f"({'; '.join(asides)})" if asides else "")))
@@ -156,6 +159,13 @@ def _range(claims: Sequence[Claim]) -> str:
     unit, signed = claims[0].unit, claims[0].border == 0
     low, high = (shown_number(value, unit, signed=signed) for value in (min(values), max(values)))
     return low if low == high else f"from {low.removesuffix(unit).strip()} to {high}"
+
+
+def cautions(result: Result, told: Answer) -> list[str]:
+    """What comes before any number: the result's own cautions and, of a study, the warnings about its runs."""
+    warnings = [found.message for found in result.of(Finding) if found.status == "warning" and result.of(Claim)]
+    shown = " ".join(told.prose)
+    return [caution for caution in map(cells.prose, (*result.cautions, *warnings)) if caution not in shown]
 
 
 def _basis(result: Result, claims: Sequence[Claim]) -> str:

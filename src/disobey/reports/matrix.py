@@ -15,6 +15,7 @@ from disobey.reports.wording import (
     SYMBOLS,
     Settings,
     amount,
+    brief_note,
     correction_known,
     deciding,
     shown_number,
@@ -106,8 +107,7 @@ def matrix(claims: Sequence[Claim]) -> Matrix | None:
     statements: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         statements.setdefault((claim.name, claim.text), []).append(claim)
-    everywhere = _shared_settings(list(statements.values()))
-    settings = Settings.over(claim for claim in claims if claim.setting in everywhere) if everywhere else Settings(())
+    everywhere, settings = common_settings(list(statements.values()))
     columns = tuple(dict.fromkeys(settings.own(c) for c in claims if c.setting in everywhere))
     corrected = correction_known(claims)
     rows = []
@@ -125,11 +125,18 @@ def matrix(claims: Sequence[Claim]) -> Matrix | None:
     )
 
 
-def _shared_settings(statements: Sequence[Sequence[Claim]]) -> tuple[str, ...]:
-    """The settings that become columns: those of most statements, if there are few and none occurs twice in one."""
+def common_settings(statements: Sequence[Sequence[Claim]]) -> tuple[tuple[str, ...], Settings]:
+    """The settings that become columns, and what all of these have in common; nothing where there are none."""
+    everywhere = _columns(statements)
+    claims = [claim for group in statements for claim in group if claim.setting in everywhere]
+    return everywhere, Settings.over(claims) if claims else Settings(())
+
+
+def _columns(statements: Sequence[Sequence[Claim]]) -> tuple[str, ...]:
+    """The settings of most statements, if there are few and none occurs twice in one."""
     if any(max(Counter(claim.setting for claim in group).values()) > 1 for group in statements):
         return ()
-    sets = Counter(tuple(claim.setting for claim in group) for group in statements)
+    sets = Counter(tuple(claim.setting for claim in group) for group in statements) or Counter({(): 0})
     best, n = max(sets.items(), key=lambda item: (item[1], len(item[0])))
     several = n > 1 or len(statements) == 1
     return best if several and len(best) <= _COLUMNS else ()
@@ -167,6 +174,8 @@ def _cell(claim: Claim, setting: str, scale, corrected: bool) -> Cell:
     if claim.verdict == "undecided" and claim.detectable == claim.detectable:
         meaning = "an effect of this size would have been seen with chance 0.8"
         lines.append(Line(f"would see {shown_number(claim.detectable, claim.unit)}", "", "", meaning))
+    if note := brief_note(claim):
+        lines.append(Line(note, "", "", "why nothing was decided"))
     of = "" if estimate is None else estimate.name
     return Cell(setting, claim.verdict, SYMBOLS[claim.verdict], forest([claim], scale), amount(claim), tuple(lines), of)
 
