@@ -182,7 +182,17 @@ def test_settings_of_its_own_stand_below_each_other(samples):
     found = matrix((*samples.full_claims(), over))
     assert found.columns == ("clean labels", "20% wrong labels")
     assert found.rows[3].own
-    assert found.rows[3].cells[0].setting == "over 14 settings"
+    assert found.rows[3].shared == "over 14 settings"
+    assert found.rows[3].cells[0].setting == ""
+
+
+def test_one_column_that_not_all_rows_fit_is_none(samples):
+    first, second = (replace(samples.judged(n, f"{n} holds.", "0%", "supported", 0.1, 0.01), levels=()) for n in "AB")
+    third = replace(first, name="C", text="C holds.", setting=f"{first.setting}, equal steps")
+    found = matrix([first, second, third])
+    assert found.columns == ()
+    assert found.shared == "clean labels, self student, τ=4"
+    assert [row.shared for row in found.rows] == ["", "", "equal steps"]
 
 
 def test_many_settings_of_one_statement_are_folded_under_one_picture(samples):

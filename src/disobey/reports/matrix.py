@@ -58,6 +58,7 @@ class Row:
         anchor: of its rules and evidence.
         cells: None where it was not judged on a column's setting.
         own: whether its settings are not the columns, so that the cells name theirs.
+        shared: what its settings have in common, where they are its own.
         counts: of many settings, (word, symbol, how many); then the picture shows all of them and the cells are folded.
         picture: all settings at once, where the cells are folded.
     """
@@ -67,6 +68,7 @@ class Row:
     anchor: str
     cells: tuple[Cell | None, ...]
     own: bool
+    shared: str = ""
     counts: tuple[tuple[str, str, int], ...] = ()
     picture: Markup = Markup("")
 
@@ -110,9 +112,11 @@ def matrix(claims: Sequence[Claim]) -> Matrix | None:
     everywhere, settings = common_settings(list(statements.values()))
     columns = tuple(dict.fromkeys(settings.own(c) for c in claims if c.setting in everywhere))
     corrected = correction_known(claims)
+    if len(columns) == 1 and any(claim.setting not in everywhere for claim in claims):
+        everywhere, columns, settings = (), (), Settings.over(claims)  # one column, and rows that do not fit it
     rows = []
     for i, ((name, text), group) in enumerate(statements.items()):
-        rows.append(_row(name, text, f"claim-{i + 1}", group, everywhere, corrected))
+        rows.append(_row(name, text, f"claim-{i + 1}", group, everywhere, settings, corrected))
     return Matrix(
         columns,
         tuple(rows),
@@ -142,23 +146,32 @@ def _columns(statements: Sequence[Sequence[Claim]]) -> tuple[str, ...]:
     return best if several and len(best) <= _COLUMNS else ()
 
 
-def _row(name: str, text: str, anchor: str, group: Sequence[Claim], everywhere: Sequence[str], corrected: bool) -> Row:
+def _row(
+    name: str,
+    text: str,
+    anchor: str,
+    group: Sequence[Claim],
+    everywhere: Sequence[str],
+    settings: Settings,
+    corrected: bool,
+) -> Row:
     scale = scale_of(group)
     by_setting = {claim.setting: claim for claim in group}
     if everywhere and set(by_setting) <= set(everywhere):
         ordered = [by_setting.get(setting) for setting in everywhere]
         cells = tuple(None if claim is None else _cell(claim, "", scale, corrected) for claim in ordered)
         return Row(name, _without_end(text), anchor, cells, False)
-    settings = Settings.over(group) if len(group) > 1 else Settings(())
-    names = [settings.own(claim) or claim.setting for claim in group]
+    alike = Settings.over(group)
+    shared = Settings(tuple(level for level in alike.shared if level not in settings.shared)).words
+    names = [alike.own(claim) for claim in group]
     if len(set(names)) < len(group):  # one setting several times: what is measured tells them apart
         names = [e.name if (e := deciding(claim)) else name for claim, name in zip(group, names, strict=True)]
     cells = tuple(_cell(claim, name, scale, corrected) for claim, name in zip(group, names, strict=True))
     if len(group) <= _ROWS:
-        return Row(name, _without_end(text), anchor, cells, True)
+        return Row(name, _without_end(text), anchor, cells, True, shared)
     words = Counter(claim.verdict for claim in group)
     counts = tuple((word, SYMBOLS[word], words[word]) for word in SYMBOLS if words[word])
-    return Row(name, _without_end(text), anchor, cells, True, counts, forest(group, scale))
+    return Row(name, _without_end(text), anchor, cells, True, shared, counts, forest(group, scale))
 
 
 def _cell(claim: Claim, setting: str, scale, corrected: bool) -> Cell:
