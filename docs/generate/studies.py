@@ -12,9 +12,9 @@ from generate.experiments import Experiment
 
 HEAD = """# Studies
 
-A study asks one question: it plans runs, trains what is missing, and judges published claims by rules that are values in
-the code (`disobey register STUDY` writes them down before the runs). `disobey run STUDY` runs one, `disobey run STUDY
---smoke` shows in seconds that it works.
+A study asks one question: it plans runs, trains what is missing, and judges published claims by rules that are values
+in the code (`disobey register STUDY` writes them down before the runs). `disobey run STUDY` runs one, and
+`disobey run STUDY --smoke` shows in seconds that it works.
 
 | study | question |
 |---|---|

@@ -4,13 +4,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from disobey import pool
 from disobey.cli.main import main
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Chart, Claim, Estimate, Result, Table
-from disobey.studies.kit.pooled import word
+from disobey.records.results import Chart, Claim, Estimate, Result, Table, Text
+from disobey.studies import STUDIES
+from disobey.studies.kit.declared import claim_specs
+from disobey.studies.kit.pooled import rule_of
+from disobey.studies.kit.verdicts import AllOf, Effect, Equivalence, gain
 from tests.support.refusals import refuses
 
 
@@ -19,7 +21,8 @@ def on(data, gain, sd=0.004, setting="20% label noise", more=(), **about):
     rng = np.random.default_rng(sum(map(ord, data)))
     values = gain + sd * rng.normal(size=5)
     named = {"name": "C3", "id": "C3", "setting": setting, "border": 0.0, "margin": 0.005, "direction": 1}
-    claim = Claim("It pays.", "us", "undecided", (mean_over_runs(values, "gain"),), "above 0", **(named | about))
+    named = named | about
+    claim = Claim("It pays.", "us", "undecided", (mean_over_runs(values, "gain"),), **({"rule": "above 0"} | named))
     return Result("demo", "Does it pay?", (claim, *more), settings={"data": data, "seeds": (0, 1, 2, 3, 4)})
 
 
@@ -53,25 +56,20 @@ def test_the_data_set_that_carries_the_word_is_named():
     assert "without a" in result.of(Claim)[0].note
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "direction", "margin", "expected"),
-    [
-        (0.01, 0.02, 1, 0.005, "supported"),
-        (0.01, 0.02, -1, 0.005, "contradicted"),
-        (-0.02, -0.01, 1, 0.005, "contradicted"),
-        (-0.004, 0.004, 1, 0.005, "negligible"),
-        (0.001, 0.004, 1, 0.005, "negligible"),
-        (-0.004, 0.004, 1, 0.0, "undecided"),
-        (-0.004, 0.006, 1, 0.005, "undecided"),
-        (-0.004, 0.004, 0, 0.005, "supported"),
-        (0.006, 0.02, 0, 0.005, "contradicted"),
-        (0.004, 0.02, 0, 0.005, "undecided"),
-        (float("nan"), float("nan"), 1, 0.005, "undecided"),
-    ],
-)
-def test_words_by_border_margin_and_direction(low, high, direction, margin, expected):
-    claim = Claim("x", "us", "undecided", (), "rule", border=0.0, margin=margin, direction=direction)
-    assert word(Estimate("gain", (low + high) / 2, low, high, 0.95, 4, "cases"), claim) == expected
+def test_the_rule_is_the_studys_own_or_made_from_the_numbers():
+    claim = Claim("x", "us", "undecided", (), "rule", border=0.0, margin=0.005, direction=1, unit="points")
+    assert rule_of(claim, "no-study") == Effect(1, 0.0, 0.005, "points")
+    assert rule_of(replace(claim, direction=0), "no-study") == Equivalence(0.005, 0.0, "points")
+    assert rule_of(replace(claim, direction=0, margin=0.0), "no-study") is None  # several numbers with one sign
+    rules = {spec.id: spec.rule for spec in claim_specs(STUDIES["deviation"]())}
+    assert rule_of(replace(claim, rule=rules["C3"].words), "deviation") == rules["C3"]
+    assert rule_of(replace(claim, rule=rules["C2 test"].words), "deviation") == rules["C2 test"].beyond
+
+
+def test_claims_that_several_numbers_decide_are_not_pooled():
+    several = {"rule": AllOf((("gain", gain()), ("loss", gain()))).words, "direction": 0, "margin": 0.0}
+    with refuses("pool-nothing"):
+        pool([on("a", 0.03, **several), on("b", 0.03, **several)])
 
 
 def test_what_has_no_interval_is_left_out_and_named():
@@ -80,7 +78,7 @@ def test_what_has_no_interval_is_left_out_and_named():
     odd = replace(odd, blocks=(replace(odd.of(Claim)[0], evidence=(undefined,)),))
     result = pool([*(on(name, 0.03) for name in "abc"), odd])
     assert len(result.of(Claim)[0].evidence) == 5
-    assert result.of(Claim)[0].note.endswith("left out: d.")
+    assert result.of(Claim)[0].note.endswith("for this number: d.")
 
 
 def test_settings_are_pooled_apart_and_matched_by_their_levels():
@@ -95,6 +93,15 @@ def test_settings_are_pooled_apart_and_matched_by_their_levels():
     ]
 
 
+def test_another_quantity_under_the_same_claim_is_pooled_apart():
+    least_squares = on("c", 0.03)
+    (claim,) = least_squares.of(Claim)
+    other = replace(claim, evidence=(replace(claim.evidence[0], name="least squares"),))
+    result = pool([on("a", 0.03), on("b", 0.03), replace(least_squares, blocks=(other,))])
+    assert [e.name for e in result.of(Claim)[0].evidence[2:]] == ["gain, a", "gain, b"]
+    assert "C3" in result.of(Text)[-1].body
+
+
 def test_mistakes_are_refused():
     with refuses("pool-few-results"):
         pool([on("a", 0.03)])
@@ -102,8 +109,8 @@ def test_mistakes_are_refused():
         pool([on("a", 0.03), replace(on("b", 0.03), study="other")])
     with refuses("pool-same-data"):
         pool([on("a", 0.03), on("a", 0.03)])
-    with refuses("pool-different-rules", "margin", "C3"):
-        pool([on("a", 0.03), on("b", 0.03, margin=0.01)])
+    with refuses("pool-different-rules", "rule", "C3"):
+        pool([on("a", 0.03), on("b", 0.03, rule="above 1")])
     with refuses("pool-nothing"):
         pool([on("a", 0.03), on("b", 0.03, setting="another")])
 
@@ -120,8 +127,8 @@ def test_models_set_results_apart_where_the_data_are_equal():
 
 
 def test_the_command_writes_a_report_as_any_study_does(tmp_path, capsys):
-    for name, gain in GAINS.items():
-        on(name, gain).write(tmp_path / name / "result.json")
+    for name, planted in GAINS.items():
+        on(name, planted).write(tmp_path / name / "result.json")
     words = [str(tmp_path / name) for name in GAINS]
     assert main(["pool", *words, "--out", str(tmp_path / "pooled")]) == 0
     assert "supported" in capsys.readouterr().out

@@ -52,9 +52,10 @@ def border_rules(claim: Claim) -> tuple[Rule, ...]:
     scale, border, margin = scale_of(claim), claim.border, claim.margin
     if not math.isfinite(border):
         return ()
-    lines = [(border, f"border {border * scale:g}")]
+    name = f"border {border * scale:g}" + (f" ± margin {margin * scale:g}" if margin else "")
+    lines = [(border + margin, name)]  # one label: the lines may lie close together
     if margin:
-        lines += [(border - margin, f"margin ±{margin * scale:g}"), (border + margin, "")]
+        lines += [(border, ""), (border - margin, "")]
     return tuple(Rule(0, at * scale, label) for at, label in lines)
 
 

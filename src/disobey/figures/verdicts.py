@@ -21,4 +21,4 @@ def verdict_matrix(claims: Sequence[Claim], title: str = "Verdicts") -> Table | 
     for claim in claims:
         found.setdefault((claim.name, claim.text), {})[claim.setting] = claim.verdict
     rows = tuple((id, text, *(verdicts.get(s) for s in settings)) for (id, text), verdicts in found.items())
-    return Table(title, ("claim", "statement", *settings), rows, "By the rules that were written down before the runs.")
+    return Table(title, ("claim", "statement", *settings), rows, "By the rules of the claims.")

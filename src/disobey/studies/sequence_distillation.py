@@ -43,7 +43,7 @@ from disobey.studies.kit.verdicts import gain
 from disobey.targets.schedule import Schedule, distill, labels
 from disobey.training.recipe import Recipe, Run
 
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 Part = Literal["words", "gap", "sweeps"]
 NEW = "new words, teacher's best answer"  # the arm that a pool of words is compared with
 
@@ -210,9 +210,18 @@ class SequenceDistillation:
 
     def judge_words(self, e: SequenceEvidence) -> Verdicts:
         """The claims on each pool of words, then the one on new words."""
+        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
+        pools = [
+            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
+        ]
+        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
+        return judge(self.pool_claims(), e, pools) + judge(self.new_word_claims(), e, [where])
+
+    def pool_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness, and words, are worth where words are few."""
         soft, smooth = list(self.objectives())[3:]
         same = "On the same words, soft answers teach as much as the teacher's best answer."
-        claims = (
+        return (
             self.null("W1", same, "soft, τ=1", "teacher's best answer", "soft − hard"),
             self.null(
                 "W2",
@@ -231,14 +240,11 @@ class SequenceDistillation:
                 names="new words − few",
             ),
         )
-        new = {NEW: self.pool_arms(0)["teacher's best answer"]}
-        pools = [
-            self.setting(f"{self.group}, {pool} labelled words", self.pool_arms(pool) | new) for pool in self.pools
-        ]
+
+    def new_word_claims(self) -> tuple[SequenceClaim, ...]:
+        """What softness is worth where every word is new."""
         text = "On new words, too, softness changes nothing."
-        fresh = (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
-        where = self.setting(f"{self.group}, new words every step", self.pool_arms(0))
-        return judge(claims, e, pools) + judge(fresh, e, [where])
+        return (self.null("W3", text, "soft, τ=1", "teacher's best answer", "soft − hard"),)
 
     def gap_claims(self) -> tuple[SequenceClaim, ...]:
         """A dense teacher's softness for a diagonal student: predicted to be worth nothing."""
@@ -331,7 +337,7 @@ class SequenceDistillation:
             "tokens for half as many steps; all students of a pool and seed share words, order and initialization. "
             "Soft targets use T²·KL. The entropy control smooths every label until its entropy is that of the "
             "teacher's own softened answer. Students of few sweeps are trained through all of their sweeps. "
-            f"Predictions were written down before the runs: softness gives nothing (within ±{self.margin:g}), more "
+            f"Predictions: softness gives nothing (within ±{self.margin:g}), more "
             "inputs give something."
         )
 

@@ -49,7 +49,7 @@ from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import StateTeaching
 
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 RANDOM = Source("arXiv 2305.10118, there for images")
 Part = Literal["states", "random"]
 LABELS, ANSWERS, STATES, FED = "labels", "teacher's soft answers", "labels and states", "labels and states, mixer fed"
@@ -369,7 +369,7 @@ class StateDistillation:
             "the same loss. Random teachers are initializations, other ones than the students'; their soft answers "
             "(τ=1) are all that the student gets. The probe: logistic regression on standardized states at positions "
             f"1 to {s.longest} of {s.count:,} words, penalty chosen on {s.count:,} validation words, scored on "
-            f"{s.count:,} others.{learned} Predictions were written down before the runs."
+            f"{s.count:,} others.{learned}"
         )
 
     def loss_left(self, kind: str, e: SequenceEvidence) -> float:

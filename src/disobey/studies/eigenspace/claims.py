@@ -1,4 +1,4 @@
-"""What `eigenspace` claims about networks (E3 to E5), by rules fixed before the runs, and the sentence above them."""
+"""What `eigenspace` claims about networks (E3 to E5), and the sentence above them."""
 
 from __future__ import annotations
 

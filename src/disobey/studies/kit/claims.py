@@ -213,7 +213,7 @@ def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
         id=spec.id,
         literal=decision.literal,
         corrected=decision.word,
-        p_value=_p_value(spec.rule, ask, decision.word, 1 - how.level),
+        p_value=p_value(spec.rule, ask, decision.word, 1 - how.level),
         deciding=at,
         border=_border(single),
         margin=0.0 if single is None else single.margin,
@@ -236,7 +236,7 @@ def _decided(rule: Rule, ask: Asked, level: float) -> Decision:
     return decide(rule, groups, strict)
 
 
-def _p_value(rule: Rule, ask: Asked, word: Verdict, alpha: float) -> float:
+def p_value(rule: Rule, ask: Asked, word: Verdict, alpha: float) -> float:
     """The smallest alpha at which the rule still says this word, as intervals are nested; NaN for undecided."""
     if word == "undecided":
         return math.nan

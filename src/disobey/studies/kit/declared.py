@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -20,10 +20,16 @@ def claim_specs(study: Study) -> tuple[ClaimSpec[Any, Any], ...]:
     """
     found: dict[str, ClaimSpec[Any, Any]] = {}
     for value in (*_made(study), *(v for module in _modules(type(study)) for v in vars(module).values())):
-        for item in value if isinstance(value, tuple) else (value,):
+        for item in _items(value):
             if isinstance(item, ClaimSpec):
                 found.setdefault(item.id, item)
     return tuple(sorted(found.values(), key=lambda spec: _natural(spec.id)))
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _natural(id: str) -> list[tuple[int, str]]:

@@ -6,10 +6,12 @@ A published claim is about settings in general; one data set is one draw of them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
+
+from scipy.stats import t as student_t
 
 from disobey.errors import refusal
 from disobey.figures.forest import Forest, each_table, forest_chart, pooled_table
@@ -17,9 +19,14 @@ from disobey.measures.inference.pooling import Pooled, leave_one_out, standard_e
 from disobey.measures.inference.pooling import pool as pool_effects
 from disobey.measures.inference.sequential import half_width_factor
 from disobey.records.results import Block, Claim, Estimate, Result, Text, Verdict
+from disobey.studies import STUDIES
+from disobey.studies.kit.claims import Verdicts, p_value
+from disobey.studies.kit.declared import claim_specs
+from disobey.studies.kit.verdicts import BeyondControl, Effect, Equivalence, Single, decide
 
 LABELS = ("data", "group", "tasks", "task", "teacher", "students", "student", "train", "augment", "steps")
-RULE = ("text", "source", "rule", "border", "margin", "direction", "unit")
+SAID = ("text", "source", "rule")  # of a claim: what all results must have in common
+DECIDING = ("border", "margin", "direction", "unit")  # of the number that decides, one of several in some rules
 
 
 def pool(results: Sequence[Result]) -> Result:
@@ -55,19 +62,25 @@ def pool(results: Sequence[Result]) -> Result:
     found: dict[tuple[Any, ...], dict[str, Claim]] = {}
     for name, result in zip(names, results, strict=True):
         for claim in result.of(Claim):
-            found.setdefault((claim.name, claim.levels or claim.setting), {})[name] = claim
+            key = claim.name, claim.levels or claim.setting, _deciding(claim).name  # of one quantity in all results
+            found.setdefault(key, {})[name] = claim
     _same_rules(found.values())
     by_anytime = {name: bool(r.settings.get("until_settled")) for name, r in zip(names, results, strict=True)}
     forests, left_out = [], []
-    for (id, _), claims in found.items():
+    for (id, *_), claims in found.items():
         effects = {name: _deciding(claim) for name, claim in claims.items()}
         errors = {name: _error(effect, by_anytime[name]) for name, effect in effects.items()}
+        first = next(iter(claims.values()))
+        rule = rule_of(first, results[0].study)
+        if rule is None or any(len({str(getattr(c, part)) for c in claims.values()}) > 1 for part in DECIDING):
+            left_out.append(f"{id} ({first.setting or 'no setting'}: several numbers decide it)")
+            continue
         usable = {name: claims[name] for name in claims if errors[name] > 0 and math.isfinite(effects[name].value)}
         missing = [name for name in names if name not in usable]
         if len(usable) < 2:
-            left_out.append(f"{id} ({next(iter(claims.values())).setting or 'no setting'})")
+            left_out.append(f"{id} ({first.setting or 'no setting'}: an interval in fewer than two results)")
             continue
-        forests.append(_forest(usable, {name: errors[name] for name in usable}, missing))
+        forests.append(_forest(usable, {name: errors[name] for name in usable}, rule, missing))
     if not forests:
         raise refusal("pool-nothing", "a claim with an interval in at least two results", "none", "more seeds a result")
     return _result(results, names, forests, left_out)
@@ -82,13 +95,20 @@ def _checked(results: Sequence[Result]) -> tuple[str, ...]:
         attempt = "the results of one study at a time"
         raise refusal("pool-mixed-studies", "results of one study", ", ".join(studies), attempt)
     varying = [k for k in LABELS if len({_words(r.settings.get(k)) for r in results}) > 1]
-    full = [", ".join(_words(result.settings[k]) for k in varying if result.settings.get(k)) for result in results]
-    twice = sorted({name or "the same settings" for name in full if full.count(name) > 1})
-    if twice:
-        attempt = "each data set or model once; seeds of one belong into one run"
-        raise refusal("pool-same-data", "other data or models in every result", f"twice: {', '.join(twice)}", attempt)
-    short = [", ".join(_short(result.settings[k]) for k in varying if result.settings.get(k)) for result in results]
-    return tuple(short if len(set(short)) == len(short) else full)
+    full: list[str] = []
+    for n in range(1, len(varying) + 1):  # as few settings as tell the results apart
+        varying_now = varying[:n]
+        full = [_named(result, varying_now, _words) for result in results]
+        if len(set(full)) == len(full):
+            short = [_named(result, varying_now, _short) for result in results]
+            return tuple(short if len(set(short)) == len(short) else full)
+    twice = sorted({name or "the same settings" for name in full if full.count(name) > 1}) or ["the same settings"]
+    attempt = "each data set or model once; seeds of one belong into one run"
+    raise refusal("pool-same-data", "other data or models in every result", f"twice: {', '.join(twice)}", attempt)
+
+
+def _named(result: Result, keys: Sequence[str], say: Callable[[Any], str]) -> str:
+    return ", ".join(say(result.settings[key]) for key in keys if result.settings.get(key))
 
 
 def _words(value: Any) -> str:
@@ -108,7 +128,7 @@ def _short(value: Any) -> str:
 
 def _same_rules(groups: Iterable[Mapping[str, Claim]]) -> None:
     for claims in groups:
-        for part in RULE:
+        for part in SAID:
             if len({str(getattr(claim, part)) for claim in claims.values()}) > 1:
                 id = next(iter(claims.values())).name
                 got = "; ".join(f"{name}: {getattr(claim, part)}" for name, claim in claims.items())
@@ -130,7 +150,7 @@ def _error(estimate: Estimate, anytime: bool) -> float:
     return (estimate.high - estimate.low) / 2 / half_width_factor(estimate.n, level=estimate.level)
 
 
-def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], missing: Sequence[str]) -> Forest:
+def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], rule: Single, missing: Sequence[str]) -> Forest:
     first = next(iter(claims.values()))
     each = {name: _deciding(claim) for name, claim in claims.items()}
     values, spread = [e.value for e in each.values()], list(errors.values())
@@ -139,7 +159,7 @@ def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], missing: S
     without: dict[str, Pooled] = {}
     if len(each) > 2:
         without = dict(zip(each, leave_one_out(values, spread, title), strict=True))
-    verdict = word(joined.mean, first)
+    verdict = decide(rule, [[joined.mean]]).word
     labelled = tuple(replace(e, name=f"{e.name}, {name}") for name, e in each.items())
     pooled = Claim(
         first.text,
@@ -149,8 +169,10 @@ def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], missing: S
         first.rule,
         first.name,
         first.setting,
-        _note(first, joined, without, verdict, missing),
+        _note(first, rule, joined, without, verdict, missing),
         id=first.id,
+        corrected=verdict,
+        p_value=p_value(rule, lambda level: [_at_level(joined.mean, level)], verdict, 0.05),
         border=first.border,
         margin=first.margin,
         direction=first.direction,
@@ -160,32 +182,45 @@ def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], missing: S
     return Forest(pooled, each, joined, without)
 
 
-def word(estimate: Estimate, rule: Claim) -> Verdict:
-    """The word of an interval by a claim's border, margin and direction."""
-    if not estimate.known:
-        return "undecided"
-    above, below = estimate.low > rule.border, estimate.high < rule.border
-    if rule.direction == 0:  # as good as the border
-        near = rule.border - rule.margin < estimate.low and estimate.high < rule.border + rule.margin
-        far = estimate.low > rule.border + rule.margin or estimate.high < rule.border - rule.margin
-        return "supported" if near else "contradicted" if far else "undecided"
-    if rule.margin and rule.border - rule.margin < estimate.low and estimate.high < rule.border + rule.margin:
-        return "negligible"
-    if above or below:
-        return "supported" if above == (rule.direction > 0) else "contradicted"
-    return "undecided"
+def _at_level(mean: Estimate, level: float) -> Estimate:
+    """The Knapp–Hartung interval of the average at another level."""
+    half = standard_error(mean) * float(student_t.ppf(0.5 + level / 2, mean.n - 1))
+    return replace(mean, low=mean.value - half, high=mean.value + half, level=level)
 
 
-def _note(claim: Claim, joined: Pooled, without: Mapping[str, Pooled], verdict: Verdict, missing: Sequence[str]) -> str:
+def rule_of(claim: Claim, study: str) -> Single | None:
+    """The rule of a claim's deciding number; None where several numbers decide together.
+
+    A rule that the study still declares is taken as it is, any other one is made from the numbers beside the claim.
+    """
+    if study in STUDIES:
+        for spec in claim_specs(STUDIES[study]()):
+            if spec.rule.words == claim.rule:
+                rule = spec.rule.beyond if isinstance(spec.rule, BeyondControl) else spec.rule
+                return rule if isinstance(rule, (Effect, Equivalence)) else None
+    if claim.direction == 0:
+        return Equivalence(claim.margin, claim.border, claim.unit) if claim.margin > 0 else None
+    return Effect(1 if claim.direction > 0 else -1, claim.border, claim.margin, claim.unit)
+
+
+def _note(
+    claim: Claim,
+    rule: Single,
+    joined: Pooled,
+    without: Mapping[str, Pooled],
+    verdict: Verdict,
+    missing: Sequence[str],
+) -> str:
     """What to expect on the next data set, and whether one of them carries the word."""
     parts = []
     if joined.prediction.known:
         parts.append(_expected(claim, joined.prediction))
-    changed = [f"{word(p.mean, claim)} without {name}" for name, p in without.items() if word(p.mean, claim) != verdict]
+    words = {name: decide(rule, [[p.mean]]).word for name, p in without.items()}
+    changed = [f"{word} without {name}" for name, word in words.items() if word != verdict]
     if without:
         parts.append(f"The word would be {', '.join(changed)}." if changed else "No single data set carries the word.")
     if missing:
-        parts.append(f"Without an interval, hence left out: {', '.join(missing)}.")
+        parts.append(f"Left out, without an interval for this number: {', '.join(missing)}.")
     return " ".join(parts)
 
 
@@ -208,12 +243,11 @@ def _result(
 ) -> Result:
     first = results[0]
     ids = dict.fromkeys(forest.claim.name for forest in forests)
-    blocks: list[Block] = [forest.claim for forest in forests]
+    verdicts = Verdicts(tuple(forest.claim for forest in forests)).corrected()
+    blocks: list[Block] = list(verdicts.claims)
     blocks += [forest_chart([forest for forest in forests if forest.claim.name == id]) for id in ids]
     blocks += [pooled_table(forests), each_table(forests), Text("Methods", _methods(results, names, left_out))]
-    words = [forest.claim.verdict for forest in forests]
-    counted = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words))
-    summary = f"Over {len(results)} data sets or models ({', '.join(names)}): of {len(words)} claims, {counted}."
+    summary = f"Over {len(results)} data sets or models ({', '.join(names)}). {verdicts.summary()}"
     settings = {"pooled": list(names), "study": first.study}
     smoke = any(result.smoke for result in results)
     return Result(f"{first.study}-pooled", first.question, tuple(blocks), summary, smoke, settings)
@@ -232,9 +266,9 @@ def _methods(results: Sequence[Result], names: Sequence[str], left_out: Sequence
         "degrees of freedom. The prediction interval says where the true effect of one more such data set is expected; "
         "it is drawn from the confidence distribution of the between variance (Nagashima and others 2019). Equal "
         "effects are tested by Welch's test. Words are those of the claim's own rule (border, margin, direction) at "
-        "95% for the average; they are not corrected for the number of claims.",
+        "95% for the average; the corrected words hold for all pooled claims together (Holm).",
         "Data sets that somebody chose are no random sample of all: the average is one over data sets like these.",
     ]
     if left_out:
-        parts.append(f"With an interval in fewer than two results, hence not pooled: {', '.join(left_out)}.")
+        parts.append(f"Not pooled: {'; '.join(left_out)}.")
     return "\n\n".join(parts)

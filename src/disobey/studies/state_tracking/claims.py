@@ -1,4 +1,4 @@
-"""What `state-tracking` claims about a group (T1 to T10); all rules were fixed before the runs."""
+"""What `state-tracking` claims about a group (T1 to T10)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from disobey.studies.kit.verdicts import Effect, gain
 from disobey.training.recipe import Recipe
 
 PAPER = Source("arXiv 2503.10799", "Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799)")
-OURS = Source("a prediction of ours, stated before the runs")
+OURS = Source("a prediction of ours")
 EXACT = swept(0)
 SOLVED = 0.9  # a task counts as solved above this accuracy
 
