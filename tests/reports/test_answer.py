@@ -45,11 +45,19 @@ def test_a_border_is_said_and_a_word_that_correction_changes(samples):
 
 def test_many_settings_are_told_together(samples):
     claims = [samples.judged("C3", "It pays.", f"{10 * i}%", "supported", i / 100, 0.002) for i in range(1, 6)]
-    claims.append(samples.judged("C3", "It pays.", "90%", "undecided", 0.0, 0.1))
-    assert (
-        told(*claims)[0]
-        == "It pays. Yes in 5 of 6 settings, from +1 to +5 points; undecided in 1 of 6 settings, 0 points."
+    claims.append(samples.judged("C3", "It pays.", "0%", "undecided", 0.0, 0.1))
+    (first, *_) = told(*claims)
+    assert first == (
+        "It pays. Yes in 5 of 6 settings, from +1 to +5 points; undecided in 1 of 6 settings, 0 points (clean labels)."
     )
+
+
+def test_each_statement_names_what_sets_its_own_settings_apart(samples):
+    noisy = [samples.judged("D3", "It is cleaner.", noise, "supported", 0.02, 0.01) for noise in ("0%", "20%")]
+    other = replace(samples.judged("D2", "It holds.", "0%", "supported", 0.02, 0.01), levels=(("", "b=0"),))
+    lines = told(*noisy, other, main=("D3", "D2"))
+    assert lines[0].startswith("It is cleaner. Clean labels: yes")
+    assert lines[1].startswith("It holds. B=0: yes")
 
 
 def test_a_headline_is_the_studys_own_and_a_summary_is_the_last_resort(samples):

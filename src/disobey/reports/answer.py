@@ -21,6 +21,7 @@ from disobey.reports.wording import (
     shown_number,
 )
 
+_NAMED = 60  # characters of the names of settings that are listed
 _EACH = 3  # settings up to which each has a clause of its own
 
 
@@ -106,8 +107,9 @@ def answer(result: Result) -> Answer:
 
 
 def _parts(claims: Sequence[Claim], settings: Settings, corrected: bool) -> tuple[Part, ...]:
+    settings = Settings.over(claims) if len(claims) > 1 else settings
     if len(claims) > _EACH:
-        return _together(claims)
+        return _together(claims, settings)
     return tuple(_part(claim, settings.own(claim), corrected) for claim in claims)
 
 
@@ -141,14 +143,16 @@ def _part(claim: Claim, setting: str, corrected: bool) -> Part:
     return Part(setting, claim.verdict, word, numbers)
 
 
-def _together(claims: Sequence[Claim]) -> tuple[Part, ...]:
+def _together(claims: Sequence[Claim], settings: Settings) -> tuple[Part, ...]:
     """Many settings in one clause for each word, with the range of what was seen."""
     counts = Counter(claim.verdict for claim in claims)
     found = []
     for verdict in PLAIN:
         if n := counts.get(verdict, 0):
             group = [claim for claim in claims if claim.verdict == verdict]
-            found.append(Part("", verdict, f"{PLAIN[verdict]} in {n} of {len(claims)} settings", _range(group)))
+            names = ", ".join(settings.own(claim) for claim in group)
+            numbers = " ".join(filter(None, (_range(group), f"({names})" if len(names) <= _NAMED else "")))
+            found.append(Part("", verdict, f"{PLAIN[verdict]} in {n} of {len(claims)} settings", numbers))
     return tuple(found)
 
 
