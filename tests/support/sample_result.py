@@ -1,6 +1,7 @@
 """A result such as the deviation study leaves: every kind of block, missing values included. Numbers are made up."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from disobey.records.results import (
     Exhibit,
     Finding,
     Gallery,
+    Guess,
     Result,
     Rule,
     Table,
@@ -211,6 +213,33 @@ def claims():
     )
 
 
+def judged(name, text, noise, verdict, value, half, **more):
+    """A claim as the studies judge it today: a difference from the control, with everything that a report shows."""
+    levels = (("label noise", noise), ("student", "self"), ("temperature", "4"))
+    own = {"border": 0.0, "margin": 0.005, "unit": "points", "corrected": verdict, "p_value": 0.001, "adjusted": 0.01}
+    setting = f"{noise} label noise, self student, τ=4"
+    evidence = (estimate(f"{text.lower()}, student − control", value, half),)
+    return Claim(text, "arXiv", verdict, evidence, f"rule of {name}", name, setting, levels=levels, **own | more)
+
+
+def full_claims():
+    """Three statements in two settings: lines, margins, corrected words, one border at 1 and one open interval."""
+    pays, less, more = "Distillation pays.", "The student is less sure.", "The student exaggerates."
+    slope = {"border": 1.0, "margin": 0.05, "unit": "", "literal": "contradicted", "corrected": "undecided"}
+    open_above = Estimate("deviation", -0.3, -0.5, math.inf, 0.95, 5, "runs")
+    nats = {"unit": "nats", "direction": -1, "margin": 0.05, "corrected": "undecided"}
+    return (
+        replace(judged("C1", less, "0%", "undecided", -0.3, 0.1, **nats), evidence=(open_above,)),
+        judged("C1", less, "20%", "negligible", -0.01, 0.02, **nats),
+        judged("C2", more, "0%", "supported", 1.12, 0.02, **slope),
+        judged("C2", more, "20%", "contradicted", 0.88, 0.03, **slope | {"literal": "undecided"}),
+        judged(
+            "C3", pays, "0%", "undecided", -0.0004, 0.005, detectable=0.008, robust=(estimate("median", 0.001, 0.004),)
+        ),
+        judged("C3", pays, "20%", "supported", 0.0192, 0.009, said="registered 2026-01-02, sha256 0123abcd"),
+    )
+
+
 def findings():
     return (
         Finding("Row alignment", "ok", "Rows of teacher and student describe the same examples."),
@@ -250,6 +279,26 @@ def gallery():
     )
     text = Exhibit("word 4,211", ("labelled Dutch", "teacher German (0.62), student Dutch (0.81)"), text="„Wasserfall“")
     return Gallery("Most disobeyed", (*images, text), "Largest |student − teacher| log-odds on the test split.")
+
+
+def switched():
+    """One picture with switches for noise and split, and the examples of its test splits below it."""
+    blocks: list = []
+    for noise in ("0%", "20%"):
+        for split in ("test", "train"):
+            levels = (("label noise", noise), ("split", split))
+            data = {"x": (1.0, 2.0, 3.0), "y": (1.0, 4.0, 2.0), "id": ("7", "8", "9")}
+            title, axes = "Where?", (Axis("x", "teacher (nats)"), Axis("y", "student (nats)"))
+            name = f"logits-{split}-{noise}"
+            chart = Chart(name, title, "scatter", data, *axes, f"alt {noise} {split}", f"caption {noise} {split}")
+            blocks.append(replace(chart, tooltip=("id",), key="id", levels=levels))
+    for noise, keys in (("0%", "8"), ("20%", "123456789")):
+        guesses = (Guess("teacher", (("cat", 0.75), ("dog", 0.25))), Guess("student", (("dog", 0.5), ("cat", 0.5))))
+        shown = tuple(Exhibit(f"example {k}", (f"noise {noise}",), guesses=guesses, key=k) for k in keys)
+        blocks.append(Gallery("Most disobeyed", shown, "", (("label noise", noise), ("split", "test"))))
+    rows = tuple((f"setting {i:02}", i / 7) for i in range(20))
+    blocks.append(Table("Every setting", ("setting", "slope"), rows))
+    return Result("demo", "Where?", (*full_claims(), *blocks, Text("Methods", METHODS)), main=("C3",))
 
 
 METHODS = (

@@ -29,10 +29,10 @@ def kinds(predictions: Predictions, right: NDArray) -> NDArray:
     return words
 
 
-def most_likely(predictions: Predictions, log_probs: NDArray, count: int = 3) -> str:
-    """The most likely classes of one row (C,), with their probabilities: ``cat 95.0%, dog 3.0%``."""
+def most_likely(predictions: Predictions, log_probs: NDArray, count: int = 3) -> tuple[tuple[str, float], ...]:
+    """The most likely classes of one row (C,), with their probabilities, likeliest first."""
     best = np.argsort(-np.asarray(log_probs), kind="stable")[:count]
-    return ", ".join(f"{class_word(predictions, c)} {np.exp(float(log_probs[c])):.1%}" for c in best)
+    return tuple((class_word(predictions, c), round(float(np.exp(float(log_probs[c]))), 4)) for c in best)
 
 
 def pixels(image: NDArray) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from disobey.errors import printable
 from disobey.figures.examples import class_word, most_likely, pixels
 from disobey.measures.deviation import log_odds
 from disobey.records.predictions import Predictions
-from disobey.records.results import Exhibit, Gallery
+from disobey.records.results import Exhibit, Gallery, Guess, Levels
 
 LOWEST = -100.0  # log-probability that stands for a probability of 0: a large deviation, not an infinite one
 TEXT = 600  # characters of a text that are shown
@@ -28,7 +28,15 @@ class Look(NamedTuple):
 Show: TypeAlias = Callable[[NDArray], Sequence[Look]]  # rows of the predictions -> their looks, read in one pass
 
 
-def most_disobeyed(predictions: Predictions, title: str, show: Show | None = None, *, count: int = 12) -> Gallery:
+def most_disobeyed(
+    predictions: Predictions,
+    title: str,
+    show: Show | None = None,
+    *,
+    count: int = 12,
+    levels: Levels = (),
+    about: str = "",
+) -> Gallery:
     """The examples with the largest change of the log-odds of the teacher's class, largest first.
 
     Args:
@@ -36,6 +44,8 @@ def most_disobeyed(predictions: Predictions, title: str, show: Show | None = Non
         title: above the gallery.
         show: what the examples in these rows look like.
         count: how many examples.
+        levels: what sets these examples apart from others under the same title.
+        about: which model it is, for the caption.
     """
     p = predictions
     top = np.asarray(p.teacher).argmax(axis=1)
@@ -47,17 +57,16 @@ def most_disobeyed(predictions: Predictions, title: str, show: Show | None = Non
     for row, look in zip(rows, looks, strict=True):
         lines = [f"label: {class_word(p, p.labels[row])}"] if p.labels is not None else []
         sides = {"teacher": p.teacher, "student": p.student, "control (twin)": p.twin}
-        lines += [f"{who}: {most_likely(p, side[row])}" for who, side in sides.items() if side is not None]
+        guesses = (Guess(who, most_likely(p, side[row])) for who, side in sides.items() if side is not None)
         lines.append(f"log-odds: {x[row]:+.1f} → {y[row]:+.1f} ({gap[row]:+.2f} nats)")
         image = () if look.image is None else pixels(look.image)
-        exhibits.append(
-            Exhibit(f"example {printable(p.ids[row], 80)}", tuple(lines), printable(look.text, TEXT), image)
-        )
+        name, text = printable(p.ids[row], 80), printable(look.text, TEXT)
+        exhibits.append(Exhibit(f"example {name}", tuple(lines), text, image, tuple(guesses), name))
     caption = (
         "Largest changes of the log-odds of the teacher's most likely class, from teacher to student; "
-        "the three most likely classes of each model."
+        f"the three most likely classes of each model. {about}"
     )
-    return Gallery(title, tuple(exhibits), caption)
+    return Gallery(title, tuple(exhibits), caption.rstrip(), levels)
 
 
 def _lifted(log_probs: NDArray) -> NDArray:

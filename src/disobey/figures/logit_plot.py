@@ -11,7 +11,7 @@ from disobey.errors import printable
 from disobey.figures.examples import class_word, kinds
 from disobey.measures.deviation import confidence, fitted_line
 from disobey.records.predictions import Predictions
-from disobey.records.results import Axis, Chart, Rule
+from disobey.records.results import Axis, Chart, Levels, Rule
 
 POINTS = 4_999  # of all models together: from 5,000 a report draws a histogram, whose points cannot be told apart
 X_TITLE = "teacher's log-odds of its class (nats)"
@@ -24,6 +24,8 @@ def logit_plot(
     *,
     columns: Mapping[str, Sequence[NDArray]] | None = None,
     classes: bool = True,
+    levels: Levels = (),
+    about: str = "",
 ) -> Chart:
     """Student and, beside it, the control (twin) against the teacher, with least-squares lines over all examples.
 
@@ -33,6 +35,8 @@ def logit_plot(
         title: above the chart.
         columns: by model ("student", "twin"), the columns (N,) of `deviation.confidence` where they are known already.
         classes: whether a point's label and classes are named; not where the predictions hold a coarse picture only.
+        levels: what sets this plot apart from others under the same title.
+        about: which model it is, for the caption.
     """
     models = {"student": predictions.student} | ({} if predictions.twin is None else {"twin": predictions.twin})
     rows = spaced(len(predictions), POINTS // len(models))
@@ -62,11 +66,13 @@ def logit_plot(
         Axis("x", X_TITLE),
         Axis("y", "student's log-odds of that class (nats)"),
         alt=f"Each point is an example. On the diagonal a student obeys its teacher. {slopes}.",
-        caption=f"Below the diagonal the student is less confident than its teacher.{control}{some}",
+        caption=f"Below the diagonal the student is less confident than its teacher.{control}{some} {about}".rstrip(),
         color=Axis("teacher is", "teacher is", "nominal"),
         facet=Axis("model", "", "nominal"),
         rules=tuple(lines),
         tooltip=told,
+        key="example",
+        levels=levels,
     )
 
 

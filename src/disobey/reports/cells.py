@@ -11,6 +11,7 @@ from disobey.records.results import Cell, Estimate
 
 MISSING = "–"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_CODE = re.compile(r"[a-z][A-Za-z0-9]*(?:[_.][A-Za-z0-9]+)+")
 _MINUS = "−"
 _HYPHEN = re.compile(r"(?<![\w-])-(?=\.?\d)")  # one that stands for a minus
 
@@ -57,10 +58,14 @@ def number(value: float | int | None, decimals: int | None = None) -> str:
 def digits(estimate: Estimate) -> int | None:
     """Decimals that leave two digits of the interval's half-width; ``None`` where there is no interval.
 
+    A share that never varies is written as its neighbours are, 1.000.
+
     >>> digits(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
     3
     """
     half = (estimate.high - estimate.low) / 2 if estimate.known else 0.0
+    if half == 0 and estimate.known and 0 < abs(estimate.value) <= 1:
+        return 3
     if half <= 0 or not math.isfinite(half):
         return None
     return max(0, 1 - math.floor(math.log10(half)))
@@ -123,6 +128,15 @@ def shown(cell: Cell) -> Shown:
     if isinstance(cell, (int, float)):
         return Shown(number(cell), title=repr(cell), sort=repr(cell), numeric=True)
     return Shown(str(cell), sort=str(cell))
+
+
+def in_words(name: str) -> str:
+    """A measure's code name as words.
+
+    >>> in_words("student_right_where_they_differ"), in_words("agreement.low"), in_words("top-5"), in_words("KL")
+    ('student right where they differ', 'agreement, low', 'top-5', 'KL')
+    """
+    return name.replace("_", " ").replace(".", ", ") if _CODE.fullmatch(name) else name
 
 
 def _finite(value: float | None) -> bool:

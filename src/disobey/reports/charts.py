@@ -94,7 +94,7 @@ def drawing(chart: Chart, styles: Mapping[str, palette.Style] | None = None, lin
 
 
 _NOTES = {
-    "below": "Dots mark cells below zero.",
+    "below": "Dots mark cells whose shade is below zero.",
     "ringed": "Ringed examples are shown one by one below: a click on a ring goes there.",
 }
 

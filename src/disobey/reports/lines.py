@@ -24,9 +24,9 @@ def lines(view: View) -> list[alt.Chart]:
     if not shape.x.numeric:
         value = {"x": position(alt.X, "y", shape.y)} if view.flipped else {"y": position(alt.Y, "y", shape.y)}
         for kind in (RULE, FACET_RULE):
-            dashed = layer(f"across{kind}", kind, " && datum.y !== 0")
+            dashed = layer(f"across{kind}", kind, " && datum.z !== 1")
             layers.append(dashed.mark_rule(strokeDash=[5, 4], color=_MUTED, strokeWidth=1.2).encode(**value))
-            zero = layer(f"zero{kind}", kind, " && datum.y === 0")
+            zero = layer(f"zero{kind}", kind, " && datum.z === 1")
             layers.append(zero.mark_rule(color=_INK, strokeWidth=1.5).encode(**value))
         place: dict[str, Any] = {"align": "center", "dy": -3} if view.flipped else {"align": "right", "dy": -4}
         label = layer("labels", RULE_LABEL).mark_text(baseline="bottom", fontSize=11, color=_MUTED, **place)
@@ -42,10 +42,10 @@ def lines(view: View) -> list[alt.Chart]:
         line = layer("across", RULE).mark_line(color=_INK, strokeWidth=1.4)
         layers.append(line.encode(**axes, **dash, detail=detail))
     elif common:
-        zero = all(rule.slope == rule.intercept == 0 for rule in chart.rules if not (rule.facet and shape.panels))
-        look: dict[str, Any] = {"color": _MUTED, "strokeWidth": 1.2, "strokeDash": [5, 4]}
-        line = layer("across", RULE).mark_line(**({"color": _INK, "strokeWidth": 1.5} if zero else look))
-        layers.append(line.encode(**axes, detail=detail))
+        dashed = layer("across", RULE, " && datum.z !== 1")
+        dashed = dashed.mark_line(color=_MUTED, strokeWidth=1.2, strokeDash=[5, 4])
+        zero = layer("zero", RULE, " && datum.z === 1").mark_line(color=_INK, strokeWidth=1.5)
+        layers += [dashed.encode(**axes, detail=detail), zero.encode(**axes, detail=detail)]
         label = layer("labels", RULE_LABEL)
         label = label.mark_text(align="right", baseline="bottom", dy=-4, fontSize=11, color=_MUTED)
         layers.append(label.encode(**axes, text=alt.Text(field="r", type="nominal")))

@@ -231,8 +231,8 @@ def _heatmap(view: View) -> list[alt.Chart]:
         text = alt.Text(field="v", type="quantitative", format=".3~g")
         layers.append(layer("numbers", POINT, known).mark_text(fontSize=11).encode(**axes, text=text, color=ink))
     elif low < 0 < high:
-        # On a grey printer both ends of the ramp are dark: a dot says "below zero".
+        # On a grey printer both ends of the ramp are dark: a dot says "below zero", where the shade says so, too.
         dot: dict[str, Any] = {"size": 4, "opacity": 0.6} if many else {"size": 16, "opacity": 1}
-        dots = layer("below", POINT, " && datum.v < 0").mark_point(filled=True, **dot)
+        dots = layer("below", POINT, f" && datum.v < {-domain[1] / 7:.5g}").mark_point(filled=True, **dot)
         layers.append(dots.encode(**axes, color=alt.value(palette.ON_WEAK[0])))
     return layers

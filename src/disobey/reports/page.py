@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,18 +20,18 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from disobey.errors import Refusal
 from disobey.records.files import write_text
-from disobey.records.results import Cell, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Table, Text
+from disobey.records.results import Chart, Claim, Finding, Gallery, Result
 from disobey.reports import cells, palette
+from disobey.reports.answer import Answer, answer
 from disobey.reports.charts import Drawing, drawing
-from disobey.reports.frames import columnar
-from disobey.reports.images import data_uri, shown_size
-from disobey.reports.summary import SYMBOLS, by_urgency, counts
+from disobey.reports.frames import color_levels
+from disobey.reports.glossary import legend
+from disobey.reports.matrix import Matrix, matrix
+from disobey.reports.parts import finding, sections, short_title, statements
+from disobey.reports.summary import by_urgency, counts
 from disobey.reports.svg import VEGA_LITE, svg
-
-_LISTED = 60  # a figure with at most so many rows shows them as a table, too
-_WORDY = 24  # characters beyond which a cell may run over several lines
+from disobey.reports.wording import SYMBOLS
 
 
 def render(result: Result, provenance: Mapping[str, Any] | None = None) -> str:
@@ -58,11 +56,24 @@ def write(result: Result, folder: Path, provenance: Mapping[str, Any] | None = N
 
 def _drawn(result: Result) -> dict[str, tuple[Drawing, str]]:
     """Every chart's drawing and SVG by the stem of its file, in the order of the charts."""
-    drawn = {}
-    for name, chart in zip(stems(result.of(Chart)), result.of(Chart), strict=True):
-        made = drawing(chart)
+    charts, drawn = result.of(Chart), {}
+    styles = palette.cast(color_levels(chart) for chart in charts)
+    for name, chart in zip(stems(charts), charts, strict=True):
+        made = drawing(chart, styles, _shown_elsewhere(chart, result.of(Gallery)))
         drawn[name] = (made, svg(made, name))
     return drawn
+
+
+def _shown_elsewhere(chart: Chart, galleries: Sequence[Gallery]) -> frozenset[str]:
+    """The examples of a chart that a gallery shows; one of another setting shows others."""
+    here = dict(chart.levels)
+    return frozenset(
+        exhibit.key
+        for gallery in galleries
+        if chart.key and all(here.get(factor, level) == level for factor, level in gallery.levels)
+        for exhibit in gallery.exhibits
+        if exhibit.key
+    )
 
 
 def stems(charts: Sequence[Chart]) -> list[str]:
@@ -86,146 +97,62 @@ def stems(charts: Sequence[Chart]) -> list[str]:
     return found
 
 
-def inert_json(value: Any) -> Markup:
-    r"""JSON that cannot end its ``<script>``: every ``<``, ``>`` and ``&`` is written as an escape.
-
-    >>> print(inert_json({"a": "</script>"}))
-    {"a":"\u003c/script\u003e"}
-    """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 # --- what the template reads ----------------------------------------------------------------------------------------
 
 
 def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[str, tuple[Drawing, str]]) -> str:
-    blocks = _blocks(result, drawn)
-    claims = [_claim(claim) for claim in result.of(Claim)]
-    findings = [_finding(finding) for finding in by_urgency(result.of(Finding))]
-    well = [finding for finding in findings if finding["status"] == "ok"]  # folded: many, and nobody has to act
+    blocks = sections(result, drawn)
+    claims = result.of(Claim)
+    findings = [finding(found) for found in by_urgency(result.of(Finding))]
+    well = [found for found in findings if found["status"] == "ok"]  # folded: many, and nobody has to act
     about = dict(provenance or {})
     cost, warnings = about.pop("cost", None), about.pop("warnings", None)
     about.pop("runs", None)  # ids for `disobey store`, too many to read
     scripts = library() if drawn else ""
     script = _text("report.js")
     contents = [("verdicts", "Verdicts")] * bool(claims) + [("findings", "Findings")] * bool(findings)
-    contents += [(block["id"], block["title"]) for block in blocks]
+    contents += [(block["id"], short_title(block["title"])) for block in blocks]
     contents += [("provenance", "Provenance")] * bool(result.settings or cost or about)
-    page = _template().render(
-        result=result,
-        summary=_paragraphs(cells.prose(result.summary)),
-        tally=[(word, SYMBOLS[word], n) for word, n in counts(result)],
-        claims=claims,
-        raised=findings[: len(findings) - len(well)],
-        well=well,
-        blocks=blocks,
-        contents=contents,
-        settings=result.settings,
-        cost=cost,
-        warnings=[str(warning) for warning in warnings] if isinstance(warnings, (list, tuple)) else [],
-        provenance=about,
-        policy=_policy([scripts, script] if scripts else [script]),
-        style=Markup(_style()),
-        library=Markup(scripts),
-        script=Markup(script),
+    told, judged = answer(result), matrix(claims)
+    page = (
+        _templates()
+        .get_template("template.html")
+        .render(
+            result=result,
+            answer=told,
+            cautions=_cautions(result, told, warnings),
+            legend=legend(_first_screen(told, judged)),
+            matrix=judged,
+            statements=statements(claims),
+            tally=[(word, SYMBOLS[word], n) for word, n in counts(result)],
+            raised=findings[: len(findings) - len(well)],
+            well=well,
+            blocks=blocks,
+            contents=contents,
+            settings=result.settings,
+            cost=cost,
+            provenance=about,
+            policy=_policy([scripts, script] if scripts else [script]),
+            style=Markup(_style()),
+            library=Markup(scripts),
+            script=Markup(script),
+        )
     )
     return cells.without_controls(page) + "\n"
 
 
-def _claim(claim: Claim) -> dict[str, Any]:
-    own = {name: getattr(claim, name) for name in ("name", "text", "verdict", "rule", "setting", "note", "source")}
-    return own | {"symbol": SYMBOLS[claim.verdict], "evidence": _evidence(claim.evidence)}
+def _cautions(result: Result, told: Answer, warnings: Any) -> list[str]:
+    """What comes before any number, each once: the result's own, and those of its provenance."""
+    shown = " ".join(told.prose)
+    own = [caution for caution in result.cautions if cells.prose(caution) not in shown]
+    return [*own, *(f"{warning}." for warning in warnings)] if isinstance(warnings, (list, tuple)) else own
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    own = {"name": finding.name, "status": finding.status}
-    own |= {"message": cells.prose(finding.message), "advice": cells.prose(finding.advice)}
-    return own | {"symbol": SYMBOLS[finding.status], "evidence": _evidence(finding.evidence)}
-
-
-def _evidence(estimates: Iterable[Estimate]) -> list[dict[str, str]]:
-    rows = []
-    for estimate in estimates:
-        value, interval = cells.value_and_interval(estimate)
-        rows.append({"name": estimate.name, "value": value, "interval": interval, "basis": cells.basis(estimate)})
-    return rows
-
-
-def _blocks(result: Result, drawn: Mapping[str, tuple[Drawing, str]]) -> list[dict[str, Any]]:
-    """Everything but verdicts and findings, in the order of the result."""
-    pictures = iter(drawn.items())
-    found = []
-    for block in result.blocks:
-        if isinstance(block, Chart):
-            name, (made, picture) = next(pictures)
-            found.append(_chart(block, name, made, picture))
-        elif isinstance(block, Table):
-            found.append(_table(block.title, block.columns, block.rows) | {"caption": block.caption})
-        elif isinstance(block, Gallery):
-            exhibits = [_exhibit(exhibit) for exhibit in block.exhibits]
-            found.append({"kind": "gallery", "title": block.title, "exhibits": exhibits, "caption": block.caption})
-        elif isinstance(block, Text):
-            copy = block.title.lower().startswith("method")
-            found.append(
-                {"kind": "text", "title": block.title, "paragraphs": _paragraphs(block.body), "copyable": copy}
-            )
-    return [block | {"id": f"part-{i}"} for i, block in enumerate(found, start=1)]
-
-
-def _chart(chart: Chart, name: str, made: Drawing, picture: str) -> dict[str, Any]:
-    columns = list(chart.data)
-    length = len(chart.data[columns[0]]) if columns else 0
-    listed = (
-        _table(chart.title, columns, list(zip(*chart.data.values(), strict=True)))
-        if length <= _LISTED
-        else {"rows": []}
-    )
-    drawn = {"spec": made.spec, "columns": columnar(made.rows), "hover": made.hover, "layout": asdict(made.layout)}
-    return listed | {
-        "kind": "chart",
-        "name": name,
-        "title": chart.title,
-        "alt": chart.alt,
-        "caption": chart.caption,
-        "notes": made.notes,
-        "svg": Markup(picture),
-        "drawing": inert_json(drawn),
-    }
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> dict[str, Any]:
-    drawn = [[cells.shown(cell) for cell in row] for row in rows]
-    numeric = cells.numeric_columns(drawn) or [False] * len(columns)
-    longest = [max(len(cell.text) for cell in column) for column in zip(*drawn, strict=True)] or [0] * len(columns)
-    wordy = [n > _WORDY and not right for n, right in zip(longest, numeric, strict=True)]
-    return {
-        "kind": "table",
-        "title": title,
-        "columns": list(zip(columns, numeric, wordy, strict=True)),
-        "terse": not any(wordy[:1]),
-        "rows": drawn,
-        "note": cells.note_on_intervals(cell for row in rows for cell in row),
-    }
-
-
-def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
-    lines = [cells.prose(line) for line in exhibit.lines]
-    own: dict[str, Any] = {"title": exhibit.title, "lines": lines, "text": exhibit.text, "image": ""}
-    if exhibit.image:
-        try:
-            own["image"] = data_uri(exhibit.image)
-        except Refusal as error:
-            raise Refusal(error.id, f"exhibit {exhibit.title!r}: {error}") from error
-        own["width"], own["height"] = shown_size(exhibit.image)
-        own["alt"] = f"The image of {exhibit.title}"
-    return own
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+def _first_screen(told: Answer, judged: Matrix | None) -> list[str]:
+    """The texts whose words the legend explains."""
+    if judged is None:
+        return list(told.prose)
+    return [*told.lines(), judged.shared, *judged.columns, *(row.text for row in judged.rows)]
 
 
 def _plain_value(value: Any) -> str:
@@ -244,10 +171,13 @@ def _text(name: str) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+def _templates() -> jinja2.Environment:
+    loader = jinja2.FunctionLoader(_text)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, auto_reload=False
+    )
     environment.filters["plain_value"] = _plain_value
-    return environment.from_string(_text("template.html"))
+    return environment
 
 
 @cache

@@ -131,6 +131,9 @@
       }
       if (state.finalize) state.finalize();
       state.finalize = embedded.finalize;
+      embedded.view.addEventListener("click", (_, item) => {
+        if (item && item.datum && item.datum.e !== undefined) show(item.datum.e, figure);
+      });
       live.replaceChildren(canvas);
       live.hidden = false;
       figure.querySelector(".still").hidden = true;
@@ -151,6 +154,67 @@
       waiting = setTimeout(() => draw(figure), figure.state.width ? 180 : 0);
     }).observe(figure.querySelector(".plot"));
   };
+
+  // --- one picture with switches, and from a mark to its example ----------------------------------------------------
+  document.documentElement.classList.add("scripted");
+  const levelsOf = (element) => {
+    const holder = element.closest("[data-levels]");
+    return holder ? Object.fromEntries(JSON.parse(holder.dataset.levels)) : {};
+  };
+  const agree = (some, others) => Object.keys(some).every((name) => !(name in others) || some[name] === others[name]);
+
+  // Shows the view with these levels, or the nearest one that has the level that was asked for.
+  const turn = (views, wanted, asked) => {
+    const each = all(":scope > .view", views);
+    const likeness = (view) => {
+      const own = levelsOf(view);
+      const same = Object.keys(wanted).filter((name) => own[name] === wanted[name]).length;
+      return same + (asked && own[asked] === wanted[asked] ? 100 : 0);
+    };
+    const chosen = each.reduce((best, view) => (likeness(view) > likeness(best) ? view : best));
+    for (const view of each) view.hidden = view !== chosen;
+    const own = levelsOf(chosen);
+    for (const input of all(".switches input", views)) input.checked = own[input.dataset.factor] === input.value;
+  };
+  for (const views of all(".views")) {
+    const chosen = () =>
+      Object.fromEntries(all(".switches input:checked", views).map((input) => [input.dataset.factor, input.value]));
+    views.querySelector(".switches").hidden = false;
+    views.addEventListener("change", (event) => {
+      if (event.target.matches(".switches input")) turn(views, chosen(), event.target.dataset.factor);
+    });
+    turn(views, chosen());
+  }
+
+  const unfold = (element) => {
+    for (let at = element; at; at = at.parentElement) if (at.matches("details")) at.open = true;
+  };
+  const show = (key, figure) => {
+    const here = levelsOf(figure);
+    const found = all("[data-key]").find((one) => one.dataset.key === String(key) && agree(levelsOf(one), here));
+    if (!found) return;
+    for (const other of all(".found")) other.classList.remove("found");
+    const views = found.closest(".views");
+    if (views) turn(views, levelsOf(found));
+    unfold(found);
+    found.classList.add("found");
+    found.focus({ preventScroll: true });
+    found.scrollIntoView({ block: "center" });
+  };
+  // A link into something folded opens it.
+  const arrive = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (!target) return;
+    unfold(target);
+    if (target.matches(".folded")) target.querySelector("details").open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", arrive);
+  addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("a[href^='#']");
+    if (link && link.hash === location.hash) arrive();
+  });
+  arrive();
 
   if (typeof vegaEmbed === "function") {
     // Figures far below are drawn when a reader comes near: a phone shows the first page at once.

@@ -68,6 +68,8 @@ def rule_rows(rules: Sequence[Rule], frame: Frame) -> list[Row]:
         for panel in panels_of(rule, frame.panels):
             where = {} if panel is None else {"p": panel}
             kind = FACET_RULE if rule.facet and panel is not None else RULE
+            if rule.slope == rule.intercept == 0:
+                where = where | {"z": 1}  # zero is often the question
             if not frame.x.numeric:
                 if rule.slope == 0 and math.isfinite(rule.intercept):
                     flat = {"y": rule.intercept, "r": rule.label, "i": i, **where}

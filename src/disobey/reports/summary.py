@@ -6,17 +6,10 @@ import textwrap
 from collections.abc import Iterable
 
 from disobey.records.results import Claim, Estimate, Finding, Result
+from disobey.reports.answer import answer
 from disobey.reports.cells import basis, prose, value_and_interval
+from disobey.reports.wording import SYMBOLS, Settings, amount, correction_known, deciding
 
-SYMBOLS = {
-    "supported": "✓",
-    "contradicted": "✗",
-    "negligible": "≈",
-    "undecided": "?",
-    "ok": "✓",
-    "note": "i",
-    "warning": "!",
-}
 ORDER = ("supported", "contradicted", "negligible", "undecided", "warning", "note", "ok")
 SMOKE = "Smoke test: evidence of nothing. It shows that the study runs, not what it would find."
 
@@ -56,28 +49,96 @@ def evidence_line(estimate: Estimate) -> str:
     return printable(" ".join(filter(None, (estimate.name, value, interval, f"({basis(estimate)})"))))
 
 
-def summary_lines(result: Result, width: int = 100) -> list[str]:
-    r"""The result in at most a screen: question, summary, a line for every verdict with its evidence below.
+def summary_lines(result: Result, width: int = 100, *, height: int = 40, verbose: bool = False) -> list[str]:
+    r"""The result in a screen: question, answer, then every statement with its word and number by setting.
+
+    Args:
+        result: of a study or a diagnosis.
+        width: characters of a line.
+        height: lines, about; what is beyond is counted, and the report has it.
+        verbose: whether checks that found nothing are listed one by one, and nothing is left out.
 
     >>> claim = Claim("Students underfit.", "arXiv", "contradicted", (), "mean < 0", name="C1")
     >>> print("\n".join(summary_lines(Result("demo", "Does it pay?", (claim,)))))
     demo: Does it pay?
+    Students underfit. No.
     1 contradicted
-    ✗ contradicted  C1  Students underfit.
+    C1  Students underfit.
+      ✗ contradicted
     """
     lines = textwrap.wrap(f"{printable(result.study)}: {printable(result.question)}", width)
     if result.smoke:
         lines.append(SMOKE)
-    lines += textwrap.wrap(prose(printable(result.summary)), width)
+    told = answer(result).lines()
+    cautions = [caution for caution in result.cautions if prose(caution) not in " ".join(told)]
+    for paragraph in [*(f"Mind: {caution}" for caution in cautions), *told]:
+        lines += textwrap.wrap(prose(printable(paragraph)), width)
     if found := counts(result):
-        lines += textwrap.wrap(", ".join(f"{n} {word}" for word, n in found), width)
-    for claim in result.of(Claim):
-        lines += _entry(claim.verdict, claim.name, claim.text, claim.setting, claim.evidence, width)
-    for finding in by_urgency(result.of(Finding)):
-        lines += _entry(
-            finding.status, finding.name, prose(finding.message), prose(finding.advice), finding.evidence, width
-        )
-    return lines
+        lines += textwrap.wrap(", ".join(f"{n} {word}" for word, n in found) + _corrected(result), width)
+    entries = [*_statements(result, width), *_checks(result, width, verbose)]
+    return [*lines, *_capped(entries, height - len(lines), verbose)]
+
+
+def _corrected(result: Result) -> str:
+    claims = result.of(Claim)
+    if not correction_known(claims):
+        return ""
+    words = [claim.corrected for claim in claims]
+    told = ", ".join(f"{words.count(word)} {word}" for word in ORDER if word in words)
+    return f" (after correction for {len(claims)} claims: {told})"
+
+
+def _capped(entries: list[list[str]], room: int, verbose: bool) -> list[str]:
+    """Whole entries as far as they fit, then how many more there are."""
+    shown: list[str] = []
+    for i, entry in enumerate(entries):
+        if not verbose and i and len(shown) + len(entry) > room - 1:
+            return [*shown, f"… and {len(entries) - i} more in the report"]
+        shown += entry
+    return shown
+
+
+def _statements(result: Result, width: int) -> list[list[str]]:
+    """An entry a statement: its text, then a line for each setting."""
+    claims = result.of(Claim)
+    grouped: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        grouped.setdefault((claim.name, claim.text), []).append(claim)
+    settings, corrected = Settings.over(claims), correction_known(claims)
+    entries = []
+    for (name, text), group in grouped.items():
+        head = f"{printable(name)}{'  ' if name else ''}"
+        entry = textwrap.wrap(head + printable(text), width, subsequent_indent=" " * min(len(head), 12))
+        for claim in group:
+            word = f"  {SYMBOLS[claim.verdict]} {claim.verdict:<12}  "
+            seen = printable(_seen(claim, settings, corrected))
+            entry += textwrap.wrap(seen, width, initial_indent=word, subsequent_indent=" " * 18) or [word.rstrip()]
+        entries.append(entry)
+    return entries
+
+
+def _seen(claim: Claim, settings: Settings, corrected: bool) -> str:
+    estimate = deciding(claim)
+    over = "" if estimate is None else f" ({basis(estimate)})"
+    words = [settings.own(claim), f"{amount(claim)}{over}".strip()]
+    if claim.literal not in (None, claim.verdict):
+        words.append(f"literal {claim.literal}")
+    if corrected and claim.corrected != claim.verdict:
+        words.append(f"{claim.corrected} after correction")
+    return ": ".join(filter(None, (words[0], "; ".join(filter(None, words[1:])))))
+
+
+def _checks(result: Result, width: int, verbose: bool) -> list[list[str]]:
+    """An entry a check, those that ask for something first; what found nothing is counted."""
+    findings = by_urgency(result.of(Finding))
+    told = [found for found in findings if verbose or found.status != "ok"]
+    entries = [
+        _entry(found.status, found.name, prose(found.message), prose(found.advice), found.evidence, width)
+        for found in told
+    ]
+    if quiet := len(findings) - len(told):
+        entries.append([f"{SYMBOLS['ok']} {quiet} check{'' if quiet == 1 else 's'} found nothing to mend"])
+    return entries
 
 
 def _entry(word: str, name: str, text: str, more: str, evidence: tuple[Estimate, ...], width: int) -> list[str]:

@@ -67,6 +67,7 @@ def against_age(evidence: GradientEvidence) -> Chart:
         "Above 0 the teacher's gradient is cleaner than the labels'.",
         kind="line",
         color="signal",
+        zero="as the labels' own",
     )
 
 

@@ -15,7 +15,7 @@ from disobey.errors import refusal
 from disobey.figures.gallery import most_disobeyed
 from disobey.figures.logit_plot import logit_plot
 from disobey.models.spec import spec_text
-from disobey.records.results import Chart, Estimate, Gallery, Result, Table
+from disobey.records.results import Chart, Estimate, Gallery, Levels, Result, Table
 from disobey.studies.deviation import charts, tables
 from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, JUDGED, PAPER, SPLITS
 from disobey.studies.kit.claims import Verdicts, judge
@@ -156,7 +156,7 @@ class Deviation:
             charts.slope_chart(arms, e),
             charts.gain_chart(arms, e),
             tables.gain_table(arms, e),
-            *(tables.deviation_table(arms, e, split) for split in SPLITS),
+            *tables.deviation_tables(arms, e),
             tables.calibration_table(arms, e),
             tables.kind_table(main, e),
             self.teacher_table(e),
@@ -171,14 +171,20 @@ class Deviation:
     def logits(self, arm: Arm, split: str, e: Evidence) -> Chart:
         """The first seed's examples, one by one."""
         first = e.predictions(arm, split=split, class_names=self.setup.dataset.classes)
-        title = f"Log-odds of the teacher's class, {split}: {arm.label}, seed {e.seeds[0]}"
-        return logit_plot(first, f"logits-{split}-noise{arm['noise']:g}", title)
+        title, levels = "Where the student disobeys: log-odds of the teacher's class", self.levels(arm, split)
+        about = f"Shown: {arm.label}, seed {e.seeds[0]}."
+        return logit_plot(first, f"logits-{split}-noise{arm['noise']:g}", title, levels=levels, about=about)
+
+    def levels(self, arm: Arm, split: str) -> Levels:
+        """What a reader switches between in a picture of single examples."""
+        return (("label noise", f"{arm['noise']:.0%}"), ("split", split))
 
     def gallery(self, arm: Arm, e: Evidence) -> Gallery:
         """The test examples of the first seed with the largest deviation."""
         first = e.predictions(arm, class_names=self.setup.dataset.classes)
-        title = f"Most disobeyed test examples: {arm.label}, seed {e.seeds[0]}"
-        return most_disobeyed(first, title, example_of(first, self.setup.dataset))
+        levels, about = self.levels(arm, "test"), f"Shown: {arm.label}, seed {e.seeds[0]}."
+        show = example_of(first, self.setup.dataset)
+        return most_disobeyed(first, "Most disobeyed test examples", show, levels=levels, about=about)
 
     def teacher_table(self, e: Evidence) -> Table:
         """Model and accuracy of every teacher."""
@@ -200,9 +206,8 @@ class Deviation:
         setup, rest = self.setup, 1 - self.weight
         source = next(iter(e.records.values())).info["data"]["source"]
         train, validation, test = (f"{len(setup.dataset.split(name)):,}" for name in ("train", "validation", "test"))
-        objective = f"{self.weight:g} T²·KL(teacher‖student)" + (
-            f" + {rest:g} cross-entropy on the labels" if rest else ""
-        )
+        objective = f"{self.weight:g} · T²·KL(teacher‖student) + {rest:g} · cross-entropy on the labels"
+        objective = objective if rest else "T²·KL(teacher‖student)"
         return (
             f"Data: {setup.data} ({source}); {train} training, {validation} validation and {test} test examples. "
             f"Label noise is symmetric and in the training labels only. Teacher: {spec_text(self.recipes.model())}; "

@@ -1,77 +1,94 @@
-"""The tables of `deviation`: a row for every setting, read beside the control."""
+"""The tables of `deviation`: a row for every setting, its factors in columns of their own, every control once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from disobey.records.results import Estimate, Table
+from disobey.records.results import Cell, Estimate, Table
 from disobey.studies.deviation.claims import ACCURACY, LOW, SLOPE, SPLITS
 from disobey.studies.kit.design import Arm
 from disobey.studies.kit.evidence import CONTROL, Evidence
-from disobey.studies.kit.tables import table
+from disobey.studies.kit.tables import Column, in_points, table
+
+NOISE: Column = ("label noise", lambda arm: f"{arm['noise']:.0%}")
+SETTING: tuple[Column, ...] = (
+    NOISE,
+    ("model", lambda arm: f"{arm['student']} {'control' if arm.is_control else 'student'}"),
+    ("teacher", lambda arm: "early" if arm["early"] else "final"),
+    ("τ", lambda arm: None if arm.is_control else arm["temperature"]),
+)
+"""A control has no temperature; it stands beside the teacher that it is compared with."""
+PAIRED = "Means over seeds with intervals over runs; differences are paired. Early: the early-stopped teacher."
+
+
+def with_controls(arms: Sequence[Arm]) -> list[Arm]:
+    """Every student, then every control once for each teacher that it is compared with."""
+    controls = {(arm.control, arm.compared_with, arm.teacher_step): arm.control_arm() for arm in arms}
+    return [*arms, *controls.values()]
+
+
+def of_students(column: Callable[[Arm], Estimate]) -> Callable[[Arm], Cell]:
+    """A difference from the control, which the control itself has none of."""
+    return lambda arm: None if arm.is_control else column(arm)
 
 
 def gain_table(arms: Sequence[Arm], e: Evidence) -> Table:
-    """Accuracy, agreement and loss of student and control."""
+    """Accuracy, agreement and loss of students and controls."""
     columns = (
-        ("setting", lambda arm: arm.label),
-        ("student", e.means(ACCURACY)),
-        ("control", e.means(ACCURACY, control=True)),
-        ("student − control", e.means(ACCURACY, minus=CONTROL)),
+        *SETTING,
+        ("accuracy", e.means(ACCURACY)),
+        ("− control (points)", of_students(in_points(e.means(ACCURACY, minus=CONTROL)))),
         ("agreement with teacher", e.means("agreement")),
-        ("control's agreement", e.means("agreement", control=True)),
-        ("NLL, student − control", e.means("nll", minus=CONTROL)),
-        ("where teacher and student differ: student right", e.means("student_right_where_they_differ")),
-        ("teacher right", e.means("teacher_right_where_they_differ")),
+        ("NLL", e.means("nll")),
+        ("NLL − control", of_students(e.means("nll", minus=CONTROL))),
+        ("right where they differ", e.means("student_right_where_they_differ")),
+        ("teacher right there", e.means("teacher_right_where_they_differ")),
     )
-    return table(
-        "Does it pay? (test)", arms, columns, "Means over seeds with intervals over runs; differences are paired."
-    )
+    return table("Accuracy and agreement (test)", with_controls(arms), columns, PAIRED)
 
 
-def deviation_table(arms: Sequence[Arm], e: Evidence, split: str) -> Table:
-    """Every measure of deviation, of student and control."""
-    measures = {
-        SLOPE: "slope (OLS)",
-        "tls_slope": "slope (TLS)",
-        "swapped_slope": "slope (axes swapped)",
-        "sd_ratio": "sd ratio",
-        LOW: "lowest quartile: mean y−x",
-        "low_below": "lowest quartile: fraction below",
-        "high_deviation": "highest quartile: mean y−x",
-        "high_below": "highest quartile: fraction below",
-        "ols_slope.top5": "slope over top 5 classes",
-    }
-    models = {"student": {}, "control": {"control": True}, "student − control": {"minus": CONTROL}}
+MEASURES = {
+    SLOPE: "slope",
+    "tls_slope": "slope, total least squares",
+    "swapped_slope": "slope, axes swapped",
+    "sd_ratio": "ratio of spreads",
+    LOW: "lowest quarter: mean y−x",
+    "low_below": "lowest quarter: share below",
+    "high_deviation": "highest quarter: mean y−x",
+    "high_below": "highest quarter: share below",
+    "ols_slope.top5": "slope, top 5 classes",
+}
 
-    def column(measure: str) -> Callable[[tuple[Arm, str]], Estimate]:
-        return lambda row: e.means(measure, split=split, **models[row[1]])(row[0])
 
-    columns = (
-        ("setting", lambda row: row[0].label),
-        ("model", lambda row: row[1]),
-        *((heading, column(measure)) for measure, heading in measures.items()),
-    )
-    caption = (
-        f"{split.capitalize()} split; read the difference from the control. Slopes depend on temperature and budget."
-    )
-    rows = [(arm, model) for arm in arms for model in models]
-    return table(f"Deviation from the teacher ({split})", rows, columns, caption)
+def deviation_tables(arms: Sequence[Arm], e: Evidence) -> list[Table]:
+    """Every measure of deviation: as a difference from the control, and of students and controls as they are."""
+    title = "Deviation from the teacher"
+    caption = "Lowest and highest quarter: of the examples, by the teacher's confidence. Slopes depend on temperature "
+    caption += "and budget: read the difference from the control."
+    found = []
+    for split in reversed(SPLITS):
+        over = [(heading, e.means(measure, split=split, minus=CONTROL)) for measure, heading in MEASURES.items()]
+        own = [(heading, e.means(measure, split=split)) for measure, heading in MEASURES.items()]
+        for rows, columns, shown in ((arms, over, "student − control"), (with_controls(arms), own, "each model")):
+            levels = (("split", split), ("shown", shown))
+            found.append(table(title, rows, (*SETTING, *columns), caption, levels))
+    return found
 
 
 def calibration_table(arms: Sequence[Arm], e: Evidence) -> Table:
     """Proper scores and calibration errors."""
-    measures = {"nll": "NLL", "brier": "Brier", "ece": "ECE (15 bins)", "ece_debiased": "ECE, debiased"}
-    columns: list[tuple[str, Callable]] = [("setting", lambda arm: arm.label)]
+    measures = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "ece_debiased": "ECE, debiased"}
+    columns: list[Column] = [*SETTING]
     for measure, heading in measures.items():
-        columns += [(f"{heading}, student", e.means(measure)), ("student − control", e.means(measure, minus=CONTROL))]
-    return table("Calibration (test)", arms, columns, "Natural logarithm; lower is better.")
+        columns += [(heading, e.means(measure)), ("− control", of_students(e.means(measure, minus=CONTROL)))]
+    caption = f"Natural logarithm; ECE over 15 bins; lower is better. {PAIRED}"
+    return table("Calibration (test)", with_controls(arms), columns, caption)
 
 
 def kind_table(arms: Sequence[Arm], e: Evidence) -> Table:
     """Deviation where the teacher is right, where it is wrong, and on corrupted labels."""
-    measures = {SLOPE: "slope (OLS)", "mean_deviation": "mean y−x", LOW: "lowest quartile: mean y−x"}
+    measures = {SLOPE: "slope", "mean_deviation": "mean y−x", LOW: "lowest quarter: mean y−x"}
     rows = [
         (arm, split, kind)
         for arm in arms
@@ -83,15 +100,16 @@ def kind_table(arms: Sequence[Arm], e: Evidence) -> Table:
     def column(measure: str, **minus: Any) -> Callable[[tuple[Arm, str, str]], Estimate]:
         return lambda row: e.mean(row[0], f"{measure}.{row[2]}", split=row[1], **minus)
 
-    columns: list[tuple[str, Callable]] = [
-        ("setting", lambda row: row[0].label),
+    columns: list[Column] = [
+        ("label noise", lambda row: NOISE[1](row[0])),
         ("split", lambda row: row[1]),
         ("examples", lambda row: row[2].replace("_", " ")),
     ]
     for measure, heading in measures.items():
-        columns += [(heading, column(measure)), ("student − control", column(measure, minus=CONTROL))]
+        columns += [(heading, column(measure)), ("− control", column(measure, minus=CONTROL))]
+    setting = arms[0].label.partition(", ")[2] if arms else ""
     caption = (
         "Right and wrong: the teacher's most likely class against the true label. Mislabelled: the training label was "
-        "corrupted. Rows are left out where a seed has no such example."
+        f"corrupted. Rows are left out where a seed has no such example. All rows: {setting}."
     )
     return table("Deviation by kind of example", rows, columns, caption)

@@ -18,6 +18,7 @@ from disobey.studies.eigenspace.layer_paths import WHOLE
 from disobey.studies.kit.tables import table
 
 BIAS = Axis("y", "bias, lowest band (nats)")
+AS_TWIN = "as the twin"  # what a bias of 0 means
 
 
 def bias_chart(paths: WeightPaths) -> Chart:
@@ -36,6 +37,7 @@ def bias_chart(paths: WeightPaths) -> Chart:
         "Above 0 the student moved more along top directions than its twin; intervals over runs.",
         kind="interval",
         color="temperature",
+        zero=AS_TWIN,
     )
 
 
@@ -94,6 +96,7 @@ def layers_chart(paths: WeightPaths) -> Chart:
         "Top bias of every layer over the twin's, from input to output; intervals over runs.",
         kind="interval",
         color="noise",
+        zero=AS_TWIN,
     )
 
 
@@ -116,6 +119,7 @@ def depth_chart(paths: WeightPaths, noises: Sequence[float], depths: Sequence[in
         "Top bias of the end-to-end map against the number of layers, for teachers of several ages.",
         kind="line",
         color="teacher",
+        zero=AS_TWIN,
     )
 
 

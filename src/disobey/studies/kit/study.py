@@ -23,13 +23,14 @@ def smoke_mark() -> Any:
 class Study(Protocol):
     """A frozen dataclass whose fields are its command-line options.
 
+    A study may have a class variable ``answers``: ids of the claims that answer its question, the most telling first.
+
     ``plan`` and ``analyze`` are pure: the first names the runs, the second reads finished ones. So studies resume,
     share runs and are redrawn without training.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
-    answers: ClassVar[tuple[str, ...]]  # ids of the claims that answer it, the most telling first
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]  # named settings: field values that differ from the defaults
 
     @property
@@ -82,4 +83,4 @@ def conclude(
     whole: tuple[Block, ...] = (*collapses(records), *verdicts.corrected().claims, *blocks, text)
     said = summary or verdicts.summary()
     settings = settings_of(study)
-    return Result(study.name, study.question, whole, said, study.is_smoke, settings, main=study.answers)
+    return Result(study.name, study.question, whole, said, study.is_smoke, settings, main=getattr(study, "answers", ()))

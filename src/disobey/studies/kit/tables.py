@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
-from disobey.records.results import Cell, Table
+from disobey.records.results import Cell, Estimate, Levels, Table
 
 R = TypeVar("R")
 Column: TypeAlias = tuple[str, Callable[[R], Cell]]  # heading, and the cell of a row
 
 
-def table(title: str, rows: Iterable[R], columns: Sequence[Column[R]], caption: str = "") -> Table:
+def in_points(cell: Callable[[R], Estimate]) -> Callable[[R], Estimate]:
+    """A column of fractions as percentage points."""
+
+    def points(row: R) -> Estimate:
+        found = cell(row)
+        return replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
+
+    return points
+
+
+def table(title: str, rows: Iterable[R], columns: Sequence[Column[R]], caption: str = "", levels: Levels = ()) -> Table:
     """One row for each of ``rows`` (arms, say), one column for each (heading, function of the row).
 
     >>> table("Squares", (2, 3), (("n", lambda n: n), ("n²", lambda n: n * n))).rows
     ((2, 4), (3, 9))
     """
     cells = tuple(tuple(cell(row) for _, cell in columns) for row in rows)
-    return Table(title, tuple(heading for heading, _ in columns), cells, caption)
+    return Table(title, tuple(heading for heading, _ in columns), cells, caption, levels)

@@ -23,8 +23,9 @@ def gain_chart(tuned: Mapping[str, Tuned], e: Evidence) -> Chart:
     ]
     title = "Gain over plain labels, every signal at its best amount on validation"
     alt = "Test accuracy of each signal minus that of plain labels, by structure of the classes; intervals over runs."
-    axes = Axis("x", "training signal", "nominal"), Axis("y", "test accuracy − labels")
-    return estimates_chart(rows, "gains", title, *axes, alt, kind="interval", color="classes")
+    axes = Axis("x", "training signal", "nominal"), Axis("y", "test accuracy − labels (points)")
+    how = {"points": True, "zero": "labels"}
+    return estimates_chart(rows, "gains", title, *axes, alt, kind="interval", color="classes", **how)
 
 
 def amount_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
@@ -35,5 +36,7 @@ def amount_chart(arms: Sequence[Arm], e: Evidence) -> Chart:
         if arm["amount"]
     ]
     alt = "Test accuracy minus that of plain labels against the amount of smoothing or masking; bands are intervals."
-    axes = Axis("x", "amount of smoothing or masking", "log"), Axis("y", "test accuracy − labels")
-    return estimates_chart(rows, "amounts", "Gain over plain labels by amount", *axes, alt, kind="line", color="signal")
+    axes = Axis("x", "amount of smoothing or masking", "log"), Axis("y", "test accuracy − labels (points)")
+    title = "Gain over plain labels by amount"
+    how = {"points": True, "zero": "labels"}
+    return estimates_chart(rows, "amounts", title, *axes, alt, kind="line", color="signal", **how)
