@@ -98,6 +98,25 @@ class StateTeaching:
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """Heads of layers whose transition is a product of factors ``I - s u uᵀ`` in each (`reflections`, `delta_product`).
+
+    Attributes:
+        count: of heads; they divide the width of the recurrent state.
+        factors: a token and head.
+        strength: s, of `reflections`: 2, or read from the input in (0, 2) or in (0, 1); `delta_product` has (0, 2).
+        drive: whether the input also adds to the state of `reflections`.
+        gate: whether the state of a head also decays, by a number read from the input.
+    """
+
+    count: int = 16
+    factors: int = 4
+    strength: Literal["reflection", "bounded", "projection"] = "reflection"
+    drive: bool = False
+    gate: bool = False
+
+
+@dataclass(frozen=True)
 class SequenceSpec:
     """What a recipe on generated sequences (data named ``sequence:TASK``) says besides data, model and optimizer.
 
@@ -147,6 +166,10 @@ class SequenceSpec:
     powers: int = 40
     probe: bool = False
     streams: Literal["borrowed", "own"] = "borrowed"
+    heads: HeadSpec = HeadSpec()
+    tokens: int = 0
+    grow: float = 0.0
+    constant: float = 0.0
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
@@ -155,6 +178,14 @@ class SequenceSpec:
             )
         if self.sweeps < 0 or self.tol < 0 or self.words < 0 or any(b < 0 for b in self.budgets):
             raise refusal("negative-sequence-option", "sweeps, tol, words and budgets of at least 0", self)
+        if self.tokens < 0 or not 0 <= self.grow <= 1 or not 0 <= self.constant <= 1:
+            raise refusal(
+                "sequence-shares",
+                "tokens of at least 0, grow and constant from 0 to 1",
+                (self.tokens, self.grow, self.constant),
+            )
+        if (self.tokens or self.grow or self.constant) and self.words:
+            raise refusal("pool-with-new-words", "tokens, grow and constant of 0 for a pool (words)", self)
         if not self.lengths or self.count < 1:
             raise refusal(
                 "nothing-to-evaluate",

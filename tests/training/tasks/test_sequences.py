@@ -15,7 +15,7 @@ from disobey.targets.schedule import Term, distill, labels
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run
 from disobey.training.seeds import stream_seed
-from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching, Teaching
+from disobey.training.specs import HeadSpec, OptimSpec, SequenceSpec, StateTeaching, Teaching
 from disobey.training.tasks.sequences.batches import (
     SequenceBatches,
     evaluation_sequences,
@@ -265,3 +265,50 @@ def test_training_learns():
     losses = fit_sequences(model, Run(r)).losses
     assert losses[-10:].mean() < 0.2 < losses[:5].mean()
     assert evaluation(model.eval(), r)["eval_answers"][0, 0] > 0.9
+
+
+def test_lengths_grow_with_the_step_and_batches_count_tokens():
+    spec = replace(SPEC, longest=16, grow=0.5, tokens=640, streams="own")
+    r = replace(recipe("reflections", spec=replace(spec, heads=HeadSpec(2, 2))), optim=replace(OPTIM, steps=200))
+    batches = SequenceBatches(Run(r, 0))
+    tops = [batches.lengths[i : i + 20].max() for i in range(0, 200, 20)]
+    assert tops[0] <= 5
+    assert max(tops[5:]) == 16
+    shapes = {batches.draw(step).inputs.shape for step in range(0, 200, 7)}
+    assert all(count == max(32, 640 // length) for count, length in shapes)
+    other = SequenceBatches(Run(replace(r, model=ModelSpec("lstm", width=8)), 0))
+    assert np.array_equal(other.draw(150).inputs, batches.draw(150).inputs)  # arms of a seed see the same words
+
+
+def test_constant_words_are_a_share_of_the_batch_with_right_answers():
+    r = recipe(spec=replace(SPEC, constant=0.5, streams="own"))
+    drawn = SequenceBatches(Run(r, 0)).draw(3)
+    same = (drawn.inputs == drawn.inputs[:, :1]).all(axis=1)
+    assert same[: len(same) // 2].all()
+    assert np.array_equal(drawn.targets, prefix_products(drawn.inputs, group("S3")))
+    plain = SequenceBatches(Run(recipe(spec=replace(SPEC, streams="own")), 0)).draw(3)
+    assert np.array_equal(drawn.inputs[len(same) // 2 :], plain.inputs[len(same) // 2 :])
+
+
+@pytest.mark.parametrize(
+    ("spec", "task", "id"),
+    [
+        ({"grow": 1.5}, "S3", "sequence-shares"),
+        ({"tokens": 64, "words": 8}, "S3", "pool-with-new-words"),
+        ({"constant": 0.5}, "copying", "constant-words"),
+        ({"heads": HeadSpec(3)}, "S3", "heads"),
+    ],
+)
+def test_new_options_are_refused_where_they_mean_nothing(spec, task, id):
+    with refuses(id):
+        check_sequence(Run(recipe("reflections", task, replace(SPEC, **spec))))
+
+
+def test_accuracy_by_position_ends_at_the_last_answer():
+    r = recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), budgets=(1, 6)))
+    found = evaluation(sequence_net(r, 0).eval(), r)
+    assert found["eval_positions"].shape == found["eval_prefixes"].shape == (3, 6)
+    assert np.allclose(found["eval_positions"][:, -1], found["eval_last"][:, -1])
+    assert np.allclose(found["eval_prefixes"][:, -1], found["eval_whole"][:, -1])
+    assert (np.diff(found["eval_prefixes"]) <= 0).all()
+    assert np.allclose(found["eval_positions"][2], found["eval_positions"][0])  # 6 sweeps are exact at 6 positions

@@ -12,8 +12,15 @@ from disobey.training.seeds import seeded
 from disobey.training.specs import SequenceSpec, Teaching, sequence_task
 from disobey.training.tasks.sequences.batches import SequenceBatches, sequences_of, tracks_state
 
-FIXED_POINTS = ("fixed_point", "fixed_point_mamba")
-TRACED = ("fixed_point", "diagonal", "diagonal_signed", "lstm")  # layers with one vector of state a position
+FIXED_POINTS = ("fixed_point", "fixed_point_mamba", "reflections")
+TRACED = (
+    "fixed_point",
+    "reflections",
+    "diagonal",
+    "diagonal_signed",
+    "lstm",
+    "elman",
+)  # layers with one vector of state a position
 
 
 def solver_of(spec: SequenceSpec) -> Exact | Iterate:
@@ -24,7 +31,13 @@ def solver_of(spec: SequenceSpec) -> Exact | Iterate:
 
 
 def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
-    """Keyword arguments of the layer's constructor beside its widths; none for layers without a fixed point."""
+    """Keyword arguments of the layer's constructor beside its widths; none for layers without options."""
+    heads = spec.heads
+    if layer == "delta_product":
+        return {"heads": heads.count, "rank": heads.factors, "gate": heads.gate}
+    if layer == "reflections":
+        found = {"heads": heads.count, "rank": heads.factors, "strength": heads.strength, "solver": solver_of(spec)}
+        return found | {"drive": heads.drive, "gate": heads.gate}
     if layer not in FIXED_POINTS:
         return {}
     options: dict[str, Any] = {
