@@ -130,7 +130,7 @@ class SequenceTasks:
                 f"{task}: every arm",
                 self.arms(task),
                 evidence,
-                self.setup,
+                self.setup.ends,
                 powers=False,
                 caption=f"Chance {CHANCE[task]:.3f} for an answer; mean over seeds with intervals over runs.",
             )

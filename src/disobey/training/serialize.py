@@ -56,6 +56,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "Recipe.replica": (0, 10**9),
     "SequenceSpec.budgets": (0, 10**9),
     "SequenceSpec.count": (1, 10**7),
+    "SequenceSpec.consistency": (0, None),
     "SequenceSpec.constant": (0, 1),
     "SequenceSpec.grow": (0, 1),
     "SequenceSpec.inner": (1, 10**6),

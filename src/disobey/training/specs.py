@@ -144,6 +144,13 @@ class SequenceSpec:
         streams: which streams of randomness draw sequences, pools and state controls. ``own``: streams of those names,
             for new recipes; ``borrowed``: those of views, controls and dropout, as in recipes from before there were
             such names, whose keys and results stay.
+        heads: of layers that have them.
+        tokens: of a batch, whose number of sequences then depends on their length (32 at least); 0: the optimizer's
+            batch, at every length.
+        grow: the longest length of a batch rises linearly from ``shortest`` to ``longest`` in this share of training.
+        consistency: weight of the loss that ties the state after a word to the state after the letter that it equals,
+            for layers with a vector of state where the task is a group.
+        constant: share of every batch that is constant words g, g, ..., where the task is a group or parity.
     """
 
     inner: int = 128
@@ -169,6 +176,7 @@ class SequenceSpec:
     heads: HeadSpec = HeadSpec()
     tokens: int = 0
     grow: float = 0.0
+    consistency: float = 0.0
     constant: float = 0.0
 
     def __post_init__(self):
@@ -178,11 +186,11 @@ class SequenceSpec:
             )
         if self.sweeps < 0 or self.tol < 0 or self.words < 0 or any(b < 0 for b in self.budgets):
             raise refusal("negative-sequence-option", "sweeps, tol, words and budgets of at least 0", self)
-        if self.tokens < 0 or not 0 <= self.grow <= 1 or not 0 <= self.constant <= 1:
+        if min(self.tokens, self.consistency) < 0 or not 0 <= self.grow <= 1 or not 0 <= self.constant <= 1:
             raise refusal(
                 "sequence-shares",
-                "tokens of at least 0, grow and constant from 0 to 1",
-                (self.tokens, self.grow, self.constant),
+                "tokens and consistency of at least 0, grow and constant from 0 to 1",
+                (self.tokens, self.consistency, self.grow, self.constant),
             )
         if (self.tokens or self.grow or self.constant) and self.words:
             raise refusal("pool-with-new-words", "tokens, grow and constant of 0 for a pool (words)", self)

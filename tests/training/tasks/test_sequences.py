@@ -23,8 +23,10 @@ from disobey.training.tasks.sequences.batches import (
     sequences_of,
     tracks_state,
 )
+from disobey.training.tasks.sequences.consistency import inconsistency
 from disobey.training.tasks.sequences.evaluation import evaluation
 from disobey.training.tasks.sequences.fitting import fit_sequences
+from disobey.training.tasks.sequences.heads import head_arrays
 from disobey.training.tasks.sequences.model import check_sequence, layer_options, sequence_net, solver_of
 from disobey.training.tasks.sequences.objective import sequence_loss
 from tests.support.refusals import refuses
@@ -312,3 +314,51 @@ def test_accuracy_by_position_ends_at_the_last_answer():
     assert np.allclose(found["eval_prefixes"][:, -1], found["eval_whole"][:, -1])
     assert (np.diff(found["eval_prefixes"]) <= 0).all()
     assert np.allclose(found["eval_positions"][2], found["eval_positions"][0])  # 6 sweeps are exact at 6 positions
+
+
+def test_consistency_is_nothing_for_a_tracker_and_something_else_for_others():
+    on = group("Z2")
+    model = sequence_net(recipe("elman", "Z2"), 0)
+    states = torch.randn(2, 3)  # of the two letters
+
+    class Planted:
+        head = model.head
+
+        def trace(self, tokens):
+            return None, states[tokens]
+
+    words = torch.randint(2, (4, 5))
+    products = torch.as_tensor(prefix_products(words.numpy(), on))
+    assert float(inconsistency(Planted(), states[products], products)) == 0.0  # type: ignore[arg-type]
+    other = inconsistency(Planted(), states[1 - products], products)  # type: ignore[arg-type]
+    far = (states[0] - states[1]).square().sum() * 20 / states[products].square().sum()
+    assert float(other) == pytest.approx(float(far), rel=1e-5)
+
+
+def test_consistency_changes_training_and_has_gradients():
+    plain, tied = (recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), consistency=c)) for c in (0.0, 5.0))
+    check_sequence(Run(tied, 0))
+    models = [sequence_net(r, 0) for r in (plain, tied)]
+    losses = [fit_sequences(m, Run(r, 0)).losses for m, r in zip(models, (plain, tied), strict=True)]
+    assert losses[0][0] == losses[1][0]  # the answers' loss is written down, without the tie
+    assert not torch.equal(losses[0][2:], losses[1][2:])
+    with refuses("consistency"):
+        check_sequence(Run(recipe("reflections", "copying", replace(SPEC, heads=HeadSpec(2), consistency=1.0)), 0))
+    with refuses("no-vector-state"):
+        check_sequence(Run(recipe("transformer", spec=replace(SPEC, consistency=1.0)), 0))
+
+
+def test_heads_of_a_representation_compose_and_others_do_not():
+    r = recipe("reflections", "Z2", replace(SPEC, heads=HeadSpec(2, 1), inner=4))
+    model = sequence_net(r, 0)
+    layer = model.layers[0]
+    found = head_arrays(model, "Z2")
+    assert found["eval_traces"].shape == (2, 2)
+    assert found["eval_orbit"].shape == (2, 2)
+    assert (found["eval_composition"] > 0.1).all()  # one reflection each: no letter can be the identity
+    with torch.no_grad():
+        layer.to_keys.weight.zero_()
+        layer.to_keys.bias.zero_()  # keys of nothing reflect nothing: all letters are the identity
+    still = head_arrays(model, "Z2")
+    assert np.allclose(still["eval_composition"], 0)
+    assert np.allclose(still["eval_traces"], 2)

@@ -8,6 +8,7 @@ All arrays are named ``eval_*``. Letters: K solvers (the one of training, then e
     eval_positions (K, longest of the lengths): share of answers that are right by position, where every one is asked
     eval_prefixes (K, longest of the lengths): share of sequences whose answers up to a position are all right
     eval_powers (K, powers): share of the group's elements g (but the identity) whose power g^k is right, by k
+For reflection layers: the arrays of `heads`.
 For layers with a vector fixed point, at the longest training length (N sequences):
     eval_sweeps (tolerances,): sweeps that the worst sequence needed for the tolerances 1e-1, 1e-2, 1e-3 (128: not met)
     eval_residuals (32,): relative change in sweep 1, 2, ..., mean over sequences
@@ -28,6 +29,7 @@ from disobey.models.recurrent.solvers import Exact, Iterate, Solve, Sweep, Walk,
 from disobey.training.recipe import Recipe, sequence_spec
 from disobey.training.specs import sequence_task
 from disobey.training.tasks.sequences.batches import evaluation_sequences, powers_of, tracks_state
+from disobey.training.tasks.sequences.heads import head_arrays
 from disobey.training.tasks.sequences.model import FIXED_POINTS, solver_of
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
@@ -65,6 +67,8 @@ def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
         arrays["eval_positions"], arrays["eval_prefixes"] = np.array(positions).swapaxes(0, 1)
     if constant is not None:
         arrays["eval_powers"] = np.array(powers)
+    if recipe.model.name == "reflections" and tracks_state(task):
+        arrays |= head_arrays(model, task)
     if recipe.model.name == "fixed_point":
         arrays |= _convergence(model, evaluation_sequences(task, 64, spec.longest))
     if iterates:

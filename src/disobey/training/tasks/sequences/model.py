@@ -104,7 +104,10 @@ def check_sequence(run: Run) -> None:
 
 def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
     """Refuses regression on states that are not there, mixers that cannot be fed, and probes without an answer."""
-    involved = [recipe] if spec.probe or spec.states else []
+    involved = [recipe] if spec.probe or spec.states or spec.consistency else []
+    task = sequence_task(recipe.data.name)
+    if spec.consistency and (not tracks_state(task) or spec.states):
+        raise refusal("consistency", "a group (or parity) and no regression on a teacher's states", repr(task))
     if spec.states:
         if recipe.teacher is None:
             raise refusal("no-teacher", "a teacher for regression on its states", "none", "teacher=Recipe(...)")
@@ -118,7 +121,7 @@ def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
             raise refusal(
                 "no-vector-state", f"a layer with a vector of state ({', '.join(TRACED)})", repr(one.model.name)
             )
-    if spec.probe and not tracks_state(sequence_task(recipe.data.name)):
+    if spec.probe and not tracks_state(task):
         raise refusal(
             "probe-without-answers", "a group or parity to probe, which ask at every position", repr(recipe.data.name)
         )
