@@ -9,6 +9,7 @@ from disobey.models.recurrent import scan_cpu
 from disobey.models.recurrent.reflection_walk import SOURCE, apply_factors, reflection_walk
 from disobey.models.recurrent.reflections import ReflectionRNN
 from disobey.models.recurrent.solvers import Exact, Iterate
+from tests.support.groups import icosahedral, reflections, words_and_products
 from tests.support.refusals import refuses
 
 BACKENDS = [
@@ -184,37 +185,6 @@ def test_autocast_keeps_states_in_single_precision(solver):
     assert (y.float() - plain).abs().max() < 0.1
 
 
-def icosahedral() -> tuple[torch.Tensor, torch.Tensor]:
-    """The 60 rotations of an icosahedron (60, 3, 3) in float64, found as a closure, and their product table."""
-    golden = (1 + 5**0.5) / 2
-    turn = torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=torch.float64)
-    fifth = 0.5 * torch.tensor(
-        [[golden - 1, -golden, 1], [golden, 1, golden - 1], [-1, golden - 1, golden]], dtype=torch.float64
-    )
-    found = [torch.eye(3, dtype=torch.float64)]
-    for element in found:  # grows while it is walked: the closure under two generators
-        for generator in (turn, fifth):
-            new = element @ generator
-            if not any(torch.allclose(new, old, atol=1e-9) for old in found):
-                found.append(new)
-    group = torch.stack(found)
-    products = group[:, None] @ group[None]
-    table = ((products[:, :, None] - group).abs().amax((-1, -2)) < 1e-9).int().argmax(-1)
-    return group, table
-
-
-def two_reflections(rotation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors u, v with (I - 2 v vᵀ)(I - 2 u uᵀ) = the rotation: half its angle apart, across its axis."""
-    values, vectors = torch.linalg.eig(rotation)
-    axis = vectors[:, (values - 1).abs().argmin()].real
-    u = torch.linalg.cross(axis, torch.eye(3, dtype=torch.float64)[axis.abs().argmin()])
-    u = u / u.norm()
-    turned = rotation @ u
-    middle = u + turned
-    v = torch.linalg.cross(axis, u) if middle.norm() < 1e-9 else middle / middle.norm()
-    return u, v
-
-
 def test_hand_weights_track_a5_for_a_thousand_tokens_and_two_sweeps_do_not():
     """One head of three dimensions and two reflections a token carry the icosahedral representation of A5."""
     group, table = icosahedral()
@@ -224,15 +194,10 @@ def test_hand_weights_track_a5_for_a_thousand_tokens_and_two_sweeps_do_not():
         layer.to_keys.weight.zero_()
         layer.to_keys.bias.zero_()
         for g, rotation in enumerate(group):
-            layer.to_keys.weight[:, g] = torch.cat(two_reflections(rotation))
+            layer.to_keys.weight[:, g] = reflections(rotation, 2).flatten()
         start = torch.tensor([0.31, 0.56, 0.77], dtype=torch.float64)
         layer.start.copy_(start)
-    words = torch.randint(60, (16, 1000), generator=torch.Generator().manual_seed(0))
-    answers, state = [], torch.zeros(16, dtype=torch.long)
-    for t in range(1000):
-        state = table[words[:, t], state]  # each token multiplies from the left, as the layer does
-        answers.append(state)
-    answers = torch.stack(answers, 1)
+    words, answers = words_and_products(table, 16, 1000)
     x = torch.nn.functional.one_hot(words, 60).double()
     orbit = group @ start
     exact = (layer.trace(x)[1] @ orbit.T).argmax(-1)
