@@ -1,7 +1,8 @@
 """The sequences of a task by name: new ones every step, or a fixed pool; and those of the evaluation.
 
 Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``,
-``arithmetic``, ``brackets``. Shapes: B batch, T time.
+``arithmetic``, ``brackets``, and, asked at the last position alone, ``last-parity``, ``even-pairs`` and
+``cycle-navigation``. Shapes: B batch, T time.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ EVALUATION = 10**9  # seeds of the evaluation's sequences: the same for every ru
 
 GENERATORS: dict[str, Callable[[int, int, int], Sequences]] = {
     "parity": sequences.parity,
+    "last-parity": lambda *drawn: sequences.at_end(sequences.parity(*drawn)),
+    "even-pairs": lambda *drawn: sequences.at_end(sequences.even_pairs(*drawn)),
+    "cycle-navigation": lambda *drawn: sequences.at_end(sequences.cycle_navigation(*drawn)),
     "copying": lambda count, length, seed: sequences.copying(count, length, seed, symbols=8),
     "arithmetic": sequences.modular_arithmetic,
     "brackets": lambda count, length, seed: sequences.modular_arithmetic(count, length, seed, brackets=True),

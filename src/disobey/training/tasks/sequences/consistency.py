@@ -15,6 +15,10 @@ from torch import Tensor
 
 from disobey.models.recurrent.sequence import SequenceModel
 
+SMALLEST = (
+    1e-4  # mean square of states below which the share is no longer one: a network may shrink them all to nothing
+)
+
 
 def inconsistency(model: SequenceModel, states: Tensor, products: Tensor) -> Tensor:
     """Mean squared distance of states from those of the letters that equal the words, as a share of the latter's, ().
@@ -26,5 +30,5 @@ def inconsistency(model: SequenceModel, states: Tensor, products: Tensor) -> Ten
     """
     letters = torch.arange(model.head.out_features, device=states.device)[:, None]
     wanted = model.trace(letters)[1][:, 0][products]
-    size = wanted.detach().square().sum().clamp_min(torch.finfo(wanted.dtype).tiny)
+    size = wanted.detach().square().sum().clamp_min(SMALLEST * wanted.numel())
     return (states - wanted).square().sum() / size
