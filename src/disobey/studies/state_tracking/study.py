@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from disobey.errors import refusal
 from disobey.records.results import Block, Result, Table
-from disobey.studies.kit.claims import judge
+from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
     BASELINES,
@@ -131,14 +131,24 @@ class StateTracking:
         recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in dict.fromkeys(recipes)]
 
+    def evidence(self, records: Records) -> SequenceEvidence:
+        """Numbers of the complete seeds."""
+        recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
+        return SequenceEvidence.read(records, self.setup.seeds, recipes)
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(self.evidence(records))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim on its groups."""
+        large, small = self.settings()
+        return sum((judge(self.claims(s.label), e, [s]) for s in (*large, *small)), Verdicts(()))
+
     def analyze(self, records: Records) -> Result:
         """What finished runs say."""
-        recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
-        e = SequenceEvidence.read(records, self.setup.seeds, recipes)
-        verdicts = judge((), e, ())
-        large, small = self.settings()
-        for setting in (*large, *small):
-            verdicts += judge(self.claims(setting.label), e, [setting])
+        e = self.evidence(records)
+        verdicts, (large, small) = self.judged(e), self.settings()
         blocks: list[Block] = []
         if large:
             blocks += large_charts(large, e)
@@ -147,8 +157,8 @@ class StateTracking:
         for s in large:
             blocks += [self.large_table(s.label, e), success_table(s, e)]
         blocks += [self.table(s.label, e) for s in small]
-        learned = verdicts.gains("F1a") if large else ""
         gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in verdicts.of("T1"))
+        learned = "; ".join(f"{c.setting}: {c.evidence[0].value:.3f} {c.verdict}" for c in verdicts.of("F1a"))
         summary = " ".join(
             (
                 verdicts.summary(),
@@ -156,7 +166,9 @@ class StateTracking:
                 *([f"The fixed point minus one sweep at the training lengths: {gains}."] if small else ()),
             )
         )
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
+        )
 
     def settings(self) -> tuple[list[Setting], list[Setting]]:
         """The large groups and the small ones, with their arms and lengths."""
