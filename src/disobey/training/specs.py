@@ -149,7 +149,7 @@ class SequenceSpec:
             batch, at every length.
         grow: the longest length of a batch rises linearly from ``shortest`` to ``longest`` in this share of training.
         consistency: weight of the loss that ties the state after a word to the state after the letter that it equals,
-            for layers with a vector of state where the task is a group.
+            once lengths have grown, for layers with a vector of state where the task is a group.
         constant: share of every batch that is constant words g, g, ..., where the task is a group or parity.
     """
 

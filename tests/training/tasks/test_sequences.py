@@ -342,6 +342,10 @@ def test_consistency_changes_training_and_has_gradients():
     losses = [fit_sequences(m, Run(r, 0)).losses for m, r in zip(models, (plain, tied), strict=True)]
     assert losses[0][0] == losses[1][0]  # the answers' loss is written down, without the tie
     assert not torch.equal(losses[0][2:], losses[1][2:])
+    late = recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), consistency=5.0, grow=0.8))
+    same = replace(late, sequence=replace(late.sequence, consistency=0.0))
+    losses = [fit_sequences(sequence_net(r, 0), Run(r, 0)).losses for r in (late, same)]
+    assert torch.equal(losses[0][:4], losses[1][:4])  # of five steps, the tie begins with the last
     with refuses("consistency"):
         check_sequence(Run(recipe("reflections", "copying", replace(SPEC, heads=HeadSpec(2), consistency=1.0)), 0))
     with refuses("no-vector-state"):

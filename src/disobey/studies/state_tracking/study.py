@@ -220,7 +220,7 @@ class StateTracking:
             f"{s.large_lr:g}, betas 0.9 and 0.99, warm-up, cosine to zero, clip 1). Reflections: 16 heads of 4 "
             "dimensions (odd permutations: 24 of 5), 4 a token, a learned start, no drive. LSTM and Elman (width 128) "
             "have four times the steps and the rate that was best of three on another seed, the Transformer twice the "
-            "steps. Consistent states: a loss of weight "
+            "steps. Consistent states: from the middle of training on, a loss of weight "
             f"{CONSISTENCY:g} ties the state after a word to the state after the letter that equals it. k sweeps in "
             "training are differentiated through all sweeps; as many sweeps as tokens are the exact solver, so that "
             "arm is the exact one. Recipe and claims were found on other streams of randomness."

@@ -37,7 +37,8 @@ class SequenceObjective:
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self.lesson = lesson
         self.generator = torch_stream(run.seed, "control", run.recipe.replica)
-        self.consistency = sequence_spec(run.recipe).consistency
+        spec = sequence_spec(run.recipe)
+        self.consistency, self.grown = spec.consistency, spec.grow * run.recipe.optim.steps
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint within the run: where generators are, and what the states left unexplained so far."""
@@ -72,7 +73,7 @@ class SequenceObjective:
         """Logits (B, T, C), and what is minimized besides the loss of the answers."""
         if self.lesson is not None:
             return self.lesson(model, batch.inputs, step)
-        if self.consistency:
+        if self.consistency and step >= self.grown:
             logits, states = model.trace(batch.inputs)
             return logits, self.consistency * inconsistency(model, states, batch.targets)
         return model(batch.inputs), 0.0
