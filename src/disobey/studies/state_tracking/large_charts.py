@@ -180,7 +180,7 @@ def heads_chart(s: Setting, e: SequenceEvidence) -> Chart:
     known, shares, _ = head_shares(e, s, CONSISTENT)
     errors = e.history(s.arms[CONSISTENT], "eval_composition")[0]
     cells = [
-        (f"{place + 1}: {errors[head]:.2f}", name, round(float(shares[0, head, k]), 3))
+        (str(place + 1), name, round(float(shares[0, head, k]), 3), round(float(errors[head]), 3))
         for place, head in enumerate(np.argsort(errors))
         for k, name in enumerate(names_of(known))
     ]
@@ -188,13 +188,14 @@ def heads_chart(s: Setting, e: SequenceEvidence) -> Chart:
         "heads",
         f"{s.label}: what each head carries (consistent states, first seed)",
         "heatmap",
-        dict(zip(("head", "representation", "times"), zip(*cells, strict=True), strict=True)),
-        Axis("head", "head, by its error of composition", "nominal"),
+        dict(zip(("head", "representation", "times", "error"), zip(*cells, strict=True), strict=True)),
+        Axis("head", "head, by its error of composition (smallest first)", "nominal"),
         Axis("representation", "irreducible representation, by dimension", "nominal"),
         "How often each irreducible representation is contained in each head's character: whole numbers for heads that "
         "are representations, with a small error of composition, and fractions for the others.",
+        caption=f"{int((errors < COMPOSES).sum())} of {len(errors)} heads are in use: error of composition below {COMPOSES}.",
         color=Axis("times", "times contained"),
-        tooltip=("head", "representation", "times"),
+        tooltip=("head", "representation", "times", "error"),
     )
 
 

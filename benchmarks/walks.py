@@ -1,16 +1,21 @@
-"""Forward + backward of the walk through reflections, beside the ways to write it in torch.
+"""Forward + backward of the walks that are compiled, beside the ways to write them in torch.
 
-    python benchmarks/reflections.py [--rounds 9] [--lengths 16 64 256 1024] [--no-compile]
+    python benchmarks/walks.py [--rounds 9] [--lengths 16 64 256 1024] [--no-compile]     (reflections)
+    python benchmarks/walks.py --householder [--rounds 9]                                (the fixed-point layer)
 
-The shape is (64, T) words, 16 heads of 4 dimensions, 4 reflections a token, float32, one thread. Everything runs in one
+Reflections: (64, T) words, 16 heads of 4 dimensions, 4 reflections a token, float32, one thread. Everything runs in one
 process, interleaved round by round; ratios are medians of the per-round ratios to the compiled kernel. The clock is the
 CPU time of the process, so that a busy machine matters less. The floor is the time to move the memory that must be
 moved (keys read twice and their gradient written, states written, read and their gradient read) at the bandwidth of an
 out-of-place addition measured in the same rounds. `torch.compile` is timed up to 16 tokens, beyond which unrolling the
 loop takes minutes to compile.
+
+Householder: a whole `FixedPointRNN` step on (64, 12) words, width 32, D 128, rank 1, 2 and 4, that reads its state or
+does not, by the compiled walk and by the same layer without it.
 """
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.householder_kernel import runs_here
 from disobey.models.recurrent.reflection_walk import reflection_walk
 
@@ -94,16 +100,39 @@ def measure(length: int, rounds: int, *, compiled: bool) -> None:
         print(f"{length:5d}  {name:36s} {1e3 * statistics.median(found):9.2f} ms  {statistics.median(ratios):8.2f}")
 
 
+def measure_householder(rank: int, rounds: int, *, dependent: bool) -> None:
+    """Times the layer with and without the compiled walk and prints a row."""
+    torch.manual_seed(0)
+    layer, x = FixedPointRNN(32, 128, rank=rank, state_dependent=dependent), torch.randn(64, 12, 32)
+    slow = copy.deepcopy(layer)
+    slow._walk = slow._generic_walk  # type: ignore[method-assign]
+
+    def step(of: FixedPointRNN) -> None:
+        of(x)[0].sum().backward()
+
+    # the first round warms up
+    times = [(seconds(lambda: step(layer)), seconds(lambda: step(slow))) for _ in range(rounds + 1)]
+    ours, theirs = (1e3 * statistics.median(side) for side in zip(*times[1:], strict=True))
+    ratio = statistics.median(b / a for a, b in times[1:])
+    print(f"rank {rank}, reads its state: {dependent!s:5s} {ours:8.2f} ms  generic {theirs:8.2f} ms  {ratio:6.2f}")
+
+
 def main() -> None:
     """Prints milliseconds and ratios to the kernel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64, 256, 1024])
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--householder", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if not runs_here(torch.zeros(1, 1, 1), 1):
         print("no compiler here: the kernel's rows are those of the loop")
+    if given.householder:
+        for rank in (1, 2, 4):
+            for dependent in (True, False):
+                measure_householder(rank, given.rounds, dependent=dependent)
+        return
     for length in given.lengths:
         measure(length, given.rounds, compiled=not given.no_compile)
 
