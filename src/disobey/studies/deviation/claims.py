@@ -11,7 +11,7 @@ from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.instrument import instrumental_slope
 from disobey.records.results import Estimate
 from disobey.records.runs import pair
-from disobey.studies.kit.claims import Answer, ClaimSpec, Noted, Skip, Source
+from disobey.studies.kit.claims import Answer, ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Arm, Group
 from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence, association_within, rank_association
 from disobey.studies.kit.verdicts import NATS, NATS_MARGIN, SLOPE_MARGIN, Effect, above, below, beyond_control, gain
@@ -41,25 +41,35 @@ def slope(split: str) -> Callable[[Evidence, Arm], Answer]:
     """The instrumental slope of the student, and of student minus control; least squares beside them."""
 
     def evidence(e: Evidence, arm: Arm) -> Answer:
-        if len(e.seeds) < 2:
-            return Skip("needs the teacher of a second seed")
+        plain = [
+            e.mean(arm, SLOPE, split=split, name=f"least-squares slope, {split}"),
+            e.mean(arm, SLOPE, split=split, minus=CONTROL, name=f"least-squares slope, student − control, {split}"),
+        ]
         student, control = (instrumental(e, who, split) for who in (arm, arm.control_arm()))
+        if student is None or control is None:
+            return Noted(plain, "Least squares, which noise attenuates: no second teacher answered the same examples.")
         return [
             mean_over_runs(student, f"instrumental slope, {split}"),
             mean_over_runs(student - control, f"instrumental slope, student − control, {split}"),
-            e.mean(arm, SLOPE, split=split, name=f"least-squares slope, {split}"),
-            e.mean(arm, SLOPE, split=split, minus=CONTROL, name=f"least-squares slope, student − control, {split}"),
+            *plain,
         ]
 
     return evidence
 
 
-def instrumental(e: Evidence, arm: Arm, split: str) -> NDArray:
-    """(S,) slopes; the second teacher of each seed is that of the next one, which has never met the student."""
+def instrumental(e: Evidence, arm: Arm, split: str) -> NDArray | None:
+    """(S,) slopes; the second teacher of each seed is that of the next one, which has never met the student.
+
+    None where there is one seed, or where seeds train on different examples: what a teacher says of examples that it
+    was not trained on is no replica of what another says of its own.
+    """
     teacher = arm.compared_with
     assert teacher is not None, f"{arm.label} is compared with no teacher"
-    key = (arm.recipe, teacher, arm.teacher_step, split)
+    key = ("instrumental", arm.recipe, teacher, arm.teacher_step, split)
     if key not in e.memo:
+        examples = [set(e.records[Run(teacher, seed)].examples[f"{split}.ids"].tolist()) for seed in e.seeds]
+        if len(examples) < 2 or any(other != examples[0] for other in examples):
+            return None
         found = []
         for seed, following in zip(e.seeds, (*e.seeds[1:], e.seeds[0]), strict=True):
             student = e.records[Run(arm.recipe, seed)]
