@@ -193,7 +193,7 @@ def heads_chart(s: Setting, e: SequenceEvidence) -> Chart:
         Axis("representation", "irreducible representation, by dimension", "nominal"),
         "How often each irreducible representation is contained in each head's character: whole numbers for heads that "
         "are representations, with a small error of composition, and fractions for the others.",
-        caption=f"{int((errors < COMPOSES).sum())} of {len(errors)} heads are in use: error of composition below {COMPOSES}.",
+        caption=f"{int((errors < COMPOSES).sum())} of {len(errors)} heads are in use: an error below {COMPOSES}.",
         color=Axis("times", "times contained"),
         tooltip=("head", "representation", "times", "error"),
     )
