@@ -81,7 +81,7 @@ def measure(length: int, rounds: int, *, compiled: bool) -> None:
     keys = torch.randn(BATCH, length, FACTORS, N, HEADS, generator=generator).requires_grad_()
     first = torch.randn(BATCH, N, HEADS, generator=generator).requires_grad_()
     grad = torch.randn(BATCH, length, N, HEADS, generator=generator)
-    trials = {
+    trials: dict[str, Callable[[], object]] = {
         name: (lambda call=call: torch.autograd.grad(call(keys, first), (keys, first), grad))
         for name, call in rivals(length, compiled=compiled).items()
     }

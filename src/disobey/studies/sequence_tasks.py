@@ -87,15 +87,17 @@ def _published(e: SequenceEvidence, s: Setting) -> list[Estimate] | Skip:
     )
 
 
+def _reading(e: SequenceEvidence, s: Setting) -> list[Estimate]:
+    reading, blind = (e.last(s.arms[arm], s.far, name="eval_answers") for arm in (MAMBA, BLIND))
+    return compared(reading, blind, f"accuracy at {s.far}, all parameters read the output − none")
+
+
 F3: SequenceClaim = ClaimSpec(
     "F3",
     "Copying at twice the length: parameters that read the output are worth half of all answers.",
     PAPER,
     above(0.5, unit=POINTS),
-    lambda e, s: compared(
-        *(e.last(s.arms[arm], s.far, name="eval_answers") for arm in (MAMBA, BLIND)),
-        f"accuracy at {s.far}, all parameters read the output − none",
-    ),
+    _reading,
 )
 F5: SequenceClaim = ClaimSpec(
     "F5",

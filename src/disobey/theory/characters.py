@@ -65,7 +65,8 @@ def characters(table: NDArray) -> Characters:
     constants = np.zeros((count, count, count))
     inverse = np.argmax(table == 0, axis=1)
     for k, element in enumerate(first):
-        np.add.at(constants, (classes, classes[table[inverse, element]], k), 1)
+        pairs = classes * count + classes[table[inverse, element]]
+        constants[..., k] = np.bincount(pairs, minlength=count * count).reshape(count, count)
     # One random combination has distinct eigenvalues, so its eigenvectors are those of all class sums.
     mixed = np.tensordot(np.random.default_rng(0).normal(size=count), constants, axes=1)
     _, vectors = np.linalg.eig(mixed)

@@ -71,8 +71,8 @@ class DeltaProductRNN(nn.Module):
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position: ``(B, d_model)`` to outputs and the next state."""
-        y, state = self(x[:, None], state)
-        return y[:, 0], state
+        y, after = self(x[:, None], state)
+        return y[:, 0], after
 
     def _rules(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Keys, drive, gates and strengths of a walk of R T tokens with one factor each, a column of values a head."""

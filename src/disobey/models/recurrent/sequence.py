@@ -142,9 +142,8 @@ class ElmanLayer(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, d_model)`` and the last state."""
-        y, state = self.rnn(x, state)
-        assert state is not None
-        return self.to_output(y), state
+        y, after = self.rnn(x, state)
+        return self.to_output(y), after
 
     def trace(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, d_model)`` and all states ``(B, T, D)``."""
@@ -153,8 +152,8 @@ class ElmanLayer(nn.Module):
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position: ``(B, d_model)`` to outputs and the next state."""
-        y, state = self(x[:, None], state)
-        return y[:, 0], state
+        y, after = self(x[:, None], state)
+        return y[:, 0], after
 
 
 class TransformerLayer(nn.Module):

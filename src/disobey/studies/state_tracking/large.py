@@ -106,10 +106,9 @@ def _is_odd(element: Permutation) -> bool:
 
 def core_arms(setup: LargeSetup, group: str) -> dict[str, Recipe]:
     """The arms that every large group has; the exact one and the consistent one are asked with few sweeps too."""
-    asked = {"budgets": TEST_SWEEPS}
     return {
-        swept(0): setup.recipe(group, "reflections", swept(0), **asked),
-        CONSISTENT: setup.recipe(group, "reflections", CONSISTENT, consistency=CONSISTENCY, **asked),
+        swept(0): setup.recipe(group, "reflections", swept(0), budgets=TEST_SWEEPS),
+        CONSISTENT: setup.recipe(group, "reflections", CONSISTENT, consistency=CONSISTENCY, budgets=TEST_SWEEPS),
         TWO_DIAGONALS: setup.recipe(group, "diagonal_signed", TWO_DIAGONALS, depth=2, inner=128),
     }
 
