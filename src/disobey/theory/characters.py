@@ -30,7 +30,7 @@ class Characters:
 
         >>> import numpy as np
         >>> swap = np.array([[0, 1], [1, 0]])
-        >>> characters(swap).multiplicities(np.array([3.0, 1.0])).tolist()
+        >>> characters(swap).multiplicities(np.array([3.0, 1.0])).round(6).tolist()
         [2.0, 1.0]
         """
         found = traces @ self.table.conj().T / self.table.shape[1]
