@@ -185,6 +185,27 @@ def test_autocast_keeps_states_in_single_precision(solver):
     assert (y.float() - plain).abs().max() < 0.1
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own look at the solver's output
+@pytest.mark.parametrize("solver", [Exact(), Iterate(5, tol=0.0)], ids=["exact", "iterate"])
+def test_compiles_around_the_solver(solver):
+    layer, x = _layer(solver, dtype=torch.float32, drive=True), torch.randn(2, 5, 6)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="aot_eager")
+    expected, got = layer(x)[0], compiled(x)[0]
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+    weight = layer.to_keys.weight
+    wanted, found = (torch.autograd.grad(y.square().sum(), weight)[0] for y in (expected, got))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_in_bfloat16_has_states_in_single_precision():
+    layer, x = _layer(dtype=torch.float32), torch.randn(2, 5, 6)
+    plain = layer(x)[0]
+    y, states = layer.bfloat16().trace(x.bfloat16())
+    assert (y.dtype, states.dtype) == (torch.bfloat16, torch.float32)
+    assert (y.float() - plain).abs().max() < 0.1
+
+
 def test_hand_weights_track_a5_for_a_thousand_tokens_and_two_sweeps_do_not():
     """One head of three dimensions and two reflections a token carry the icosahedral representation of A5."""
     group, table = icosahedral()
