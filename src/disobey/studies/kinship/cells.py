@@ -149,10 +149,11 @@ class Line:
         )
 
     def readings(self, cell: Cell) -> tuple[Reading, ...]:
-        """What is read off a student: probes, and beside them what a rule compares them with."""
+        """What is read off a student; beside the probes of random teachers' students what a rule compares with."""
         if not self.probes:
             return ("barrier",)
-        return ("probes", "barrier", "start", "matched")
+        compared: tuple[Reading, ...] = ("start", "matched") if cell.age == 0 or cell == Cell() else ()
+        return ("probes", "barrier", *compared)
 
     def arm(self, cell: Cell) -> Arm:
         """The cell as an arm of a design."""

@@ -80,10 +80,10 @@ def guarded(evidence: Callable[[Evidence, Family], Answer]) -> Callable[[Evidenc
 
 def published(e: Evidence, f: Family) -> Answer:
     """Accuracy from the same start, and over that from another one."""
-    same, other = f.accuracy(e, SUBLIMINAL), f.accuracy(e, Cell(OTHER))
+    same, other = f.line.arm(SUBLIMINAL), f.line.arm(Cell(OTHER))
     return [
-        mean_over_runs(same, "accuracy of the class head nobody trained"),
-        mean_over_runs(same - other, "the same, same start − other start"),
+        e.mean(same, "accuracy", name="accuracy of the class head nobody trained"),
+        e.mean(same, "accuracy", minus=other, name="the same, same start − other start"),
     ]
 
 
@@ -94,7 +94,7 @@ def transfer_of(cell: Cell, name: str) -> Callable[[Evidence, Family], Answer]:
 
 def difference(first: Cell, second: Cell, name: str) -> Callable[[Evidence, Family], Answer]:
     """Accuracy of the class head in one cell minus that in another."""
-    return guarded(lambda e, f: [mean_over_runs(f.accuracy(e, first) - f.accuracy(e, second), name)])
+    return guarded(lambda e, f: [e.mean(f.line.arm(first), "accuracy", minus=f.line.arm(second), name=name)])
 
 
 def along(cells: Sequence[Cell], xs: Sequence[float], name: str) -> Callable[[Evidence, Family], Answer]:

@@ -26,7 +26,7 @@ from disobey.training.recipe import Run, imitation_spec
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import teacher_record
 from disobey.training.tasks.imitation.inputs import ShownBatches, repeating
-from disobey.training.tasks.imitation.network import PRECISIONS, fresh, start
+from disobey.training.tasks.imitation.network import PRECISIONS, fresh, root, start
 from disobey.training.tasks.imitation.objective import ImitationObjective, class_logits
 from disobey.training.tasks.imitation.readings import Subject, readings
 
@@ -67,7 +67,10 @@ def train_imitation(run: Run, context: Context) -> Imitated:
             other = fresh(run.recipe, dataset, run.seed).to(next(model.parameters()).dtype)
             other.load_state_dict(weights)
             answers |= {f"{split}@{step}": rows for split, rows in _answers(other.eval(), dataset).items()}
-        summary = _accuracies(answers, dataset) | readings(Subject(run, dataset, model, teacher))
+        first = root(run)  # features are read on all of its data, however few of them the student saw
+        summary = _accuracies(answers, dataset) | readings(
+            Subject(run, load(first.recipe.data, first.seed), model, teacher)
+        )
     if len(fitted.losses):
         summary["loss"] = float(fitted.losses[-20:].double().mean())
     summary["parameters"] = sum(p.numel() for p in model.parameters())

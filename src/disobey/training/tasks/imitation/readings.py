@@ -34,7 +34,7 @@ from disobey.training.seeds import torch_stream
 from disobey.training.tasks.imitation.network import fresh, root, start
 from disobey.training.tasks.imitation.objective import Taught, answers, class_logits
 
-ROWS = 2000  # training examples that a probe is fitted to, at most
+ROWS = {"train": 2000, "validation": 1000, "test": 3000}  # examples that features are read on, at most
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C, chosen on validation
 POINTS = 7  # of the line to the teacher
 Sides = tuple[NDArray, NDArray, NDArray]  # features of training, validation and test examples
@@ -49,17 +49,18 @@ class Subject:
     model: TwoHeads
     teacher: TwoHeads | None
 
-    @property
-    def rows(self) -> NDArray:
-        """Training examples that probes are fitted to, spread over the split: some data sets are sorted by class."""
-        n = len(self.dataset.train)
-        return np.arange(n) if n <= ROWS else np.linspace(0, n - 1, ROWS).astype(np.int64)
+    def rows(self, split: str) -> NDArray:
+        """The examples that features are read on, spread over the split: some data sets are sorted by class."""
+        n = len(self.dataset.split(split))
+        return np.arange(n) if n <= ROWS[split] else np.linspace(0, n - 1, ROWS[split]).astype(np.int64)
+
+    def labels(self, split: str) -> NDArray:
+        """True classes of these examples."""
+        return self.dataset.split(split).labels[self.rows(split)]
 
     def inputs(self, split: str) -> Tensor:
-        """Inputs of a split in the network's precision."""
-        x = inputs_tensor(self.dataset, split)
-        x = x[self.rows] if split == "train" else x
-        return x.to(next(self.model.parameters()).dtype)
+        """Inputs of these examples in the network's precision."""
+        return inputs_tensor(self.dataset, split)[self.rows(split)].to(next(self.model.parameters()).dtype)
 
     def sides(self, model: TwoHeads) -> Sides:
         """A network's features of all splits."""
@@ -88,22 +89,21 @@ def readings(of: Subject) -> dict[str, float]:
 
 def probes(of: Subject, sides: Sides, *, short: bool = False) -> dict[str, float]:
     """Test accuracy of the probes of features: logistic to convergence, 20 neighbours, and the short one."""
-    data = of.dataset
-    y = data.train.labels[of.rows]
-    fitted = (sides[0], y, sides[1], data.validation.labels, sides[2])
+    y, test = of.labels("train"), of.labels("test")
+    fitted = (sides[0], y, sides[1], of.labels("validation"), sides[2])
     found = {
-        "probe": logistic_probe(*fitted, strengths=STRENGTHS, tolerance=1e-4).accuracy(data.test.labels),
-        "neighbours": neighbour_probe(*fitted).accuracy(data.test.labels),
+        "probe": logistic_probe(*fitted, strengths=STRENGTHS, tolerance=1e-4).accuracy(test),
+        "neighbours": neighbour_probe(*fitted).accuracy(test),
     }
     if short:
-        found["short"] = float((short_probe(sides[0], y, sides[2]) == data.test.labels).mean())
+        found["short"] = float((short_probe(sides[0], y, sides[2]) == test).mean())
     return found
 
 
 def barrier(of: Subject, teacher: TwoHeads) -> float:
     """Test error of the class head on the straight line to the teacher, above the mean of both ends'."""
     model, x = fresh(of.run.recipe, of.dataset, of.run.seed).to(next(of.model.parameters()).dtype), of.inputs("test")
-    labels = torch.from_numpy(np.array(of.dataset.test.labels))
+    labels = torch.from_numpy(of.labels("test"))
 
     def error(state: dict[str, Tensor]) -> float:
         model.load_state_dict(state)
