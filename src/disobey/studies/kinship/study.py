@@ -44,7 +44,7 @@ class Kinship:
     }
 
     setup: ImitationSetup = ImitationSetup()
-    model: str = "mlp:256x2"
+    model: str = "mlp:256"
     """network of teacher and students: one whose last layer is a linear head"""
     outputs: int = 3
     """auxiliary logits beside the class logits"""
