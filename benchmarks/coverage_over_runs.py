@@ -111,7 +111,7 @@ def largest(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     print(
         "| planted largest | S | bias of log (plain maximum's) | sd (plain's) | held (missed above, below) | ", end=""
     )
-    print("plain maximum with its own interval | lower bound, median | supported, refuted |\n|" + "---|" * 8)
+    print("plain maximum with its own interval | lower bound, median | supported, contradicted |\n|" + "---|" * 8)
     for peak, drop in ((1.1, 0.0), (1.1, 0.3), (0.4, 0.0), (0.0, 0.0)):
         room = SIZES[-1] >= SIZES * 2
         truth = float(log_factor(SIZES, peak, drop)[room].max())
@@ -130,19 +130,20 @@ def largest(seeds: int, replicates: int, rng: np.random.Generator) -> None:
             f"| {np.exp(truth):.2f} | {seeds} | {logs[:, 0].mean() - truth:+.3f} ({rival[:, 0].mean() - truth:+.3f}) | "
             f"{logs[:, 0].std():.2f} ({rival[:, 0].std():.2f}) | {1 - above - below:.3f} ({above:.3f}, {below:.3f}) | "
             f"{rival_held:.3f} | {np.exp(np.median(logs[:, 1])):.2f} | "
-            f"{np.mean([v == 'supported' for v in verdicts]):.2f}, {np.mean([v == 'refuted' for v in verdicts]):.2f} |"
+            f"{np.mean([v == 'supported' for v in verdicts]):.2f}, "
+            f"{np.mean([v == 'contradicted' for v in verdicts]):.2f} |"
         )
 
 
 def no_gain(seeds: int, replicates: int, rng: np.random.Generator) -> None:
-    """How quiet the tables must be for a student that is worth no more than labels to be refuted."""
-    print("| luck, times as above | test examples | S | supported | refuted |\n|" + "---|" * 5)
+    """How quiet the tables must be for a student that is worth no more than labels to be contradicted."""
+    print("| luck, times as above | test examples | S | supported | contradicted |\n|" + "---|" * 5)
     for noise, tests in ((1.0, 1000), (0.5, 4000), (0.25, 10_000)):
         verdicts = []
         for _ in range(replicates):
             tables = observed(rng, seeds, *[labels_accuracy(SIZES)] * 2, noise=noise, tests=tests)
             verdicts.append(label_equivalence(SIZES, *tables).verdict())
-        shares = [np.mean([v == verdict for v in verdicts]) for verdict in ("supported", "refuted")]
+        shares = [np.mean([v == verdict for v in verdicts]) for verdict in ("supported", "contradicted")]
         print(f"| {noise:g} | {tests:,} | {seeds} | {shares[0]:.3f} | {shares[1]:.3f} |")
 
 
@@ -226,7 +227,7 @@ def agreement_gaps(rng: np.random.Generator, seeds: int, b: float, d: float) -> 
 def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
     """Prints the coverage of exponents with and without an offset."""
     print("| gap | offset d | b | S | bias of b | held | b beside an offset: bias (median), held | d held | ", end="")
-    print("offset preferred, by AICc | C9 supported, refuted | cells ≤ 0 |\n|" + "---|" * 11)
+    print("offset preferred, by AICc | C9 supported, contradicted | cells ≤ 0 |\n|" + "---|" * 11)
     for name, draw in (("KL", kl_gaps), ("agreement", agreement_gaps)):
         for d in (0.0, 0.03):
             for b in (0.3, 0.5, 0.7):
@@ -242,7 +243,7 @@ def exponent(seeds: int, replicates: int, rng: np.random.Generator) -> None:
                     f"{np.mean([law.preferred == 'offset' for law in laws]):.2f}, "
                     f"{np.mean([law.aicc[1] < law.aicc[0] for law in laws]):.2f} | "
                     f"{np.mean([v == 'supported' for v in verdicts]):.2f}, "
-                    f"{np.mean([v == 'refuted' for v in verdicts]):.2f} | "
+                    f"{np.mean([v == 'contradicted' for v in verdicts]):.2f} | "
                     f"{np.mean([law.not_positive for law in laws]) / seeds / len(SIZES):.4f} |",
                     flush=True,
                 )

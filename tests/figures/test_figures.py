@@ -134,10 +134,12 @@ def test_estimates_say_over_what():
 
 
 def test_verdicts_stand_by_claim_and_setting():
-    claims = [Claim("It helps.", "", v, (), "", "C1", s) for v, s in (("supported", "clean"), ("refuted", "noisy"))]
-    claims.append(Claim("It pays.", "", "inconclusive", (), "", "C2", "noisy"))
+    claims = [
+        Claim("It helps.", "", v, (), "", "C1", s) for v, s in (("supported", "clean"), ("contradicted", "noisy"))
+    ]
+    claims.append(Claim("It pays.", "", "undecided", (), "", "C2", "noisy"))
     matrix = verdict_matrix(claims)
     assert matrix is not None
     assert matrix.columns == ("claim", "statement", "clean", "noisy")
-    assert matrix.rows == (("C1", "It helps.", "supported", "refuted"), ("C2", "It pays.", None, "inconclusive"))
+    assert matrix.rows == (("C1", "It helps.", "supported", "contradicted"), ("C2", "It pays.", None, "undecided"))
     assert verdict_matrix(claims[:1]) is None

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -84,7 +82,7 @@ def test_a_planted_factor_comes_back_exactly_where_the_error_is_a_power_law():
     assert [f.high for f in curve.factor] == pytest.approx(list(factor), rel=1e-3)
     assert set(curve.censored) == {""}
     assert curve.largest.value == pytest.approx(4, rel=1e-4)
-    assert curve.verdict() == "supported"
+    assert curve.largest.low > 1.5
     assert np.exp(curve.per_seed.mean(axis=0)) == pytest.approx(factor, rel=1e-4)
 
 
@@ -106,14 +104,15 @@ def test_luck_that_both_arms_share_does_not_widen_a_factor():
     assert [f.value for f in curve.factor[:6]] == pytest.approx([2.0] * 6, rel=0.02)
 
 
-def test_no_gain_is_refuted():
+def test_no_gain_is_contradicted():
     n = np.geomspace(20, 5000, 8)
     labels, student = without_noise(n, 1.0)
     noise = 1e-4 * np.random.default_rng(0).normal(size=labels.shape)
     curve = label_equivalence(n, labels, student + noise)
     assert curve.largest.value == pytest.approx(1, abs=0.02)
-    assert curve.verdict() == "refuted"
-    assert label_equivalence(n, labels, law(n * 1.35) + labels - law(n) + noise).verdict() == "inconclusive"
+    assert curve.largest.high < 1.2
+    more = label_equivalence(n, labels, law(n * 1.35) + labels - law(n) + noise).largest
+    assert more.high > 1.2 > 1.0 < more.low < 1.5
 
 
 def test_off_the_grid_is_censored_not_extrapolated():
@@ -127,12 +126,11 @@ def test_off_the_grid_is_censored_not_extrapolated():
     assert all(np.isinf(f.high) for f in better.factor)
     assert np.isinf(better.largest.high)
     assert better.largest.low == pytest.approx(125)
-    assert better.verdict() == "supported"
     worse = label_equivalence(n, labels, np.full((5, 4), 0.1) + noise)
     assert worse.censored == ("below",) * 4
     assert all(f.low == 0 for f in worse.factor)
     assert [f.high for f in worse.factor] == pytest.approx(list(20 / n))
-    assert worse.verdict() == "refuted"
+    assert worse.largest.high < 1.2
 
 
 def test_an_interval_may_leave_the_grid_where_the_value_does_not():
@@ -175,12 +173,10 @@ def test_a_bound_is_where_a_paired_t_test_just_rejects(planted):
             assert stats.ttest_rel(student[:, k], there).pvalue == pytest.approx(0.05, abs=2e-3)
 
 
-def test_equivalence_does_not_depend_on_the_order_of_seeds_and_is_quick(planted):
+def test_equivalence_does_not_depend_on_the_order_of_seeds(planted):
     labels, student = tables(planted, 1, seeds=10)
     order = np.random.default_rng(0).permutation(10)
-    start = time.process_time()
     curve = label_equivalence(planted.SIZES, labels, student, resamples=2000)
-    assert time.process_time() - start < 0.5
     other = label_equivalence(planted.SIZES, labels[order], student[order], resamples=2000)
     for a, b in zip(curve.factor, other.factor, strict=True):
         assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high))
@@ -211,7 +207,6 @@ def test_one_seed_has_values_and_no_intervals(planted):
     curve = label_equivalence(planted.SIZES, labels, student)
     assert all(np.isfinite(f.value) and not f.known for f in curve.factor)
     assert not curve.largest.known
-    assert curve.verdict() == "inconclusive"
     assert np.isnan(label_equivalence([10, 15], labels[:, :2], student[:, :2]).largest.value)  # no size with room
 
 
@@ -314,9 +309,9 @@ def test_exponents_hold_the_truth(planted):
         laws = [fidelity_law(planted.SIZES, draw(rng, 5, 0.5, 0.0)) for _ in range(60)]
         assert 0.84 < np.mean([planted.holds(law.exponent, 0.5) for law in laws]) <= 1
         assert 0.84 < np.mean([planted.holds(law.offset, 0.0) for law in laws]) <= 1
-        assert np.mean([law.verdict() == "refuted" for law in laws]) < 0.14
+        assert not any(law.best_exponent.low > 0.7 or law.best_exponent.high < 0.3 for law in laws)
         steep = [fidelity_law(planted.SIZES, draw(rng, 5, 0.7, 0.0)) for _ in range(20)]
-        assert not any(law.verdict() == "supported" for law in steep)
+        assert not any(law.best_exponent.low > 0.3 and law.best_exponent.high < 0.7 for law in steep)
 
 
 def test_gaps_at_or_below_zero_take_part():
@@ -331,7 +326,7 @@ def test_gaps_at_or_below_zero_take_part():
     assert found.exponent.value > -np.polyfit(np.log(n), logs, 1)[0]  # dropping them would flatten the law
     hopeless = fidelity_law(n, -gaps)
     assert hopeless.preferred == "none"
-    assert hopeless.verdict() == "inconclusive"
+    assert not hopeless.best_exponent.known
     assert np.isnan(hopeless.exponent.value)
 
 

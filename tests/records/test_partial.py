@@ -14,6 +14,8 @@ def test_claims_are_unsettled_and_the_summary_begins_with_what_is_missing():
     assert found.summary.endswith("The summary.")
     (claim,) = found.of(Claim)
     assert claim.verdict == UNSETTLED
+    assert claim.corrected == UNSETTLED
+    assert claim.literal is None
     assert claim.note.startswith("n; would be supported")
     assert Result.from_json(found.to_json()) == found
 

@@ -78,7 +78,27 @@ BLOCKS = (
     ),
     Gallery("g", (Exhibit("e", ("one", "two"), image=((0, 255), (3, 4))), Exhibit("e", (), text="<b>")), "c"),
     Text("Methods", "words — and “quotes”"),
-    Claim("c", "s", "refuted", (E,), "r", "C1", "here", "n"),
+    Claim("c", "s", "contradicted", (E,), "r", "C1", "here", "n"),
+    Claim(
+        "c",
+        "s",
+        "negligible",
+        (E, E),
+        "r",
+        literal="supported",
+        corrected="undecided",
+        p_value=0.01,
+        adjusted=0.06,
+        deciding=1,
+        border=0.0,
+        margin=0.005,
+        direction=-1,
+        unit="points",
+        detectable=0.008,
+        robust=(E,),
+        levels=(("label noise", "20%"), ("student", "self")),
+        said="sha256:0123",
+    ),
     Finding("f", "warning", "m", (E,), "try"),
 )
 
@@ -90,12 +110,29 @@ def test_results_read_back(tmp_path):
     assert again.to_json() == result.to_json()
     result.write(tmp_path / "result.json")
     assert Result.read(tmp_path / "result.json") == result
-    assert result.of(Claim) == (BLOCKS[4],)
+    assert result.of(Claim) == BLOCKS[4:6]
+
+
+@pytest.mark.parametrize(("old", "new"), [("refuted", "contradicted"), ("inconclusive", "undecided")])
+def test_the_words_of_older_results_are_read_as_those_of_today(old, new):
+    result = Result("s", "q", (Claim("c", "s", new, (E,), "r", name="C1"),))
+    text = result.to_json()
+    fields = json.loads(text)
+    assert fields["blocks"][0]["verdict"] == new
+    fields["blocks"][0] = {k: v for k, v in fields["blocks"][0].items() if k in ("type", "text", "source", "evidence")}
+    fields["blocks"][0] |= {"rule": "r", "name": "C1", "verdict": old}
+    assert Result.from_json(json.dumps(fields)) == result
+
+
+def test_a_claim_rests_on_one_of_its_own_estimates():
+    text = Result("s", "q", (Claim("c", "s", "undecided", (E,), "r", deciding=1),)).to_json()
+    with refuses("not-a-result", "an index into its evidence", "1"):
+        Result.from_json(text)
 
 
 def test_unknown_bounds_survive_as_unknown():
     e = Estimate("a", 1.0, math.nan, math.nan, 0.95, 1, "runs")
-    text = Result("s", "q", (Claim("c", "s", "inconclusive", (e,), "r"),)).to_json()
+    text = Result("s", "q", (Claim("c", "s", "undecided", (e,), "r"),)).to_json()
     assert "NaN" not in text
     read = Result.from_json(text).blocks[0].evidence[0]
     assert not read.known
@@ -153,7 +190,7 @@ def test_several_teachers_speak_as_their_mean_probability(tmp_path):
 
 def test_open_intervals_survive_being_written():
     open_above = Estimate("factor", 3.0, 2.0, math.inf, 0.95, 5, "runs")
-    result = Result("demo", "?", (Claim("t", "s", "inconclusive", (open_above,), "r"),))
+    result = Result("demo", "?", (Claim("t", "s", "undecided", (open_above,), "r"),))
     text = result.to_json()
     assert Result.from_json(text).of(Claim)[0].evidence == (open_above,)
     assert '"high": "inf"' in text

@@ -302,7 +302,7 @@ def test_json_in_the_page_is_inert_and_whole():
 def test_missing_cells_and_null_bounds_survive_json():
     e = Estimate("a", float("nan"), float("nan"), float("nan"), 0.95, 0, "runs")
     blocks = (
-        Claim("c", "s", "inconclusive", (e,), "r"),
+        Claim("c", "s", "undecided", (e,), "r"),
         Table("t", ("x", "y", "z"), ((None, e, float("inf")), ("a", 2, True))),
         Table("empty", ("x",), ()),
         Table("no columns", (), ()),

@@ -92,10 +92,10 @@ GRID = Grid((0.0, 0.6), (0.3,), (120,), examples=600, classes=6, draws=16)
 
 def test_theory_is_found_right_and_a_wrong_theory_wrong(monkeypatch):
     measured = theory.simulations(GRID)
-    assert {c.verdict for c in theory.agreement(measured).claims} <= {"supported", "inconclusive"}
+    assert {c.verdict for c in theory.agreement(measured).claims} <= {"supported", "undecided"}
     wrong = lambda model: replace(predicted_ratios(model), zeroed=2.0)
     monkeypatch.setattr(theory, "predicted_ratios", wrong)
-    assert theory.agreement(measured).claims[2].verdict == "refuted"
+    assert theory.agreement(measured).claims[2].verdict == "contradicted"
 
 
 def test_without_similarity_the_teacher_is_worse():

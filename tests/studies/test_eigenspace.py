@@ -61,7 +61,7 @@ def test_a_twin_beside_itself_has_no_bias(smoke):
 
 
 def test_the_theorem_stands_and_every_control_breaks():
-    claim, _ = theory.theorem(2000)
+    (claim,) = theory.theorem(5000)[0].claims
     assert claim.verdict == "supported"
     pure, *controls = claim.evidence
     assert pure.value == 0
@@ -72,14 +72,14 @@ def test_the_theorem_stands_and_every_control_breaks():
     assert controls[-1].value > 0.95  # a start off zero
 
 
-def test_a_blind_check_says_inconclusive(monkeypatch):
+def test_a_blind_check_is_undecided(monkeypatch):
     monkeypatch.setattr(theory, "_ahead", lambda drawn: np.zeros(len(drawn.lower), bool))
-    assert theory.theorem(200)[0].verdict == "inconclusive"
+    assert theory.theorem(5000)[0].claims[0].verdict == "undecided"
 
 
-def test_a_broken_theorem_is_refuted(monkeypatch):
+def test_a_broken_theorem_is_contradicted(monkeypatch):
     monkeypatch.setattr(theory, "matched_progress_gap", lambda *a, **k: np.array([1.0, -1.0]))
-    assert theory.theorem(200)[0].verdict == "refuted"
+    assert theory.theorem(5000)[0].claims[0].verdict == "contradicted"
 
 
 def test_the_simulated_generations_agree():

@@ -6,111 +6,209 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from scipy.stats import ttest_1samp
 
 from disobey.data.dataset import DataSpec
-from disobey.measures.inference.comparisons import equivalent
+from disobey.measures.inference.policy import Intervals, using
 from disobey.measures.inference.runs import mean_over_runs, paired_difference
 from disobey.records.results import Estimate
 from disobey.studies.kit.claims import ClaimSpec, Noted, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, factors
-from disobey.studies.kit.evidence import CONTROL, Evidence, rank_association, run_summary
+from disobey.studies.kit.evidence import CONTROL, Evidence, association_within, rank_association, run_summary
 from disobey.studies.kit.methods import methods_text
 from disobey.studies.kit.verdicts import (
-    ABOVE_ZERO,
-    BELOW_ZERO,
+    AllOf,
+    BeyondControl,
+    Effect,
+    Equivalence,
+    OneSide,
     above,
-    at_level,
     below,
     beyond_control,
     decide,
+    detectable,
+    gain,
     most_of,
-    within,
+    shares_level,
+    side,
 )
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from tests.support.refusals import refuses
 
 
-def estimate(low, high, n=5):
-    return Estimate("x", (low + high) / 2, low, high, 0.95, n, "runs")
+def estimate(low, high, n=5, over="runs"):
+    return Estimate("x", (low + high) / 2, low, high, 0.95, n, over)
 
 
 UNKNOWN = Estimate("x", 0.4, math.nan, math.nan, 0.95, 1, "runs")
-UP, DOWN, ACROSS = estimate(0.1, 0.3), estimate(-0.3, -0.1), estimate(-0.1, 0.1)
+UP, DOWN, ACROSS, SMALL = estimate(0.1, 0.3), estimate(-0.3, -0.1), estimate(-0.1, 0.1), estimate(0.01, 0.03)
+BELOW_ZERO = below(0.0)
 
 
 @pytest.mark.parametrize(
-    ("rule", "estimates", "verdict"),
+    ("rule", "interval", "verdict"),
     [
-        (ABOVE_ZERO, [UP], "supported"),
-        (ABOVE_ZERO, [DOWN], "refuted"),
-        (ABOVE_ZERO, [ACROSS], "inconclusive"),
-        (ABOVE_ZERO, [estimate(0.0, 0.2)], "inconclusive"),  # touching the border is not beyond it
-        (BELOW_ZERO, [DOWN], "supported"),
-        (BELOW_ZERO, [UP], "refuted"),
-        (above(0.2), [UP], "inconclusive"),
-        (above(0.05), [UP], "supported"),
-        (above(0.5), [UP], "refuted"),
-        (below(0.5), [UP], "supported"),
-        (beyond_control(BELOW_ZERO), [DOWN, DOWN], "supported"),
-        (beyond_control(BELOW_ZERO), [DOWN, ACROSS], "inconclusive"),
-        (beyond_control(BELOW_ZERO), [DOWN, UP], "refuted"),
-        (beyond_control(BELOW_ZERO), [UP, DOWN], "refuted"),
-        (beyond_control(above(1.0)), [estimate(1.1, 1.3), UP], "supported"),
-        (beyond_control(above(1.0)), [estimate(1.1, 1.3), DOWN], "refuted"),
-        (beyond_control(above(1.0)), [UP, UP], "refuted"),  # not above 1
-        (beyond_control(above(1.0)), [estimate(0.9, 1.3), UP], "inconclusive"),
-        (within(0.5), [UP], "supported"),
-        (within(0.05), [UP], "refuted"),
-        (within(0.05), [DOWN], "refuted"),
-        (within(0.2), [UP], "inconclusive"),
-        (most_of(0.5), [estimate(0.6, 1.2)], "supported"),
-        (most_of(0.5), [UP], "refuted"),
-        (most_of(0.5), [estimate(0.4, 0.9)], "inconclusive"),
+        (Effect(), UP, "supported"),
+        (Effect(), DOWN, "contradicted"),
+        (Effect(), ACROSS, "undecided"),
+        (Effect(), estimate(0.0, 0.2), "undecided"),  # touching the border is not beyond it
+        (Effect(margin=0.05), SMALL, "negligible"),  # surely above 0, and too small to matter
+        (Effect(margin=0.02), SMALL, "supported"),
+        (Effect(margin=0.2), ACROSS, "negligible"),
+        (Effect(margin=0.1), ACROSS, "undecided"),  # touching the margin is not within it
+        (Effect(margin=0.2), DOWN, "contradicted"),
+        (Effect(existence=True), UP, "supported"),
+        (Effect(existence=True), DOWN, "undecided"),  # one setting does not contradict that something can be
+        (BELOW_ZERO, DOWN, "supported"),
+        (BELOW_ZERO, UP, "contradicted"),
+        (above(0.2), UP, "undecided"),
+        (above(0.05), UP, "supported"),
+        (above(0.5), UP, "contradicted"),
+        (above(0.05, margin=0.3), UP, "negligible"),
+        (below(0.5), UP, "supported"),
+        (Effect(-1, 0.05, wrong=0.2), UP, "undecided"),  # between the two borders
+        (Effect(-1, 0.05, wrong=0.08), UP, "contradicted"),
+        (Equivalence(0.5), UP, "supported"),
+        (Equivalence(0.05), UP, "contradicted"),
+        (Equivalence(0.05), DOWN, "contradicted"),
+        (Equivalence(0.2), UP, "undecided"),
+        (Equivalence(0.2, center=0.2), UP, "supported"),
+        (Equivalence(0.1, center=0.2), UP, "undecided"),  # touches
+        (Equivalence(0.1, center=0.5), UP, "contradicted"),
+        (most_of(0.5), estimate(0.6, 1.2), "supported"),
+        (most_of(0.5), UP, "contradicted"),
+        (most_of(0.5), estimate(0.4, 0.9), "undecided"),
     ],
 )
-def test_rules_decide(rule, estimates, verdict):
-    assert decide(rule, estimates)[0] == verdict
+def test_a_rule_on_one_number(rule, interval, verdict):
+    assert decide(rule, [[interval]]).word == verdict
 
 
-@pytest.mark.parametrize("rule", [ABOVE_ZERO, BELOW_ZERO, above(1.0), below(1.0), within(0.1), most_of(0.5)])
-def test_an_undefined_number_never_decides(rule):
-    assert decide(rule, [UNKNOWN])[0] == "inconclusive"
-    for other in (ABOVE_ZERO, BELOW_ZERO):
-        assert decide(beyond_control(other), [UNKNOWN, UNKNOWN])[0] == "inconclusive"
-        assert decide(beyond_control(other), [UNKNOWN, UP if other is ABOVE_ZERO else DOWN])[0] == "inconclusive"
+@pytest.mark.parametrize(
+    ("student", "minus_control", "literal", "verdict"),
+    [
+        (DOWN, DOWN, "supported", "supported"),
+        (DOWN, ACROSS, "supported", "undecided"),
+        (DOWN, UP, "supported", "contradicted"),
+        (UP, ACROSS, "contradicted", "undecided"),  # the literal line contradicts nothing alone ...
+        (UP, DOWN, "contradicted", "undecided"),  # ... but what is literally false is not supported
+        (ACROSS, DOWN, "undecided", "supported"),
+        (ACROSS, UP, "undecided", "contradicted"),
+        (UNKNOWN, DOWN, "undecided", "supported"),
+        (DOWN, UNKNOWN, "supported", "undecided"),
+        (DOWN, estimate(-0.03, -0.01), "supported", "negligible"),
+    ],
+)
+def test_the_word_is_that_of_the_line_beyond_the_control(student, minus_control, literal, verdict):
+    decision = decide(BeyondControl(BELOW_ZERO, below(0.0, margin=0.05)), [[student, minus_control]])
+    assert (decision.literal, decision.word, decision.deciding) == (literal, verdict, 1)
+
+
+def test_a_literal_rule_has_a_border_of_its_own_and_its_difference_has_none():
+    rule = beyond_control(above(1.0, margin=0.05))
+    assert (rule.literal.border, rule.beyond.border, rule.beyond.margin) == (1.0, 0.0, 0.05)
+    assert decide(rule, [[estimate(1.1, 1.3), UP]]).word == "supported"
+    assert decide(rule, [[estimate(0.9, 1.3), UP]]).word == "supported"
+    assert decide(rule, [[UP, UP]]).word == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict", "deciding"),
+    [
+        ([UP, UP], "supported", 0),
+        ([DOWN, DOWN], "supported", 0),
+        ([UP, DOWN], "contradicted", 1),
+        ([ACROSS, UP, DOWN], "contradicted", 1),
+        ([UP, ACROSS], "undecided", 1),
+        ([SMALL, SMALL], "negligible", 0),
+        ([SMALL, UP], "supported", 0),
+        ([UP, UNKNOWN], "undecided", 1),
+    ],
+)
+def test_one_side(intervals, verdict, deciding):
+    decision = decide(OneSide(margin=0.05), [intervals])
+    assert (decision.word, decision.deciding) == (verdict, deciding)
+
+
+TWO = AllOf((("rises", Effect(margin=0.05)), ("stays", Equivalence(0.5))))
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict", "deciding"),
+    [
+        ([[UP], [UP]], "supported", 0),
+        ([[UP, UP], [ACROSS, UP]], "supported", 0),
+        ([[UP, ACROSS], [UP]], "undecided", 1),
+        ([[UP, DOWN], [UP]], "contradicted", 1),
+        ([[UP], [estimate(0.6, 0.8)]], "contradicted", 1),
+        ([[SMALL], [UP]], "negligible", 0),
+        ([[SMALL, ACROSS], [UP]], "undecided", 1),
+        ([[UP], [UNKNOWN]], "undecided", 1),
+    ],
+)
+def test_every_part_must_hold_and_one_contradicts(groups, verdict, deciding):
+    decision = decide(TWO, groups)
+    assert (decision.word, decision.deciding) == (verdict, deciding)
+
+
+def test_several_chances_to_contradict_share_the_level_out():
+    groups = [[UP, DOWN], [UP]]
+    assert shares_level(TWO, groups) == 3
+    assert shares_level(Effect(), [[UP, DOWN]]) == 1
+    wider = [[UP, estimate(-0.3, 0.1)], [UP]]  # the same numbers at a higher level
+    assert decide(TWO, groups, wider).word == "undecided"
+    assert decide(TWO, [[UP, UP], [UP]], [[ACROSS, ACROSS], [UP]]).word == "supported"  # all of them need no correction
+
+
+@pytest.mark.parametrize("rule", [Effect(), BELOW_ZERO, above(1.0), below(1.0), Equivalence(0.5), most_of(0.3)])
+@pytest.mark.parametrize(
+    "interval",
+    [UNKNOWN, estimate(0.31, 0.4, n=2), estimate(0.4, 0.4), estimate(0.31, 0.4, n=2, over="runs and examples")],
+)
+def test_nothing_is_decided_without_an_interval_seeds_or_variation(rule, interval):
+    assert decide(rule, [[interval]]).word == "undecided"
+    assert decide(OneSide(0.5), [[interval]]).word == "undecided"
+    assert decide(AllOf((("x", rule),)), [[interval]]).word == "undecided"
+
+
+def test_three_seeds_decide_and_exact_cases_may_have_no_width():
+    assert decide(Effect(), [[estimate(0.1, 0.2, n=3)]]).word == "supported"
+    assert decide(Effect(), [[estimate(0.1, 0.1, n=1, over="cases")]]).word == "supported"
 
 
 def test_notes_say_what_a_reader_must_know():
-    assert decide(beyond_control(BELOW_ZERO), [DOWN, DOWN])[1] == ""
-    assert decide(beyond_control(BELOW_ZERO), [DOWN, ACROSS])[1] != ""  # selection alone would have shown it
-    assert decide(most_of(0.5), [UP])[1] == ""
-    assert decide(most_of(0.5), [UNKNOWN])[1] != ""
+    rule = beyond_control(BELOW_ZERO)
+    assert decide(rule, [[DOWN, DOWN]]).note == ""
+    assert "control" in decide(rule, [[DOWN, ACROSS]]).note  # selection alone would have shown it
+    assert "literally" in decide(rule, [[UP, DOWN]]).note
+    assert decide(most_of(0.5), [[UP]]).note == ""
+    assert decide(most_of(0.5), [[UNKNOWN]]).note != ""
+    assert "3 seeds" in decide(Effect(), [[estimate(0.1, 0.3, n=2)]]).note
+    assert "vary" in decide(Effect(), [[estimate(0.1, 0.1)]]).note
 
 
 def test_rules_are_values_that_carry_their_words():
-    assert above(0.0) == ABOVE_ZERO
-    assert within(0.1) != within(0.2)
-    for rule in (ABOVE_ZERO, BELOW_ZERO, above(1.5), beyond_control(BELOW_ZERO), within(0.02), most_of(0.25)):
+    assert above(0.0) == Effect()
+    assert Equivalence(0.1) != Equivalence(0.2)
+    for rule in (Effect(), above(1.5), beyond_control(BELOW_ZERO), Equivalence(0.02), most_of(0.25), OneSide(), TWO):
         assert "supported" in rule.words
-        assert "refuted" in rule.words
+        assert "contradicted" in rule.words
     assert "1.5" in above(1.5).words
-    assert "0.02" in within(0.02).words
+    assert "0.5 points" in gain().words
+    assert "negligible" in gain().words
+    assert "cannot contradict" in Effect(existence=True).words
 
 
-def test_within_is_two_one_sided_tests():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        values = rng.normal(0.0, 0.02, size=int(rng.integers(2, 8)))
-        margin = float(rng.uniform(0.001, 0.05))
-        supported = decide(within(margin), [mean_over_runs(values, "x")])[0] == "supported"
-        assert supported == equivalent(values, margin).equivalent
-
-
-def test_another_level_is_the_interval_of_that_level():
-    values = [0.1, 0.4, 0.35, 0.2]
-    inner, direct = at_level(mean_over_runs(values, "x"), 0.9), mean_over_runs(values, "x", level=0.9)
-    assert (inner.low, inner.high) == pytest.approx((direct.low, direct.high), rel=1e-12)
+@pytest.mark.parametrize("n", [3, 5, 12])
+def test_what_could_have_been_seen_is_seen_that_often(n):
+    """Planted effects of the size that is said are found in four of five studies."""
+    rng = np.random.default_rng(n)
+    sizes = [detectable(mean_over_runs(rng.normal(size=n), "x")) for _ in range(400)]
+    effect = float(np.mean(sizes))
+    found = [decide(Effect(), [[mean_over_runs(effect + rng.normal(size=n), "x")]]).word for _ in range(2000)]
+    assert 0.7 < np.mean(np.array(found) == "supported") < 0.9
+    assert math.isnan(detectable(UNKNOWN))
 
 
 # designs
@@ -281,6 +379,28 @@ def test_a_share_is_a_ratio_of_paired_means_and_undefined_without_a_gain():
     assert own == e.share(part, "accuracy", of=all_of_it, over=all_of_it.control_arm())
 
 
+def test_accuracies_are_over_runs_and_examples_with_both_errors():
+    e = Evidence.read(SHARES, planted(np.tile([0.5, 0.52, 0.54, 0.51], (3, 1)), SHARES)[0])
+    accuracy = e.mean(SHARES.arms[0], "student_accuracy")
+    assert accuracy.over == "runs and examples"
+    plain = mean_over_runs(e.per_seed(SHARES.arms[0], "student_accuracy"), "x")
+    error = e.example_error(SHARES.arms[0])
+    assert error == pytest.approx(0.05, abs=0.002)  # the same examples are right in all runs: 0.5 / sqrt(100)
+    assert accuracy.high - accuracy.low > 2 * 1.96 * error > plain.high - plain.low
+    assert e.mean(SHARES.arms[0], "nll").over == "runs"
+
+
+def test_association_within_settings_minus_that_of_controls():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 12))
+    same = association_within(x, 2 * x + np.array([[0], [5], [-9]]), (x, rng.normal(size=(3, 12))), "r")
+    assert same.value > 0.5
+    assert same.low > 0
+    both = association_within(x, 2 * x, (x[:1], -3 + x[:1]), "r")
+    assert both.value == pytest.approx(0.0, abs=1e-12)  # the controls show as much
+    assert not association_within(x[:, :3], x[:, :3], (x[:, :3], -x[:, :3]), "r").known
+
+
 def test_rank_association_is_within_seeds():
     xs = [np.array([1.0, 1.0]), np.array([2.0, 2.0]), np.array([3.0, 3.0])]
     rising = rank_association(xs, [10 * x + np.array([0.0, 100.0]) for x in xs], "rho")
@@ -302,11 +422,11 @@ class Setting:
 
 def specs():
     return (
-        ClaimSpec("Q1", "It helps.", PAPER, ABOVE_ZERO, lambda e, s: [mean_over_runs(e[s.label], "gain")]),
+        ClaimSpec("Q1", "It helps.", PAPER, Effect(), lambda e, s: [mean_over_runs(e[s.label], "gain")]),
         ClaimSpec(
-            "Q2", "It is noted.", PAPER, ABOVE_ZERO, lambda e, s: Noted([mean_over_runs(e[s.label], "gain")], "Look.")
+            "Q2", "It is noted.", PAPER, Effect(), lambda e, s: Noted([mean_over_runs(e[s.label], "gain")], "Look.")
         ),
-        ClaimSpec("Q3", "It needs more.", PAPER, ABOVE_ZERO, lambda e, s: Skip("needs --more")),
+        ClaimSpec("Q3", "It needs more.", PAPER, Effect(), lambda e, s: Skip("needs --more")),
     )
 
 
@@ -315,10 +435,10 @@ def test_claims_are_judged_setting_by_setting():
     assert [(c.name, c.setting, c.verdict) for c in verdicts.claims] == [
         ("Q1", "a", "supported"),
         ("Q2", "a", "supported"),
-        ("Q1", "b", "refuted"),
-        ("Q2", "b", "refuted"),
+        ("Q1", "b", "contradicted"),
+        ("Q2", "b", "contradicted"),
     ]
-    assert {c.rule for c in verdicts.claims} == {ABOVE_ZERO.words}
+    assert {c.rule for c in verdicts.claims} == {Effect().words}
     assert {c.source for c in verdicts.claims} == {PAPER.name}
     assert verdicts.of("Q2")[0].note == "Look."
     assert verdicts.claims[0].evidence == (mean_over_runs(VALUES["a"], "gain"),)
@@ -328,12 +448,49 @@ def test_verdicts_count_add_and_say_what_was_not_judged():
     first, second = (judge(specs(), VALUES, [Setting(name)]) for name in ("a", "b"))
     both = first + second
     assert both == judge(specs(), VALUES, [Setting("a"), Setting("b")])
-    assert both.summary() == "Of 4 claims, 2 supported, 2 refuted."
-    assert (both.tally("Q1"), both.tally("Q3")) == ("1 supported, 1 refuted", "")
-    assert both.gains("Q1") == "a: +15.00% supported; b: -15.00% refuted"
+    assert both.summary() == (
+        "Of 4 claims, corrected for being several, 4 undecided (each on its own: 2 supported, 2 contradicted)."
+    )
+    assert (both.tally("Q1"), both.tally("Q3")) == ("1 supported, 1 contradicted", "")
+    assert both.gains("Q1") == "a: +15.00 points, supported; b: -15.00 points, contradicted"
     assert both.skipped == (("Q3", "a", "needs --more"), ("Q3", "b", "needs --more"))
     assert both.not_judged() == "Not judged: Q3 (needs --more)."
     assert Verdicts(()).not_judged() == ""
+
+
+def test_a_p_value_is_the_smallest_alpha_that_decides():
+    values = [0.1, 0.2, 0.15, 0.12, 0.18]
+    claim = judge(specs()[:1], {"a": values}, [Setting("a")]).claims[0]
+    assert claim.p_value == pytest.approx(ttest_1samp(values, 0).pvalue, rel=0.005)
+    at_that_level = mean_over_runs(values, "x", level=1 - claim.p_value * 1.01)
+    assert side(at_that_level) == 1
+    assert side(mean_over_runs(values, "x", level=1 - claim.p_value * 0.98)) == 0
+    assert math.isnan(judge(specs()[:1], {"a": [0.1, -0.1, 0.0]}, [Setting("a")]).claims[0].p_value)
+
+
+def test_words_are_corrected_for_all_claims_together():
+    one, many = {"a": [0.1, 0.2, 0.15]}, {str(i): [0.1, -0.1, 0.0] for i in range(9)} | {"a": [0.1, 0.2, 0.15]}
+    alone = judge(specs()[:1], one, [Setting("a")]).corrected().claims[0]
+    assert (alone.verdict, alone.corrected) == ("supported", "supported")
+    assert alone.adjusted == alone.p_value < 0.05
+    beside = judge(specs()[:1], many, map(Setting, many)).corrected().of("Q1")[-1]
+    assert beside.adjusted == pytest.approx(10 * alone.p_value)
+    assert (beside.verdict, beside.corrected) == ("supported", "undecided")
+
+
+def test_medians_and_midmeans_stand_beside_a_mean():
+    claim = judge(specs()[:1], {"a": [0.1, 0.2, 0.15, 0.12, 0.18, 0.16, 0.13, 0.17, -4.0]}, [Setting("a")]).claims[0]
+    median, midmean = claim.robust
+    assert claim.evidence[0].value < 0 < median.low
+    assert median.value == pytest.approx(0.15)
+    assert midmean.low > 0
+
+
+def test_intervals_follow_the_policy():
+    with using(Intervals(level=0.99)):
+        assert judge(specs()[:1], VALUES, [Setting("a")]).claims[0].evidence[0].level == 0.99
+    with using(Intervals(anytime=True)):  # three seeds are too few for an interval that holds at any time
+        assert judge(specs()[:1], VALUES, [Setting("a")]).claims[0].verdict == "undecided"
 
 
 def test_methods_say_seeds_and_what_was_not_judged():

@@ -85,10 +85,17 @@ def test_a_planted_exaggeration_is_supported():
     assert found["C2 train"] == found["C2 test"] == "supported"
 
 
-def test_a_planted_caution_is_refuted():
+def test_a_planted_caution_is_contradicted():
     study = deviation()
-    found = verdicts(study.analyze(records_of(study, obedient_or_exaggerating(0.8))))
-    assert found["C2 train"] == found["C2 test"] == "refuted"
+    found = verdicts(study.analyze(records_of(study, obedient_or_exaggerating(0.3))))
+    assert found["C2 train"] == found["C2 test"] == "contradicted"
+
+
+def test_more_than_the_control_is_not_yet_what_the_claim_says():
+    study = deviation()  # a slope of 0.8 where the control has 0.5
+    claims = {c.name: c for c in study.analyze(records_of(study, obedient_or_exaggerating(0.8))).of(Claim)}
+    assert claims["C2 test"].literal == "contradicted"
+    assert claims["C2 test"].verdict == "undecided"
 
 
 def test_deviation_of_independent_models_is_selection_and_not_supported():
@@ -105,9 +112,15 @@ def test_deviation_of_independent_models_is_selection_and_not_supported():
     for name in ("C1 train", "C1 test"):
         student, minus_twin = claims[name].evidence
         assert student.high < 0  # alone it would have been an effect
+        assert claims[name].literal == "supported"
         assert minus_twin.low < 0 < minus_twin.high
-        assert claims[name].verdict == "inconclusive"
+        assert claims[name].verdict in ("negligible", "undecided")
         assert "control" in claims[name].note
+    for name in ("C2 train", "C2 test"):  # least squares would call it caution: noise attenuates it
+        instrumental, _, least_squares, _ = claims[name].evidence
+        assert least_squares.high < 0.8
+        assert 0.9 < instrumental.value < 1.1
+        assert claims[name].corrected in ("negligible", "undecided")
 
 
 def test_a_gain_is_found_and_paired():
@@ -120,7 +133,9 @@ def test_a_gain_is_found_and_paired():
     study = deviation()
     result = study.analyze(records_of(study, speak))
     assert verdicts(result)["C3"] == "supported"
-    assert all(e.over == "runs" and e.n == 5 for c in result.of(Claim) for e in c.evidence)
+    assert all(e.n == 5 for c in result.of(Claim) for e in c.evidence)
+    (gain,) = next(c.evidence for c in result.of(Claim) if c.name == "C3")
+    assert gain.over == "runs and examples"
 
 
 def test_a_seed_without_all_its_arms_is_left_out():
@@ -153,9 +168,10 @@ def test_the_share_recovered_is_planted_and_undefined_without_a_gain():
     claims = {c.name: c for c in study.analyze(records_of(study, speaking(0.2))).of(Claim)}
     assert claims["S0"].verdict == claims["S1"].verdict == "supported"
     assert claims["S1"].evidence[0].low < 0.8 < claims["S1"].evidence[0].high
-    assert claims["S2"].verdict == "refuted"
+    assert claims["S2"].verdict == "undecided"  # that it can help is not contradicted by one setting
+    assert claims["S2"].evidence[0].high < 0
     none = {c.name: c for c in study.analyze(records_of(study, speaking(0.0))).of(Claim)}
-    assert none["S1"].verdict == "inconclusive"
+    assert none["S1"].verdict == "undecided"
     assert none["S1"].note
 
 
@@ -170,7 +186,9 @@ def test_smoke_runs_end_to_end_and_is_deterministic(name, smoke_runs):
     assert result.of(Claim)
     assert result.of(Table)
     assert all(chart.alt for chart in result.of(Chart))
-    assert all(e.over in ("runs", "examples") for c in result.of(Claim) for e in c.evidence)
+    exact = {"denoising": {"draws"}, "eigenspace": {"cases"}}.get(name, set())  # the parts that train nothing
+    known = {"runs", "runs and examples", "examples"} | exact
+    assert {e.over for c in result.of(Claim) for e in c.evidence} <= known
 
 
 def test_studies_share_their_equal_runs():

@@ -15,8 +15,9 @@ from scipy.optimize import brentq, minimize_scalar
 
 from disobey.errors import refusal
 from disobey.measures.inference.crossings import table_on_log_size
+from disobey.measures.inference.policy import current
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Estimate, Verdict
+from disobey.records.results import Estimate
 
 STEEPEST = 5.0  # exponents beyond ±this are not searched
 
@@ -58,23 +59,13 @@ class FidelityLaw:
             return self.constant_with_offset.value * n**-self.exponent_with_offset.value + self.offset.value
         return self.constant.value * n**-self.exponent.value
 
-    def verdict(self, b: float = 0.5, others: tuple[float, ...] = (0.3, 0.7)) -> Verdict:
-        """Of the claim that the exponent is ``b``.
-
-        Supported: the interval of the preferred law's exponent holds ``b`` and none of the ``others``. Refuted: neither
-        that interval nor the one beside an offset holds ``b`` (an offset too small to detect moves the plain exponent).
-        """
-        bent = self.exponent_with_offset
-        preferred = bent if self.preferred == "offset" else self.exponent
-        if not preferred.known:
-            return "inconclusive"
-        if preferred.low <= b <= preferred.high:
-            others_out = not any(preferred.low <= other <= preferred.high for other in others)
-            return "supported" if others_out else "inconclusive"
-        return "inconclusive" if bent.known and bent.low <= b <= bent.high else "refuted"
+    @property
+    def best_exponent(self) -> Estimate:
+        """The exponent of the preferred law."""
+        return self.exponent_with_offset if self.preferred == "offset" else self.exponent
 
 
-def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> FidelityLaw:
+def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float | None = None) -> FidelityLaw:
     """Fits gaps as c·n^−b and as c·n^−b + d.
 
     Every size weighs the same *relative* error (quasi-likelihood with the spread in proportion to the mean): the mean
@@ -84,21 +75,21 @@ def fidelity_law(sizes: ArrayLike, gaps: ArrayLike, *, level: float = 0.95) -> F
     Args:
         sizes: (K,) ascending n, three or more.
         gaps: (S, K), one row a seed.
-        level: of the intervals.
+        level: of the intervals; that of `inference.policy.current` where not given.
 
     Raises:
         Refusal: ``few-sizes``, ``table-shape``, ``sizes-not-rising`` or ``not-finite``.
 
     >>> n = np.array([20, 60, 200, 600, 2000])
     >>> law = fidelity_law(n, [[0.2, 0.12, 0.08, 0.04, 0.02], [0.26, 0.13, 0.07, 0.04, 0.025]])
-    >>> print(law.exponent, law.preferred, law.verdict(), sep="; ")
-    0.503 [0.417, 0.588] (95% over 2 runs); power law; supported
+    >>> print(law.exponent, law.preferred, sep="; ")
+    0.503 [0.417, 0.588] (95% over 2 runs); power law
     """
     x, table = table_on_log_size(sizes, gaps)
     if len(x) < 3:
         raise refusal("few-sizes", "at least three sizes to tell a power law from another", len(x))
     seeds, mean = len(table), table.mean(axis=0)
-    none = Estimate("", np.nan, np.nan, np.nan, level, seeds, "runs")
+    none = Estimate("", np.nan, np.nan, np.nan, current(level).level, seeds, "runs")
     exponent, constant = replace(none, name="exponent b"), replace(none, name="constant c")
     offset, other_exponent = replace(none, name="offset d"), replace(none, name="exponent b beside an offset")
     other_constant = replace(none, name="constant c beside an offset")

@@ -27,8 +27,9 @@ from disobey.measures.inference.crossings import (
     table_on_log_size,
     where_zero,
 )
+from disobey.measures.inference.policy import current
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Estimate, Verdict
+from disobey.records.results import Estimate
 
 
 def scales(
@@ -75,7 +76,12 @@ def scales(
 
 
 def slope_on_log_size(
-    sizes: ArrayLike, values: ArrayLike, name: str = "slope on log n", *, decades: bool = False, level: float = 0.95
+    sizes: ArrayLike,
+    values: ArrayLike,
+    name: str = "slope on log n",
+    *,
+    decades: bool = False,
+    level: float | None = None,
 ) -> Estimate:
     """Least-squares slope of each seed's values on log n, averaged over seeds with a t interval.
 
@@ -84,7 +90,7 @@ def slope_on_log_size(
         values: (S, K).
         name: of the estimate.
         decades: per factor of ten in n, not per factor of e.
-        level: of the interval.
+        level: of the interval; that of `inference.policy.current` where not given.
 
     >>> print(slope_on_log_size([10, 100, 1000], [[3, 2, 1], [3.3, 2, 1.3], [2.9, 2, 0.9]], decades=True))
     -1 [-1, -1] (95% over 3 runs)
@@ -96,7 +102,7 @@ def slope_on_log_size(
 
 
 def shares_explained(
-    arms: Mapping[str, ArrayLike], labels: ArrayLike, distilled: ArrayLike, *, level: float = 0.95
+    arms: Mapping[str, ArrayLike], labels: ArrayLike, distilled: ArrayLike, *, level: float | None = None
 ) -> dict[str, Estimate]:
     """φ = mean gain of each arm over labels, as a share of distillation's gain, with Fieller's interval.
 
@@ -107,7 +113,7 @@ def shares_explained(
         arms: by name, one value for each seed, (S,).
         labels: (S,) of training on labels.
         distilled: (S,) of distillation.
-        level: of the intervals.
+        level: of the intervals; that of `inference.policy.current` where not given.
 
     Returns:
         By name; all NaN where the interval of distillation's gain includes 0.
@@ -143,24 +149,13 @@ class EquivalenceCurve:
     largest: Estimate
     per_seed: NDArray
 
-    def verdict(self, *, supports: float = 1.5, refutes: float = 1.2) -> Verdict:
-        """Of the claim that some factor is large: by the interval of the largest one.
-
-        Args:
-            supports: the lower bound must be above this.
-            refutes: the upper bound must not be above this.
-        """
-        if self.largest.low > supports:
-            return "supported"
-        return "refuted" if self.largest.high <= refutes else "inconclusive"
-
 
 def label_equivalence(
     sizes: ArrayLike,
     labels: ArrayLike,
     student: ArrayLike,
     *,
-    level: float = 0.95,
+    level: float | None = None,
     resamples: int = 2000,
     seed: int = 0,
     room: float = 2.0,
@@ -179,7 +174,7 @@ def label_equivalence(
         sizes: (K,) ascending n.
         labels: (S, K) accuracies of training on labels.
         student: (S, K) accuracies of students.
-        level: of the intervals.
+        level: of the intervals; that of `inference.policy.current` where not given.
         resamples: draws of errors.
         seed: of the draws.
         room: the largest factor is sought among sizes n for which the grid reaches at least ``room`` times n.
@@ -195,6 +190,8 @@ def label_equivalence(
     x, of_labels = table_on_log_size(sizes, labels)
     _, of_student = table_on_log_size(sizes, student, seeds=len(of_labels))
     _check_shares(of_labels, of_student)
+    how = current(level)
+    shown, level = how.level, how.student_level(len(of_labels))
     at, points = refined(*rising_knots(x, of_labels))
     found = [_log_factor(at, of_student[:, [k]] - points, x, k, level) for k in range(len(x))]
     per_seed = np.stack([logs for _, logs, _ in found], axis=1)
@@ -209,7 +206,7 @@ def label_equivalence(
     three = _largest(per_seed[:, with_room], highs, is_open, lows, level, resamples, seed)
     n = np.exp(x)
     estimates = [
-        Estimate(name, *_exp(bounds), level, len(of_labels), "runs")
+        Estimate(name, *_exp(bounds), shown, len(of_labels), "runs")
         for name, bounds in [
             *((f"equivalence factor, n = {size:,.0f}", bounds) for size, (bounds, _, _) in zip(n, found, strict=True)),
             ("largest equivalence factor", three),
@@ -294,14 +291,14 @@ class Crossover:
     censored: Censored
 
 
-def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, level: float = 0.95) -> Crossover:
+def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, level: float | None = None) -> Crossover:
     """Where the mean gap, made to fall with log n, crosses 0, by straight lines in log n.
 
     Args:
         sizes: (K,) ascending n.
         gaps: (S, K).
         name: of the estimate.
-        level: of the interval.
+        level: of the interval; that of `inference.policy.current` where not given.
 
     >>> found = crossover([10, 100, 1000], [[0.2, 0.1, -0.1], [0.21, 0.1, -0.1], [0.2, 0.11, -0.1]])
     >>> print(found.size)
@@ -311,12 +308,13 @@ def crossover(sizes: ArrayLike, gaps: ArrayLike, name: str = "crossover", *, lev
     at, knots = rising_knots(x, -table)
     points = np.concatenate([at[:1], *(np.linspace(a, b, STEPS + 1)[1:] for a, b in pairwise(at))])
     lines = np.stack([np.interp(points, at, row) for row in -knots])
-    value, low, high, side = where_zero(points, lines, level)
+    how = current(level)
+    value, low, high, side = where_zero(points, lines, how.student_level(len(table)))
     value = {"above": x[-1], "below": x[0], "": value}[side]
     low = x[-1] if low > at[-1] else low
     high = x[0] if high < at[0] else high
     value, low, high = np.exp([value, low, high]).tolist()
-    return Crossover(Estimate(name, value, low, high, level, len(table), "runs"), side)
+    return Crossover(Estimate(name, value, low, high, how.level, len(table), "runs"), side)
 
 
 def _check_shares(*tables: NDArray) -> None:

@@ -30,6 +30,7 @@ class Rules:
         unknown: whether fields that a class lacks are refused or left out (a newer version's).
         open_floats: None is an unknown number and "inf" an infinite one; else floats are finite, and 4 is read as 4.0.
         ranges: lowest and highest value (None: no bound) by ``Class.field``; of a tuple's field, for every item.
+        renamed: new words by old ones by ``Class.field``: what an older version wrote.
         id: what every refusal is called; its own kind where not given: wrong-type, unknown-field, unknown-choice,
             out-of-range, too-deep, incomplete.
     """
@@ -37,6 +38,7 @@ class Rules:
     unknown: Literal["refuse", "drop"] = "refuse"
     open_floats: bool = False
     ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     id: str = ""
 
     def refused(self, kind: str, expected: str, got: object, where: str) -> Refusal:
@@ -154,6 +156,8 @@ def _instance(value: Any, kind: type, where: str, rules: Rules, depth: int) -> A
     for name, item in value.items():
         if name in known:
             place = f"{where}.{name}"
+            if isinstance(item, str):
+                item = rules.renamed.get(f"{kind.__name__}.{name}", {}).get(item, item)
             given[name] = decode(item, known[name], place, rules, depth + 1)
             bounds = rules.ranges.get(f"{kind.__name__}.{name}")
             if bounds is not None:

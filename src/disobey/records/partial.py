@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 from disobey.records.results import Claim, Result, Verdict
 
-UNSETTLED = "inconclusive" if "inconclusive" in get_args(Verdict) else "undecided"
+UNSETTLED: Verdict = "undecided"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
 
 
 def _unsettled(claim: Claim) -> Claim:
-    if claim.verdict == UNSETTLED:
+    if {claim.verdict, claim.literal} <= {UNSETTLED, None}:
         return claim
     note = f"would be {claim.verdict} on the seeds that are left, which selected themselves"
-    return replace(claim, verdict=UNSETTLED, note=f"{claim.note}; {note}" if claim.note else note)  # type: ignore[arg-type]
+    note = f"{claim.note}; {note}" if claim.note else note
+    literal = claim.literal and UNSETTLED
+    return replace(claim, verdict=UNSETTLED, literal=literal, corrected=UNSETTLED, note=note)

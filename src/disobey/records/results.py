@@ -18,8 +18,8 @@ from disobey.errors import refusal
 from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
 from disobey.records.files import write_text
 
-Verdict: TypeAlias = Literal["supported", "refuted", "inconclusive"]
-Over: TypeAlias = Literal["examples", "runs", "draws", "cases"]
+Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
+Over: TypeAlias = Literal["examples", "runs", "runs and examples", "draws", "cases"]
 """What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
 
@@ -156,17 +156,55 @@ class Text:
 
 @dataclass(frozen=True)
 class Claim:
-    """A published statement made testable, with its verdict on these data and these models."""
+    """A published statement made testable, with its verdict on these data and these models.
+
+    Attributes:
+        text: the statement as one sentence.
+        source: where it stands.
+        verdict: its word; that of *beyond control* where a control exists.
+        evidence: the estimates that the rule read, and those beside them.
+        rule: how the estimates decide, in words.
+        name: for people: C1, C2, ...
+        setting: which data, noise, models it was judged on, in words.
+        note: what a reader must know before repeating the verdict.
+        id: for programs and tests, the same in every release.
+        literal: the word of the literal line, the student against the border; None where the claim has one line only.
+        corrected: the word after Holm's correction over all claims of the report, where ``adjusted`` is a number.
+        p_value: the smallest alpha at which the rule decides; NaN where there is none.
+        adjusted: Holm's p-value over all claims of the report; NaN where there is none.
+        deciding: index into ``evidence`` of the estimate that the word rests on.
+        border: where the sides meet, in the estimate's unit; NaN where the rule has none.
+        margin: what is as good as the border, on either side of it; 0 where there is no margin.
+        direction: +1 claimed above the border, -1 below, 0 claimed within the margin.
+        unit: ``points`` for fractions that are shown as percentage points, ``nats``, or nothing.
+        detectable: the effect that would have been seen with chance 0.8; NaN where unknown.
+        robust: median and interquartile mean with their intervals, beside the deciding mean.
+        levels: the setting as (factor, level) pairs, as in ("label noise", "20%"), where known.
+        said: empty, or how the rule is known to be older than the runs (a registration's hash).
+    """
 
     text: str
     source: str
     verdict: Verdict
     evidence: tuple[Estimate, ...]
-    rule: str  # written down before the runs
-    name: str = ""  # for people: C1, C2, ...
-    setting: str = ""  # which data, noise, models it was judged on
-    note: str = ""  # what a reader must know before repeating the verdict
-    id: str = ""  # for programs and tests, the same in every release
+    rule: str
+    name: str = ""
+    setting: str = ""
+    note: str = ""
+    id: str = ""
+    literal: Verdict | None = None
+    corrected: Verdict = "undecided"
+    p_value: float = math.nan
+    adjusted: float = math.nan
+    deciding: int = 0
+    border: float = math.nan
+    margin: float = 0.0
+    direction: int = 1
+    unit: str = ""
+    detectable: float = math.nan
+    robust: tuple[Estimate, ...] = ()
+    levels: tuple[tuple[str, str], ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -298,7 +336,17 @@ def _bound(value: float) -> Any:
 _RULES = Rules(
     unknown="drop",
     open_floats=True,
-    ranges={"Estimate.level": (0, 1), "Estimate.n": (0, None)},
+    ranges={
+        "Estimate.level": (0, 1),
+        "Estimate.n": (0, None),
+        "Claim.deciding": (0, None),
+        "Claim.margin": (0, None),
+        "Claim.direction": (-1, 1),
+    },
+    renamed={
+        f"Claim.{line}": {"refuted": "contradicted", "inconclusive": "undecided"}
+        for line in ("verdict", "literal", "corrected")
+    },
     id="not-a-result",
 )
 
@@ -312,6 +360,10 @@ def _sound(result: Result) -> None:
             missing = sorted({name for name in named if name not in block.data})
             if missing and block.data:
                 raise refusal(_RULES.id, f"columns out of {sorted(block.data)}", missing, where=f"chart {block.name!r}")
+        elif isinstance(block, Claim):
+            if block.deciding >= max(1, len(block.evidence)):
+                where = f"claim {block.name!r}"
+                raise refusal(_RULES.id, "an index into its evidence", block.deciding, where=where)
         elif isinstance(block, Gallery):
             for exhibit in block.exhibits:
                 _image(exhibit)

@@ -10,13 +10,14 @@ from disobey.reports.cells import basis, prose, value_and_interval
 
 SYMBOLS = {
     "supported": "✓",
-    "refuted": "✗",
-    "inconclusive": "?",
+    "contradicted": "✗",
+    "negligible": "≈",
+    "undecided": "?",
     "ok": "✓",
     "note": "i",
     "warning": "!",
 }
-ORDER = ("supported", "refuted", "inconclusive", "warning", "note", "ok")
+ORDER = ("supported", "contradicted", "negligible", "undecided", "warning", "note", "ok")
 SMOKE = "Smoke test: evidence of nothing. It shows that the study runs, not what it would find."
 
 
@@ -58,18 +59,18 @@ def evidence_line(estimate: Estimate) -> str:
 def summary_lines(result: Result, width: int = 100) -> list[str]:
     r"""The result in at most a screen: question, summary, a line for every verdict with its evidence below.
 
-    >>> claim = Claim("Students underfit.", "arXiv", "refuted", (), "mean < 0", name="C1")
+    >>> claim = Claim("Students underfit.", "arXiv", "contradicted", (), "mean < 0", name="C1")
     >>> print("\n".join(summary_lines(Result("demo", "Does it pay?", (claim,)))))
     demo: Does it pay?
-    1 refuted
-    ✗ refuted       C1  Students underfit.
+    1 contradicted
+    ✗ contradicted  C1  Students underfit.
     """
     lines = textwrap.wrap(f"{printable(result.study)}: {printable(result.question)}", width)
     if result.smoke:
         lines.append(SMOKE)
     lines += textwrap.wrap(prose(printable(result.summary)), width)
     if found := counts(result):
-        lines.append(", ".join(f"{n} {word}" for word, n in found))
+        lines += textwrap.wrap(", ".join(f"{n} {word}" for word, n in found), width)
     for claim in result.of(Claim):
         lines += _entry(claim.verdict, claim.name, claim.text, claim.setting, claim.evidence, width)
     for finding in by_urgency(result.of(Finding)):

@@ -7,7 +7,7 @@ Added here: the share of the gain that a schedule recovers has its own interval 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,20 +15,21 @@ from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.figures.heatmap import heat_map
 from disobey.records.results import Axis, Cell, Chart, Result, Table
-from disobey.studies.kit.claims import ClaimSpec, Skip, Source, judge
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
-from disobey.studies.kit.evidence import CONTROL, Evidence
+from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
+from disobey.studies.kit.verdicts import gain, most_of
 from disobey.targets.schedule import distill, labels, switch
 from disobey.training.recipe import Run
 
 PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
 ACCURACY = "student_accuracy"
+JUDGED = tuple(measure for measure in STANDARD if measure.name == ACCURACY)  # what claims read
 NEEDS_HALF = Skip("needs --switch-points 0.5")
 
 
@@ -41,6 +42,7 @@ class Condition:
     distilled: Arm  # from the first to the last step
     late: Arm | None  # labels, then from half of training on the teacher
     then_labels: Arm | None  # the teacher, then from half of training on labels
+    levels: tuple[tuple[str, str], ...] = ()
 
 
 CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
@@ -48,7 +50,7 @@ CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
         "S0",
         "Distillation beats training on labels.",
         PAPER,
-        ABOVE_ZERO,
+        gain(),
         lambda e, c: [e.mean(c.distilled, ACCURACY, minus=CONTROL, name="accuracy, distillation − labels")],
     ),
     ClaimSpec(
@@ -60,9 +62,9 @@ CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
     ),
     ClaimSpec(
         "S2",
-        "Switching from the teacher to labels at half of training beats distillation to the end.",
+        "Switching from the teacher to labels at half of training can beat distillation to the end.",
         PAPER,
-        ABOVE_ZERO,
+        replace(gain(), existence=True),
         lambda e, c: [e.mean(c.then_labels, ACCURACY, minus=c.distilled)] if c.then_labels else NEEDS_HALF,
     ),
 )
@@ -159,6 +161,7 @@ class LossSwitching:
                     design.one(**here, first="labels first", at=0.0),
                     late=design.maybe(**here, first="labels first", **half),
                     then_labels=design.maybe(**here, first="teacher first", **half),
+                    levels=(("label noise", f"{noise:.0%}"), ("teacher", name)),
                 )
             )
         return found
@@ -167,11 +170,18 @@ class LossSwitching:
         """The runs, seed by seed."""
         return self.design().runs()
 
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(Evidence.read(self.design(), records, JUDGED))
+
+    def judged(self, e: Evidence) -> Verdicts:
+        """Every claim on its settings."""
+        return judge(CLAIMS, e, self.conditions(e.design))
+
     def analyze(self, records: Records) -> Result:
         """Claims, charts and tables of the complete seeds."""
-        design = self.design()
-        e, conditions = Evidence.read(design, records), self.conditions(design)
-        verdicts = judge(CLAIMS, e, conditions)
+        e = Evidence.read(self.design(), records)
+        conditions, verdicts = self.conditions(e.design), self.judged(e)
         deviation = "Deviation in the teacher's lowest quartile (nats)"
         blocks = [
             line_chart(conditions, e, ACCURACY, "accuracy", "Test accuracy"),
@@ -180,7 +190,9 @@ class LossSwitching:
             *([winners(conditions, e)] if len(conditions) > 1 else []),
         ]
         summary = f"{verdicts.summary()} Gain of distillation over training on labels: {verdicts.gains('S0')}."
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
+        )
 
     def methods(self) -> str:
         """What was trained and how, in sentences."""

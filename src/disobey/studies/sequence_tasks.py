@@ -16,7 +16,7 @@ from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Chart, Result
-from disobey.studies.kit.claims import Source, judge
+from disobey.studies.kit.claims import Source, Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
     BASELINES,
@@ -117,14 +117,23 @@ class SequenceTasks:
         """The runs, seed by seed."""
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in self.recipes()]
 
-    def analyze(self, records: Records) -> Result:
-        """What finished runs say."""
-        evidence = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
-        verdicts = judge((), evidence, ())
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(SequenceEvidence.read(records, self.setup.seeds, self.recipes()))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim on its tasks."""
+        verdicts = Verdicts(())
         for task in self.tasks:
             setting = Setting(task, self.arms(task), self.setup.longest, self.setup.far)
             extra = (TASK_CLAIMS[task],) if task in TASK_CLAIMS else ()
-            verdicts += judge((*CLAIMS, *extra), evidence, [setting])
+            verdicts += judge((*CLAIMS, *extra), e, [setting])
+        return verdicts
+
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        evidence = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = self.judged(evidence)
         tables = [
             accuracy_table(
                 f"{task}: every arm",
@@ -139,7 +148,9 @@ class SequenceTasks:
         gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in verdicts.of("Q1"))
         summary = f"Scaled accuracy of the fixed point minus one sweep at the training lengths: {gains}."
         blocks = [self.chart(evidence), *tables]
-        return conclude(self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
+        return conclude(
+            self, evidence.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
+        )
 
     def chart(self, e: SequenceEvidence) -> Chart:
         """Scaled accuracy of every layer against length, by task."""

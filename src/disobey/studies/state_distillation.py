@@ -26,9 +26,10 @@ from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Block, Chart, Estimate, Result, Table
-from disobey.studies.kit.claims import ClaimSpec, Source, judge
+from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
+    MARGIN,
     SequenceClaim,
     SequenceEvidence,
     SequenceSetup,
@@ -43,7 +44,7 @@ from disobey.studies.kit.sequences import (
 )
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.verdicts import gain
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import StateTeaching
@@ -102,7 +103,7 @@ def _probe_claim(
         where = f"{s.near + 1} to {s.far}" if beyond else f"1 to {s.near}"
         return compared(a, b, f"probe at {where}, {names}")
 
-    return ClaimSpec(id, text, source, ABOVE_ZERO, evidence)
+    return ClaimSpec(id, text, source, gain(MARGIN), evidence)
 
 
 STUDENT, FRESH = ("its student", AS_TAUGHT), ("its student", BEFORE)
@@ -234,19 +235,30 @@ class StateDistillation:
 
     # what they say
 
-    def analyze(self, records: Records) -> Result:
-        """What finished runs say."""
-        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
-        verdicts = judge((), e, ())
-        blocks: list[Block] = []
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(SequenceEvidence.read(records, self.setup.seeds, self.recipes()))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim of the parts that were asked for."""
+        verdicts = Verdicts(())
         if "states" in self.parts:
             verdicts += judge(STATE_CLAIMS, e, [self.setting(self.group, self.state_arms())])
-            blocks += [self.state_chart(e), self.state_table(e), self.explained_table(e)]
         if "random" in self.parts:
             settings = [self.setting(f"{self.group}, {kind}", self.random_arms(kind)) for kind in KINDS]
             verdicts += judge(RANDOM_CLAIMS, e, settings)
+        return verdicts
+
+    def analyze(self, records: Records) -> Result:
+        """What finished runs say."""
+        e = SequenceEvidence.read(records, self.setup.seeds, self.recipes())
+        verdicts = self.judged(e)
+        blocks: list[Block] = []
+        if "states" in self.parts:
+            blocks += [self.state_chart(e), self.state_table(e), self.explained_table(e)]
+        if "random" in self.parts:
             blocks += [self.probe_chart(e), self.probe_table(e)]
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=OURS)
+        return conclude(self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=OURS)
 
     def setting(self, label: str, arms: Mapping[str, Recipe]) -> Setting:
         """What claims compare, at this study's two lengths."""

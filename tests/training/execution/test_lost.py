@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -112,7 +113,9 @@ SLOW = ["run", "deviation", "--smoke", "--workers", "1", "--steps", "200000"]
 def test_signals_end_everything_in_one_line(tmp_path, number, status, word):
     """SIGTERM killed the command without a word and left its workers' folders behind."""
     command = [sys.executable, "-c", "from disobey.cli.main import entry; entry()", *SLOW, "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A parent in the background (nohup, some CI) ignores SIGINT, and its children would too.
+    heard = partial(signal.signal, number, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("tmp/*.step")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -152,6 +155,7 @@ def test_a_cluster_that_does_not_answer_is_said_within_seconds(tmp_path, monkeyp
 RAY = """
 import sys, time, threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 import warnings
 warnings.simplefilter("ignore")

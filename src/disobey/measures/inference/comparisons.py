@@ -17,6 +17,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, rankdata
 from scipy.stats import t as student_t
 
+from disobey.measures.inference.policy import current
 from disobey.measures.inference.runs import mean_over_runs, paired
 from disobey.records.results import Estimate
 
@@ -91,7 +92,7 @@ def equivalent(values: ArrayLike, margin: float, *, name: str = "difference", le
 
 
 def ratio_over_runs(
-    numerator: ArrayLike | Mapping, denominator: ArrayLike | Mapping, name: str = "ratio", *, level: float = 0.95
+    numerator: ArrayLike | Mapping, denominator: ArrayLike | Mapping, name: str = "ratio", *, level: float | None = None
 ) -> Estimate:
     """Ratio of two paired means with Fieller's interval (1954): a share of the gain recovered, for instance.
 
@@ -102,10 +103,12 @@ def ratio_over_runs(
     0.5 [0.421, 0.549] (95% over 3 runs)
     """
     a, b = paired(numerator, denominator)
-    n = len(a)
-    if n < 2:
+    n, how = len(a), current(level)
+    level = how.level
+    factor = how.factor(n) if n > 1 else np.inf
+    if not np.isfinite(factor):
         return Estimate(name, np.nan, np.nan, np.nan, level, n, "runs")
-    (aa, ab), (_, bb) = np.cov(a, b) * student_t.ppf(0.5 + level / 2, n - 1) ** 2 / n
+    (aa, ab), (_, bb) = np.cov(a, b) * factor**2 / n
     mean_a, mean_b = a.mean(), b.mean()
     if mean_b**2 <= bb:
         return Estimate(name, np.nan, np.nan, np.nan, level, n, "runs")
@@ -183,7 +186,7 @@ def minimum_detectable_effect(differences: ArrayLike, *, level: float = 0.95, ch
     """Smallest true mean difference that this many runs with this spread would detect with the given ``chance``.
 
     In the unit of the differences; infinite for a single run, 0 where they do not vary. An effect that was not
-    detected and is smaller than this was not refuted.
+    detected and is smaller than this was not contradicted.
 
     >>> round(minimum_detectable_effect([0.01, -0.01, 0.02, 0.00, 0.03]), 4)
     0.0266

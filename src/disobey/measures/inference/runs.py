@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+from scipy.stats import binom
 from scipy.stats import t as student_t
 
 from disobey.errors import refusal
 from disobey.measures.inference.measure import Measure, qualified, read
-from disobey.measures.inference.resampling import resample_counts, t_interval
+from disobey.measures.inference.policy import Intervals, current
+from disobey.measures.inference.resampling import resample_counts
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate, Over
 
@@ -18,7 +22,11 @@ FEWEST_CROSSED = 5  # runs below which drawing runs and examples anew gives too 
 
 
 def over_runs(
-    measure: Measure, runs: Sequence[Predictions], *, minus: Sequence[Predictions] | None = None, level: float = 0.95
+    measure: Measure,
+    runs: Sequence[Predictions],
+    *,
+    minus: Sequence[Predictions] | None = None,
+    level: float | None = None,
 ) -> Estimate:
     """Mean of the measure over runs with a Student t interval: other seeds, the same examples.
 
@@ -86,14 +94,19 @@ def over_runs_and_examples(
     return Estimate(measure.name, value, float(low), float(high), level, len(runs), "runs")
 
 
-def mean_over_runs(values: ArrayLike, name: str, *, level: float = 0.95, over: Over = "runs") -> Estimate:
+def mean_over_runs(
+    values: ArrayLike, name: str, *, level: float | None = None, over: Over = "runs", example_error: float = 0.0
+) -> Estimate:
     """Mean of one value a run, with a Student t interval; NaN bounds for a single run.
 
     Args:
         values: (S,), one value a run.
         name: of the estimate.
-        level: of the interval.
+        level: of the interval; that of `policy.current` where not given, which also says whether the interval holds at
+            every number of runs and around which average it lies.
         over: what the values are one each of; ``draws`` for simulations that train nothing.
+        example_error: standard error of the mean that comes from the examples, which all runs share (`example_error`
+            computes it): the interval is then over runs *and* examples.
 
     Raises:
         Refusal: ``no-runs`` for an empty array or one of another shape.
@@ -105,7 +118,89 @@ def mean_over_runs(values: ArrayLike, name: str, *, level: float = 0.95, over: O
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise refusal("no-runs", "one value for each of at least one run", f"an array of shape {values.shape}")
-    return Estimate(name, *t_interval(values, level), level, len(values), over)
+    how = current(level)
+    unit: Over = "runs and examples" if over == "runs" and example_error > 0 else over
+    return Estimate(name, *_bounds(values, how, example_error), how.level, len(values), unit)
+
+
+def _bounds(values: NDArray, how: Intervals, example_error: float) -> tuple[float, float, float]:
+    """(value, low, high) of the average that is asked for; NaN bounds for a single value, NaN for an unknown one."""
+    n = len(values)
+    if how.center == "median":
+        return median_interval(values, how.level)
+    value, variance, kept = float(values.mean()), float(values.var(ddof=1)) / n if n > 1 else np.nan, n
+    if how.center == "midmean" and n > 3:
+        value, variance, kept = _midmean(values)
+    if n < 2:
+        return value, np.nan, np.nan
+    if how.anytime:
+        # The two errors are bounded apart, as more runs do not shrink the second one: a fifth of alpha is spent on it.
+        spent = (1 - how.level) / 5 if example_error > 0 else 0.0
+        half = replace(how, level=how.level + spent).factor(n) * np.sqrt(variance)
+        half += float(ndtri(1 - spent / 2)) * example_error if spent else 0.0
+    else:
+        whole = variance + example_error**2
+        # Satterthwaite: the examples' part is known as if from infinitely many degrees of freedom.
+        df = (kept - 1) * (whole / variance) ** 2 if example_error > 0 and variance > 0 else kept - 1
+        half = how.factor(n, df) * np.sqrt(whole)
+    return (value, value - float(half), value + float(half)) if np.isfinite(half) else (value, np.nan, np.nan)
+
+
+def _midmean(values: NDArray) -> tuple[float, float, int]:
+    """Mean of the middle half, its variance (winsorized, Tukey and McLaughlin 1963) and how many values it keeps."""
+    n, cut = len(values), len(values) // 4
+    ordered = np.sort(values)
+    kept = ordered[cut : n - cut]
+    winsorized = np.clip(ordered, kept[0], kept[-1])
+    return float(kept.mean()), float(winsorized.var(ddof=1)) / (n * (len(kept) / n) ** 2), len(kept)
+
+
+def median_interval(values: NDArray, level: float) -> tuple[float, float, float]:
+    """(median, low, high) between two order statistics: valid whatever the distribution (the sign test inverted).
+
+    NaN bounds where even the smallest and the largest value hold the median less often than the level: below six
+    values at 95%.
+
+    >>> median_interval(np.array([5.0, 1.0, 2.0, 3.0, 4.0, 9.0]), 0.95)
+    (3.5, 1.0, 9.0)
+    """
+    n = len(values)
+    ordered = np.sort(values)
+    outside = int(binom.ppf((1 - level) / 2, n, 0.5))  # the largest rank that can be left out, or one too many
+    while outside > 0 and binom.cdf(outside - 1, n, 0.5) > (1 - level) / 2:
+        outside -= 1
+    middle = float(np.median(ordered))
+    if outside == 0:
+        return middle, np.nan, np.nan
+    return middle, float(ordered[outside - 1]), float(ordered[n - outside])
+
+
+def example_error(differences: ArrayLike) -> float:
+    """Standard error of a mean over runs and examples that is due to the examples alone, which all runs share.
+
+    More runs do not shrink it: with one test set for all seeds, a gain is only known for *these* examples. The spread
+    of the examples' means over runs, less what the runs' own noise on single examples adds to it (crossed random
+    effects), so that with the spread of the runs' means it makes the whole variance.
+
+    Args:
+        differences: (S, N) one number for each run and example: right or wrong, or student minus control of it.
+
+    Returns:
+        In the unit of the numbers; 0 for a single example, or where the examples differ less than chance makes them.
+
+    >>> example_error([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    0.25
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    runs, n = table.shape
+    if n < 2:
+        return 0.0
+    by_example, by_run = table.mean(axis=0), table.mean(axis=1)
+    of_examples = float(by_example.var(ddof=1)) / n
+    if runs > 1:
+        left = table - by_example - by_run[:, None] + by_run.mean()
+        of_examples -= float((left**2).sum()) / ((runs - 1) * (n - 1)) / (runs * n)
+    return float(np.sqrt(max(of_examples, 0.0)))
 
 
 def paired_difference(
@@ -113,7 +208,7 @@ def paired_difference(
     b: ArrayLike | Mapping,
     name: str = "difference",
     *,
-    level: float = 0.95,
+    level: float | None = None,
     over: Over = "runs",
 ) -> Estimate:
     """Mean of a − b over runs that share their seeds, with a Student t interval of the differences.
@@ -122,7 +217,7 @@ def paired_difference(
         a: (S,) values, paired by position; or a mapping from seed to value, paired by seed.
         b: the same of the other side.
         name: of the estimate.
-        level: of the interval.
+        level: of the interval; that of `policy.current` where not given.
         over: what the values are one each of; ``draws`` for simulations that train nothing.
 
     Raises:

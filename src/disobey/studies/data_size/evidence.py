@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from disobey.measures.agreement import MEASURES, kl_divergence
 from disobey.measures.inference.measure import minus_twin
-from disobey.measures.inference.runs import mean_over_runs, over_runs_and_examples
+from disobey.measures.inference.runs import example_error, mean_over_runs, over_runs_and_examples
 from disobey.measures.sample_efficiency import scales
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord
@@ -40,6 +40,8 @@ class CellResults:
         crossed: by size, the gain from distillation with an interval over seeds *and* test examples; None below five
             seeds.
         closed: students in closed form.
+        evidence: of the arms; None where the results come from elsewhere: then intervals are over runs alone.
+        arms: the arm trained in each cell.
     """
 
     design: Design
@@ -48,6 +50,8 @@ class CellResults:
     teacher_accuracy: Estimate
     crossed: tuple[Estimate | None, ...]
     closed: ClosedFormResults
+    evidence: Evidence | None = None
+    arms: Mapping[Cell, kit.Arm] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -77,6 +81,8 @@ class CellResults:
             evidence.summary(teacher, "test_accuracy"),
             tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled.values()),
             closed_form(design, arms, evidence, kernels),
+            evidence,
+            arms,
         )
 
     @property
@@ -107,8 +113,45 @@ class CellResults:
         return self.small("gain", KD, "steps", regime)
 
     def mean_gain(self, name: str, regime: Regime = MAIN) -> Estimate:
-        """Mean of `small_gain` over seeds."""
-        return mean_over_runs(self.small_gain(regime), name)
+        """Mean of `small_gain` over seeds, over runs and examples."""
+        error = self._example_error(KD, None, regime, regime)
+        return mean_over_runs(self.small_gain(regime), name, example_error=error)
+
+    def accuracy_difference(self, name: str, first: str, second: str, regime: Regime = MAIN) -> Estimate:
+        """Test accuracy of one arm minus another at small n for equal steps, over runs and examples."""
+        values = self.small("accuracy", first, regime=regime) - self.small("accuracy", second, regime=regime)
+        return mean_over_runs(values, name, example_error=self._example_error(first, second, regime, regime))
+
+    def added_gain(self, name: str, regime: Regime) -> Estimate:
+        """The gain in a regime minus that of the main design, at small n, over runs and examples."""
+        values = self.small_gain(regime) - self.small_gain()
+        return mean_over_runs(values, name, example_error=self._example_error(KD, None, regime, MAIN))
+
+    def _example_error(self, first: str, second: str | None, regime: Regime, beside: Regime) -> float:
+        """Of a difference at small n: minus an arm, or minus labels (None), and minus the same in another regime."""
+        if self.evidence is None:
+            return 0.0
+        key = ("example error", first, second, regime, beside)
+        if key not in self.evidence.memo:
+            table = self._right(first, second, regime)
+            if table is not None and beside != regime:
+                other = self._right(first, second, beside)
+                table = None if other is None else table - other
+            self.evidence.memo[key] = 0.0 if table is None else example_error(table)
+        return self.evidence.memo[key]
+
+    def _right(self, first: str, second: str | None, regime: Regime) -> NDArray | None:
+        """(S, N) right or wrong, one arm minus another, mean over the small sizes; None where seeds differ in them."""
+        assert self.evidence is not None
+        tables = []
+        for n in self.sizes(first, regime=regime):
+            if n in self.design.small:
+                arm = self.arms[Cell(first, n, regime=regime)]
+                other = arm.control_arm() if second is None else self.arms[Cell(second, n, regime=regime)]
+                tables += [(self.evidence.right(arm), self.evidence.right(other))]
+        if any(own is None or other is None for own, other in tables):
+            return None
+        return np.mean([own - other for own, other in tables], axis=0)  # type: ignore[operator]
 
     def scales(self, budget: Budget) -> dict[str, NDArray]:
         """The gain from distillation on four scales, (S, K) each."""

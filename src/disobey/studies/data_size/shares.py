@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from disobey.measures.inference.comparisons import equivalent, ratio_over_runs
+from disobey.measures.inference.comparisons import ratio_over_runs
+from disobey.measures.inference.policy import current
 from disobey.records.results import Estimate
-from disobey.studies.data_size.cells import KD, LABELS, MAIN, NAMES, Regime
+from disobey.studies.data_size.cells import KD, LABELS, NAMES
 from disobey.studies.data_size.evidence import CellResults
-from disobey.studies.kit.claims import Answer, ClaimSpec, Decided, Source
-from disobey.studies.kit.verdicts import Stated, side
+from disobey.studies.kit.claims import Answer, ClaimSpec, Source
+from disobey.studies.kit.verdicts import ACCURACY_MARGIN, Effect, Rule, side
 
 PAPER = Source("arXiv 2510.15516", "Lanzillotta et al. 2025 (arXiv 2510.15516)")
-MARGIN = 0.005  # of accuracy: two accuracies are equivalent within half a point
-EQUIVALENT = f"within ±{MARGIN:g} (two one-sided tests)"
+MARGIN = ACCURACY_MARGIN
+NO_GAIN = "Undefined: the interval of the gain from distillation at small n does not lie above 0."
 SMOOTHING = tuple(NAMES[id] for id in ("A3", "A4", "A5", "A6", "A15", "A17"))  # all forms of label smoothing
 
 
@@ -29,14 +30,9 @@ class Setting:
 DataSizeClaim: TypeAlias = tuple[str, ClaimSpec[CellResults, Setting]]  # where it is tested, and the claim
 
 
-def claim(id: str, text: str, where: str, rule: str) -> Callable[[Callable[[CellResults], Answer]], DataSizeClaim]:
-    """Makes a claim of the paper out of the function that carries out its rule; ``where``: see `setting`."""
-    return lambda test: (where, ClaimSpec(id, text, PAPER, Stated(rule), lambda results, _: test(results)))
-
-
-def decided(estimates: Sequence[Estimate], *, supported: bool, refuted: bool, note: str = "") -> Decided:
-    """The outcome of a rule: inconclusive where neither holds."""
-    return Decided("supported" if supported else "refuted" if refuted else "inconclusive", estimates, note)
+def claim(id: str, text: str, where: str, rule: Rule) -> Callable[[Callable[[CellResults], Answer]], DataSizeClaim]:
+    """Makes a claim of the paper out of the function that reads its numbers; ``where``: see `setting`."""
+    return lambda read: (where, ClaimSpec(id, text, PAPER, rule, lambda results, _: read(results)))
 
 
 def setting(results: CellResults, where: str) -> Setting:
@@ -53,11 +49,6 @@ def sizes_in_words(sizes: Iterable[int]) -> str:
     return "n = " + ", ".join(f"{n:,}" for n in sizes)
 
 
-def no_gain(results: CellResults, regime: Regime = MAIN) -> bool:
-    """Whether the gain from distillation at small n is equivalent to 0."""
-    return equivalent(results.small_gain(regime), MARGIN).equivalent
-
-
 def has_gain(results: CellResults) -> bool:
     """Whether the interval of the gain from distillation at small n lies above 0; if not, its shares are undefined."""
     return side(results.mean_gain("gain")) > 0
@@ -68,15 +59,13 @@ def share_of_gain(results: CellResults, arm: str) -> Estimate:
     labels, name = results.small("accuracy", LABELS), f"φ, {results.design.arm(arm).text}"
     if not has_gain(results):
         nan = float("nan")
-        return Estimate(name, nan, nan, nan, 0.95, len(results.seeds), "runs")
+        return Estimate(name, nan, nan, nan, current().level, len(results.seeds), "runs")
     return ratio_over_runs(results.small("accuracy", arm) - labels, results.small("accuracy", KD) - labels, name)
 
 
-def undefined(share: Estimate) -> str:
-    """The note beside an undefined share."""
-    return (
-        "" if share.known else "Undefined: the interval of the gain from distillation at small n does not lie above 0."
-    )
+def share_below(border: float, wrong: float | None = None) -> Effect:
+    """An arm keeps less than this share of the gain."""
+    return Effect(-1, border, wrong=wrong, undefined=NO_GAIN)
 
 
 def smoothings(results: CellResults) -> list[str]:

@@ -21,6 +21,7 @@ from disobey.studies.data_size import charts, claims, tables
 from disobey.studies.data_size.cells import BUDGETS, IDS, KD, LABELS, NAMES, Budget, Cell, Design, RegimeName, parsed
 from disobey.studies.data_size.evidence import CellResults
 from disobey.studies.data_size.shares import PAPER, sizes_in_words
+from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Arm, Records
 from disobey.studies.kit.design import Design as ArmsBySeed
 from disobey.studies.kit.methods import budget_words
@@ -254,13 +255,23 @@ class DataSize:
         """All runs, seed by seed. Arms that share examples and batches stand together."""
         return ArmsBySeed(tuple(self.students.values()), self.setup.seeds).runs()
 
+    def results(self, records: Records) -> CellResults:
+        """Every cell of the complete seeds."""
+        return CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return claims.judge(self.results(records))
+
     def analyze(self, records: Records) -> Result:
         """Claims, figures and tables from finished runs. Raises `ValueError` if no seed has all of them."""
-        results = CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
+        results = self.results(records)
         verdicts = claims.judge(results)
         blocks = [*charts.charts(results), *tables.tables(results)]
         methods, summary = self.methods(results), claims.summary(results, verdicts)
-        return conclude(self, results.seeds, verdicts, blocks, methods=methods, cite=PAPER, summary=summary)
+        return conclude(
+            self, results.seeds, verdicts, blocks, records=records, methods=methods, cite=PAPER, summary=summary
+        )
 
     def methods(self, results: CellResults) -> str:
         """How everything was trained and measured."""

@@ -18,9 +18,10 @@ from disobey.records.results import Estimate
 from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import BATCH, CROSS, KD, ONE_HOT, ZERO_OWN
 from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.verdicts import Effect, gain
 
 PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
+COSINE_MARGIN, LOG_MARGIN, SHARE_MARGIN = 0.01, 0.05, 0.01  # smallest differences that matter
 OURS = Source("derived here (docs/theory.md)")
 
 
@@ -101,21 +102,21 @@ TEACHER_CLAIMS: tuple[TeacherClaim, ...] = (
         "D3",
         "The teacher's gradient is better aligned with the large sample's than the one-hot gradient.",
         PAPER,
-        ABOVE_ZERO,
+        Effect(margin=COSINE_MARGIN),
         _difference(KD, ONE_HOT, "cosine, KD − one-hot"),
     ),
     ClaimSpec(
         "D4",
         "A teacher that did not see the examples is better aligned than one that did.",
         OURS,
-        ABOVE_ZERO,
+        Effect(margin=COSINE_MARGIN),
         _difference(CROSS, KD, "cosine, cross-fitted KD − KD"),
     ),
     ClaimSpec(
         "D9",
         f"Minibatches of {BATCH} are less noisy with the teacher than with labels.",
         PAPER,
-        ABOVE_ZERO,
+        Effect(margin=LOG_MARGIN),
         _quieter_batches,
     ),
 )
@@ -124,16 +125,20 @@ CASE_CLAIMS: tuple[CaseClaim, ...] = (
         "D5",
         "Zeroing label gradients on confusable classes improves the alignment without any teacher.",
         PAPER,
-        ABOVE_ZERO,
+        Effect(margin=COSINE_MARGIN),
         _zeroed,
     ),
-    ClaimSpec("D6", "The teacher's alignment shrinks as it memorizes.", OURS, ABOVE_ZERO, _memorizing),
-    ClaimSpec("D7", "Temperature restores the gain of a memorizing teacher.", OURS, ABOVE_ZERO, _restored),
+    ClaimSpec(
+        "D6", "The teacher's alignment shrinks as it memorizes.", OURS, Effect(margin=COSINE_MARGIN), _memorizing
+    ),
+    ClaimSpec(
+        "D7", "Temperature restores the gain of a memorizing teacher.", OURS, Effect(margin=COSINE_MARGIN), _restored
+    ),
     ClaimSpec(
         "D8",
         "The teacher's residual flips sign more often on the class most confused with the example's own.",
         PAPER,
-        ABOVE_ZERO,
+        gain(SHARE_MARGIN),
         _flipping,
     ),
 )

@@ -18,6 +18,7 @@ from disobey.studies.denoising.claims import PAPER, judge_networks, summary
 from disobey.studies.denoising.evidence import Case, GradientEvidence
 from disobey.studies.denoising.gradients import PairedRuns, read
 from disobey.studies.denoising.theory import Grid
+from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.methods import count_word
 from disobey.studies.kit.options import renamed
@@ -108,7 +109,7 @@ class Denoising:
         """What finished runs say."""
         evidence = self.evidence(records)
         measured = theory.simulations(self.grid)
-        verdicts = theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
+        verdicts = self.judged(evidence, measured)
         blocks = [
             theory.grid_chart(measured),
             self.ageing_chart(),
@@ -121,8 +122,23 @@ class Denoising:
             theory.grid_table(measured),
         ]
         return conclude(
-            self, evidence.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+            self,
+            evidence.seeds,
+            verdicts,
+            blocks,
+            records=records,
+            methods=self.methods(),
+            cite=PAPER,
+            summary=summary(verdicts),
         )
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(self.evidence(records), theory.simulations(self.grid))
+
+    def judged(self, evidence: GradientEvidence, measured: theory.Simulated) -> Verdicts:
+        """Theory against simulation, then the networks."""
+        return theory.agreement(measured) + theory.without_similarity(measured) + judge_networks(evidence)
 
     def evidence(self, records: Records) -> GradientEvidence:
         """Every gradient of the complete seeds."""

@@ -17,8 +17,8 @@ from disobey.figures.logit_plot import logit_plot
 from disobey.models.spec import spec_text
 from disobey.records.results import Chart, Estimate, Gallery, Result, Table
 from disobey.studies.deviation import charts, tables
-from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, PAPER, SPLITS
-from disobey.studies.kit.claims import judge
+from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, JUDGED, PAPER, SPLITS
+from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Group, Records, factors
 from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.examples import example_of
@@ -132,13 +132,24 @@ class Deviation:
         """The runs, seed by seed."""
         return self.design().runs()
 
+    def main(self, design: Design) -> tuple[Arm, ...]:
+        """The arms that claims are judged on, one a noise level."""
+        return design.where(student=self.students[0], early=False, temperature=self.temperature)
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(Evidence.read(self.design(), records, JUDGED, SPLITS))
+
+    def judged(self, e: Evidence) -> Verdicts:
+        """Every claim on its settings."""
+        arms = e.design.arms
+        every = Group(f"students and controls of {len(arms)} settings, test", arms)
+        return judge(CLAIMS, e, self.main(e.design)) + judge([ASSOCIATION], e, [every])
+
     def analyze(self, records: Records) -> Result:
         """Claims, charts and tables of the complete seeds."""
-        design = self.design()
-        e = Evidence.read(design, records, splits=SPLITS)
-        arms, main = design.arms, design.where(student=self.students[0], early=False, temperature=self.temperature)
-        every = Group(f"slope and accuracy, student − control, on test, over {len(arms)} settings in each seed", arms)
-        verdicts = judge(CLAIMS, e, main) + judge([ASSOCIATION], e, [every])
+        e = Evidence.read(self.design(), records, splits=SPLITS)
+        arms, main, verdicts = e.design.arms, self.main(e.design), self.judged(e)
         blocks = [
             *(self.logits(arm, split, e) for arm in main for split in ("test", "train")),
             charts.slope_chart(arms, e),
@@ -152,7 +163,9 @@ class Deviation:
         ]
         gains = verdicts.gains("C3", lambda setting: setting.split(",")[0])
         summary = f"{verdicts.summary()} Accuracy of the student minus its control: {gains}."
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=PAPER, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
+        )
 
     def logits(self, arm: Arm, split: str, e: Evidence) -> Chart:
         """The first seed's examples, one by one."""

@@ -14,8 +14,9 @@ from disobey.studies.eigenspace.evidence import FIRST, Net, WeightPaths
 from disobey.studies.eigenspace.layer_paths import WHOLE
 from disobey.studies.eigenspace.theory import OURS
 from disobey.studies.kit.claims import ClaimSpec, Source, Verdicts, judge
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.verdicts import NATS, NATS_MARGIN, Effect
 
+BIAS = Effect(margin=NATS_MARGIN, unit=NATS)
 PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
 
 
@@ -44,20 +45,20 @@ def _early_minus_final(paths: WeightPaths, net: Net) -> list[Estimate]:
 
 
 FIRST_LAYER: ClaimSpec[WeightPaths, Net] = ClaimSpec(
-    "E3", "The student's first layer moved more along the top directions than its twin's did.", PAPER, ABOVE_ZERO, _bias
+    "E3", "The student's first layer moved more along the top directions than its twin's did.", PAPER, BIAS, _bias
 )
 DEPTH: ClaimSpec[WeightPaths, Depths] = ClaimSpec(
     "E4",
     "The bias compounds over layers: the end-to-end map's bias grows with depth.",
     Source("open question of arXiv 2301.12923"),
-    ABOVE_ZERO,
+    BIAS,
     _compounding,
 )
 AGE: ClaimSpec[WeightPaths, Net] = ClaimSpec(
     "E5",
     "A teacher that was stopped early passes on more of the bias than a trained one.",
     OURS,
-    ABOVE_ZERO,
+    BIAS,
     _early_minus_final,
 )
 

@@ -148,21 +148,33 @@ class Eigenspace:
         )
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in recipes]
 
+    def walked(self, records: Records) -> WeightPaths:
+        """The weight paths of the complete seeds."""
+        recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
+        return self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
+
+    def networks(self, walked: WeightPaths) -> Verdicts:
+        """What is claimed about networks."""
+        return judge_networks(walked, self.label_noise, self.depths, min(self.teacher_ages, default=None))
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        theorem, pays = theory.theorem(self.cases)[0], theory.pays()[0]
+        return theorem + Verdicts((pays,)) + self.networks(self.walked(records))
+
     def analyze(self, records: Records) -> Result:
         """What finished runs say."""
-        recipes = list(dict.fromkeys(r for net in self.nets() for r in (self.student(net), self.twin(net))))
-        walked = self.paths(records, complete_seeds(self.setup.seeds, recipes, records))
-        earliest = min(self.teacher_ages, default=None)
+        walked = self.walked(records)
         theorem, shares = theory.theorem(self.cases)
         pays, maps, best = theory.pays()
-        verdicts = Verdicts((theorem, pays)) + judge_networks(walked, self.label_noise, self.depths, earliest)
+        verdicts = theorem + Verdicts((pays,)) + self.networks(walked)
         blocks = [
             theory.simulated(),
             *maps,
             theory.transience(),
             theory.switching(),
             charts.bias_chart(walked),
-            charts.trajectories(walked, self.label_noise[-1], earliest),
+            charts.trajectories(walked, self.label_noise[-1], min(self.teacher_ages, default=None)),
             charts.layers_chart(walked),
             charts.depth_chart(walked, self.label_noise, self.depths, self.teacher_ages),
             shares,
@@ -171,7 +183,14 @@ class Eigenspace:
             charts.controls_table(walked),
         ]
         return conclude(
-            self, walked.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary(verdicts)
+            self,
+            walked.seeds,
+            verdicts,
+            blocks,
+            records=records,
+            methods=self.methods(),
+            cite=PAPER,
+            summary=summary(verdicts),
         )
 
     def paths(self, records: Records, seeds: tuple[int, ...]) -> WeightPaths:

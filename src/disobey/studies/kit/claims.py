@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from disobey.measures.inference.comparisons import holm
+from disobey.measures.inference.policy import Intervals, current, using
 from disobey.records.results import Claim, Estimate, Verdict
-from disobey.studies.kit.verdicts import Rule, decide
+from disobey.studies.kit.verdicts import (
+    Decision,
+    Equivalence,
+    Groups,
+    OneSide,
+    Rule,
+    decide,
+    detectable,
+    shares_level,
+)
 
-ORDER: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive")
+ORDER: tuple[Verdict, ...] = ("supported", "contradicted", "negligible", "undecided")
+SMALLEST_P = 1e-6  # smaller p-values are not told apart
+HALVINGS = 12  # of the search for a p-value: exact to 0.3%
 
 
 class Labelled(Protocol):
@@ -47,22 +61,33 @@ class Skip:
 
 @dataclass(frozen=True)
 class Noted:
-    """Evidence with what a reader must know beside it."""
+    """Evidence with what a reader must know beside it.
+
+    Attributes:
+        estimates: what the rule reads, then what is shown beside it.
+        note: as a sentence.
+    """
 
     estimates: Sequence[Estimate]
     note: str
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Evidence that carries out a `Stated` rule, one of several parts that no rule value can express."""
+class Parts:
+    """Evidence for the parts of an `AllOf` rule.
 
-    verdict: Verdict
-    estimates: Sequence[Estimate]
+    Attributes:
+        groups: the estimates of each part, in the order of the rule's parts.
+        more: what is shown beside them.
+        note: what a reader must know.
+    """
+
+    groups: Sequence[Sequence[Estimate]]
+    more: Sequence[Estimate] = ()
     note: str = ""
 
 
-Answer: TypeAlias = Sequence[Estimate] | Noted | Decided | Skip
+Answer: TypeAlias = Sequence[Estimate] | Noted | Parts | Skip
 
 
 @dataclass(frozen=True)
@@ -73,7 +98,7 @@ class ClaimSpec(Generic[E, G]):
         id: short name, C1 say: programs find it by this.
         text: the statement as one sentence.
         source: where it stands.
-        rule: how its estimates decide; fixed before the runs.
+        rule: how its estimates decide.
         evidence: from all evidence and one setting to the estimates, those that the rule reads first.
     """
 
@@ -103,17 +128,38 @@ class Verdicts:
         """The claims of one id, a setting each."""
         return tuple(claim for claim in self.claims if claim.name == id)
 
+    def corrected(self) -> Verdicts:
+        """The same claims with the words that are left after Holm's correction for all of them together.
+
+        Every claim that is judged counts, decided or not. A claim's p-value is the smallest alpha at which its rule
+        still says the same word.
+        """
+        alpha = 1 - current().level
+        adjusted = holm([1.0 if math.isnan(c.p_value) else c.p_value for c in self.claims]) if self.claims else ()
+        claims = [
+            replace(c, adjusted=float(p), corrected=c.verdict if p <= alpha * (1 + 1e-9) else "undecided")
+            for c, p in zip(self.claims, adjusted, strict=True)
+        ]
+        return replace(self, claims=tuple(claims))
+
     def tally(self, id: str) -> str:
-        """How the claims of one id came out: ``3 supported, 1 inconclusive``; empty where there is none."""
+        """How the claims of one id came out: ``3 supported, 1 undecided``; empty where there is none."""
         return _counts(self.of(id))
 
     def summary(self) -> str:
-        """How all claims came out, as in "Of 6 claims, 1 supported, 5 refuted."."""
-        return f"Of {len(self.claims)} claims, {_counts(self.claims)}."
+        """How all claims came out, as in "Of 6 claims, 1 supported, 5 undecided."."""
+        if not self.claims:
+            return "No claim was judged."
+        kept = _counts([replace(c, verdict=c.corrected) for c in self.corrected().claims])
+        alone = _counts(self.claims)
+        more = "" if kept == alone else f" (each on its own: {alone})"
+        return f"Of {len(self.claims)} claims, corrected for being several, {kept}{more}."
 
     def gains(self, id: str, setting: Callable[[str], str] = str) -> str:
-        """First estimate in percent and verdict of one id by setting: ``0% noise: +1.25% supported``."""
-        return "; ".join(f"{setting(c.setting)}: {c.evidence[0].value:+.2%} {c.verdict}" for c in self.of(id))
+        """Deciding estimate in points and verdict of one id by setting: ``0% noise: +1.25 points, supported``."""
+        return "; ".join(
+            f"{setting(c.setting)}: {100 * c.evidence[c.deciding].value:+.2f} points, {c.verdict}" for c in self.of(id)
+        )
 
     def not_judged(self) -> str:
         """A sentence on what was not judged and why; empty where everything was."""
@@ -122,33 +168,106 @@ class Verdicts:
 
 
 def judge(specs: Sequence[ClaimSpec[E, G]], evidence: E, settings: Iterable[G]) -> Verdicts:
-    """Every statement on every setting.
+    """Every statement on every setting, with intervals as `policy.current` says.
 
     Args:
         specs: the statements.
         evidence: what was measured; handed to each statement as it is.
-        settings: arms, or groups of arms, each with a ``label``.
+        settings: arms, or groups of arms, each with a ``label`` (and with ``levels``, its factors, where it has them).
     """
     claims, skipped = [], []
     for setting in settings:
         for spec in specs:
-            answer = spec.evidence(evidence, setting)
-            if isinstance(answer, Skip):
-                skipped.append((spec.id, setting.label, answer.reason))
-                continue
-            verdict, estimates, notes = _carried_out(spec.rule, answer)
-            found, source = tuple(estimates), spec.source.name
-            words, label = spec.rule.words, setting.label
-            claims.append(Claim(spec.text, source, verdict, found, words, spec.id, label, notes, id=spec.id))
+            found = _judged(spec, evidence, setting)
+            if isinstance(found, Skip):
+                skipped.append((spec.id, setting.label, found.reason))
+            else:
+                claims.append(found)
     return Verdicts(tuple(claims), tuple(skipped))
 
 
-def _carried_out(rule: Rule, answer: Sequence[Estimate] | Noted | Decided) -> tuple[Verdict, Sequence[Estimate], str]:
-    if isinstance(answer, Decided):
-        return answer.verdict, answer.estimates, answer.note
-    estimates, note = (answer.estimates, answer.note) if isinstance(answer, Noted) else (answer, "")
-    verdict, own = decide(rule, estimates)
-    return verdict, estimates, " ".join(filter(None, (own, note)))
+def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
+    how = current()
+
+    def ask(level: float, how: Intervals = how) -> Answer:
+        with using(replace(how, level=level)):
+            return spec.evidence(evidence, setting)
+
+    answer = ask(how.level)
+    if isinstance(answer, Skip):
+        return answer
+    groups = _groups(answer)
+    estimates = [estimate for group in groups for estimate in group]
+    decision = _decided(spec.rule, ask, how.level)
+    single, at = decision.single, decision.deciding
+    note = "" if isinstance(answer, Sequence) else answer.note
+    return Claim(
+        spec.text,
+        spec.source.name,
+        decision.word,
+        (*estimates, *(answer.more if isinstance(answer, Parts) else ())),
+        spec.rule.words,
+        spec.id,
+        setting.label,
+        " ".join(filter(None, (decision.note, note))),
+        id=spec.id,
+        literal=decision.literal,
+        corrected=decision.word,
+        p_value=_p_value(spec.rule, ask, decision.word, 1 - how.level),
+        deciding=at,
+        border=_border(single),
+        margin=0.0 if single is None else single.margin,
+        direction=0 if single is None or isinstance(single, (Equivalence, OneSide)) else single.direction,
+        unit="" if single is None else single.unit,
+        detectable=detectable(estimates[at]) if decision.word == "undecided" else math.nan,
+        robust=tuple(_robust(ask, how, at)),
+        levels=getattr(setting, "levels", ()),  # an arm has them; a group of arms need not
+    )
+
+
+Asked: TypeAlias = Callable[..., Answer]
+
+
+def _decided(rule: Rule, ask: Asked, level: float) -> Decision:
+    """The rule's decision at a level; several chances to contradict share the level out."""
+    groups = _groups(ask(level))
+    chances = shares_level(rule, groups)
+    strict = _groups(ask(1 - (1 - level) / chances)) if chances > 1 else None
+    return decide(rule, groups, strict)
+
+
+def _p_value(rule: Rule, ask: Asked, word: Verdict, alpha: float) -> float:
+    """The smallest alpha at which the rule still says this word, as intervals are nested; NaN for undecided."""
+    if word == "undecided":
+        return math.nan
+    if _decided(rule, ask, 1 - SMALLEST_P).word == word:
+        return SMALLEST_P
+    low, high = math.log(SMALLEST_P), math.log(alpha)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        same = _decided(rule, ask, 1 - math.exp(middle)).word == word
+        low, high = (low, middle) if same else (middle, high)
+    return math.exp(high)
+
+
+def _robust(ask: Asked, how: Intervals, at: int) -> Iterable[Estimate]:
+    """Median and midmean over runs of the deciding estimate, where it is a mean over runs."""
+    plain = [e for group in _groups(ask(how.level)) for e in group][at]
+    for center, words in (("median", "median"), ("midmean", "mean of the middle half")):
+        found = [e for group in _groups(ask(how.level, replace(how, center=center))) for e in group][at]
+        if (found.value, found.low) != (plain.value, plain.low) and found.over.startswith("runs"):
+            yield replace(found, name=f"{words}: {found.name}")
+
+
+def _groups(answer: Answer) -> Groups:
+    assert not isinstance(answer, Skip), "a claim that is judged at one level is judged at every level"
+    if isinstance(answer, Parts):
+        return answer.groups
+    return [answer.estimates if isinstance(answer, Noted) else answer]
+
+
+def _border(single: object) -> float:
+    return getattr(single, "border", getattr(single, "center", 0.0))
 
 
 def _counts(claims: Sequence[Claim]) -> str:

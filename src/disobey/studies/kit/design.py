@@ -23,6 +23,15 @@ def factors(**levels: Factor) -> tuple[tuple[str, Factor], ...]:
     return tuple(levels.items())
 
 
+def in_words(name: str, level: Factor) -> tuple[str, str]:
+    """A factor and its level for people."""
+    if name == "noise" and isinstance(level, float):
+        return "label noise", f"{level:.0%}"
+    if name == "early":
+        return "teacher", "early-stopped" if level else "final"
+    return {"temperature": "τ"}.get(name, name), f"{level:g}" if isinstance(level, float) else str(level)
+
+
 @dataclass(frozen=True)
 class Arm:
     """One student before its seed.
@@ -54,6 +63,15 @@ class Arm:
         level = self[factor]
         assert isinstance(level, (int, float)), f"{factor} of {self.label} is no number"
         return level
+
+    @property
+    def levels(self) -> tuple[tuple[str, str], ...]:
+        """The factor levels in words, for tables of claims.
+
+        >>> Arm("", None, factors=factors(noise=0.2, early=False, temperature=4.0)).levels
+        (('label noise', '20%'), ('teacher', 'final'), ('τ', '4'))
+        """
+        return tuple(in_words(name, level) for name, level in self.factors if level is not None)
 
     @property
     def compared_with(self) -> Recipe | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from scipy.stats import rankdata
 from disobey.measures import agreement, calibration, deviation
 from disobey.measures.inference.comparisons import ratio_over_runs
 from disobey.measures.inference.measure import Measure, applicable, values
-from disobey.measures.inference.runs import mean_over_runs
+from disobey.measures.inference.policy import current
+from disobey.measures.inference.runs import example_error, mean_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
@@ -23,6 +24,8 @@ from disobey.studies.kit.design import Arm, Design, Records
 from disobey.training.recipe import Recipe, Run
 
 STANDARD = (*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values())
+
+ACCURACIES = ("student_accuracy", "accuracy")  # measures whose intervals are over runs and examples
 
 Reader: TypeAlias = Callable[[RunRecord, str], Mapping[Hashable, float]]  # (record, split) -> value by measure
 
@@ -53,12 +56,14 @@ class Evidence:
         design: the arms that were asked for.
         seeds: those of which every run is finished (S of them).
         records: the finished runs, for what is not a number (pictures, histories).
+        memo: what is slow to compute from them and asked for at several levels.
     """
 
     design: Design
     seeds: tuple[int, ...]
     records: Records
     columns: Mapping[tuple[_Subject, str], Mapping[Hashable, NDArray]]
+    memo: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(
@@ -125,9 +130,35 @@ class Evidence:
         minus: Arm | Control | None = None,
         name: str = "",
     ) -> Estimate:
-        """Mean over seeds with a Student t interval over runs; paired where ``minus`` is given."""
+        """Mean over seeds, paired where ``minus`` is given; the interval is made as `policy.current` says.
+
+        That of a test accuracy is over runs and examples: all seeds share one test set.
+        """
         column = self.per_seed(arm, measure, split=split, minus=minus)
-        return mean_over_runs(column, name or _named(arm, measure, minus))
+        error = self.example_error(arm, split=split, minus=minus) if measure in ACCURACIES and split == "test" else 0.0
+        return mean_over_runs(column, name or _named(arm, measure, minus), example_error=error)
+
+    def example_error(self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None) -> float:
+        """Standard error of a mean accuracy, or of a mean difference, that comes from the split's examples.
+
+        0 where the seeds do not share their examples: then they vary with the runs, and count there.
+        """
+        other = arm.control_arm() if isinstance(minus, Control) else minus
+        key = ("example error", _subject(arm), split, None if other is None else _subject(other))
+        if key not in self.memo:
+            own = self.right(arm, split)
+            table = own if own is None or other is None else _minus(own, self.right(other, split))
+            self.memo[key] = 0.0 if table is None else example_error(table)
+        return self.memo[key]
+
+    def right(self, arm: Arm, split: str = "test") -> NDArray | None:
+        """(S, N) 1 where the student is right; None where seeds have other examples, or runs no classes."""
+        records = [self.records[Run(arm.recipe, seed)] for seed in self.seeds]
+        rows = [_right(record, split) for record in records]
+        ids = [record.examples[f"{split}.ids"] for record in records]
+        if any(row is None for row in rows) or any(not np.array_equal(own, ids[0]) for own in ids):
+            return None
+        return np.stack(rows).astype(np.float64)  # type: ignore[arg-type]
 
     def means(
         self, measure: Hashable, *, split: str = "test", control: bool = False, minus: Arm | Control | None = None
@@ -197,7 +228,53 @@ def rank_association(xs: Sequence[NDArray], ys: Sequence[NDArray], name: str) ->
     for x, y in zip(np.transpose(xs), np.transpose(ys), strict=True):
         constant = np.ptp(x) == 0 or np.ptp(y) == 0
         by_seed.append(0.0 if constant else float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
-    return mean_over_runs(by_seed, name)
+    # Where every seed has the same order there is no spread; half of what two neighbours' exchange would change remains.
+    settings = len(xs)
+    coarse = 6 / (settings * (settings**2 - 1)) / math.sqrt(len(by_seed)) if settings > 2 else 0.0
+    return mean_over_runs(by_seed, name, example_error=coarse if np.ptp(by_seed) == 0 else 0.0)
+
+
+def association_within(
+    xs: Sequence[NDArray], ys: Sequence[NDArray], others: tuple[Sequence[NDArray], Sequence[NDArray]], name: str
+) -> Estimate:
+    """Correlation of two quantities over the seeds *within* settings, minus the same correlation in undistilled arms.
+
+    Two quantities of one network go together without any teacher: a luckier one is more accurate, hence nearer to every
+    other good network, hence steeper. Settings that differ differ in many ways. What is left after both is taken off
+    is what the teacher adds. The interval is a jackknife over seeds, as all settings share them.
+
+    Args:
+        xs: one array (S,) a setting: a quantity of the students.
+        ys: the same settings' other quantity.
+        others: both quantities of undistilled models, one array (S,) a setting of theirs.
+        name: of the estimate.
+
+    Returns:
+        Difference of two correlations, in [-2, 2]; no interval below four seeds.
+    """
+    tables = [np.asarray(part, dtype=np.float64) for part in (xs, ys, *others)]
+
+    def difference(kept: NDArray) -> float:
+        first, second, third, fourth = (table[:, kept] for table in tables)
+        return _within(first, second) - _within(third, fourth)
+
+    seeds, how = tables[0].shape[1], current()
+    everything = np.arange(seeds)
+    value = difference(everything)
+    if seeds < 4:
+        return Estimate(name, value, math.nan, math.nan, how.level, seeds, "runs")
+    left_out = np.array([difference(np.delete(everything, i)) for i in everything])
+    error = math.sqrt((seeds - 1) / seeds * float(((left_out - left_out.mean()) ** 2).sum()))
+    half = how.factor(seeds) * error
+    return Estimate(name, value, value - half, value + half, how.level, seeds, "runs")
+
+
+def _within(x: NDArray, y: NDArray) -> float:
+    """Pooled correlation within rows (settings) of (G, S): deviations from each row's mean, in its own spread."""
+    x, y = (table - table.mean(axis=1, keepdims=True) for table in (x, y))
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    products = (x * y).sum(axis=1)
+    return float(np.divide(products, scale, out=np.zeros_like(products), where=scale > 0).mean())
 
 
 def _subject(arm: Arm) -> _Subject:
@@ -213,6 +290,18 @@ def _numbers(
     assert subject.teacher is not None, "measures of a pair need a teacher"
     predictions = pair(records[Run(subject.teacher, seed)], student, split, step=subject.teacher_step)
     return {**values(applicable(measures, predictions), predictions)}
+
+
+def _right(record: RunRecord, split: str) -> NDArray | None:
+    """(N,) whether each example's most likely class is its true label; None where runs have no classes."""
+    labels = record.examples.get(f"{split}.labels")
+    log_probs = record.log_probs(split)
+    fits = labels is not None and labels.ndim == 1 and log_probs.ndim == 2
+    return log_probs.argmax(axis=1) == labels if fits else None
+
+
+def _minus(own: NDArray, other: NDArray | None) -> NDArray | None:
+    return None if other is None or other.shape != own.shape else own - other
 
 
 def _by_name(rows: Sequence[Mapping[Hashable, float]]) -> dict[Hashable, NDArray]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from disobey.measures.inference.policy import current
 from disobey.records.results import Text
 from disobey.training.specs import OptimSpec
 
 
 def methods_text(body: str, seeds: Sequence[int], not_judged: str, cite: str) -> Text:
     """A study's own methods, then intervals, multiplicity and the reference, which are the same for all."""
+    how = current()
+    kind = "anytime-valid" if how.anytime else "Student t"
     closing = (
-        f"Intervals are Student t over {len(seeds)} paired seeds (95%). No correction for the number of claims; rules "
-        f"were fixed before the runs. Cite: {cite}."
+        f"Intervals are {kind} over {len(seeds)} paired seeds ({100 * how.level:g}%); those of test accuracies are "
+        "over runs and examples, as all seeds share one test set. A word rests on the one interval that is drawn; the "
+        "corrected words hold for all claims of the report together (Holm). "
+        f"Cite: {cite}."
     )
     return Text("Methods", " ".join(filter(None, (body, not_judged, closing))))
 

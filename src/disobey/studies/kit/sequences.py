@@ -23,7 +23,7 @@ from disobey.records.results import Axis, Chart, Estimate, Table
 from disobey.studies.kit.claims import ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Records, complete_seeds
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import ABOVE_ZERO, within
+from disobey.studies.kit.verdicts import POINTS, Equivalence, gain
 from disobey.targets.schedule import Schedule
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec
@@ -183,6 +183,15 @@ class Setting:
     far: int
 
 
+MARGIN = 0.02  # of accuracy: differences below this do not matter on these tasks
+
+
+def words_of(recipe: Recipe) -> int:
+    """Number of words that an accuracy at one length rests on."""
+    assert recipe.sequence is not None
+    return recipe.sequence.count
+
+
 SequenceClaim: TypeAlias = ClaimSpec[SequenceEvidence, Setting]
 Score: TypeAlias = Callable[[SequenceEvidence, Recipe, int], NDArray]  # (S,) of a recipe at a length
 
@@ -192,9 +201,22 @@ def last_right(e: SequenceEvidence, recipe: Recipe, length: int) -> NDArray:
     return e.last(recipe, length)
 
 
-def compared(first: NDArray, second: NDArray, name: str) -> list[Estimate]:
-    """Mean of first − second over paired seeds, as a claim's evidence."""
-    return [mean_over_runs(first - second, name)]
+def compared(first: NDArray, second: NDArray, name: str, *, words: int = 0) -> list[Estimate]:
+    """Mean of first − second over paired seeds, as a claim's evidence.
+
+    Args:
+        first: (S,) accuracies.
+        second: (S,) accuracies; the same number for all seeds where they are held against a border.
+        name: of the estimate.
+        words: number of words behind each accuracy. Seeds that all get every word right do not vary, but so many words
+            still leave an error: that of shares of S times as many, with half a word more right and half a word wrong.
+    """
+    error = 0.0
+    if words and np.ptp(first - second) == 0:
+        n = words * len(first)
+        shares = [(float(np.clip(side.mean(), 0, 1)) * n + 0.5) / (n + 1) for side in (first, second)]
+        error = float(np.sqrt(sum(p * (1 - p) for p in shares) / n))
+    return [mean_over_runs(first - second, name, example_error=error)]
 
 
 def better(
@@ -226,9 +248,10 @@ def better(
     def evidence(e: SequenceEvidence, s: Setting) -> list[Estimate]:
         length = s.near if at == "near" else s.far
         a, b = (score(e, s.arms[arm], length) for arm in (first, second))
-        return compared(a, b, f"{what} at {length}, {names or f'{first} − {second}'}")
+        name = f"{what} at {length}, {names or f'{first} − {second}'}"
+        return compared(a, b, name, words=words_of(s.arms[first]))
 
-    return ClaimSpec(id, text, source, ABOVE_ZERO, evidence)
+    return ClaimSpec(id, text, source, gain(MARGIN), evidence)
 
 
 def as_good(
@@ -255,9 +278,10 @@ def as_good(
         if not chance + margin < level < 1 - margin:
             where = "ceiling" if level > 0.5 else "floor"
             note = f"Both arms are at the {where} (mean {level:.3f}): there was no room to differ."
-        return Noted(compared(a, b, f"last answer at {length}, {names}"), note)
+        name = f"last answer at {length}, {names}"
+        return Noted(compared(a, b, name, words=words_of(s.arms[first])), note)
 
-    return ClaimSpec(id, text, source, within(margin), evidence)
+    return ClaimSpec(id, text, source, Equivalence(margin, unit=POINTS), evidence)
 
 
 def last_answers_chart(

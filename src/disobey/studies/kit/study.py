@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from disobey.records.results import Block, Result
 from disobey.studies.kit.claims import Source, Verdicts
+from disobey.studies.kit.collapse import collapses
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
 from disobey.studies.kit.options import settings_of
@@ -44,6 +45,10 @@ class Study(Protocol):
         """The runs that bear on the question, seed by seed."""
         ...
 
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone, without charts and tables: cheap enough to be asked a thousand times."""
+        ...
+
     def analyze(self, records: Records) -> Result:
         """What finished runs say. Raises `ValueError` where too few of them are there to say anything."""
         ...
@@ -55,6 +60,7 @@ def conclude(
     verdicts: Verdicts,
     blocks: Sequence[Block],
     *,
+    records: Records,
     methods: str,
     cite: Source,
     summary: str = "",
@@ -66,11 +72,12 @@ def conclude(
         seeds: the complete ones.
         verdicts: the judged claims, and what was not judged.
         blocks: charts, tables and galleries in reading order.
+        records: the finished runs: those that collapsed are named.
         methods: what was trained and measured, as sentences; what holds for every study is put after them.
         cite: the publication.
         summary: the sentences for somebody in a hurry; how many claims came out how where it is empty.
     """
     text = methods_text(methods, seeds, verdicts.not_judged(), cite.cite or cite.name)
-    whole: tuple[Block, ...] = (*verdicts.claims, *blocks, text)
+    whole: tuple[Block, ...] = (*collapses(records), *verdicts.corrected().claims, *blocks, text)
     said = summary or verdicts.summary()
     return Result(study.name, study.question, whole, said, study.is_smoke, settings_of(study))

@@ -10,8 +10,17 @@ import numpy as np
 from disobey.records.results import Estimate
 from disobey.studies.kit.claims import ClaimSpec, Source
 from disobey.studies.kit.evidence import rank_association
-from disobey.studies.kit.sequences import SequenceClaim, SequenceEvidence, Setting, better, compared, swept
-from disobey.studies.kit.verdicts import ABOVE_ZERO
+from disobey.studies.kit.sequences import (
+    MARGIN,
+    SequenceClaim,
+    SequenceEvidence,
+    Setting,
+    better,
+    compared,
+    swept,
+    words_of,
+)
+from disobey.studies.kit.verdicts import Effect, gain
 from disobey.training.recipe import Recipe
 
 PAPER = Source("arXiv 2503.10799", "Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799)")
@@ -36,12 +45,13 @@ def _more_sweeps(e: SequenceEvidence, s: Setting) -> list[Estimate]:
 def _fewer_at_test(e: SequenceEvidence, s: Setting) -> list[Estimate]:
     dense = s.arms[EXACT]
     name = f"last answer at {s.near}, exact − 4 sweeps at test"
-    return compared(e.last(dense, s.near), e.last(dense, s.near, 4), name)
+    return compared(e.last(dense, s.near), e.last(dense, s.near, 4), name, words=words_of(dense))
 
 
 def _lstm_solves(e: SequenceEvidence, s: Setting) -> list[Estimate]:
     right = e.last(s.arms["LSTM"], s.near)
-    return compared(right, np.full(len(right), SOLVED), f"LSTM's last answer at {s.near} − {SOLVED}")
+    name = f"LSTM's last answer at {s.near} − {SOLVED}"
+    return compared(right, np.full(len(right), SOLVED), name, words=words_of(s.arms["LSTM"]))
 
 
 def _random_minus_constant(e: SequenceEvidence, s: Setting) -> list[Estimate]:
@@ -64,14 +74,12 @@ CLAIMS: tuple[SequenceClaim, ...] = (
         NEAR,
         PAPER,
     ),
+    ClaimSpec("T2", "From diagonal to dense: more sweeps in training, better tracking.", PAPER, Effect(), _more_sweeps),
     ClaimSpec(
-        "T2", "From diagonal to dense: more sweeps in training, better tracking.", PAPER, ABOVE_ZERO, _more_sweeps
+        "T3", "Accuracy drops with fewer sweeps at test than tokens in training.", PAPER, gain(MARGIN), _fewer_at_test
     ),
     ClaimSpec(
-        "T3", "Accuracy drops with fewer sweeps at test than tokens in training.", PAPER, ABOVE_ZERO, _fewer_at_test
-    ),
-    ClaimSpec(
-        "T4", f"The LSTM solves the task at the training lengths (above {SOLVED}).", PAPER, ABOVE_ZERO, _lstm_solves
+        "T4", f"The LSTM solves the task at the training lengths (above {SOLVED}).", PAPER, gain(MARGIN), _lstm_solves
     ),
 )
 SIGNS_SUFFICE = better(
@@ -95,7 +103,7 @@ CONSTANT: SequenceClaim = ClaimSpec(
     "T6",
     "A certified layer is worse on long constant words than on random words that are longer still.",
     OURS,
-    ABOVE_ZERO,
+    gain(MARGIN),
     _random_minus_constant,
 )
 DETAIL_CLAIMS: tuple[SequenceClaim, ...] = (
@@ -122,7 +130,7 @@ DETAIL_CLAIMS: tuple[SequenceClaim, ...] = (
         "T10",
         "Reflections (scale 2) keep constant words longer than projections (scale 1).",
         OURS,
-        ABOVE_ZERO,
+        gain(MARGIN),
         _constant_words,
     ),
 )

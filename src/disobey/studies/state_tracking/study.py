@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from disobey.errors import refusal
 from disobey.records.results import Result, Table
-from disobey.studies.kit.claims import judge
+from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
     BASELINES,
@@ -115,14 +115,27 @@ class StateTracking:
         recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
         return [Run(recipe, seed) for seed in self.setup.seeds for recipe in dict.fromkeys(recipes)]
 
+    def evidence(self, records: Records) -> SequenceEvidence:
+        """Numbers of the complete seeds."""
+        recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
+        return SequenceEvidence.read(records, self.setup.seeds, recipes)
+
+    def settings(self) -> list[Setting]:
+        """What claims are judged on, a group each."""
+        return [Setting(group, self.arms(group), self.setup.longest, self.setup.far) for group in self.groups]
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(self.evidence(records))
+
+    def judged(self, e: SequenceEvidence) -> Verdicts:
+        """Every claim on its groups."""
+        return sum((judge(self.claims(s.label), e, [s]) for s in self.settings()), Verdicts(()))
+
     def analyze(self, records: Records) -> Result:
         """What finished runs say."""
-        recipes = [recipe for group in self.groups for recipe in self.arms(group).values()]
-        e = SequenceEvidence.read(records, self.setup.seeds, recipes)
-        verdicts = judge((), e, ())
-        settings = [Setting(group, self.arms(group), self.setup.longest, self.setup.far) for group in self.groups]
-        for setting in settings:
-            verdicts += judge(self.claims(setting.label), e, [setting])
+        e, settings = self.evidence(records), self.settings()
+        verdicts = self.judged(e)
         blocks = [
             charts.training_chart(settings, e),
             charts.test_chart(settings, e),
@@ -134,7 +147,9 @@ class StateTracking:
         ]
         gains = "; ".join(f"{c.setting}: {c.evidence[0].value:+.2f} {c.verdict}" for c in verdicts.of("T1"))
         summary = f"{verdicts.summary()} Accuracy of the fixed point minus one sweep at the training lengths: {gains}."
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(), cite=PAPER, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
+        )
 
     def claims(self, group: str) -> tuple[SequenceClaim, ...]:
         """What is claimed about a group."""

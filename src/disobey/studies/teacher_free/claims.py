@@ -9,7 +9,7 @@ from disobey.measures.inference.runs import paired_difference
 from disobey.studies.kit.claims import Answer, ClaimSpec, Skip, Source
 from disobey.studies.kit.design import Arm, Group
 from disobey.studies.kit.evidence import CONTROL, Evidence
-from disobey.studies.kit.verdicts import ABOVE_ZERO, most_of
+from disobey.studies.kit.verdicts import gain, most_of
 
 PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
 OURS = Source("asked here")
@@ -34,7 +34,7 @@ def better(id: str, text: str, source: Source, signal: str, other: str) -> Claim
         first, second = tuned.best[signal], tuned.best[other]
         return [e.mean(first, ACCURACY, minus=second, name=f"test accuracy, {first.label} − {second.label}")]
 
-    return ClaimSpec(id, text, source, ABOVE_ZERO, evidence)
+    return ClaimSpec(id, text, source, gain(), evidence)
 
 
 CLAIMS: tuple[ClaimSpec[Evidence, Tuned], ...] = (
@@ -68,4 +68,4 @@ def by_similarity(e: Evidence, pair: Group) -> Answer:
     return [paired_difference(fine, coarse, f"gain of masking, {structures} classes")]
 
 
-SIMILARITY = ClaimSpec("F6", "Masking pays more where classes are more similar.", OURS, ABOVE_ZERO, by_similarity)
+SIMILARITY = ClaimSpec("F6", "Masking pays more where classes are more similar.", OURS, gain(), by_similarity)

@@ -154,12 +154,27 @@ class TeacherFree:
             return Verdicts((), ((SIMILARITY.id, label, "needs --structures merged split, or grouped plain"),))
         return judge([SIMILARITY], e, [Group(label, tuple(tuned[s].best["own confusion"] for s in pair))])
 
+    def evidence(self, records: Records) -> Evidence:
+        """Accuracies of the complete seeds."""
+        return Evidence.read(self.design(), records, run_summary, splits=("validation", "test"))
+
+    def best(self, e: Evidence) -> dict[str, Tuned]:
+        """The arms at their best amounts, by structure of the classes."""
+        return {structure: self.tuned(structure, e.design, e) for structure in self.structures}
+
+    def verdicts(self, records: Records) -> Verdicts:
+        """The claims alone."""
+        return self.judged(self.evidence(records))
+
+    def judged(self, e: Evidence) -> Verdicts:
+        """Every claim on its settings."""
+        tuned = self.best(e)
+        return judge(CLAIMS, e, tuned.values()) + self.similarity(tuned, e)
+
     def analyze(self, records: Records) -> Result:
         """Claims, charts and tables of the complete seeds."""
-        design = self.design()
-        e = Evidence.read(design, records, run_summary, splits=("validation", "test"))
-        tuned = {structure: self.tuned(structure, design, e) for structure in self.structures}
-        verdicts = judge(CLAIMS, e, tuned.values()) + self.similarity(tuned, e)
+        e = self.evidence(records)
+        design, tuned, verdicts = e.design, self.best(e), self.judged(e)
         blocks = [
             charts.gain_chart(tuned, e),
             charts.amount_chart(design.arms, e),
@@ -169,7 +184,9 @@ class TeacherFree:
         gains = verdicts.gains("F1", lambda setting: setting.split(",")[0])
         over_smoothing = verdicts.tally("F2")
         summary = f"Masking the student's own confusion over plain labels: {gains}. Over smoothing: {over_smoothing}."
-        return conclude(self, e.seeds, verdicts, blocks, methods=self.methods(e), cite=PAPER, summary=summary)
+        return conclude(
+            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
+        )
 
     def methods(self, e: Evidence) -> str:
         """What was trained and how, in sentences."""
