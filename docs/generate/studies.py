@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-import re
-from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from disobey.studies import STUDIES
+from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.options import options
 from generate.experiments import Experiment
 
 HEAD = """# Studies
 
-A study asks one question: it plans runs, trains what is missing, and judges published claims by rules that were written
-before the runs. `disobey run STUDY` runs one, `disobey run STUDY --smoke` shows in seconds that it works.
+A study asks one question: it plans runs, trains what is missing, and judges published claims by rules that are values in
+the code (`disobey register STUDY` writes them down before the runs). `disobey run STUDY` runs one, `disobey run STUDY
+--smoke` shows in seconds that it works.
 
 | study | question |
 |---|---|
 """
 COMMON = """Common options: `--out DIR`, `--workers N`, `--device auto|cpu|cuda`, `--preset NAME`, `--dry-run`,
-`--smoke`, `--json`, `--quiet`. Runs that are finished are reused, also between studies.
+`--smoke`, `--json`, `--quiet`, `--until-settled`, `--registered FILE`. Runs that are finished are reused, also between
+studies.
 
 ```{toctree}
 :hidden:
@@ -52,37 +50,14 @@ def _page(study: Any, experiments: list[Experiment], shown: bool) -> str:
     if study.presets:
         names = ", ".join(f"`{name}`" for name in study.presets)
         parts.append(f"Presets (`--preset NAME`; other options change them further): {names}.")
-    if specs := list(claims(study)):
+    if specs := claim_specs(study()):
         table = ["| id | claim | source | rule |", "|---|---|---|---|"]
         table += [f"| {c.id} | {_cell(c.text)} | {_cell(c.source.name)} | {_cell(c.rule.words)} |" for c in specs]
-        parts += ["## Claims", "Each rule was written into the study before it was run.", "\n".join(table)]
+        parts += ["## Claims", "\n".join(table)]
     if experiments:
         lines = [f"- {e.date}: [{e.title}](../experiments/{e.name}.md). {e.answer}" for e in experiments]
         parts += ["## Experiments", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def claims(study: Any) -> Iterator[Any]:
-    """The claims that a study's module, or the modules of its package, define."""
-    seen: dict[str, Any] = {}
-    for module in _modules(study):
-        for value in vars(module).values():
-            for item in value if isinstance(value, tuple) else (value,):
-                if type(item).__name__ == "ClaimSpec":
-                    seen.setdefault(item.id, item)
-    yield from sorted(
-        seen.values(), key=lambda spec: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", spec.id)]
-    )
-
-
-def _modules(study: Any) -> Iterator[ModuleType]:
-    name = study.__module__
-    if name.count(".") == 2:  # disobey.studies.NAME
-        yield importlib.import_module(name)
-        return
-    package = importlib.import_module(name.rpartition(".")[0])
-    for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        yield importlib.import_module(found.name)
 
 
 def _cell(text: object) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from disobey.records.predictions import Predictions
     from disobey.records.runs import pair
     from disobey.records.store import Store
+    from disobey.studies.kit.pooled import pool
     from disobey.targets.schedule import distill, labels, match, smooth, switch
     from disobey.targets.teacher_free import mask_confusable, spare
     from disobey.training.execution.engine import run_all
@@ -35,6 +36,7 @@ __all__ = [
     "mask_confusable",
     "match",
     "pair",
+    "pool",
     "predict_pair",
     "run_all",
     "smooth",
@@ -48,6 +50,7 @@ _MODULES = {
     "predict_pair": "disobey.diagnosis.input.predict",
     "Predictions": "disobey.records.predictions",
     "pair": "disobey.records.runs",
+    "pool": "disobey.studies.kit.pooled",
     "Store": "disobey.records.store",
     "run_all": "disobey.training.execution.engine",
     **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),

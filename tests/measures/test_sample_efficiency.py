@@ -311,7 +311,8 @@ def test_exponents_hold_the_truth(planted):
         assert 0.84 < np.mean([planted.holds(law.offset, 0.0) for law in laws]) <= 1
         assert not any(law.best_exponent.low > 0.7 or law.best_exponent.high < 0.3 for law in laws)
         steep = [fidelity_law(planted.SIZES, draw(rng, 5, 0.7, 0.0)) for _ in range(20)]
-        assert not any(law.best_exponent.low > 0.3 and law.best_exponent.high < 0.7 for law in steep)
+        within = [0.3 < law.best_exponent.low and law.best_exponent.high < 0.7 for law in steep]
+        assert np.mean(within) < 0.2  # the truth is on the border: a fortieth, nominally
 
 
 def test_gaps_at_or_below_zero_take_part():

@@ -9,7 +9,20 @@ from safetensors.numpy import save_file
 from scipy.special import log_softmax, softmax
 
 from disobey.records.predictions import Predictions
-from disobey.records.results import Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text
+from disobey.records.results import (
+    Axis,
+    Chart,
+    Claim,
+    Estimate,
+    Exhibit,
+    Finding,
+    Gallery,
+    Guess,
+    Result,
+    Rule,
+    Table,
+    Text,
+)
 from disobey.records.runs import RunRecord, pair
 from tests.support.refusals import refuses
 
@@ -63,7 +76,7 @@ def test_chunks_are_all_rows_in_order_as_float64():
 
 E = Estimate("slope", 1.2, 1.1, 1.3, 0.95, 5, "runs")
 BLOCKS = (
-    Table("t", ("a", "b", "c"), ((1, "x", E), (None, True, 2.5)), "caption"),
+    Table("t", ("a", "b", "c"), ((1, "x", E), (None, True, 2.5)), "caption", levels=(("split", "test"),)),
     Chart(
         "c",
         "t",
@@ -75,8 +88,17 @@ BLOCKS = (
         color=Axis("kind", ""),
         rules=(Rule(1.0, 0.0, "y = x"),),
         tooltip=("x",),
+        key="kind",
+        levels=(("split", "test"), ("label noise", "0%")),
     ),
-    Gallery("g", (Exhibit("e", ("one", "two"), image=((0, 255), (3, 4))), Exhibit("e", (), text="<b>")), "c"),
+    Gallery(
+        "g",
+        (
+            Exhibit("e", ("one", "two"), image=((0, 255), (3, 4))),
+            Exhibit("e", (), text="<b>", guesses=(Guess("teacher", (("cat", 0.9), ("dog", 0.1))),), key="7"),
+        ),
+        "c",
+    ),
     Text("Methods", "words — and “quotes”"),
     Claim("c", "s", "contradicted", (E,), "r", "C1", "here", "n"),
     Claim(
@@ -104,7 +126,8 @@ BLOCKS = (
 
 
 def test_results_read_back(tmp_path):
-    result = Result("s", "q?", BLOCKS, "two sentences", True, {"data": "d", "nested": {"n": 1}})
+    settings = {"data": "d", "nested": {"n": 1}}
+    result = Result("s", "q?", BLOCKS, "two sentences", True, settings, "It pays.", ("C3",), ("A run is missing.",))
     again = Result.from_json(result.to_json())
     assert again == result
     assert again.to_json() == result.to_json()

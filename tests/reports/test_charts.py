@@ -202,11 +202,52 @@ def test_colours_are_distinct_for_readers_without_colour():
 
 def test_the_cast_keeps_its_colours_and_pairs_never_repeat():
     for levels in (["student", "twin"], ["x", "twin", "teacher"], [f"c{i}" for i in range(30)] + ["student"]):
-        colours, shapes, _ = palette.series_styles(levels)
-        assert len(set(zip(colours, shapes, strict=True))) == len(levels)
+        styles = palette.cast([levels])
+        assert len({(style.colour, style.shape) for style in styles.values()}) == len(levels)
         for role, (light, _) in zip(palette.ROLES, palette.SERIES, strict=False):
             if role in levels:
-                assert colours[levels.index(role)] == light
+                assert styles[role].colour == light
+
+
+def test_a_colour_has_one_meaning_over_a_page():
+    charts = [["right", "wrong", "trained on a wrong label"], ["student", "control (twin)"], ["small", "student"]]
+    styles = palette.cast(charts)
+    assert len({style.colour for style in styles.values()}) == len(styles) == 6
+    # More levels than colours: those of one chart still differ in colour, all differ in shape or colour.
+    crowded = palette.cast([*charts, ["a", "b", "c", "student"], ["d", "e"]])
+    assert {level: crowded[level] for level in styles} == styles
+    for levels in [*charts, ["a", "b", "c", "student"], ["d", "e"]]:
+        assert len({crowded[level].colour for level in levels}) == len(levels)
+    assert len({(style.colour, style.shape) for style in crowded.values()}) == len(crowded)
+
+
+def test_two_names_of_one_role_in_one_chart_are_told_apart():
+    styles = palette.cast([["control", "twin"]])
+    assert styles["control"].colour != styles["twin"].colour
+
+
+def test_four_panels_are_two_by_two():
+    data = {"f": ("a", "b", "c", "d")}
+    made = drawing(chart(x=(1.0, 2.0, 3.0, 4.0), y=(1.0, 2.0, 3.0, 4.0), data=data, facet=Axis("f", "", "nominal")))
+    assert fitted(made.layout, 720)[0] == 2
+    assert specification(made, 720)["columns"] == 2
+
+
+def test_a_line_at_zero_is_drawn_through_and_others_are_dashed():
+    for intercept, dashed in ((0.0, False), (0.5, True)):
+        for kind, x in (("interval", ("a", "b", "c")), ("line", (1.0, 2.0, 3.0))):
+            xaxis = replace(X, scale="nominal") if kind == "interval" else X
+            made = drawing(chart(kind, x=x, xaxis=xaxis, rules=(Rule(0, intercept, "here"),)))
+            ink = [e for e in marks(svg(made)).iter() if e.get("stroke") == palette.INK[0]]
+            assert bool(ink) == (not dashed)
+
+
+def test_marks_of_examples_that_are_shown_elsewhere_have_a_ring():
+    made = chart("scatter", data={"id": ("7", "8", "9")}, key="id")
+    plain, ringed = drawing(made), drawing(made, linked={"8", "77"})
+    assert [row["e"] for row in ringed.rows if row.get("g")] == ["8"]
+    assert ringed.notes == ("Ringed examples are shown one by one below: a click on a ring goes there.",)
+    assert plain.notes == ()
 
 
 def test_figures_use_only_colours_that_the_dark_knows(samples):

@@ -20,6 +20,8 @@ commands:
   diagnose PAIR         a teacher and its student, from saved predictions
   train RECIPE.json     train one run, for example to repeat one from a report
   report RESULT.json    redraw a report from its result
+  register STUDY        write claims, rules, settings and seeds down before the runs
+  pool RESULT...        join the results of one study on several data sets
   store                 list a folder of runs, check that it is intact, remove what no report needs
 
 `disobey COMMAND --help` shows the options of a command, `disobey run STUDY --help` those of a study.
@@ -51,6 +53,18 @@ def _report(argv: list[str]) -> int:
     return main(argv)
 
 
+def _register(argv: list[str]) -> int:
+    from disobey.cli.register import main
+
+    return main(argv)
+
+
+def _pool(argv: list[str]) -> int:
+    from disobey.cli.pool import main
+
+    return main(argv)
+
+
 def _diagnose(argv: list[str]) -> int:
     from disobey.cli.diagnose import main
 
@@ -69,6 +83,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "diagnose": _diagnose,
     "train": _train,
     "report": _report,
+    "register": _register,
+    "pool": _pool,
     "store": _store,
 }
 

@@ -6,14 +6,19 @@ import difflib
 import hashlib
 import inspect
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
+from disobey.cli.forecast import power_and_cost
 from disobey.cli.options import Common, parse_study
 from disobey.cli.progress import progress_bar
+from disobey.cli.register import Registered, stopping_rule
+from disobey.cli.settle import until_settled
 from disobey.errors import printable, refusal
 from disobey.records.manifest import Damaged
 from disobey.records.mixing import made_with, mixtures
@@ -22,6 +27,7 @@ from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
 from disobey.studies import STUDIES
+from disobey.studies.kit.settle import Stopping
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
 from disobey.training.recipe import Run, closure
@@ -46,12 +52,22 @@ class RunOptions(Common):
     """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
     """print the result as JSON on standard output"""
+    until_settled: bool = False
+    """add paired seeds until every claim is settled, with intervals that allow for looking after every block"""
+    max_seeds: int = 40
+    """with --until-settled: no more seeds than these"""
+    block: int = 5
+    """with --until-settled: seeds that are added at a time"""
+    budget: float = math.inf
+    """with --until-settled: CPU-minutes of training that may be spent now"""
+    registered: str = ""
+    """file of `disobey register`: says what differs, and marks the claims whose rules are older than the runs"""
 
 
 def main(argv: list[str]) -> int:
     """Runs one study; exit status 1 where runs failed."""
-    kind, rest = _study(argv)
-    start = _start(kind, rest)
+    kind, rest = named_study(argv)
+    start = starting_point(kind, rest)
     study, options = parse_study(
         start,
         RunOptions(),
@@ -61,10 +77,14 @@ def main(argv: list[str]) -> int:
     )
     runs = study.plan()
     store = Store(options.out)
+    rule = stopping_rule(options.until_settled, options.max_seeds, options.block)
+    registered = Registered.read(options.registered, study, rule)
     if options.dry_run:
-        print(_forecast(study, runs, store))
+        print("\n".join([_forecast(study, runs, store), *power_and_cost(study, store)]))
         return 0
-    outcome, result = _carried_out(study, runs, store, options)
+    folder = Path(options.reports) if options.reports else folder_of(study, options.out, options.until_settled)
+    study, outcome, result = _carried_out(study, store, options)
+    runs = study.plan()
     for failure in outcome.failed.values():
         name = failure.run.recipe.name or failure.run.id
         print(f"disobey: run failed: {name}, seed {failure.run.seed}: {failure.message}", file=sys.stderr)
@@ -82,7 +102,9 @@ def main(argv: list[str]) -> int:
         return 1
     if outcome.failed:
         result = marked(result, missing_of(runs, outcome), settle=options.partial)
-    page = publish(result, Path(options.reports) if options.reports else folder_of(study, options.out), outcome)
+    if registered is not None:
+        result = registered.mark(result, tuple(outcome.records.values()))
+    page = publish(result, folder, outcome)
     if options.json:
         sys.stdout.write(result.to_json())
     elif not options.quiet:
@@ -93,36 +115,44 @@ def main(argv: list[str]) -> int:
 MENDS = 3  # times that records are found damaged only when they are read
 
 
-def _carried_out(
-    study: Study, runs: list[Run], store: Store, options: RunOptions
-) -> tuple[Outcome, Result | ValueError]:
-    """What was trained, and what it says (or why it says nothing, where runs failed).
+def _carried_out(study: Study, store: Store, options: RunOptions) -> tuple[Study, Outcome, Result | ValueError]:
+    """The study with the seeds that it has now, what was trained, and what it says (or why nothing, where runs failed).
 
     A record that turns out damaged when it is read counts as not finished: all are verified then, and what is damaged
     is trained again.
     """
     for turn in range(MENDS):
-        with progress_bar(options.quiet) as progress:
-            outcome = run_all(
-                runs,
-                store,
-                workers=options.worker_count,
-                device=options.device,
-                progress=progress,
-                verify=turn > 0,
-                stall=60 * options.stall_timeout,
-                checkpoint=60 * options.checkpoint_minutes,
-            )
+        train = partial(_trained, store=store, options=options, verify=turn > 0)
         try:
-            return outcome, study.analyze(outcome.records)
+            if options.until_settled:
+                return until_settled(study, train, Stopping(options.max_seeds, options.block, 60 * options.budget))
+            outcome = train(study)
+            try:
+                return study, outcome, study.analyze(outcome.records)
+            except Damaged:
+                raise
+            except ValueError as error:
+                if outcome.failed:
+                    return study, outcome, error
+                raise
         except Damaged:
             if turn == MENDS - 1:
                 raise
-        except ValueError as error:
-            if outcome.failed:
-                return outcome, error
-            raise
     raise AssertionError("the loop returns or raises")
+
+
+def _trained(study: Study, *, store: Store, options: RunOptions, verify: bool) -> Outcome:
+    with progress_bar(options.quiet) as progress:
+        return run_all(
+            study.plan(),
+            store,
+            workers=options.worker_count,
+            device=options.device,
+            progress=progress,
+            verify=verify,
+            stall=60 * options.stall_timeout,
+            checkpoint=60 * options.checkpoint_minutes,
+        )
 
 
 def missing_of(runs: Sequence[Run], outcome: Outcome) -> Missing:
@@ -151,25 +181,28 @@ def publish(result: Result, folder: Path, outcome: Outcome) -> Path:
     return write(result, folder, provenance)
 
 
-def folder_of(study: Study, out: Path) -> Path:
+def folder_of(study: Study, out: Path, until_settled: bool = False) -> Path:
     """The report's folder: one for the default settings, one for every other setting."""
+    more = "-settled" * until_settled
     changed = {f.name: getattr(study, f.name) for f in fields(study)} != {  # type: ignore[arg-type]
         f.name: f.default
         for f in fields(study)  # type: ignore[arg-type]
     }
     if not changed:
-        return out / "reports" / study.name
+        return out / "reports" / f"{study.name}{more}"
     text = json.dumps(encode(study), sort_keys=True, default=str)
-    return out / "reports" / f"{study.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return out / "reports" / f"{study.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}{more}"
 
 
-def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
+def named_study(argv: Sequence[str], command: str = "run") -> tuple[type[Study], list[str]]:
+    """The study that a command line names, and the rest of it."""
     names = ", ".join(STUDIES)
     if not argv or argv[0].startswith("-"):
         if argv and argv[0] in ("-h", "--help"):
-            print(f"usage: disobey run STUDY [OPTIONS]\n\nstudies: {names}\n`disobey run STUDY --help` for its options")
+            print(f"usage: disobey {command} STUDY [OPTIONS]\n\nstudies: {names}")
+            print(f"`disobey {command} STUDY --help` for its options")
             raise SystemExit(0)
-        raise refusal("no-study", f"a study after 'run': {names}", argv[0] if argv else "nothing", "disobey list")
+        raise refusal("no-study", f"a study after {command!r}: {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:
         near = difflib.get_close_matches(argv[0], STUDIES, 1)
         hint = repr(near[0]) if near else "disobey list"
@@ -177,7 +210,7 @@ def _study(argv: Sequence[str]) -> tuple[type[Study], list[str]]:
     return STUDIES[argv[0]], list(argv[1:])
 
 
-def _start(kind: type[Study], argv: list[str]) -> Study:
+def starting_point(kind: type[Study], argv: list[str]) -> Study:
     """The defaults that options override: the study's own, its smoke test's, or a preset's."""
     names = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--preset"]
     names += [word.split("=", 1)[1] for word in argv if word.startswith("--preset=")]

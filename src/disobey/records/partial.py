@@ -37,7 +37,7 @@ class Missing:
 
 
 def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
-    """The result with what is missing in its summary; its claims unsettled unless ``settle`` (``--partial``).
+    """The result with what is missing said before it; its claims unsettled unless ``settle`` (``--partial``).
 
     The seeds that are left select themselves: those that diverge are no random sample of all.
     """
@@ -45,7 +45,14 @@ def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
     if not settle:
         blocks = [_unsettled(block) if isinstance(block, Claim) else block for block in result.blocks]
     ending = "" if settle else " No claim is judged on the seeds that are left; --partial judges them all the same."
-    return replace(result, blocks=tuple(blocks), summary=f"{missing.sentence}.{ending} {result.summary}".rstrip())
+    caution = f"{missing.sentence}.{ending}"
+    return replace(
+        result,
+        blocks=tuple(blocks),
+        summary=f"{caution} {result.summary}".rstrip(),
+        headline=result.headline if settle else "",
+        cautions=(caution, *result.cautions),
+    )
 
 
 def _unsettled(claim: Claim) -> Claim:

@@ -62,6 +62,12 @@ class Estimate:
 
 
 Cell: TypeAlias = str | int | float | bool | Estimate | None
+Levels: TypeAlias = tuple[tuple[str, str], ...]
+"""Where something was measured, as (factor, level): (("label noise", "20%"), ("split", "test")).
+
+Charts, tables or galleries that follow each other under one title and differ in their levels are one picture with a
+switch for each factor.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
+    levels: Levels = ()
 
     def __post_init__(self):
         assert all(len(row) == len(self.columns) for row in self.rows), f"ragged table {self.title!r}"
@@ -121,10 +128,20 @@ class Chart:
     rules: tuple[Rule, ...] = ()
     tooltip: tuple[str, ...] = ()
     order: str = ""  # column of numbers by which the points of a line are joined; by x where empty
+    key: str = ""  # column that names the example of each mark, as `Exhibit.key` does
+    levels: Levels = ()
 
     def __post_init__(self):
         lengths = {name: len(column) for name, column in self.data.items()}
         assert len(set(lengths.values())) <= 1, f"columns of unequal length in {self.name!r}: {lengths}"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What one model says of an example: its most likely classes with their probabilities, likeliest first."""
+
+    who: str
+    classes: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +152,8 @@ class Exhibit:
     lines: tuple[str, ...]
     text: str = ""
     image: tuple[Any, ...] = ()  # (H, W) or (H, W, 3) nested tuples of integers
+    guesses: tuple[Guess, ...] = ()
+    key: str = ""  # names the example among the marks of charts
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,7 @@ class Gallery:
     title: str
     exhibits: tuple[Exhibit, ...]
     caption: str = ""
+    levels: Levels = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +223,7 @@ class Claim:
     unit: str = ""
     detectable: float = math.nan
     robust: tuple[Estimate, ...] = ()
-    levels: tuple[tuple[str, str], ...] = ()
+    levels: Levels = ()
     said: str = ""
 
 
@@ -243,14 +263,29 @@ Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
 
 @dataclass(frozen=True)
 class Result:
-    """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for."""
+    """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for.
+
+    Attributes:
+        study: its name.
+        question: what was asked.
+        blocks: in reading order.
+        summary: two sentences that somebody in a hurry reads.
+        smoke: a smoke test is evidence of nothing and says so everywhere.
+        settings: the study's own fields, for the methods.
+        headline: the answer in one or two plain sentences; made from the main claims where it is empty.
+        main: ids of the claims that answer the question, the most telling first.
+        cautions: sentences that come before any number: runs that are missing or stand out.
+    """
 
     study: str
     question: str
     blocks: tuple[Block, ...]
-    summary: str = ""  # two sentences that somebody in a hurry reads
-    smoke: bool = False  # a smoke test is evidence of nothing and says so everywhere
-    settings: Mapping[str, Any] = field(default_factory=dict)  # the study's own fields, for the methods
+    summary: str = ""
+    smoke: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    headline: str = ""
+    main: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def of(self, kind: type) -> tuple:
         """The blocks of one kind, in order."""
@@ -277,7 +312,12 @@ class Result:
             result = decode(value, cls, "result", _RULES)
         except RecursionError:
             raise refusal(_RULES.id, "a result.json that disobey wrote", "nestings without end") from None
-        _sound(result)
+        from disobey.records.sound import contradiction  # which knows the blocks of this module
+
+        for block in result.blocks:
+            if found := contradiction(block):
+                expected, got, where = found
+                raise refusal(_RULES.id, expected, got, where=where)
         return result
 
     def write(self, path: Path) -> None:
@@ -304,6 +344,7 @@ _KINDS = {
         Exhibit,
         Finding,
         Gallery,
+        Guess,
         Result,
         Rule,
         Table,
@@ -349,35 +390,3 @@ _RULES = Rules(
     },
     id="not-a-result",
 )
-
-
-def _sound(result: Result) -> None:
-    """Raises `Refusal` where parts contradict each other: a chart of columns that it lacks, an image of no shape."""
-    for block in result.blocks:
-        if isinstance(block, Chart):
-            named = [axis.column for axis in (block.x, block.y, block.color, block.facet) if axis is not None]
-            named += [name for name in (block.low, block.high, block.order) if name] + list(block.tooltip)
-            missing = sorted({name for name in named if name not in block.data})
-            if missing and block.data:
-                raise refusal(_RULES.id, f"columns out of {sorted(block.data)}", missing, where=f"chart {block.name!r}")
-        elif isinstance(block, Claim):
-            if block.deciding >= max(1, len(block.evidence)):
-                where = f"claim {block.name!r}"
-                raise refusal(_RULES.id, "an index into its evidence", block.deciding, where=where)
-        elif isinstance(block, Gallery):
-            for exhibit in block.exhibits:
-                _image(exhibit)
-
-
-def _image(exhibit: Exhibit) -> None:
-    rows = exhibit.image
-    pixels = [pixel for row in rows if isinstance(row, tuple) for pixel in row]
-    flat = [value for pixel in pixels for value in (pixel if isinstance(pixel, tuple) else (pixel,))]
-    fits = (
-        all(isinstance(row, tuple) and len(row) == len(rows[0]) for row in rows)
-        and len({len(pixel) if isinstance(pixel, tuple) else 0 for pixel in pixels}) <= 1
-        and all(type(value) is int and 0 <= value <= 255 for value in flat)
-    )
-    if rows and not (fits and pixels):
-        where = f"exhibit {exhibit.title!r}"
-        raise refusal(_RULES.id, "an image: equal rows of whole numbers in 0 .. 255", "something else", where=where)

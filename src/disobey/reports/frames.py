@@ -1,7 +1,7 @@
 """A chart's columns as clean rows under names of our own: what the drawing functions and the page both read.
 
 Column names and classes come from users' data, so none of them reaches a Vega expression: fields are called x, y,
-c (color), p (panel), l and h (low and high), v (a heat map's value), t0, t1, ... (what a hover shows).
+c (color), p (panel), l and h (low and high), v (a heat map's value), e (the example), t0, t1, ... (what a hover shows).
 """
 
 from __future__ import annotations
@@ -175,6 +175,13 @@ def _placed(row: Row, x: Span, y: Span, *, keep_gaps: bool) -> bool:
     return True
 
 
+def color_levels(chart: Chart) -> tuple[str, ...]:
+    """The levels that a chart tells apart by colour; none where the colour is a number's shade."""
+    if chart.color is None or chart.kind == "heatmap" or chart.color.column not in chart.data:
+        return ()
+    return levels(column(chart, chart.color.column))
+
+
 def frame(chart: Chart) -> Frame:
     """The rows, axes and levels of a chart.
 
@@ -198,6 +205,8 @@ def frame(chart: Chart) -> Frame:
         fields |= {"l": low, "h": high}
     if chart.order:
         fields["o"] = column(chart, chart.order)
+    if chart.key:
+        fields["e"] = [level(value) for value in column(chart, chart.key)]
     colors: tuple[str, ...] = ()
     if chart.color is not None:
         values = column(chart, chart.color.column)

@@ -48,6 +48,16 @@ def fitted(layout: Layout, width: int) -> tuple[int, int, int]:
     return across, panel, round(panel * layout.aspect) if layout.aspect else layout.height
 
 
+def side_by_side(panels: int, most: int = 3) -> int:
+    """How many panels stand beside each other where there is room: full rows, 2 × 2 rather than 3 and 1.
+
+    >>> [side_by_side(n) for n in (1, 2, 3, 4, 5, 6, 7)]
+    [1, 2, 3, 2, 3, 3, 3]
+    """
+    rows = math.ceil(panels / most)
+    return math.ceil(panels / rows)
+
+
 def title_lines(text: str, width: int = 34) -> list[str]:
     """An axis title in lines of at most ``width`` characters."""
     return textwrap.wrap(text, width) or [""]
@@ -70,7 +80,7 @@ def layout_of(chart: Chart, shape: Frame, flipped: bool, dodged: bool, square: b
         legend = max(legend, 44 + round(6.6 * max(len(rule.label) for rule in chart.rules)))
     panels = max(1, len(shape.panels))
     if square:
-        return Layout(panels, across, chrome, 300, 1.0, 440, legend)
+        return Layout(panels, across, chrome, 300, 1.0, 400, legend)
     if chart.kind == "heatmap":
         rows, columns = max(1, len(shape.y.levels)), max(1, len(shape.x.levels))
         aspect = rows / columns if rows > 6 and columns > 6 else 0.0
@@ -79,4 +89,4 @@ def layout_of(chart: Chart, shape: Frame, flipped: bool, dodged: bool, square: b
         lines = max((level.count("\n") + 1 for level in shape.x.levels), default=1)
         step = max(24, 8 + 13 * lines, 16 * max(1, len(shape.colors) if dodged else 1))
         return Layout(panels, across, chrome, max(80, step * len(shape.x.levels)), 0.0, 900, legend)
-    return Layout(panels, min(across, 3), chrome, 230 if panels > 1 else 300, 0.0, 620, legend)
+    return Layout(panels, side_by_side(across), chrome, 190 if panels > 1 else 280, 0.0, 620, legend)

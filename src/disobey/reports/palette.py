@@ -7,6 +7,8 @@ nothing is redrawn when the theme changes, and paper always gets the light colou
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 # (light, dark). Every light colour occurs once: it is the key that the style sheet repaints by.
@@ -52,22 +54,79 @@ DIVERGING = (
 ON_STRONG = ("#fdfdff", "#0e1114")  # text on the strongest cells of a ramp
 ON_WEAK = ("#16191d", "#e9ecef")
 
-# The cast of every report keeps its colours in every figure.
+# The cast of every report keeps its colours in every figure: who speaks, and what is known of an example.
 ROLES = ("teacher", "student", "twin")
+KNOWN = {name: i for i, name in enumerate(ROLES)} | {
+    "control": 2,
+    "control (twin)": 2,
+    "self student": 1,
+    "self control": 2,
+    "self control (twin)": 2,
+    "wrong": 4,
+    "teacher wrong": 4,
+    "trained on a wrong label": 5,
+    "right": 6,
+    "teacher right": 6,
+    "unknown": 6,
+}
 
 
-def series_styles(levels: list[str]) -> tuple[list[str], list[str], list[list[int]]]:
-    """A colour, a shape and a dash for every level: the three known roles always look the same.
+@dataclass(frozen=True)
+class Style:
+    """How one series is drawn: a colour, and for who sees none a shape and a dash."""
 
-    >>> series_styles(["twin", "a", "teacher"])[0]
-    ['#56b4e9', '#d55e00', '#12355b']
+    colour: str
+    shape: str
+    dash: tuple[int, ...]
+
+
+def style(place: int) -> Style:
+    """The style of a place: a second round of the colours comes with other shapes and dashes, so pairs stay distinct.
+
+    >>> style(0) == style(7), style(0).colour == style(7).colour
+    (False, True)
     """
-    free = (i for i in count() if i >= len(ROLES) or ROLES[i] not in levels)
-    indices = [ROLES.index(level) if level in ROLES else next(free) for level in levels]
-    colours = [SERIES[i % len(SERIES)][0] for i in indices]
-    # A second round of the colours comes with shifted shapes and dashes, so that pairs stay distinct.
-    shifted = [(i + i // len(SERIES)) % len(SERIES) for i in indices]
-    return colours, [SHAPES[i] for i in shifted], [list(DASHES[i]) for i in shifted]
+    shifted = (place + place // len(SERIES)) % len(SERIES)
+    return Style(SERIES[place % len(SERIES)][0], SHAPES[shifted], DASHES[shifted])
+
+
+def cast(charts: Iterable[Sequence[str]]) -> Mapping[str, Style]:
+    """One style for every level over all charts of a page: a colour has one meaning wherever it is seen.
+
+    Levels of one chart always differ. Levels of different charts share a colour only where the page has more of them
+    than there are colours, and then in another shape and dash.
+
+    Args:
+        charts: the levels of each chart, in their order.
+
+    >>> made = cast([["right", "wrong"], ["student", "big student"], ["twin", "big student"]])
+    >>> len({s.colour for s in made.values()})
+    5
+    """
+    charts = [list(levels) for levels in charts]
+    named = dict.fromkeys(level for levels in charts for level in levels)
+    places = {level: KNOWN[level] for level in named if level in KNOWN}
+    for levels in charts:  # two names of one role in one chart, "control" and "twin" say, are told apart all the same
+        met: set[int] = set()
+        for level in levels:
+            if level in places and places[level] in met:
+                del places[level]
+            elif level in places:
+                met.add(places[level])
+    taken = set(places.values())
+    for level in named:
+        if level not in places:
+            beside = {places[other] for levels in charts if level in levels for other in levels if other in places}
+            places[level] = _free(taken, {place % len(SERIES) for place in beside})
+            taken.add(places[level])
+    return {level: style(place) for level, place in places.items()}
+
+
+def _free(taken: set[int], beside: set[int]) -> int:
+    """The first place that nobody has, if there is one in a colour that is not seen beside it."""
+    first = next(place for place in count() if place not in taken)
+    two_rounds = range(2 * len(SERIES))
+    return next((p for p in two_rounds if p not in taken and p % len(SERIES) not in beside), first)
 
 
 def dark_rules() -> str:

@@ -79,6 +79,7 @@ class LossSwitching:
 
     name: ClassVar[str] = "loss-switching"
     question: ClassVar[str] = "When should a student start, and stop, listening to its teacher?"
+    answers: ClassVar[tuple[str, ...]] = ("S1", "S2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "text": {"setup": Setup(data="languages")},
         "grid": {"teachers": ("final", "early"), "label_noise": (0.0, 0.2, 0.4)},

@@ -58,6 +58,7 @@ class SequenceDistillation:
 
     name: ClassVar[str] = "sequence-distillation"
     question: ClassVar[str] = "What does a sequence teacher give its student: softness, more words, or expressivity?"
+    answers: ClassVar[tuple[str, ...]] = ("W1", "W4", "G1")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "words": {"parts": ("words",)},
         "ten-seeds": {"setup": SequenceSetup(seeds=tuple(range(10)))},

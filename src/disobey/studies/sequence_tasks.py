@@ -65,6 +65,7 @@ class SequenceTasks:
 
     name: ClassVar[str] = "sequence-tasks"
     question: ClassVar[str] = "On which tasks beyond groups does a fixed point help, and how far beyond training?"
+    answers: ClassVar[tuple[str, ...]] = ("Q1", "Q2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "copying": {"tasks": ("copying",)},
         "published-lengths": {

@@ -154,6 +154,7 @@ class StateDistillation:
 
     name: ClassVar[str] = "state-distillation"
     question: ClassVar[str] = "Do a teacher's states teach what its answers do not, even those of a random teacher?"
+    answers: ClassVar[tuple[str, ...]] = ("C6", "R1")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "states": {"parts": ("states",)},
         "random": {"parts": ("random",)},

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from disobey.records.provenance import environment
+from disobey.records.registration import now
 from disobey.training.recipe import Run
 from disobey.training.serialize import encode
 
@@ -61,7 +62,7 @@ def write_record(folder: Path, run: Run, content: Content) -> None:
         "seed": run.seed,
         "data": content.data,
         "summary": content.summary,
-        "cost": content.cost,
+        "cost": {**content.cost, "finished": now()},
         "environment": environment(),
     }
     (folder / "run.json").write_text(json.dumps(info, indent=1, allow_nan=False), encoding="utf-8")

@@ -65,9 +65,39 @@ def test_intervals_cover_planted_means_and_next_data_sets(between):
     for _ in range(600):
         s = rng.uniform(0.004, 0.02, size=7)
         y = 0.01 + between * rng.normal(size=7) + s * rng.normal(size=7)
-        p = pool(y, s)
+        p = pool(y, s, draws=1000)
         covered += p.mean.low <= 0.01 <= p.mean.high
         predicted += p.prediction.low <= 0.01 + between * rng.normal() <= p.prediction.high
     floor = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 600)
     assert covered / 600 > floor
-    assert predicted / 600 > floor - 0.02  # prediction intervals of seven data sets are known to be a little short
+    assert predicted / 600 > floor - 0.02  # of seven data sets that differ much they are known to be a little short
+
+
+def test_equal_effects_measured_on_few_runs_are_not_called_different():
+    """Cochran's test rejects in a fifth of such pools, Welch's in about 5%."""
+    rng = np.random.default_rng(8)
+    runs, n, welch, cochran = 5, 400, 0, 0
+    for _ in range(n):
+        x = 0.01 + 0.01 * rng.normal(size=(6, runs))
+        y, s = x.mean(axis=1), x.std(axis=1, ddof=1) / math.sqrt(runs)
+        welch += pool(y, s, runs=[runs] * 6, draws=0).heterogeneity_p < 0.05
+        cochran += pool(y, s, draws=0).heterogeneity_p < 0.05
+    assert welch / n < 0.05 + 3 * math.sqrt(0.05 * 0.95 / n)
+    assert cochran / n > 0.12
+
+
+def test_many_runs_are_as_good_as_known_errors():
+    y, s = [0.1, 0.4, -0.2, 0.6], [0.1, 0.2, 0.1, 0.3]
+    known, many = pool(y, s), pool(y, s, runs=[10**6] * 4)
+    assert many.mean == known.mean
+    assert many.prediction.low == pytest.approx(known.prediction.low, rel=0.1)
+    assert many.heterogeneity_p == pytest.approx(known.heterogeneity_p, abs=0.05)
+    with refuses("pool-runs"):
+        pool(y, s, runs=[5, 5, 5, 1])
+
+
+def test_the_next_data_set_is_less_sure_than_the_average():
+    p = pool([0.1, 0.4, -0.2, 0.6], [0.1, 0.2, 0.1, 0.3], runs=[5] * 4)
+    assert p.prediction.low < p.mean.low
+    assert p.prediction.high > p.mean.high
+    assert p == pool([0.1, 0.4, -0.2, 0.6], [0.1, 0.2, 0.1, 0.3], runs=[5] * 4)

@@ -50,6 +50,7 @@ class DataSize:
 
     name: ClassVar[str] = "data-size"
     question: ClassVar[str] = "How much data is a teacher worth, and which part of its predictions causes the gain?"
+    answers: ClassVar[tuple[str, ...]] = ("C2", "C4")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {
             "setup": Setup(seeds=tuple(range(10))),

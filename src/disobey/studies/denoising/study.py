@@ -40,6 +40,7 @@ class Denoising:
 
     name: ClassVar[str] = "denoising"
     question: ClassVar[str] = "Does a teacher denoise the gradient, and does that need similar classes?"
+    answers: ClassVar[tuple[str, ...]] = ("D3", "D2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small-sample": {"setup": Setup(train=200, steps=300, batch=50)},
         "digits": {"setup": Setup(data="digits-8x8", train=300, steps=300, batch=50), "models": ("mlp:64x1",)},

@@ -42,6 +42,7 @@ class Deviation:
 
     name: ClassVar[str] = "deviation"
     question: ClassVar[str] = "Where does a student disobey its teacher, and does it pay?"
+    answers: ClassVar[tuple[str, ...]] = ("C3",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Data, architecture and T as published. The paper's budget is not known; this one is that of most CIFAR-100
         # tables: 240 epochs of batch 64, learning rate 0.05 divided by ten three times.

@@ -41,6 +41,7 @@ class Eigenspace:
 
     name: ClassVar[str] = "eigenspace"
     question: ClassVar[str] = "Does distillation exaggerate the bias towards top eigendirections, and does that pay?"
+    answers: ClassVar[tuple[str, ...]] = ("E3", "E2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "adam": {"setup": Setup(train=1000, steps=300, batch=64, lr=2e-3, optimizer="adam", decay="constant")},
     }

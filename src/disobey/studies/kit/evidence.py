@@ -228,7 +228,7 @@ def rank_association(xs: Sequence[NDArray], ys: Sequence[NDArray], name: str) ->
     for x, y in zip(np.transpose(xs), np.transpose(ys), strict=True):
         constant = np.ptp(x) == 0 or np.ptp(y) == 0
         by_seed.append(0.0 if constant else float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
-    # Where every seed has the same order there is no spread; half of what two neighbours' exchange would change remains.
+    # Where every seed has the same order nothing varies: half of what exchanging two neighbours would change remains.
     settings = len(xs)
     coarse = 6 / (settings * (settings**2 - 1)) / math.sqrt(len(by_seed)) if settings > 2 else 0.0
     return mean_over_runs(by_seed, name, example_error=coarse if np.ptp(by_seed) == 0 else 0.0)

@@ -29,6 +29,7 @@ class Study(Protocol):
 
     name: ClassVar[str]
     question: ClassVar[str]
+    answers: ClassVar[tuple[str, ...]]  # ids of the claims that answer it, the most telling first
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]  # named settings: field values that differ from the defaults
 
     @property
@@ -80,4 +81,5 @@ def conclude(
     text = methods_text(methods, seeds, verdicts.not_judged(), cite.cite or cite.name)
     whole: tuple[Block, ...] = (*collapses(records), *verdicts.corrected().claims, *blocks, text)
     said = summary or verdicts.summary()
-    return Result(study.name, study.question, whole, said, study.is_smoke, settings_of(study))
+    settings = settings_of(study)
+    return Result(study.name, study.question, whole, said, study.is_smoke, settings, main=study.answers)

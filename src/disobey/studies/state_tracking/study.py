@@ -55,6 +55,7 @@ class StateTracking:
 
     name: ClassVar[str] = "state-tracking"
     question: ClassVar[str] = "Does iterating a diagonal recurrence to its fixed point let it track states?"
+    answers: ClassVar[tuple[str, ...]] = ("T1",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "s3": {"groups": ("S3",)},
         "core": {"groups": ("parity", "S3"), "details": ""},

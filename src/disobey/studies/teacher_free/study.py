@@ -40,6 +40,7 @@ class TeacherFree:
 
     name: ClassVar[str] = "teacher-free"
     question: ClassVar[str] = "Can masking confusable classes replace a teacher?"
+    answers: ClassVar[tuple[str, ...]] = ("F1", "F5")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fashion": {"setup": Setup(data="fashion-mnist", train=2000, steps=500)},
         "cifar100": {

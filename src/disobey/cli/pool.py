@@ -1,0 +1,68 @@
+"""`disobey pool RESULT...`: results of one study on several data sets, joined."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from disobey.errors import Refusal, refusal
+from disobey.records.files import write_text
+from disobey.records.provenance import file_record, stamp
+from disobey.records.results import Result
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Options of `disobey pool`."""
+
+    results: tyro.conf.Positional[tuple[Path, ...]]
+    """result.json files of one study, or the folders they are in"""
+    out: Path | None = None
+    """folder of the report; disobey-runs/reports/STUDY-pooled where not given"""
+    json: bool = False
+    """print the result as JSON on standard output"""
+    quiet: bool = False
+    """print no summary"""
+
+
+def main(argv: list[str]) -> int:
+    """Joins results and writes a report; the exit status."""
+    from disobey.reports.page import write
+    from disobey.reports.summary import summary_lines
+    from disobey.studies.kit.pooled import pool
+
+    options = tyro.cli(
+        PoolOptions,
+        args=argv,
+        prog="disobey pool",
+        description="Joins the results of one study on several data sets or models.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    paths = [path / "result.json" if path.is_dir() else path for path in options.results]
+    result = pool([read(path) for path in paths])
+    folder = options.out or Path("disobey-runs") / "reports" / result.study
+    provenance = stamp() | {"inputs": [file_record(path) for path in paths]}
+    result.write(folder / "result.json")
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
+    page = write(result, folder, provenance)
+    if options.json:
+        sys.stdout.write(result.to_json())
+    elif not options.quiet:
+        print("\n".join(summary_lines(result)))
+        print(f"\nreport: {page}")
+    return 0
+
+
+def read(path: Path) -> Result:
+    """A stored result. Raises `Refusal` where there is none."""
+    try:
+        return Result.read(path)
+    except OSError as error:
+        expected = "a result.json that `disobey run` wrote"
+        raise refusal("no-result", expected, error.strerror or error, where=path) from None
+    except Refusal as error:
+        raise Refusal(error.id, f"{path}: {error}") from error

@@ -1,0 +1,116 @@
+"""Forest plots: one effect on several data sets, their average, and where the next one is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from disobey.figures.paths import border_rules, file_stem, scale_of
+from disobey.measures.inference.pooling import Pooled
+from disobey.records.results import Axis, Cell, Chart, Claim, Estimate, Table
+
+
+@dataclass(frozen=True)
+class Forest:
+    """One claim in one setting over data sets.
+
+    Attributes:
+        claim: the pooled one.
+        each: the deciding estimate by the name of the data set.
+        pooled: their mean and what is expected on the next one.
+        without: the same without each data set in turn; empty for two.
+    """
+
+    claim: Claim
+    each: Mapping[str, Estimate]
+    pooled: Pooled
+    without: Mapping[str, Pooled]
+
+
+def forest_chart(forests: Sequence[Forest]) -> Chart:
+    """The forests of one claim id, a panel for each setting."""
+    claim = forests[0].claim
+    scale = scale_of(claim)
+    rows = [(name, kind, forest.claim.setting, e) for forest in forests for name, kind, e in _marks(forest)]
+    data: dict[str, tuple[Cell, ...]] = {
+        "data": tuple(row[0] for row in rows),
+        "what": tuple(row[1] for row in rows),
+        "setting": tuple(row[2] for row in rows),
+        "value": tuple(row[3].value * scale for row in rows),
+        "low": tuple(row[3].low * scale for row in rows),
+        "high": tuple(row[3].high * scale for row in rows),
+    }
+    name = claim.evidence[0].name
+    several = len({forest.claim.setting for forest in forests}) > 1
+    return Chart(
+        file_stem("forest", claim.name),
+        f"{claim.name} on every data set, on average, and on the next one",
+        "interval",
+        data,
+        Axis("data", "", "nominal"),
+        Axis("value", f"{name} ({claim.unit})" if claim.unit else name),
+        f"{claim.text} Forest plot: an interval for each of {len(forests[0].each)} data sets, one for their average "
+        "and one for what is expected on the next data set.",
+        caption=f"{claim.text} 95% intervals: over runs on each data set, over data sets below.",
+        color=Axis("what", "", "nominal"),
+        facet=Axis("setting", "", "nominal") if several else None,
+        low="low",
+        high="high",
+        rules=border_rules(claim),
+        tooltip=("data", "value", "low", "high"),
+    )
+
+
+def _marks(forest: Forest) -> list[tuple[str, str, Estimate]]:
+    marks = [(name, "one data set", estimate) for name, estimate in forest.each.items()]
+    marks.append((f"average of {len(forest.each)}", "average", forest.pooled.mean))
+    if forest.pooled.prediction.known:
+        marks.append(("next data set", "expected next", forest.pooled.prediction))
+    return marks
+
+
+def pooled_table(forests: Sequence[Forest]) -> Table:
+    """Average, expectation and heterogeneity of every claim."""
+    columns = (
+        "claim",
+        "setting",
+        "unit",
+        "word",
+        "average",
+        "next data set",
+        "sd between data sets",
+        "share of the spread between",
+        "p-value of equal effects",
+        "data sets",
+    )
+    rows = tuple(
+        (
+            f.claim.name,
+            f.claim.setting,
+            f.claim.unit,
+            f.claim.verdict,
+            f.pooled.mean,
+            f.pooled.prediction,
+            f.pooled.between_sd,
+            f.pooled.share_between,
+            f.pooled.heterogeneity_p,
+            len(f.each),
+        )
+        for f in forests
+    )
+    caption = (
+        "Random effects: between variance of Paule and Mandel, interval of Knapp and Hartung, prediction interval of "
+        "Nagashima and others, Welch's test of equal effects. Share of the spread between: I²."
+    )
+    return Table("Pooled effects", columns, rows, caption)
+
+
+def each_table(forests: Sequence[Forest]) -> Table:
+    """Every data set's own effect, its weight, and the average without it."""
+    rows = tuple(
+        (f.claim.name, f.claim.setting, name, estimate, weight, f.without[name].mean if name in f.without else None)
+        for f in forests
+        for (name, estimate), weight in zip(f.each.items(), f.pooled.weights, strict=True)
+    )
+    columns = ("claim", "setting", "data set", "effect", "weight", "average without it")
+    return Table("Effects by data set, and the average without each", columns, rows)

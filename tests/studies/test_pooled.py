@@ -1,0 +1,134 @@
+"""Results of several data sets, joined: words by the claim's rule, mistakes refused with one message."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from disobey import pool
+from disobey.cli.main import main
+from disobey.measures.inference.runs import mean_over_runs
+from disobey.records.results import Chart, Claim, Estimate, Result, Table
+from disobey.studies.kit.pooled import word
+from tests.support.refusals import refuses
+
+
+def on(data, gain, sd=0.004, setting="20% label noise", more=(), **about):
+    """A result of one data set whose students gain this much."""
+    rng = np.random.default_rng(sum(map(ord, data)))
+    values = gain + sd * rng.normal(size=5)
+    named = {"name": "C3", "id": "C3", "setting": setting, "border": 0.0, "margin": 0.005, "direction": 1}
+    claim = Claim("It pays.", "us", "undecided", (mean_over_runs(values, "gain"),), "above 0", **(named | about))
+    return Result("demo", "Does it pay?", (claim, *more), settings={"data": data, "seeds": (0, 1, 2, 3, 4)})
+
+
+GAINS = {"a": 0.030, "b": 0.034, "c": 0.026, "d": 0.040}
+
+
+def test_gains_everywhere_are_a_gain_on_average_and_on_the_next_data_set():
+    result = pool([on(name, gain) for name, gain in GAINS.items()])
+    (claim,) = result.of(Claim)
+    assert (claim.verdict, claim.name, claim.border, claim.margin) == ("supported", "C3", 0.0, 0.005)
+    mean, prediction, *each = claim.evidence
+    assert 0.028 < mean.value < 0.037
+    assert prediction.low < mean.low
+    assert mean.over == "cases"
+    assert [e.name for e in each] == [f"gain, {name}" for name in GAINS]
+    assert "above 0" in claim.note
+    (forest,) = result.of(Chart)
+    assert forest.data["data"] == (*GAINS, "average of 4", "next data set")
+    assert len(result.of(Table)[1].rows) == 4
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def test_opposite_effects_are_undecided_and_negligible_ones_are_said_to_be():
+    assert pool([on("a", 0.03), on("b", -0.03), on("c", 0.0)]).of(Claim)[0].verdict == "undecided"
+    assert pool([on(name, 0.0, sd=0.0005) for name in "abcd"]).of(Claim)[0].verdict == "negligible"
+    assert pool([on(name, -0.03) for name in "abcd"]).of(Claim)[0].verdict == "contradicted"
+
+
+def test_the_data_set_that_carries_the_word_is_named():
+    result = pool([on("a", 0.000), on("b", 0.012, sd=0.001), on("c", 0.013, sd=0.001), on("d", 0.012, sd=0.001)])
+    assert "without a" in result.of(Claim)[0].note
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "margin", "expected"),
+    [
+        (0.01, 0.02, 1, 0.005, "supported"),
+        (0.01, 0.02, -1, 0.005, "contradicted"),
+        (-0.02, -0.01, 1, 0.005, "contradicted"),
+        (-0.004, 0.004, 1, 0.005, "negligible"),
+        (0.001, 0.004, 1, 0.005, "negligible"),
+        (-0.004, 0.004, 1, 0.0, "undecided"),
+        (-0.004, 0.006, 1, 0.005, "undecided"),
+        (-0.004, 0.004, 0, 0.005, "supported"),
+        (0.006, 0.02, 0, 0.005, "contradicted"),
+        (0.004, 0.02, 0, 0.005, "undecided"),
+        (float("nan"), float("nan"), 1, 0.005, "undecided"),
+    ],
+)
+def test_words_by_border_margin_and_direction(low, high, direction, margin, expected):
+    claim = Claim("x", "us", "undecided", (), "rule", border=0.0, margin=margin, direction=direction)
+    assert word(Estimate("gain", (low + high) / 2, low, high, 0.95, 4, "cases"), claim) == expected
+
+
+def test_what_has_no_interval_is_left_out_and_named():
+    undefined = Estimate("gain", np.nan, np.nan, np.nan, 0.95, 5, "runs")
+    odd = on("d", 0.03)
+    odd = replace(odd, blocks=(replace(odd.of(Claim)[0], evidence=(undefined,)),))
+    result = pool([*(on(name, 0.03) for name in "abc"), odd])
+    assert len(result.of(Claim)[0].evidence) == 5
+    assert result.of(Claim)[0].note.endswith("left out: d.")
+
+
+def test_settings_are_pooled_apart_and_matched_by_their_levels():
+    levels = {"levels": (("label noise", "20%"),)}
+    clean = {"setting": "clean", "levels": (("label noise", "0%"),)}
+    results = [
+        on(name, 0.03, **levels, more=(replace(on(name, 0.0, sd=0.001).of(Claim)[0], **clean),)) for name in "abc"
+    ]
+    assert [(c.setting, c.verdict) for c in pool(results).of(Claim)] == [
+        ("20% label noise", "supported"),
+        ("clean", "negligible"),
+    ]
+
+
+def test_mistakes_are_refused():
+    with refuses("pool-few-results"):
+        pool([on("a", 0.03)])
+    with refuses("pool-mixed-studies", "other", "demo"):
+        pool([on("a", 0.03), replace(on("b", 0.03), study="other")])
+    with refuses("pool-same-data"):
+        pool([on("a", 0.03), on("a", 0.03)])
+    with refuses("pool-different-rules", "margin", "C3"):
+        pool([on("a", 0.03), on("b", 0.03, margin=0.01)])
+    with refuses("pool-nothing"):
+        pool([on("a", 0.03), on("b", 0.03, setting="another")])
+
+
+def test_a_smoke_test_among_them_makes_all_of_it_one():
+    assert pool([replace(on("a", 0.03), smoke=True), on("b", 0.03)]).smoke
+
+
+def test_models_set_results_apart_where_the_data_are_equal():
+    results = [
+        replace(on("a", g), settings={"data": "a", "teacher": t}) for g, t in ((0.03, "mlp:16"), (0.02, "cnn:8"))
+    ]
+    assert [e.name for e in pool(results).of(Claim)[0].evidence[2:]] == ["gain, mlp:16", "gain, cnn:8"]
+
+
+def test_the_command_writes_a_report_as_any_study_does(tmp_path, capsys):
+    for name, gain in GAINS.items():
+        on(name, gain).write(tmp_path / name / "result.json")
+    words = [str(tmp_path / name) for name in GAINS]
+    assert main(["pool", *words, "--out", str(tmp_path / "pooled")]) == 0
+    assert "supported" in capsys.readouterr().out
+    result = Result.read(tmp_path / "pooled" / "result.json")
+    assert result.study == "demo-pooled"
+    assert "forest" in (tmp_path / "pooled" / "report.html").read_text(encoding="utf-8").lower()
+    inputs = json.loads((tmp_path / "pooled" / "provenance.json").read_text())["inputs"]
+    assert [len(one["sha256"]) for one in inputs] == [64] * 4
+    assert main(["pool", *words, str(tmp_path / "nothing")]) == 2
+    assert "expected a result.json" in capsys.readouterr().err
