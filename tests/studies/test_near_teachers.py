@@ -25,8 +25,8 @@ class Fake:
     summary: dict
     history: dict
 
-    def right(self, split):
-        return None
+    def log_probs(self, split):
+        return np.zeros((3, 1, 1))  # no classes: accuracies have no examples behind them
 
     @property
     def examples(self):

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.studies.kinship.cells import AGES, ALPHAS, OTHER, PARTS, SAME, Cell, Line
 from disobey.studies.kit.claims import Answer, ClaimSpec, Skip, Source
-from disobey.studies.kit.evidence import Evidence
+from disobey.studies.kit.evidence import Evidence, rank_association
 from disobey.studies.kit.verdicts import (
     POINTS,
     BeyondControl,
@@ -99,14 +98,12 @@ def difference(first: Cell, second: Cell, name: str) -> Callable[[Evidence, Fami
 
 def along(cells: Sequence[Cell], xs: Sequence[float], name: str) -> Callable[[Evidence, Family], Answer]:
     """Rank correlation of transfer with a number over cells, within seeds."""
-    return guarded(lambda e, f: [mean_over_runs(ranks([f.transfer(e, c) for c in cells], xs), name)])
 
+    def ask(e: Evidence, f: Family) -> Answer:
+        found = [f.transfer(e, cell) for cell in cells]
+        return [rank_association([np.full_like(y, x) for x, y in zip(xs, found, strict=True)], found, name)]
 
-def ranks(ys: Sequence[NDArray], xs: Sequence[float] | Sequence[NDArray]) -> NDArray:
-    """Spearman correlation over cells within every seed, (S,); one array (S,) a cell, or a number a cell."""
-    rows = np.transpose(ys)
-    others = np.broadcast_to(np.transpose(xs), rows.shape)
-    return np.array([np.corrcoef(rankdata(x), rankdata(y))[0, 1] for x, y in zip(others, rows, strict=True)])
+    return guarded(ask)
 
 
 def gained(e: Evidence, f: Family, cell: Cell) -> NDArray:
@@ -149,8 +146,8 @@ def moved_alike(f: Family) -> tuple[Cell, ...]:
 def alignment_ranks(e: Evidence, f: Family) -> Answer:
     """Rank correlation over cells of transfer and cos(student's movement, teacher's movement)."""
     cells = moved_alike(f)
-    found = ranks([f.transfer(e, c) for c in cells], [f.reading(e, c, "toward") for c in cells])
-    return [mean_over_runs(found, f"rank correlation of transfer and alignment over {len(cells)} cells")]
+    alike, found = [f.reading(e, c, "toward") for c in cells], [f.transfer(e, c) for c in cells]
+    return [rank_association(alike, found, f"rank correlation of transfer and alignment over {len(cells)} cells")]
 
 
 def matched_loss(e: Evidence, f: Family) -> Answer:

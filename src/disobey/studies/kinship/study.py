@@ -38,6 +38,7 @@ class Kinship:
 
     name: ClassVar[str] = "kinship"
     question: ClassVar[str] = "What does a student inherit from the first weights that it shares with its teacher?"
+    answers: ClassVar[tuple[str, ...]] = ("U1a", "U2a", "U5", "U7")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {"setup": ImitationSetup(steps=293, batch=1024, lr=3e-4)},
         "no-probes": {"probes": False},

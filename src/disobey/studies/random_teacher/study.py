@@ -38,6 +38,7 @@ class RandomTeacher:
 
     name: ClassVar[str] = "random-teacher"
     question: ClassVar[str] = "Does a student learn from a teacher that never learned anything?"
+    answers: ClassVar[tuple[str, ...]] = ("R1a", "R2b", "R3a")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"widths": {"widths": (16, 32)}}
 
     setup: ImitationSetup = ImitationSetup(data="colour-shapes")
