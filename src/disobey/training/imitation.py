@@ -28,6 +28,9 @@ class ImitationSpec:
         other: name of the other data set.
         alpha: how far the student starts from the teacher's *first* weights, for encoder, auxiliary head and class
             head: 0 at them, 1 at an initialization of its own (`disobey.models.near`).
+        origin: from where: the ``first`` weights of the line's first network, the ``teacher``'s weights (of its kept
+            ``teaching.step``), or, as a ``sibling``, where the teacher itself started. With the last two a student of
+            labels may have a teacher: children of one start differ in the order of their batches alone.
         outputs: K, of the auxiliary head.
         head: of what kind the auxiliary head is.
         init: first weights: as the network draws them, or N(0, 1 / fan-in) with biases 0.
@@ -47,6 +50,7 @@ class ImitationSpec:
     inputs: Inputs = "data"
     other: str = ""
     alpha: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    origin: Literal["first", "teacher", "sibling"] = "first"
     outputs: int = 3
     head: Literal["linear", "projection", "projection-weight-norm"] = "linear"
     init: Literal["default", "lecun"] = "default"

@@ -49,27 +49,27 @@ def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_students_start_where_alpha_says_part_by_part():
+def test_students_start_where_alpha_says_part_by_part(store):
     dataset = load(DATA, 0)
     first = weights(fresh(TEACHER, dataset, 0))
     for alpha in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.3)):
         run = Run(student(alpha=alpha), 0)
         own = weights(fresh(run.recipe, dataset, 0))
         wanted = near(first, own, dict(zip(("encoder", "auxiliary", "classes"), alpha, strict=True)))
-        assert all(torch.equal(wanted[k], v) for k, v in start(run, dataset).state_dict().items())
+        assert all(torch.equal(wanted[k], v) for k, v in start(run, dataset, store).state_dict().items())
 
 
-def test_students_of_students_share_the_roots_first_weights():
+def test_students_of_students_share_the_roots_first_weights(store):
     dataset = load(DATA, 0)
     grandchild = Run(replace(student(student()), replica=2), 0)
     assert root(grandchild) == Run(TEACHER, 0)
     first = weights(fresh(TEACHER, dataset, 0))
-    assert all(torch.equal(first[k], v) for k, v in start(grandchild, dataset).state_dict().items())
+    assert all(torch.equal(first[k], v) for k, v in start(grandchild, dataset, store).state_dict().items())
 
 
-def test_double_precision_starts_at_the_same_numbers():
+def test_double_precision_starts_at_the_same_numbers(store):
     dataset = load(DATA, 0)
-    single, double = (start(Run(student(precision=p), 0), dataset) for p in ("float32", "float64"))
+    single, double = (start(Run(student(precision=p), 0), dataset, store) for p in ("float32", "float64"))
     for a, b in zip(single.parameters(), double.parameters(), strict=True):
         assert b.dtype == torch.float64
         assert torch.equal(a, b.float())
@@ -125,7 +125,7 @@ def test_only_what_is_taught_moves(store):
     (record,) = records(store, student())
     dataset, run = load(DATA, 0), Run(student(), 0)
     found = train_imitation(run, Context(store, torch.device("cpu"))).model.state_dict()
-    begin = start(run, dataset).state_dict()
+    begin = start(run, dataset, store).state_dict()
     assert torch.equal(found["classes.weight"], begin["classes.weight"])  # a class head that nobody trains
     assert not torch.equal(found["auxiliary.weight"], begin["auxiliary.weight"])
     assert record.summary["moved"] > 0
@@ -143,6 +143,20 @@ def test_a_random_teacher_at_alpha_zero_teaches_nothing_where_rounding_is_not_am
     assert by_sgd.summary["moved"] < 1e-4
     assert damped.summary["moved"] < 1e-6
     assert adam.summary["moved"] > 100 * by_sgd.summary["moved"]
+
+
+def test_children_start_at_their_parent_and_differ_in_order_alone(store):
+    labels = replace(TEACHER, replica=1, teacher=TEACHER, teaching=Teaching(step=3))
+    first = replace(labels, imitation=ImitationSpec(origin="teacher", init="lecun"))
+    sibling = ImitationSpec(origin="sibling", init="lecun", readings=("barrier",))
+    second = replace(labels, replica=2, teacher=first, teaching=Teaching(), imitation=sibling)
+    _, elder, younger = records(store, TEACHER, first, second)
+    dataset = load(DATA, 0)
+    begins = [weights(start(Run(recipe, 0), dataset, store)) for recipe in (first, second)]
+    assert all(torch.equal(begins[0][k], v) for k, v in begins[1].items())
+    assert not np.array_equal(elder.history["loss"], younger.history["loss"])
+    assert elder.history["loss"][0] < records(store, TEACHER)[0].history["loss"][0]
+    assert younger.summary["barrier"] > -0.5
 
 
 def test_readings_are_there_where_they_are_asked_for(store):

@@ -51,12 +51,14 @@ def train_imitation(run: Run, context: Context) -> Imitated:
     """Trains and reads; its teacher, if it has one, must be finished. On the CPU: such networks are small."""
     clock, dataset = Clock(), load(run.recipe.data, run.seed)
     with deterministic(torch.device("cpu")):
-        teacher, model = _teacher(run, dataset, context), start(run, dataset)
+        teacher, model = _teacher(run, dataset, context), start(run, dataset, context.store)
+        begin = {name: value.detach().clone() for name, value in model.state_dict().items()}
         _freeze(model, imitation_spec(run.recipe).trains)
         inputs = repeating(run, dataset)
         shape = tuple(inputs_tensor(dataset, "test").shape[1:])
         labels = torch.from_numpy(np.array(dataset.train.observed))
-        objective = ImitationObjective(run, model, teacher, labels, inputs)
+        lesson = None if imitation_spec(run.recipe).learns == "labels" else teacher
+        objective = ImitationObjective(run, model, lesson, labels, inputs)
         curve = _Curve(run, dataset)
         batches = ShownBatches(run, shape, inputs)
         observers = (*context.observers, *([curve] if curve.every else []))
@@ -69,7 +71,7 @@ def train_imitation(run: Run, context: Context) -> Imitated:
             answers |= {f"{split}@{step}": rows for split, rows in _answers(other.eval(), dataset).items()}
         first = root(run)  # features are read on all of its data, however few of them the student saw
         summary = _accuracies(answers, dataset) | readings(
-            Subject(run, load(first.recipe.data, first.seed), model, teacher)
+            Subject(run, load(first.recipe.data, first.seed), model, teacher, begin)
         )
     if len(fitted.losses):
         summary["loss"] = float(fitted.losses[-20:].double().mean())

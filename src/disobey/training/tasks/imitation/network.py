@@ -6,7 +6,10 @@ first weights that a student may share, whatever became of them. Students of stu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from disobey.data.dataset import Dataset
@@ -14,9 +17,10 @@ from disobey.data.load import load
 from disobey.errors import refusal
 from disobey.models.heads import ProjectionHead, TwoHeads
 from disobey.models.near import lecun, near
+from disobey.records.store import Store
 from disobey.training.imitation import PARTS
 from disobey.training.recipe import Recipe, Run, imitation_spec
-from disobey.training.restore import built
+from disobey.training.restore import built, teacher_record
 from disobey.training.seeds import seeded, torch_stream
 from disobey.training.specs import Teaching
 
@@ -48,17 +52,26 @@ def root(run: Run) -> Run:
     return run
 
 
-def start(run: Run, dataset: Dataset) -> TwoHeads:
-    """The run's network where its training starts."""
-    own = fresh(run.recipe, dataset, run.seed)
+def start(run: Run, dataset: Dataset, store: Store) -> TwoHeads:
+    """The run's network where its training starts; teachers whose weights it starts from must be finished."""
+    spec, dtype = imitation_spec(run.recipe), PRECISIONS[imitation_spec(run.recipe).precision]
+    own = fresh(run.recipe, dataset, run.seed).to(dtype)
+    if run.recipe.teacher is not None:
+        alpha = dict(zip(PARTS, spec.alpha, strict=True))
+        own.load_state_dict(near(_as(_origin(run, dataset, store), dtype), own.state_dict(), alpha))
+    return own
+
+
+def _origin(run: Run, dataset: Dataset, store: Store) -> Mapping[str, Tensor]:
+    """The weights near which a student starts."""
+    origin = imitation_spec(run.recipe).origin
+    (teacher,) = run.teachers()
+    if origin == "teacher":
+        return load_file(teacher_record(store, teacher).weights(run.recipe.teaching.step))
+    if origin == "sibling":
+        return start(teacher, dataset, store).state_dict()
     first = root(run)
-    if first != run:
-        alpha = dict(zip(PARTS, imitation_spec(run.recipe).alpha, strict=True))
-        origin = fresh(first.recipe, dataset, first.seed).state_dict()
-        dtype = PRECISIONS[imitation_spec(run.recipe).precision]
-        own = own.to(dtype)
-        own.load_state_dict(near(_as(origin, dtype), own.state_dict(), alpha))
-    return own.to(PRECISIONS[imitation_spec(run.recipe).precision])
+    return fresh(first.recipe, dataset, first.seed).state_dict()
 
 
 def projection(run: Run, features: int) -> Tensor:
@@ -84,7 +97,7 @@ def check_imitation(run: Run) -> None:
         raise refusal("imitation-weights", "the last weights for imitation", f"choose={recipe.choose!r}")
     if recipe.teaching != Teaching(step=recipe.teaching.step, seed=recipe.teaching.seed):
         raise refusal("imitation-teacher", "one teacher, with no option but its step and seed", recipe.teaching)
-    if (recipe.teacher is None) != (spec.learns == "labels"):
+    if (recipe.teacher is None) != (spec.learns == "labels" and spec.origin == "first"):
         raise refusal("no-teacher", "a teacher for a student and none for labels", f"learns={spec.learns!r}")
     if recipe.teacher is not None:
         above = recipe.teacher.imitation
@@ -101,5 +114,5 @@ def check_imitation(run: Run) -> None:
     fresh(recipe, dataset, run.seed)
 
 
-def _as(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def _as(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}

@@ -31,7 +31,7 @@ from disobey.models.heads import TwoHeads
 from disobey.models.near import random_walk, shuffled
 from disobey.training.recipe import Run, imitation_spec
 from disobey.training.seeds import torch_stream
-from disobey.training.tasks.imitation.network import fresh, root, start
+from disobey.training.tasks.imitation.network import fresh, root
 from disobey.training.tasks.imitation.objective import Taught, answers, class_logits
 
 ROWS = {"train": 2000, "validation": 1000, "test": 3000}  # examples that features are read on, at most
@@ -42,12 +42,13 @@ Sides = tuple[NDArray, NDArray, NDArray]  # features of training, validation and
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is read: a student, its data and its teacher."""
+    """What is read: a student, its data, its teacher, and the weights where its training began."""
 
     run: Run
     dataset: Dataset
     model: TwoHeads
     teacher: TwoHeads | None
+    begin: Mapping[str, Tensor]
 
     def rows(self, split: str) -> NDArray:
         """The examples that features are read on, spread over the split: some data sets are sorted by class."""
@@ -113,7 +114,7 @@ def barrier(of: Subject, teacher: TwoHeads) -> float:
 
 
 def _weights(of: Subject) -> dict[str, float]:
-    begin = start(of.run, of.dataset).state_dict()
+    begin = of.begin
     size = distance({k: torch.zeros_like(v) for k, v in begin.items()}, begin)
     found = {"moved": distance(begin, of.model.state_dict()) / size}
     if of.teacher is not None:
@@ -135,7 +136,7 @@ def _beside_teacher(of: Subject) -> dict[str, float]:
 
 
 def _start(of: Subject, sides: Sides) -> Sides:
-    return of.sides(start(of.run, of.dataset).eval())
+    return _changed(of, of.begin)
 
 
 def _matched(of: Subject, sides: Sides) -> Sides:
@@ -153,8 +154,7 @@ def _changed(of: Subject, state: Mapping[str, Tensor]) -> Sides:
 
 
 def _walk(of: Subject, sides: Sides) -> Sides:
-    begin = start(of.run, of.dataset).state_dict()
-    return _changed(of, random_walk(begin, of.model.state_dict(), torch_stream(of.run.seed, "control")))
+    return _changed(of, random_walk(of.begin, of.model.state_dict(), torch_stream(of.run.seed, "control")))
 
 
 def _shuffled(of: Subject, sides: Sides) -> Sides:
