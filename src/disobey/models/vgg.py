@@ -26,7 +26,7 @@ class VGGMini(nn.Module):
 
     Example:
         >>> [sum(p.numel() for p in VGGMini((3, 16, 16), 10, width=w).parameters()) for w in (16, 32, 64)]
-        [98666, 391306, 1558538]
+        [98730, 390986, 1556106]
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 16):

@@ -24,6 +24,7 @@ class _Studies(Mapping[str, type[Study]]):
         "state-distillation": ("state_distillation", "StateDistillation"),
         "random-teacher": ("random_teacher.study", "RandomTeacher"),
         "kinship": ("kinship.study", "Kinship"),
+        "connectivity": ("connectivity", "Connectivity"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:
