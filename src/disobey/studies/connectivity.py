@@ -130,7 +130,7 @@ class Connectivity:
     """supervised steps after which children start; 0: first weights, always among them"""
     child_steps: int = 400
     """supervised steps of parent and children"""
-    child_lr: float = 0.1
+    child_lr: float = 0.05
     """learning rate of parent and children (SGD, momentum 0.9, cosine after a warm-up)"""
     children: int = 3
     """children of every start"""
@@ -275,7 +275,7 @@ class Connectivity:
         return (
             f"Data: {self.setup.data}. Network {self.model} without batch norm. Parent and children: labels, "
             f"{o.steps:,} steps of {o.batch} with SGD at {o.lr:g}, momentum 0.9, ten steps of warm-up, cosine. "
-            "Children of one start differ in the order of their batches alone; all train as long, from later starts too. "
+            "Children of one start differ in the order of their batches alone; all of them train as long. "
             f"The student: {s.steps:,} steps with Adam at {s.lr:g} on the outputs of the parent's first weights, at "
             "which it starts, no labels; the control: the same on the mean output for every image. Barrier: test "
             "error at 7 points of the straight line between two children above the mean of both, highest of them; "
