@@ -61,7 +61,7 @@ def alignment_chart(e: Evidence, f: Family) -> Chart:
     ]
     alt = "Transfer to the class head against the cosine between the student's and the teacher's movement, by cell."
     axes = Axis("x", "cosine of student's and teacher's movement, mean over seeds"), Axis("y", "transfer")
-    title = "Students that move as their teacher did inherit more"
+    title = "Transfer and the alignment of movements"
     return estimates_chart(
         sorted(rows, key=lambda row: row[:2]), "alignment", title, *axes, alt, kind="interval", color="cell"
     )

@@ -25,6 +25,7 @@ from disobey.training.loop import Fit, fit
 from disobey.training.recipe import Run, imitation_spec
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import teacher_record
+from disobey.training.seeds import seeded
 from disobey.training.tasks.imitation.inputs import ShownBatches, repeating
 from disobey.training.tasks.imitation.network import PRECISIONS, fresh, root, start
 from disobey.training.tasks.imitation.objective import ImitationObjective, class_logits
@@ -50,7 +51,7 @@ class Imitated:
 def train_imitation(run: Run, context: Context) -> Imitated:
     """Trains and reads; its teacher, if it has one, must be finished. On the CPU: such networks are small."""
     clock, dataset = Clock(), load(run.recipe.data, run.seed)
-    with deterministic(torch.device("cpu")):
+    with seeded(run.seed, "dropout", run.recipe.replica), deterministic(torch.device("cpu")):
         teacher, model = _teacher(run, dataset, context), start(run, dataset, context.store)
         begin = {name: value.detach().clone() for name, value in model.state_dict().items()}
         _freeze(model, imitation_spec(run.recipe).trains)
@@ -62,7 +63,10 @@ def train_imitation(run: Run, context: Context) -> Imitated:
         curve = _Curve(run, dataset)
         batches = ShownBatches(run, shape, inputs)
         observers = (*context.observers, *([curve] if curve.every else []))
-        fitted = fit(model, run, batches, objective.backward, observers=observers)
+        savepoint = context.savepoint(run)
+        if savepoint is not None:
+            savepoint.keepers = (curve,)
+        fitted = fit(model, run, batches, objective.backward, observers=observers, savepoint=savepoint)
         model.eval().requires_grad_(True)
         answers = _answers(model, dataset)
         for step, weights in fitted.kept.items():
@@ -119,6 +123,14 @@ class _Curve:
         assert isinstance(model, TwoHeads)
         right = (class_logits(model, self.x).argmax(-1) == self.labels).double().mean()
         self.found.append((step, float(losses[max(step - self.every, 0) : step].double().mean()), float(right)))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint within the run."""
+        return {"found": [list(row) for row in self.found]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint within the run."""
+        self.found = [(int(step), loss, accuracy) for step, loss, accuracy in state["found"]]
 
     def history(self) -> dict[str, NDArray]:
         """``curve_step``, ``curve_loss``, ``curve_accuracy``, a number each time."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from disobey.data.dataset import Dataset
 from disobey.data.tensors import inputs_tensor
-from disobey.measures.paths import alignment, distance, path
+from disobey.measures.paths import alignment, distance, path, reestimated
 from disobey.measures.probes import logistic_probe, neighbour_probe
 from disobey.measures.short_probe import short_probe
 from disobey.measures.spread import dead_share, effective_rank, spectrum_map
@@ -108,6 +108,7 @@ def barrier(of: Subject, teacher: TwoHeads) -> float:
 
     def error(state: dict[str, Tensor]) -> float:
         model.load_state_dict(state)
+        reestimated(model, of.inputs("train").split(250))  # nothing where there is no batch norm
         return float((class_logits(model, x).argmax(-1) != labels).double().mean())
 
     return path(of.model.state_dict(), teacher.state_dict(), error, points=POINTS).barrier
