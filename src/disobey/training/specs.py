@@ -33,6 +33,7 @@ class OptimSpec:
         weight_decay: as the optimizer of that name in PyTorch defines it.
         clip: largest norm of the whole gradient; None: no clipping.
         stop: end after this many of the ``steps`` (early stopping on the full schedule).
+        eps: what Adam and AdamW add to the root of the second moment.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adam"
@@ -49,6 +50,7 @@ class OptimSpec:
     weight_decay: float = 0.0
     clip: float | None = None
     stop: int | None = None
+    eps: float = 1e-8
 
 
 @dataclass(frozen=True)
