@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from disobey.records.results import Claim, Finding, Result
-from disobey.reports.cells import prose
+from disobey.reports.answer import answer
 from disobey.reports.page import write
 from generate.exhibits import EXHIBITS
 
@@ -44,7 +44,7 @@ def index(folder: Path) -> str:
             SHOWN.format(
                 name=name,
                 question=result.question,
-                summary=prose(result.summary),
+                summary=" ".join(answer(result).lines()),
                 counts=_counts(result),
                 command=about["command"],
             )

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from disobey.records.results import Claim, Estimate, Result
-from disobey.reports.answer import answer
+from disobey.records.results import Claim, Estimate, Finding, Result
+from disobey.reports.answer import answer, cautions
 from disobey.reports.forest import WIDTH, forest, scale_of
 from disobey.reports.glossary import legend
 from disobey.reports.matrix import matrix
@@ -45,11 +45,19 @@ def test_a_border_is_said_and_a_word_that_correction_changes(samples):
 
 def test_many_settings_are_told_together(samples):
     claims = [samples.judged("C3", "It pays.", f"{10 * i}%", "supported", i / 100, 0.002) for i in range(1, 6)]
-    claims.append(samples.judged("C3", "It pays.", "90%", "undecided", 0.0, 0.1))
-    assert (
-        told(*claims)[0]
-        == "It pays. Yes in 5 of 6 settings, from +1 to +5 points; undecided in 1 of 6 settings, 0 points."
+    claims.append(samples.judged("C3", "It pays.", "0%", "undecided", 0.0, 0.1))
+    (first, *_) = told(*claims)
+    assert first == (
+        "It pays. Yes in 5 of 6 settings, from +1 to +5 points; undecided in 1 of 6 settings, 0 points (clean labels)."
     )
+
+
+def test_each_statement_names_what_sets_its_own_settings_apart(samples):
+    noisy = [samples.judged("D3", "It is cleaner.", noise, "supported", 0.02, 0.01) for noise in ("0%", "20%")]
+    other = replace(samples.judged("D2", "It holds.", "0%", "supported", 0.02, 0.01), levels=(("", "b=0"),))
+    lines = told(*noisy, other, main=("D3", "D2"))
+    assert lines[0].startswith("It is cleaner. Clean labels: yes")
+    assert lines[1].startswith("It holds. B=0: yes")
 
 
 def test_a_headline_is_the_studys_own_and_a_summary_is_the_last_resort(samples):
@@ -64,6 +72,22 @@ def test_the_first_statement_answers_where_a_study_names_none(samples):
     assert {c.name for c in main_claims(Result("s", "q", claims))} == {"C1"}
     assert [c.name for c in main_claims(Result("s", "q", claims, main=("C3", "C1")))] == ["C3", "C3", "C1", "C1"]
     assert {c.name for c in main_claims(Result("s", "q", claims, main=("gone",)))} == {"C1"}
+
+
+def test_a_number_that_decides_nothing_says_why(samples):
+    few = samples.judged("C3", "It pays.", "0%", "undecided", -0.3, 0.01, note="No verdict from fewer than 3 seeds.")
+    assert told(few)[0] == "It pays. Undecided, −30.0 points [−31.0, −29.0] (no verdict from fewer than 3 seeds)."
+    (cell,) = matrix([few]).rows[0].cells
+    assert cell.lines[-1].name == "no verdict from fewer than 3 seeds"
+    assert "(" not in told(replace(few, verdict="supported", corrected="supported"))[0]
+
+
+def test_warnings_about_runs_come_before_any_number(samples):
+    fallen = Finding("Runs that collapsed", "warning", "Seed 3 fell out of line.")
+    result = Result("s", "q?", (fallen, *samples.full_claims()), cautions=("A run is missing.",))
+    assert cautions(result, answer(result)) == ["A run is missing.", "Seed 3 fell out of line."]
+    alone = Result("s", "q?", (fallen,))  # a diagnosis has its findings for that
+    assert cautions(alone, answer(alone)) == []
 
 
 def test_old_claims_without_border_and_unit_are_told_too(samples):
@@ -166,7 +190,17 @@ def test_settings_of_its_own_stand_below_each_other(samples):
     found = matrix((*samples.full_claims(), over))
     assert found.columns == ("clean labels", "20% wrong labels")
     assert found.rows[3].own
-    assert found.rows[3].cells[0].setting == "over 14 settings"
+    assert found.rows[3].shared == "over 14 settings"
+    assert found.rows[3].cells[0].setting == ""
+
+
+def test_one_column_that_not_all_rows_fit_is_none(samples):
+    first, second = (replace(samples.judged(n, f"{n} holds.", "0%", "supported", 0.1, 0.01), levels=()) for n in "AB")
+    third = replace(first, name="C", text="C holds.", setting=f"{first.setting}, equal steps")
+    found = matrix([first, second, third])
+    assert found.columns == ()
+    assert found.shared == "clean labels, self student, τ=4"
+    assert [row.shared for row in found.rows] == ["", "", "equal steps"]
 
 
 def test_many_settings_of_one_statement_are_folded_under_one_picture(samples):

@@ -242,6 +242,17 @@ def test_a_line_at_zero_is_drawn_through_and_others_are_dashed():
             assert bool(ink) == (not dashed)
 
 
+def test_many_names_on_a_heat_map_are_turned_and_keep_their_ends():
+    names = [f"balance_not_updated_after_{i:02}" for i in range(20)]
+    cells = [(a, b, i - j) for i, a in enumerate(names) for j, b in enumerate(names)]
+    data = dict(zip(("x", "y", "v"), map(tuple, zip(*cells, strict=True)), strict=True))
+    nominal = (Axis("x", "to", "nominal"), Axis("y", "of", "nominal"))
+    made = drawing(Chart("h", "H", "heatmap", data, *nominal, "alt", color=Axis("v", "V")))
+    shown = words(svg(made))
+    assert len({word for word in shown if word.startswith("balance_no…")}) == 20  # no two are cut alike
+    assert made.notes == ("Dots mark cells whose shade is below zero.",)
+
+
 def test_marks_of_examples_that_are_shown_elsewhere_have_a_ring():
     made = chart("scatter", data={"id": ("7", "8", "9")}, key="id")
     plain, ringed = drawing(made), drawing(made, linked={"8", "77"})

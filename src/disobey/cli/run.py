@@ -27,7 +27,7 @@ from disobey.records.partial import Missing, marked
 from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
-from disobey.studies import STUDIES
+from disobey.studies import STUDIES, question_lines
 from disobey.studies.kit.settle import Stopping
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
@@ -81,12 +81,10 @@ def main(argv: list[str]) -> int:
     rule = stopping_rule(options.until_settled, options.max_seeds, options.block)
     registered = Registered.read(options.registered, study, rule)
     if options.dry_run:
-        plan = forecast(study.name, runs, rehearse(runs, store, options, options.reports), folder_of(study, store.root))
-        power = power_and_cost(study, store)
-        if options.json:
-            print_json(plan | {"notes": [line.strip() for line in power]})
-        else:
-            print("\n".join([*forecast_lines(plan), *power]))
+        found = rehearse(runs, store, options, options.reports)
+        plan = forecast(study.name, runs, found, folder_of(study, store.root, options.until_settled))
+        plan["forecast"] = power_and_cost(study, store)
+        print_json(plan) if options.json else print("\n".join([*forecast_lines(plan), *plan["forecast"]]))
         return 0
     folder = Path(options.reports) if options.reports else folder_of(study, options.out, options.until_settled)
     study, outcome, result = _carried_out(study, store, options)
@@ -205,8 +203,8 @@ def named_study(argv: Sequence[str], command: str = "run") -> tuple[type[Study],
     names = ", ".join(STUDIES)
     if not argv or argv[0].startswith("-"):
         if argv and argv[0] in ("-h", "--help"):
-            print(f"usage: disobey {command} STUDY [OPTIONS]\n\nstudies: {names}")
-            print(f"`disobey {command} STUDY --help` for its options")
+            print("\n".join([f"usage: disobey {command} STUDY [OPTIONS]", "", "studies:", *question_lines(), ""]))
+            print(f"`disobey {command} STUDY --help` shows the options of a study.")
             raise SystemExit(0)
         raise refusal("no-study", f"a study after {command!r}: {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:

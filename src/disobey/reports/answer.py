@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from disobey.records.results import Claim, Result
+from disobey.records.results import Claim, Finding, Result
 from disobey.reports import cells
 from disobey.reports.wording import (
     PLAIN,
     Settings,
     amount,
+    brief_note,
     clause,
     correction_known,
     deciding,
@@ -20,6 +21,7 @@ from disobey.reports.wording import (
     shown_number,
 )
 
+_NAMED = 60  # characters of the names of settings that are listed
 _EACH = 3  # settings up to which each has a clause of its own
 
 
@@ -105,8 +107,9 @@ def answer(result: Result) -> Answer:
 
 
 def _parts(claims: Sequence[Claim], settings: Settings, corrected: bool) -> tuple[Part, ...]:
+    settings = Settings.over(claims) if len(claims) > 1 else settings
     if len(claims) > _EACH:
-        return _together(claims)
+        return _together(claims, settings)
     return tuple(_part(claim, settings.own(claim), corrected) for claim in claims)
 
 
@@ -132,20 +135,24 @@ def _part(claim: Claim, setting: str, corrected: bool) -> Part:
         asides.append(f"within ±{shown_number(claim.margin, claim.unit)}")
     if claim.verdict == "undecided" and math.isfinite(claim.detectable):
         asides.append(f"{shown_number(claim.detectable, claim.unit)} would have been seen")
+    if note := brief_note(claim):
+        asides.append(note)
     if corrected and claim.corrected != claim.verdict:
         asides.append(f"{claim.corrected} after correction")
     numbers = " ".join(filter(None, (amount(claim), f"({'; '.join(asides)})" if asides else "")))
     return Part(setting, claim.verdict, word, numbers)
 
 
-def _together(claims: Sequence[Claim]) -> tuple[Part, ...]:
+def _together(claims: Sequence[Claim], settings: Settings) -> tuple[Part, ...]:
     """Many settings in one clause for each word, with the range of what was seen."""
     counts = Counter(claim.verdict for claim in claims)
     found = []
     for verdict in PLAIN:
         if n := counts.get(verdict, 0):
             group = [claim for claim in claims if claim.verdict == verdict]
-            found.append(Part("", verdict, f"{PLAIN[verdict]} in {n} of {len(claims)} settings", _range(group)))
+            names = ", ".join(settings.own(claim) for claim in group)
+            numbers = " ".join(filter(None, (_range(group), f"({names})" if len(names) <= _NAMED else "")))
+            found.append(Part("", verdict, f"{PLAIN[verdict]} in {n} of {len(claims)} settings", numbers))
     return tuple(found)
 
 
@@ -156,6 +163,13 @@ def _range(claims: Sequence[Claim]) -> str:
     unit, signed = claims[0].unit, claims[0].border == 0
     low, high = (shown_number(value, unit, signed=signed) for value in (min(values), max(values)))
     return low if low == high else f"from {low.removesuffix(unit).strip()} to {high}"
+
+
+def cautions(result: Result, told: Answer) -> list[str]:
+    """What comes before any number: the result's own cautions and, of a study, the warnings about its runs."""
+    warnings = [found.message for found in result.of(Finding) if found.status == "warning" and result.of(Claim)]
+    shown = " ".join(told.prose)
+    return [caution for caution in map(cells.prose, (*result.cautions, *warnings)) if caution not in shown]
 
 
 def _basis(result: Result, claims: Sequence[Claim]) -> str:

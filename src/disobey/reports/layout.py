@@ -84,9 +84,11 @@ def layout_of(chart: Chart, shape: Frame, flipped: bool, dodged: bool, square: b
     if chart.kind == "heatmap":
         rows, columns = max(1, len(shape.y.levels)), max(1, len(shape.x.levels))
         aspect = rows / columns if rows > 6 and columns > 6 else 0.0
+        across = side_by_side(across, 4)
         return Layout(panels, across, chrome, min(480, max(90, 34 * rows)), aspect, 520 if aspect else 640)
     if flipped:
         lines = max((level.count("\n") + 1 for level in shape.x.levels), default=1)
         step = max(24, 8 + 13 * lines, 16 * max(1, len(shape.colors) if dodged else 1))
-        return Layout(panels, across, chrome, max(80, step * len(shape.x.levels)), 0.0, 900, legend)
+        height = max(80, step * len(shape.x.levels))
+        return Layout(panels, side_by_side(across), chrome, height, 0.0, 900, legend)
     return Layout(panels, side_by_side(across), chrome, 190 if panels > 1 else 280, 0.0, 620, legend)

@@ -15,6 +15,7 @@ from disobey.reports.wording import (
     SYMBOLS,
     Settings,
     amount,
+    brief_note,
     correction_known,
     deciding,
     shown_number,
@@ -57,6 +58,7 @@ class Row:
         anchor: of its rules and evidence.
         cells: None where it was not judged on a column's setting.
         own: whether its settings are not the columns, so that the cells name theirs.
+        shared: what its settings have in common, where they are its own.
         counts: of many settings, (word, symbol, how many); then the picture shows all of them and the cells are folded.
         picture: all settings at once, where the cells are folded.
     """
@@ -66,6 +68,7 @@ class Row:
     anchor: str
     cells: tuple[Cell | None, ...]
     own: bool
+    shared: str = ""
     counts: tuple[tuple[str, str, int], ...] = ()
     picture: Markup = Markup("")
 
@@ -106,13 +109,14 @@ def matrix(claims: Sequence[Claim]) -> Matrix | None:
     statements: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         statements.setdefault((claim.name, claim.text), []).append(claim)
-    everywhere = _shared_settings(list(statements.values()))
-    settings = Settings.over(claim for claim in claims if claim.setting in everywhere) if everywhere else Settings(())
+    everywhere, settings = common_settings(list(statements.values()))
     columns = tuple(dict.fromkeys(settings.own(c) for c in claims if c.setting in everywhere))
     corrected = correction_known(claims)
+    if len(columns) == 1 and any(claim.setting not in everywhere for claim in claims):
+        everywhere, columns, settings = (), (), Settings.over(claims)  # one column, and rows that do not fit it
     rows = []
     for i, ((name, text), group) in enumerate(statements.items()):
-        rows.append(_row(name, text, f"claim-{i + 1}", group, everywhere, corrected))
+        rows.append(_row(name, text, f"claim-{i + 1}", group, everywhere, settings, corrected))
     return Matrix(
         columns,
         tuple(rows),
@@ -125,33 +129,49 @@ def matrix(claims: Sequence[Claim]) -> Matrix | None:
     )
 
 
-def _shared_settings(statements: Sequence[Sequence[Claim]]) -> tuple[str, ...]:
-    """The settings that become columns: those of most statements, if there are few and none occurs twice in one."""
+def common_settings(statements: Sequence[Sequence[Claim]]) -> tuple[tuple[str, ...], Settings]:
+    """The settings that become columns, and what all of these have in common; nothing where there are none."""
+    everywhere = _columns(statements)
+    claims = [claim for group in statements for claim in group if claim.setting in everywhere]
+    return everywhere, Settings.over(claims) if claims else Settings(())
+
+
+def _columns(statements: Sequence[Sequence[Claim]]) -> tuple[str, ...]:
+    """The settings of most statements, if there are few and none occurs twice in one."""
     if any(max(Counter(claim.setting for claim in group).values()) > 1 for group in statements):
         return ()
-    sets = Counter(tuple(claim.setting for claim in group) for group in statements)
+    sets = Counter(tuple(claim.setting for claim in group) for group in statements) or Counter({(): 0})
     best, n = max(sets.items(), key=lambda item: (item[1], len(item[0])))
     several = n > 1 or len(statements) == 1
     return best if several and len(best) <= _COLUMNS else ()
 
 
-def _row(name: str, text: str, anchor: str, group: Sequence[Claim], everywhere: Sequence[str], corrected: bool) -> Row:
+def _row(
+    name: str,
+    text: str,
+    anchor: str,
+    group: Sequence[Claim],
+    everywhere: Sequence[str],
+    settings: Settings,
+    corrected: bool,
+) -> Row:
     scale = scale_of(group)
     by_setting = {claim.setting: claim for claim in group}
     if everywhere and set(by_setting) <= set(everywhere):
         ordered = [by_setting.get(setting) for setting in everywhere]
         cells = tuple(None if claim is None else _cell(claim, "", scale, corrected) for claim in ordered)
         return Row(name, _without_end(text), anchor, cells, False)
-    settings = Settings.over(group) if len(group) > 1 else Settings(())
-    names = [settings.own(claim) or claim.setting for claim in group]
+    alike = Settings.over(group)
+    shared = Settings(tuple(level for level in alike.shared if level not in settings.shared)).words
+    names = [alike.own(claim) for claim in group]
     if len(set(names)) < len(group):  # one setting several times: what is measured tells them apart
         names = [e.name if (e := deciding(claim)) else name for claim, name in zip(group, names, strict=True)]
     cells = tuple(_cell(claim, name, scale, corrected) for claim, name in zip(group, names, strict=True))
     if len(group) <= _ROWS:
-        return Row(name, _without_end(text), anchor, cells, True)
+        return Row(name, _without_end(text), anchor, cells, True, shared)
     words = Counter(claim.verdict for claim in group)
     counts = tuple((word, SYMBOLS[word], words[word]) for word in SYMBOLS if words[word])
-    return Row(name, _without_end(text), anchor, cells, True, counts, forest(group, scale))
+    return Row(name, _without_end(text), anchor, cells, True, shared, counts, forest(group, scale))
 
 
 def _cell(claim: Claim, setting: str, scale, corrected: bool) -> Cell:
@@ -167,6 +187,8 @@ def _cell(claim: Claim, setting: str, scale, corrected: bool) -> Cell:
     if claim.verdict == "undecided" and claim.detectable == claim.detectable:
         meaning = "an effect of this size would have been seen with chance 0.8"
         lines.append(Line(f"would see {shown_number(claim.detectable, claim.unit)}", "", "", meaning))
+    if note := brief_note(claim):
+        lines.append(Line(note, "", "", "why nothing was decided"))
     of = "" if estimate is None else estimate.name
     return Cell(setting, claim.verdict, SYMBOLS[claim.verdict], forest([claim], scale), amount(claim), tuple(lines), of)
 

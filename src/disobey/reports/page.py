@@ -22,7 +22,7 @@ from markupsafe import Markup
 from disobey.records.files import write_text
 from disobey.records.results import Chart, Claim, Finding, Gallery, Result
 from disobey.reports import cells, palette
-from disobey.reports.answer import Answer, answer
+from disobey.reports.answer import Answer, answer, cautions
 from disobey.reports.charts import Drawing, drawing
 from disobey.reports.frames import color_levels
 from disobey.reports.glossary import legend
@@ -143,8 +143,7 @@ def _page(result: Result, provenance: Mapping[str, Any] | None, drawn: Mapping[s
 
 def _cautions(result: Result, told: Answer, warnings: Any) -> list[str]:
     """What comes before any number, each once: the result's own, and those of its provenance."""
-    shown = " ".join(told.prose)
-    own = [caution for caution in result.cautions if cells.prose(caution) not in shown]
+    own = cautions(result, told)
     return [*own, *(f"{warning}." for warning in warnings)] if isinstance(warnings, (list, tuple)) else own
 
 

@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Iterable
 
 from disobey.records.results import Claim, Estimate, Finding, Result
-from disobey.reports.answer import answer
+from disobey.reports.answer import answer, cautions
 from disobey.reports.cells import basis, prose, value_and_interval
-from disobey.reports.wording import SYMBOLS, Settings, amount, correction_known, deciding
+from disobey.reports.matrix import common_settings
+from disobey.reports.wording import SYMBOLS, Settings, amount, brief_note, correction_known, deciding
 
 ORDER = ("supported", "contradicted", "negligible", "undecided", "warning", "note", "ok")
 SMOKE = "Smoke test: evidence of nothing. It shows that the study runs, not what it would find."
@@ -69,9 +70,8 @@ def summary_lines(result: Result, width: int = 100, *, height: int = 40, verbose
     lines = textwrap.wrap(f"{printable(result.study)}: {printable(result.question)}", width)
     if result.smoke:
         lines.append(SMOKE)
-    told = answer(result).lines()
-    cautions = [caution for caution in result.cautions if prose(caution) not in " ".join(told)]
-    for paragraph in [*(f"Mind: {caution}" for caution in cautions), *told]:
+    told = answer(result)
+    for paragraph in [*(f"Mind: {caution}" for caution in cautions(result, told)), *told.lines()]:
         lines += textwrap.wrap(prose(printable(paragraph)), width)
     if found := counts(result):
         lines += textwrap.wrap(", ".join(f"{n} {word}" for word, n in found) + _corrected(result), width)
@@ -104,8 +104,8 @@ def _statements(result: Result, width: int) -> list[list[str]]:
     grouped: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         grouped.setdefault((claim.name, claim.text), []).append(claim)
-    settings, corrected = Settings.over(claims), correction_known(claims)
-    entries = []
+    (_, settings), corrected = common_settings(list(grouped.values())), correction_known(claims)
+    entries = [textwrap.wrap(f"Everywhere: {printable(settings.words)}", width)] if settings.shared else []
     for (name, text), group in grouped.items():
         head = f"{printable(name)}{'  ' if name else ''}"
         entry = textwrap.wrap(head + printable(text), width, subsequent_indent=" " * min(len(head), 12))
@@ -125,6 +125,7 @@ def _seen(claim: Claim, settings: Settings, corrected: bool) -> str:
         words.append(f"literal {claim.literal}")
     if corrected and claim.corrected != claim.verdict:
         words.append(f"{claim.corrected} after correction")
+    words.append(brief_note(claim))
     return ": ".join(filter(None, (words[0], "; ".join(filter(None, words[1:])))))
 
 

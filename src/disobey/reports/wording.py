@@ -26,6 +26,7 @@ PLAIN = {
     "undecided": "undecided",
 }
 _NOISE = re.compile(r"^(\d+(?:\.\d+)?\s?%) (?:label )?noise$")
+_BRIEF = 60  # characters of a note that is shown beside its word
 _HUNDREDTHS = "points"  # the unit of fractions that are shown as percentage points
 
 
@@ -132,6 +133,17 @@ def clause(text: str) -> str:
     'Distillation helps (test)'
     """
     return text.rstrip().rstrip(".")
+
+
+def brief_note(claim: Claim) -> str:
+    """Why nothing was decided, where that is said in a few words: what a reader of the number alone would miss.
+
+    >>> brief_note(Claim("", "", "undecided", (), "", note="No verdict from fewer than 3 seeds."))
+    'no verdict from fewer than 3 seeds'
+    """
+    if claim.verdict != "undecided" or len(claim.note) > _BRIEF:
+        return ""
+    return claim.note[:1].lower() + clause(claim.note)[1:]
 
 
 def correction_known(claims: Sequence[Claim]) -> bool:

@@ -26,6 +26,9 @@ class _Studies(Mapping[str, "type[Study]"]):
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
         "state-distillation": ("state_distillation", "StateDistillation"),
+        "random-teacher": ("random_teacher.study", "RandomTeacher"),
+        "kinship": ("kinship.study", "Kinship"),
+        "connectivity": ("connectivity", "Connectivity"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:

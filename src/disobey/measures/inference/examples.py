@@ -137,8 +137,12 @@ def _halved(same: Sequence[Sample]) -> tuple[list[Sample], dict[str, tuple[int, 
     known = [s.measure.name for s in same if s.rows is None and names.issuperset(s.measure.sides or ("",))]
     alone = [s for s in same if s.measure.name not in known]
     places = {s.measure.name: place for place, s in enumerate(alone)}
-    sides = {s.measure.name: s.measure.sides for s in same if s.measure.name in known}
-    return alone, {name: (places[a], places[b]) for name, (a, b) in sides.items()}
+    found = {}
+    for sample in same:
+        if sample.measure.name in known:
+            student, other = sample.measure.sides
+            found[sample.measure.name] = places[student], places[other]
+    return alone, found
 
 
 def paired_over_examples(

@@ -56,7 +56,7 @@ class Measure:
     share_of: float = 0.0
     spread: Callable[..., float] | None = None
     order: int | None = None
-    sides: tuple[str, str] | tuple[()] = ()
+    sides: tuple[str, ...] = ()
 
     def __call__(self, predictions: Predictions) -> float:
         """The value alone, without an interval."""

@@ -171,7 +171,7 @@ class Deviation:
             charts.gain_chart(arms, e),
             tables.gain_table(arms, e),
             *tables.deviation_tables(arms, e),
-            tables.calibration_table(arms, e),
+            *tables.calibration_tables(arms, e),
             tables.kind_table(main, e),
             self.teacher_table(e),
             *(self.gallery(arm, e) for arm in main),

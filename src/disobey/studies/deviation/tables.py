@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from disobey.records.results import Cell, Estimate, Table
+from disobey.records.results import Cell, Estimate, Levels, Table
 from disobey.studies.deviation.claims import ACCURACY, LOW, SLOPE, SPLITS
 from disobey.studies.kit.design import Arm
 from disobey.studies.kit.evidence import CONTROL, Evidence
@@ -48,42 +48,59 @@ def gain_table(arms: Sequence[Arm], e: Evidence) -> Table:
     return table("Accuracy and agreement (test)", with_controls(arms), columns, PAIRED)
 
 
-MEASURES = {
-    SLOPE: "slope",
-    "tls_slope": "slope, total least squares",
-    "swapped_slope": "slope, axes swapped",
+SLOPES = {
+    SLOPE: "least squares",
+    "tls_slope": "total least squares",
+    "swapped_slope": "axes swapped",
     "sd_ratio": "ratio of spreads",
+    "ols_slope.top5": "top 5 classes",
+}
+QUARTERS = {
     LOW: "lowest quarter: mean y−x",
-    "low_below": "lowest quarter: share below",
+    "low_below": "share below",
     "high_deviation": "highest quarter: mean y−x",
-    "high_below": "highest quarter: share below",
-    "ols_slope.top5": "slope, top 5 classes",
+    "high_below": "share below",
 }
 
 
 def deviation_tables(arms: Sequence[Arm], e: Evidence) -> list[Table]:
     """Every measure of deviation: as a difference from the control, and of students and controls as they are."""
-    title = "Deviation from the teacher"
-    caption = "Lowest and highest quarter: of the examples, by the teacher's confidence. Slopes depend on temperature "
-    caption += "and budget: read the difference from the control."
+    caption = (
+        "Lowest and highest quarter: of the examples, by the teacher's confidence. Slopes depend on temperature and "
+        "budget: read the difference from the control."
+    )
     found = []
     for split in reversed(SPLITS):
-        over = [(heading, e.means(measure, split=split, minus=CONTROL)) for measure, heading in MEASURES.items()]
-        own = [(heading, e.means(measure, split=split)) for measure, heading in MEASURES.items()]
-        for rows, columns, shown in ((arms, over, "student − control"), (with_controls(arms), own, "each model")):
-            levels = (("split", split), ("shown", shown))
-            found.append(table(title, rows, (*SETTING, *columns), caption, levels))
+        for kind, measures in (("slopes", SLOPES), ("quarters", QUARTERS)):
+            title, levels = "Deviation from the teacher", (("split", split), ("measures", kind))
+            found += _both(title, arms, e, measures, caption, split=split, levels=levels)
     return found
 
 
-def calibration_table(arms: Sequence[Arm], e: Evidence) -> Table:
+def calibration_tables(arms: Sequence[Arm], e: Evidence) -> list[Table]:
     """Proper scores and calibration errors."""
     measures = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "ece_debiased": "ECE, debiased"}
-    columns: list[Column] = [*SETTING]
-    for measure, heading in measures.items():
-        columns += [(heading, e.means(measure)), ("− control", of_students(e.means(measure, minus=CONTROL)))]
     caption = f"Natural logarithm; ECE over 15 bins; lower is better. {PAIRED}"
-    return table("Calibration (test)", with_controls(arms), columns, caption)
+    return _both("Calibration (test)", arms, e, measures, caption)
+
+
+def _both(
+    title: str,
+    arms: Sequence[Arm],
+    e: Evidence,
+    measures: Mapping[str, str],
+    caption: str,
+    *,
+    split: str = "test",
+    levels: Levels = (),
+) -> list[Table]:
+    """Students minus controls, and behind a switch every model as it is."""
+    over = [(heading, e.means(measure, split=split, minus=CONTROL)) for measure, heading in measures.items()]
+    own = [(heading, e.means(measure, split=split)) for measure, heading in measures.items()]
+    shown = (("student − control", arms, over), ("each model", with_controls(arms), own))
+    return [
+        table(title, rows, (*SETTING, *columns), caption, (*levels, ("shown", words))) for words, rows, columns in shown
+    ]
 
 
 def kind_table(arms: Sequence[Arm], e: Evidence) -> Table:
