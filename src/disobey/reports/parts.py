@@ -139,6 +139,7 @@ def _still(block: Block) -> dict[str, Any]:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> dict[str, Any]:
+    columns, rows, alike = _without_constants(columns, rows)
     drawn = [[cells.shown(cell) for cell in row] for row in rows]
     if columns and columns[0] in _MEASURES:
         drawn = [[_named(first), *rest] for first, *rest in drawn]
@@ -151,8 +152,26 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -
         "columns": list(zip(columns, numeric, wordy, strict=True)),
         "terse": not any(wordy[:1]),
         "rows": drawn,
-        "note": cells.note_on_intervals(cell for row in rows for cell in row),
+        "note": " ".join(filter(None, (alike, cells.note_on_intervals(cell for row in rows for cell in row)))),
     }
+
+
+def _without_constants(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> tuple[Sequence[str], Sequence[Sequence[Cell]], str]:
+    """A table without the columns of words that say the same in every row, and one sentence that says it instead."""
+    same = {
+        i: str(rows[0][i])
+        for i in range(len(columns))
+        if len(rows) > 1 and isinstance(rows[0][i], str) and all(row[i] == rows[0][i] for row in rows)
+    }
+    same = {i: words for i, words in same.items() if len(words) <= _WORDY}
+    if not same or len(columns) - len(same) < 2:
+        return columns, rows, ""
+    kept = [i for i in range(len(columns)) if i not in same]
+    told = ", ".join(f"{columns[i]} {words}" for i, words in same.items() if words)
+    left = [[row[i] for i in kept] for row in rows]
+    return [columns[i] for i in kept], left, f"In all rows: {told}." if told else ""
 
 
 def _named(cell: cells.Shown) -> cells.Shown:
