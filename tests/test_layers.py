@@ -29,7 +29,7 @@ ALLOWED = {
     "targets": set(),
     "records": set(),
     "theory": set(),
-    "training": {"data", "models", "targets", "records"},
+    "training": {"data", "models", "targets", "records", "measures"},
     "measures": {"records"},
     "figures": {"records", "measures"},
     "studies": {"data", "models", "targets", "records", "training", "measures", "theory", "figures"},

@@ -1,4 +1,4 @@
-"""`python -m disobey` is `disobey`."""
+"""`python -m disobey`, where the command is not on the path."""
 
 from disobey.cli.main import entry
 

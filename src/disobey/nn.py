@@ -7,6 +7,7 @@ Example:
     (1, 4, 16)
 """
 
+from disobey.models.recurrent.delta_product import DeltaProductRNN
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
@@ -23,13 +24,21 @@ from disobey.models.recurrent.mixers import (
 )
 from disobey.models.recurrent.reflection_walk import reflection_walk
 from disobey.models.recurrent.reflections import ReflectionRNN
-from disobey.models.recurrent.sequence import LSTMLayer, SequenceModel, TransformerLayer, sequence_model
+from disobey.models.recurrent.sequence import (
+    ElmanLayer,
+    LSTMLayer,
+    SequenceModel,
+    TransformerLayer,
+    sequence_model,
+)
 from disobey.models.recurrent.solvers import Exact, Iterate, Solve
 
 __all__ = [
     "Complement",
+    "DeltaProductRNN",
     "DiagonalLowRankMixer",
     "DiagonalRNN",
+    "ElmanLayer",
     "Exact",
     "FixedPointMamba",
     "FixedPointRNN",

@@ -1,7 +1,6 @@
 """`run --until-settled`, `register` and the dry run's forecast, as a user meets them."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -65,15 +64,14 @@ def test_a_driver_that_is_killed_between_blocks_goes_on_with_the_same_bytes(sett
     out = tmp_path / "out"
     words = ["run", "deviation", *TINY, *MORE, "--workers", "0", "--quiet", "--out", str(out)]
     code = "from disobey.cli.main import entry; entry()"
-    driver = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True, env=os.environ)
-    assert driver.stderr is not None
-    for line in driver.stderr:
-        if " claims open" in line:  # after the first look, before or in the second block
-            driver.send_signal(signal.SIGKILL)
-            break
-    driver.wait(timeout=60)
+    with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) as driver:
+        assert driver.stderr is not None
+        for line in driver.stderr:
+            if " claims open" in line:  # after the first look, before or in the second block
+                driver.send_signal(signal.SIGKILL)
+                break
     before = {name: (out / "runs" / name / "run.json").read_bytes() for name in runs_in(out)}
-    assert len(before) >= 16  # four runs of four seeds
+    assert len(before) >= 12  # three runs of four seeds
     assert main(words) == 0
     assert all((out / "runs" / name / "run.json").read_bytes() == text for name, text in before.items())
     assert result_in(out).to_json() == result_in(settled).to_json()

@@ -133,7 +133,9 @@ def test_result_has_its_parts_and_survives_json(result):
                 assert not isinstance(cell, Estimate) or np.isfinite(cell.value)
     visible = next(f for f in result.of(Finding) if f.id == "distillation-visible")
     assert (visible.status, visible.case) == ("ok", "effect")
-    assert result.summary.startswith(visible.headline)
+    paid = next(f for f in result.of(Finding) if f.id == "gain")
+    assert result.summary.startswith(paid.headline[:1].upper() + paid.headline[1:])
+    assert visible.headline in result.summary
     assert result.summary.count(". ") >= 1
 
 
@@ -185,10 +187,14 @@ def test_what_cannot_differ_has_no_difference(result):
     assert _cells(result, "student_accuracy")[3] is not None
 
 
-def test_the_methods_say_which_of_several_students_the_tables_are_about():
+def test_the_methods_say_what_several_students_are():
     a = _arrays(n=120)
     found = disobey.diagnose(a["teacher"], {"a": a["student"], "b": a["twin"]}, a["labels"])
-    assert "about the first, student/a." in found.of(Text)[0].body
+    assert "means over 2 students" in found.of(Text)[0].body
+    assert "the first student, student/a." in found.of(Text)[0].body
+    moments = {"step100": a["student"], "step200": a["twin"]}
+    found = disobey.diagnose(a["teacher"], moments, a["labels"])
+    assert "Of 2 checkpoints everything is about the first, student/step100." in found.of(Text)[0].body
 
 
 def test_what_a_pair_lacks_may_be_given_beside_it(tmp_path, result):

@@ -8,7 +8,7 @@ from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.diagnose import CHECKS, diagnose, judged
 from disobey.diagnosis.evidence.evidence import gather
 from disobey.diagnosis.input.pair import pair_from
-from disobey.diagnosis.report.verdict import ACCURACY, EFFECT, verdict
+from disobey.diagnosis.report.verdict import ACCURACY, EFFECT, PAID, verdict
 from disobey.records.results import Finding, Result, Table
 from tests.support import reference_pairs as pairs
 
@@ -32,6 +32,7 @@ IDS = [
     "same-labels",
     "temperature-slip",
     "memorized-teacher",
+    "gain",
     "negative-transfer",
     "capacity-gap",
     "calibrated-student",
@@ -42,9 +43,13 @@ IDS = [
     "joined-rows",
     "unread-arrays",
     "label-variety",
+    "not-judged",
+    "read-as",
 ]
 
 FOUND = {
+    "paid": ok(PAID, "Seen.", headline="student − control (twin): +2.0 points: it paid"),
+    "open": note(PAID, "Seen.", advice="Add seeds. Or not.", headline="student − control (twin): not distinguishable"),
     "effect": ok(EFFECT, "Seen.", headline="Distillation had an effect"),
     "gap": ok(ACCURACY, "Seen.", headline="the student is as accurate as its teacher"),
     "unsure": note(EFFECT, "Seen.", advice="Train a twin. Then ask again.", headline="Nobody can say"),
@@ -58,6 +63,9 @@ FOUND = {
     [
         (["effect", "gap"], ["Distillation had an effect; the student is as accurate", "No check"]),
         (["gap", "effect", "ceiling"], ["Distillation had an effect; the", "Next (ceiling): use a harder test set."]),
+        (["effect", "gap", "paid"], ["Student − control (twin): +2.0 points: it paid. Distillation had", "No check"]),
+        (["effect", "open"], ["distinguishable. Distillation had", "Next (gain): add seeds."]),
+        (["open", "unsure"], ["distinguishable. Nobody can say.", "Next (distillation visible): train a twin."]),
         (["unsure"], ["Nobody can say.", "Next (distillation visible): train a twin."]),
         (["gap"], ["The student is as accurate as its teacher."]),
         ([], ["Student and teacher were compared."]),
@@ -97,7 +105,11 @@ def test_ids_are_those_of_the_last_release():
             assert len(set(names)) == len(names), f"{finding.id}: evidence is found by name"
             assert all(finding.estimate(name) is not None for name in names)
     assert set(found) <= set(IDS)
-    assert set(IDS) - set(found) <= {"joined-rows", "unread-arrays"}  # of files, which have tests of their own
+    assert set(IDS) - set(found) <= {
+        "joined-rows",
+        "unread-arrays",
+        "read-as",
+    }  # of files, which have tests of their own
     assert all(name == id.replace("-", " ") for id, name in found.items())
 
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from disobey.data.sources.sequences import group
 from disobey.records.results import Chart, Claim, Table
 from disobey.studies.kit.sequences import SequenceEvidence, SequenceSetup
 from disobey.studies.sequence_distillation import SequenceDistillation
 from disobey.studies.sequence_tasks import SequenceTasks, scaled
 from disobey.studies.state_distillation import StateDistillation
+from disobey.studies.state_tracking.large import LargeSetup
 from disobey.studies.state_tracking.study import DETAILS, StateTracking
+from disobey.theory.characters import characters
 from disobey.training.recipe import Recipe
+from disobey.training.specs import sequence_task
 from tests.support.refusals import refuses
 
 BEFORE = -1  # in place of a number of sweeps: the model before its training
@@ -36,6 +40,14 @@ def records_of(study, accuracy, powers=lambda recipe: 0.5):
         history = {"loss": np.full(60, 0.01), "eval_lengths": np.array(spec.lengths)}
         history |= {f"eval_{what}": table for what in ("last", "answers", "whole")}
         history["eval_powers"] = np.full((len(budgets), spec.powers), powers(run.recipe)) + 0.002 * rng.normal()
+        places = range(1, max(spec.lengths) + 1)
+        right = np.array([[accuracy(run.recipe, n, b) for n in places] for b in budgets])
+        history["eval_positions"] = np.clip(right + 0.002 * rng.normal(size=right.shape), 0, 1)
+        if run.recipe.model.name == "reflections" and sequence_task(run.recipe.data.name) in ("A5", "S5"):
+            on, heads = group(sequence_task(run.recipe.data.name)), spec.heads.count
+            carried = characters(on.table).table.real
+            history["eval_traces"] = np.stack([carried[h % len(carried)] for h in range(heads)])
+            history["eval_composition"] = np.linspace(0.0, 1.3, heads)
         if run.recipe.model.name == "fixed_point":
             history |= {"eval_sweeps": np.array([5, 9, 14]), "eval_residuals": 0.5 ** np.arange(32)}
             history["eval_radius"] = np.array([0.5, 0.4])
@@ -68,8 +80,11 @@ def as_published(recipe: Recipe, length: int, budget: int | None) -> float:
     return float(0.2 + 0.75 * min(np.log2(sweeps) / 4, 1) - drop - min(worse, 0.5))
 
 
+SMALL = {"groups": ("parity", "S3", "A4"), "details": "S3"}
+
+
 def test_state_tracking_finds_the_published_account_where_it_holds():
-    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)))
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), **SMALL)
     result = study.analyze(records_of(study, as_published, lambda r: 0.6 if r.sequence.scale == 2 else 0.3))
     found = verdicts(result)
     assert {name for name, _ in found} == {f"T{i}" for i in range(1, 11)}
@@ -79,7 +94,7 @@ def test_state_tracking_finds_the_published_account_where_it_holds():
 
 
 def test_sweeps_in_training_and_at_test_are_a_map():
-    study = StateTracking(groups=("S3",))
+    study = StateTracking(groups=("S3",), details="S3")
     result = study.analyze(records_of(study, as_published))
     cells = next(chart for chart in result.of(Chart) if chart.kind == "heatmap").data
     found = dict(zip(zip(cells["training"], cells["test"], strict=True), cells["accuracy"], strict=True))
@@ -90,7 +105,7 @@ def test_sweeps_in_training_and_at_test_are_a_map():
 
 
 def test_state_tracking_contradicts_it_where_the_opposite_holds():
-    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",))
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",), details="S3")
 
     def opposite(recipe, length, budget):
         return 1 - as_published(recipe, length, budget)
@@ -100,14 +115,14 @@ def test_state_tracking_contradicts_it_where_the_opposite_holds():
 
 
 def test_state_tracking_says_nothing_where_nothing_differs():
-    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",))
+    study = StateTracking(SequenceSetup(seeds=(0, 1, 2)), groups=("S3",), details="S3")
     rng = np.random.default_rng(0)
     found = verdicts(study.analyze(records_of(study, lambda *_: 0.9 + 0.05 * rng.normal(), lambda _: 0.9)))
     assert sum(v in ("undecided", "negligible") for v in found.values()) >= 7
 
 
 def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
-    study = StateTracking()
+    study = StateTracking(**SMALL)
     ladder = study.ladder("S3")
     assert list(ladder) == [1, 2, 4, 8, 16, 0]
     specs = {n: recipe.sequence for n, recipe in ladder.items()}
@@ -115,7 +130,6 @@ def test_one_sweep_is_the_diagonal_end_and_many_sweeps_are_implicit():
     assert list(study.ladder("A4")) == [1, 4, 16, 0]
     steps = {group: {recipe.optim.steps for recipe in study.arms(group).values()} for group in study.groups}
     assert steps == {"parity": {350}, "S3": {700}, "A4": {2100}}
-    assert StateTracking(groups=("A5",), patience=1).budget("A5").steps == 700
     details = [study.arms("S3")[name] for name in DETAILS]
     assert len(set(details)) == len(DETAILS)
     asked = {n: spec.budgets for n, spec in specs.items() if spec}
@@ -129,6 +143,71 @@ def test_too_few_records_are_said_so():
     records = dict(list(records_of(study, as_published).items())[:5])
     with refuses("no-complete-seed"):
         study.analyze(records)  # type: ignore[arg-type]
+
+
+def tracker(recipe: Recipe, length: int, budget: int | None) -> float:
+    """Reflections track as far as their sweeps reach, far beyond training with consistent states; others do not."""
+    spec, layer = recipe.sequence, recipe.model.name
+    assert spec is not None
+    if layer == "lstm":
+        return 0.93 if length <= 16 else 0.1
+    if layer != "reflections" or spec.heads.strength == "projection":
+        return 0.05
+    sweeps = (spec.sweeps or 1000) if budget is None else (budget or 1000)
+    if length > sweeps:
+        return 0.04 + 0.05 * min(sweeps / length, 1)
+    return 0.99 if length <= 16 or spec.consistency else 0.7 if length <= 64 else 0.3
+
+
+def test_large_groups_find_what_is_planted():
+    study = StateTracking(groups=("A5", "S5"))
+    powers = lambda r: 0.95 if r.sequence.consistency else 0.2
+    result = study.analyze(records_of(study, tracker, powers))
+    found = verdicts(result)
+    planted = {f"F1{part}" for part in "abcde"} | {"F2a", "F2b"} | {f"G{i}" for i in range(1, 6)}
+    assert {id for id, group in found if group == "A5"} == planted
+    assert {found[id, "A5"] for id in planted - {"F2b"}} == {"supported"}, found
+    assert found["F2b", "A5"] == "undecided"  # three of three seeds may be luck
+    assert ("G1", "S5") not in found  # its arms are asked for with --variations S5
+    stairs = next(c for c in result.of(Chart) if c.name == "staircase").data
+    right = dict(zip(zip(stairs["setting"], stairs["solver"], stairs["x"], strict=True), stairs["y"], strict=True))
+    assert right["A5", "8 sweeps", 8.0] > 0.95
+    assert right["A5", "8 sweeps", 10.0] < 0.2
+    carried = next(c for c in result.of(Chart) if c.name == "irreducibles").data
+    heads = dict(zip(zip(carried["setting"], carried["x"], strict=True), carried["y"], strict=True))
+    assert heads["A5", "3"] == heads["A5", "1"] == 1  # of 16 heads four compose, one a representation
+    assert heads["S5", "6"] == 0
+
+
+def test_large_groups_are_contradicted_where_the_opposite_holds():
+    study = StateTracking(groups=("A5",))
+    opposite = lambda recipe, length, budget: 1 - tracker(recipe, length, budget)
+    result = study.analyze(records_of(study, opposite, lambda r: 0.05 if r.sequence.consistency else 0.9))
+    found = {id: verdict for (id, _), verdict in verdicts(result).items()}
+    assert all(found[id] == "contradicted" for id in ("F1a", "F1c", "F1d", "F1e", "G1", "G3", "G4", "G5"))
+
+
+def test_ten_seeds_say_more_about_success_than_three():
+    study = StateTracking(SequenceSetup(seeds=tuple(range(10))), groups=("A5",), variations="")
+    found = verdicts(study.analyze(records_of(study, tracker)))
+    assert found["F2b", "A5"] == "supported"
+
+
+def test_arms_of_large_groups_differ_in_what_they_say():
+    study = StateTracking(groups=("A5", "S5"))
+    arms = study.arms("A5")
+    assert len(set(arms.values())) == len(arms)
+    specs = {name: recipe.sequence for name, recipe in arms.items()}
+    assert {spec.streams for spec in specs.values() if spec} == {"own"}
+    exact = specs["exact"]
+    assert exact is not None
+    changed = {name: spec for name, spec in specs.items() if spec and arms[name].model.name == "reflections"}
+    for name, spec in changed.items():
+        same = replace(
+            spec, heads=exact.heads, inner=64, sweeps=0, budgets=exact.budgets, consistency=0.0, constant=0.0
+        )
+        assert same == exact, name
+    assert set(study.arms("S5")) < set(arms)
 
 
 def softness(gain):
@@ -173,7 +252,7 @@ def test_students_differ_in_their_targets_only():
 
 
 def test_studies_share_their_equal_runs():
-    tracking = {run.id for run in StateTracking().plan()}
+    tracking = {run.id for run in StateTracking(**SMALL).plan()}
     distilling = {run.id for run in SequenceDistillation().plan()}
     assert len(tracking & distilling) == 9  # LSTM, exact and four sweeps on S3, three seeds
 
@@ -220,7 +299,9 @@ def test_state_students_differ_in_what_they_are_told_only():
     assert len(arms) == 7
     assert len(plain) == 1
     assert {a.replica for a in arms.values()} == {1}
-    assert len({run.id for run in study.plan()} & {run.id for run in StateTracking().plan()}) == 3  # the dense teacher
+    assert (
+        len({run.id for run in study.plan()} & {run.id for run in StateTracking(**SMALL).plan()}) == 3
+    )  # the dense teacher
 
 
 def test_tasks_scale_by_chance():
@@ -239,6 +320,7 @@ def test_tasks_scale_by_chance():
         (lambda: SequenceSetup(far=41), "lengths"),
         (lambda: StateTracking(groups=()), "groups"),
         (lambda: StateTracking(sweeps=(2, 4)), "sweeps"),
+        (lambda: LargeSetup(large_far=65), "lengths"),
         (lambda: StateTracking(patience=0), "patience"),
         (lambda: SequenceTasks(tasks=("sorting",)), "task"),
         (lambda: SequenceDistillation(few=3), "few"),
@@ -249,3 +331,18 @@ def test_tasks_scale_by_chance():
 def test_settings_refuse_nonsense(make, id):
     with refuses(id):
         make()
+
+
+def test_regular_tasks_stand_beside_published_numbers():
+    study = SequenceTasks(**SequenceTasks.presets["regular"])
+    records = records_of(study, lambda recipe, *_: 0.95 if recipe.model.name == "reflections" else 0.5)
+    found = verdicts(study.analyze(records))  # type: ignore[arg-type]
+    assert {found["F5", task] for task in ("arithmetic", "cycle-navigation")} == {"supported"}
+    assert ("F5", "even-pairs") not in found
+    other = SequenceTasks(tasks=("copying", "brackets", "arithmetic"))
+    gap = lambda recipe, *_: (
+        0.9 if recipe.model.name == "fixed_point_mamba" and recipe.sequence.state_dependent else 0.2
+    )
+    found = verdicts(other.analyze(records_of(other, gap)))  # type: ignore[arg-type]
+    assert found["F3", "copying"] == found["F4", "brackets"] == "supported"
+    assert ("F5", "arithmetic") not in found  # other lengths than the published ones

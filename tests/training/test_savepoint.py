@@ -10,6 +10,7 @@ from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.targets.schedule import distill
 from disobey.training import savepoint as module
+from disobey.training.imitation import ImitationSpec
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching
 from disobey.training.train import train
@@ -60,6 +61,13 @@ CASES = {
     "crops": replace(CNN, data=replace(DATA, augment="crop-flip")),
     "dropout": replace(CNN, model=ModelSpec("vit", width=16, depth=1, dropout=0.2)),
     "batch norms": replace(CNN, model=ModelSpec("resnet8", width=4)),
+    "first weights shared, inputs of noise": replace(
+        CNN,
+        model=ModelSpec("mlp", width=8),
+        teacher=replace(CNN, model=ModelSpec("mlp", width=8), imitation=ImitationSpec()),
+        replica=1,
+        imitation=ImitationSpec(learns="auxiliary", inputs="noise", curve=10),
+    ),
     "student of a table": replace(CNN, targets=distill(2.0), teacher=CNN, replica=1),
     "student of mixtures": replace(
         CNN, data=replace(DATA, augment="mixup"), targets=distill(2.0), teacher=CNN, replica=1

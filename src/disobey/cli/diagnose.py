@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
+
+from disobey.cli.stages import stages
 
 if TYPE_CHECKING:
     from disobey.diagnosis.input.pair import Pair
@@ -23,7 +24,8 @@ class DiagnoseOptions:
     """Options of `disobey diagnose`."""
 
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
-    """file or folder with teacher and student (.npz, .npy, .safetensors, .parquet, .csv, .jsonl), or a file an array"""
+    """file or folder with teacher and student (.npz, .npy, .safetensors, .parquet, .csv, .jsonl), or a file an array:
+    teacher.npy student.npy labels.npy; files whose names say nothing are taken in this order"""
     teacher: str | None = None
     """teacher's file, or hf:NAME (a model on the Hugging Face hub, or a local folder)"""
     student: str | None = None
@@ -44,18 +46,21 @@ class DiagnoseOptions:
     """temperature at which divergences are given beside T = 1"""
     level: float = 0.95
     """confidence level of the intervals"""
-    json: Path | None = None
-    """also write the result as JSON to this file (- for standard output)"""
+    json: bool = False
+    """print the result as JSON on standard output, and nothing else there"""
     strict: bool = False
     """exit status 1 if a check warns"""
     out: Path | None = None
     """folder for the report; default ./disobey-runs/diagnose-NAME"""
+    verbose: bool = False
+    """print what is well, too, not only warnings and notes"""
     quiet: bool = False
-    """print no findings"""
+    """print neither progress nor findings"""
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0 done, 1 a warning and --strict; unusable input raises `Refusal` before anything is written."""
+    argv, file = _old_json(argv)
     options = tyro.cli(
         DiagnoseOptions, args=argv, prog="disobey diagnose", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)
     )
@@ -67,26 +72,57 @@ def main(argv: list[str]) -> int:
         raise refusal("temperature-range", "a number above 0", options.temperature, where="--temperature")
     if not 0.5 <= options.level < 1:
         raise refusal("level-range", "a number from 0.5 to 1", options.level, "0.95", where="--level")
-    pair = opened(options)
-    _writable(options, pair.name)
-    inputs: list[dict[str, Any]] = []
-    packing = Thread(target=_packed)
-    hashing = Thread(target=_recorded, args=(_files(options), inputs), daemon=True)  # an interrupt does not wait for it
-    packing.start()
-    hashing.start()
-    result = report(gather(pair, temperature=options.temperature, level=options.level))
-    packing.join()
-    hashing.join()
-    written = _write(result, options, pair.name, inputs)
+    with stages(options.quiet) as tell:
+        tell("opening files")
+        pair = opened(options)
+        _writable(options, pair.name, file)
+        inputs: list[dict[str, Any]] = []
+        packing = Thread(target=_packed)
+        hashing = Thread(target=_recorded, args=(_files(options), inputs), daemon=True)  # an interrupt need not wait
+        packing.start()
+        hashing.start()
+        tell(f"reading {pair.shape[0]:,} examples of {pair.shape[1]:,} classes")
+        evidence = gather(pair, temperature=options.temperature, level=options.level)
+        result = report(evidence, tell=tell)
+        tell("drawing the report")
+        packing.join()
+        hashing.join()
+        written = _write(result, options, pair.name, inputs)
+    if file is not None:
+        result.write(file)
     warnings = [f for f in _findings(result) if f.status == "warning"]
-    if not options.quiet and str(options.json) != "-":
-        _say(result, written)
+    if options.json:
+        sys.stdout.write(result.to_json())
+    elif not options.quiet:
+        _say(result, written, options.verbose)
     return 1 if options.strict and warnings else 0
+
+
+def _old_json(argv: list[str]) -> tuple[list[str], Path | None]:
+    """``--json FILE`` and ``--json -``, as they were in the release before: the words that are left, and the file."""
+    left, file = [], None
+    words = iter([part for word in argv for part in (word.split("=", 1) if word.startswith("--json=") else [word])])
+    for word in words:
+        if word != "--json":
+            left.append(word)
+            continue
+        after = next(words, "")
+        if after == "-" or after.endswith(".json"):
+            said = (
+                "prints the result" if after == "-" else "prints the result; result.json is written beside the report"
+            )
+            print(f"disobey: --json {said}; --json {after} stops working next release", file=sys.stderr)
+        left += ["--json"] * (not after.endswith(".json"))
+        if after.endswith(".json"):
+            file = Path(after)
+        elif after not in ("", "-"):
+            left.append(after)
+    return left, file
 
 
 def _packed() -> None:
     """Packs the report's scripts, which takes a second, while the pair is read."""
-    from disobey.reports.page import library
+    from disobey.reports.scripts import library
 
     library()
 
@@ -196,31 +232,13 @@ def _folder(options: DiagnoseOptions, name: str) -> Path:
     return options.out or Path("disobey-runs") / f"diagnose-{safe}"
 
 
-def _writable(options: DiagnoseOptions, name: str) -> None:
+def _writable(options: DiagnoseOptions, name: str, file: Path | None) -> None:
     """Refuses places that cannot be written to, before anything is computed."""
-    from disobey.errors import refusal
+    from disobey.cli.places import refuse_unwritable
 
-    places = [("--out", _folder(options, name))]
-    if options.json is not None and str(options.json) != "-":
-        if options.json.is_dir():
-            raise refusal(
-                "not-a-file", "a file", f"the folder {options.json}", f"{options.json / 'result.json'}", where="--json"
-            )
-        places.append(("--json", options.json.parent))
-    for option, folder in places:
-        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-        if not there.is_dir():
-            raise refusal(
-                "not-a-folder", "a folder, new or existing", f"the file {there}", "another place", where=option
-            )
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise refusal(
-                "read-only",
-                "a folder that you may write to",
-                f"{there}, which is read-only",
-                "--out ELSEWHERE",
-                where=option,
-            )
+    refuse_unwritable(_folder(options, name), "--out")
+    if file is not None:
+        refuse_unwritable(file.parent, "--json")
 
 
 def _write(result: Result, options: DiagnoseOptions, name: str, inputs: list[dict[str, Any]]) -> Path:
@@ -233,10 +251,6 @@ def _write(result: Result, options: DiagnoseOptions, name: str, inputs: list[dic
     report = write(result, folder, provenance)  # draws everything before it writes anything
     result.write(folder / "result.json")
     write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
-    if options.json is not None and str(options.json) == "-":
-        sys.stdout.write(result.to_json())
-    elif options.json is not None:
-        result.write(options.json)
     return report
 
 
@@ -246,13 +260,20 @@ def _findings(result: Result) -> tuple:
     return result.of(Finding)
 
 
-def _say(result: Result, written: Path) -> None:
+def _say(result: Result, written: Path, verbose: bool) -> None:
+    """The verdict's reasons, most urgent first: what nobody has to act on is counted, unless ``verbose``."""
     from disobey.reports.cells import prose
-    from disobey.reports.summary import printable
+    from disobey.reports.summary import by_urgency, printable
 
     marks = {"ok": "  ok     ", "note": "  note   ", "warning": "  WARNING"}
-    for finding in _findings(result):
+    findings = _findings(result)
+    for finding in by_urgency(findings):
+        if finding.status == "ok" and not verbose:
+            continue
         print(f"{marks[finding.status]}  {printable(finding.name)}: {prose(printable(finding.message))}")
         if finding.status == "warning" and finding.advice:
             print(f"             try: {prose(printable(finding.advice))}")
+    well = sum(finding.status == "ok" for finding in findings)
+    if well and not verbose:
+        print(f"  ok       {well} checks found nothing to mend (--verbose shows them)")
     print(f"\n{prose(printable(result.summary))}\nreport: {written}")

@@ -1,4 +1,4 @@
-"""`disobey list`: studies, data sets and models, a line each."""
+"""`disobey list`: studies, data sets and models, a line each. Nothing is imported that only training needs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Literal
 
 import tyro
 
-from disobey.data.load import DATASETS, description
-from disobey.models.build import MODELS
-from disobey.studies import STUDIES
+from disobey.cli.output import print_json
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class ListOptions:
     what: Literal["all", "studies", "data", "models"] = "all"
     """which of the lists"""
     json: bool = False
-    """print JSON, for programs"""
+    """print the lists as JSON on standard output"""
 
 
 def main(argv: list[str]) -> int:
@@ -31,21 +29,10 @@ def main(argv: list[str]) -> int:
         description="Lists studies, data sets and models.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    lists = {
-        "studies": {name: study.question for name, study in STUDIES.items()},
-        "data": {name: description(name) for name in DATASETS}
-        | {
-            "PATH": "npz, npy, idx, parquet, CSV, JSON lines, or a folder with a folder of images for each class",
-            "hub:NAME": "data sets of the Hugging Face Hub",
-        },
-        "models": {name: architecture.line for name, architecture in MODELS.items()}
-        | {"hf:NAME": "models of transformers, by name or folder", "FILE.py:FACTORY": "your own model"},
-    }
-    chosen = lists if options.what == "all" else {options.what: lists[options.what]}
+    lists = {"studies": _studies, "data": _data, "models": _models}
+    chosen = {name: lines() for name, lines in lists.items() if options.what in ("all", name)}
     if options.json:
-        import json
-
-        print(json.dumps(chosen, indent=1))
+        print_json(chosen)
         return 0
     width = max(len(name) for entries in chosen.values() for name in entries)
     for heading, entries in chosen.items():
@@ -53,3 +40,25 @@ def main(argv: list[str]) -> int:
         for name, line in entries.items():
             print(f"  {name:<{width}}  {line}")
     return 0
+
+
+def _studies() -> dict[str, str]:
+    from disobey.studies import STUDIES
+
+    return {name: STUDIES.question(name) for name in STUDIES}
+
+
+def _data() -> dict[str, str]:
+    from disobey.data.load import DATASETS, description
+
+    return {name: description(name) for name in DATASETS} | {
+        "PATH": "npz, npy, idx, parquet, CSV, JSON lines, or a folder with a folder of images for each class",
+        "hub:NAME": "data sets of the Hugging Face Hub",
+    }
+
+
+def _models() -> dict[str, str]:
+    from disobey.models.build import MODELS
+
+    own = {"hf:NAME": "models of transformers, by name or folder", "FILE.py:FACTORY": "your own model"}
+    return {name: architecture.line for name, architecture in MODELS.items()} | own

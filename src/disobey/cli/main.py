@@ -30,6 +30,12 @@ Exit status: 0 done; 1 a run failed (or diagnose --strict has a warning); 2 unus
 
 
 def _run(argv: list[str]) -> int:
+    if argv and argv[0] in ("-h", "--help"):
+        from disobey.studies import question_lines
+
+        lines = ["usage: disobey run STUDY [OPTIONS]", "", "studies:", *question_lines(), ""]
+        print("\n".join([*lines, "`disobey run STUDY --help` shows the options of a study."]))
+        return 0
     from disobey.cli.run import main
 
     return main(argv)

@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     paths = [path / "result.json" if path.is_dir() else path for path in options.results]
     result = pool([read(path) for path in paths])
     folder = options.out or Path("disobey-runs") / "reports" / result.study
-    provenance = stamp() | {"inputs": [file_record(path) for path in paths]}
+    # No run of its own: those that it rests on are named by the reports of its inputs.
+    provenance = stamp() | {"inputs": [file_record(path) for path in paths], "runs": []}
     result.write(folder / "result.json")
     write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
     page = write(result, folder, provenance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,19 @@ class ReportOptions:
     """a result.json, or the folder it is in"""
     out: Path | None = None
     """another folder for the report; beside the result where not given"""
+    json: bool = False
+    """print the result that was drawn as JSON on standard output, and nothing else there"""
 
 
 def main(argv: list[str]) -> int:
     """Redraws a report; the exit status."""
-    options = tyro.cli(ReportOptions, args=argv, prog="disobey report", description="Redraws a report.")
+    options = tyro.cli(
+        ReportOptions,
+        args=argv,
+        prog="disobey report",
+        description="Redraws a report.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     path = options.result / "result.json" if options.result.is_dir() else options.result
     try:
         result = Result.read(path)
@@ -38,7 +47,8 @@ def main(argv: list[str]) -> int:
         ) from None
     except Refusal as error:
         raise Refusal(error.id, f"{path}: {error}") from error
-    print(f"report: {_written(result, path, options.out or path.parent)}")
+    page = _written(result, path, options.out or path.parent)
+    sys.stdout.write(result.to_json()) if options.json else print(f"report: {page}")
     return 0
 
 

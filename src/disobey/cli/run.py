@@ -8,7 +8,6 @@ import inspect
 import json
 import math
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -16,8 +15,10 @@ from pathlib import Path
 
 from disobey.cli.forecast import power_and_cost
 from disobey.cli.options import Common, parse_study
+from disobey.cli.output import print_json
 from disobey.cli.progress import progress_bar
 from disobey.cli.register import Registered, stopping_rule
+from disobey.cli.rehearsal import forecast, forecast_lines, rehearse
 from disobey.cli.settle import until_settled
 from disobey.errors import printable, refusal
 from disobey.records.manifest import Damaged
@@ -26,7 +27,7 @@ from disobey.records.partial import Missing, marked
 from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
-from disobey.studies import STUDIES
+from disobey.studies import STUDIES, question_lines
 from disobey.studies.kit.settle import Stopping
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import Outcome, run_all
@@ -39,7 +40,7 @@ class RunOptions(Common):
     """Options of `disobey run` beside the study's own."""
 
     dry_run: bool = False
-    """print what would be trained and what is there already, and stop"""
+    """check everything that a run checks, print what would be trained and what is there already, and stop"""
     smoke: bool = False
     """run the whole study in seconds to see that it works: evidence of nothing"""
     preset: str = ""
@@ -51,7 +52,7 @@ class RunOptions(Common):
     reports: str = ""
     """folder of the report; below --out where not given, which must be writable then"""
     json: bool = False
-    """print the result as JSON on standard output"""
+    """print the result (of a dry run: the plan) as JSON on standard output, and nothing else there"""
     until_settled: bool = False
     """add paired seeds until every claim is settled, with intervals that allow for looking after every block"""
     max_seeds: int = 40
@@ -80,7 +81,10 @@ def main(argv: list[str]) -> int:
     rule = stopping_rule(options.until_settled, options.max_seeds, options.block)
     registered = Registered.read(options.registered, study, rule)
     if options.dry_run:
-        print("\n".join([_forecast(study, runs, store), *power_and_cost(study, store)]))
+        found = rehearse(runs, store, options, options.reports)
+        plan = forecast(study.name, runs, found, folder_of(study, store.root, options.until_settled))
+        plan["forecast"] = power_and_cost(study, store)
+        print_json(plan) if options.json else print("\n".join([*forecast_lines(plan), *plan["forecast"]]))
         return 0
     folder = Path(options.reports) if options.reports else folder_of(study, options.out, options.until_settled)
     study, outcome, result = _carried_out(study, store, options)
@@ -199,8 +203,8 @@ def named_study(argv: Sequence[str], command: str = "run") -> tuple[type[Study],
     names = ", ".join(STUDIES)
     if not argv or argv[0].startswith("-"):
         if argv and argv[0] in ("-h", "--help"):
-            print(f"usage: disobey {command} STUDY [OPTIONS]\n\nstudies: {names}")
-            print(f"`disobey {command} STUDY --help` for its options")
+            print("\n".join([f"usage: disobey {command} STUDY [OPTIONS]", "", "studies:", *question_lines(), ""]))
+            print(f"`disobey {command} STUDY --help` shows the options of a study.")
             raise SystemExit(0)
         raise refusal("no-study", f"a study after {command!r}: {names}", argv[0] if argv else "nothing", "disobey list")
     if argv[0] not in STUDIES:
@@ -225,20 +229,6 @@ def starting_point(kind: type[Study], argv: list[str]) -> Study:
         known = ", ".join(kind.presets) or "none"
         raise refusal("unknown-preset", f"a preset of {kind.name} ({known})", repr(names[-1]))
     return kind(**kind.presets[names[-1]])
-
-
-def _forecast(study: Study, runs: list[Run], store: Store) -> str:
-    """What a dry run prints: how many runs of which kind, how many of them are there."""
-    ordered = closure(runs)
-    there = {run for run in ordered if store.find(run.id, encode(run.recipe)) is not None}
-    counts = Counter(run.recipe.name or "run" for run in ordered)
-    missing = Counter(run.recipe.name or "run" for run in ordered if run not in there)
-    width = max(map(len, counts))
-    lines = [f"{study.name}: {len(ordered)} runs, {len(there)} there already, {len(ordered) - len(there)} to train"]
-    lines += [f"  {name:<{width}}  {n:>4} runs, {missing[name]:>4} to train" for name, n in counts.items()]
-    steps = sum(run.recipe.optim.steps for run in ordered if run not in there)
-    lines.append(f"  {steps:,} training steps; report in {folder_of(study, store.root)}")
-    return "\n".join(lines)
 
 
 def _cost(outcome: Outcome) -> dict[str, float]:

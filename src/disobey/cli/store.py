@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
+from disobey.cli.output import print_json
 from disobey.errors import printable, refusal
 from disobey.records.housekeeping import Survey, removable, remove, survey
 from disobey.records.store import Store
@@ -24,6 +26,8 @@ class StoreOptions:
     """say what no report refers to and how much space it takes; removes nothing without --yes"""
     yes: bool = False
     """with --prune: remove it"""
+    json: bool = False
+    """print what was found as JSON on standard output, and nothing else there"""
 
 
 def main(argv: list[str]) -> int:
@@ -38,9 +42,26 @@ def main(argv: list[str]) -> int:
         raise refusal("yes-alone", "--yes beside --prune", "it alone", "--prune --yes")
     seen = survey(store, hashes=options.check)
     if options.prune:
-        return _prune(store, seen, options.yes)
-    print("\n".join(_lines(seen, options.check)))
+        return _prune(store, seen, options)
+    print_json(_found(seen, options.check)) if options.json else print("\n".join(_lines(seen, options.check)))
     return 1 if options.check and seen.damaged else 0
+
+
+def _found(seen: Survey, checked: bool) -> dict[str, Any]:
+    """What there is, for programs: sizes in bytes; a report that names no runs has null for them."""
+    sizes = {name: item.bytes for name, item in seen.runs.items()}
+    named = {name: None if runs is None else sorted(runs & sizes.keys()) for name, runs in seen.reports.items()}
+    return {
+        "checked": checked,
+        "runs": sizes,
+        "reports": named,
+        "orphans": list(seen.orphans),
+        "tables": {item.path.name: item.bytes for item in seen.tables},
+        "aside": {item.path.name: item.bytes for item in seen.aside},
+        "leftovers": {item.path.name: item.bytes for item in seen.leftovers},
+        "damaged": seen.damaged | {f"cache/{item.path.name}": item.why for item in seen.tables if item.why},
+        "unverified": sorted(seen.unverified),
+    }
 
 
 def _lines(seen: Survey, checked: bool) -> list[str]:
@@ -72,8 +93,12 @@ def _lines(seen: Survey, checked: bool) -> list[str]:
     return shown
 
 
-def _prune(store: Store, seen: Survey, really: bool) -> int:
-    items = removable(seen)
+def _prune(store: Store, seen: Survey, options: StoreOptions) -> int:
+    items, really = removable(seen), options.yes
+    if options.json:
+        named = [{"path": str(i.path.relative_to(store.root)), "bytes": i.bytes, "why": i.why} for i in items]
+        print_json({"removable": named, "freed": remove(store, items) if really else 0})
+        return 0
     for item in items:
         print(f"{item.path.relative_to(store.root)}  {_bytes(item.bytes)}  {item.why}")
     old = [name for name, runs in seen.reports.items() if runs is None]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from disobey.bounds import read_bounded
 from disobey.cli.options import Common, parse
+from disobey.cli.output import print_json
 from disobey.cli.progress import progress_bar
 from disobey.errors import refusal
 from disobey.models.build import is_file
@@ -31,7 +31,7 @@ class TrainOptions:
     trust: bool = False
     """run the Python file that the recipe names as a model; without this, a recipe that names one is refused"""
     json: bool = False
-    """print the record's summary as JSON"""
+    """print the record's summary as JSON on standard output, and nothing else there"""
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
         return 1
     record = outcome.records[run]
     if options.json:
-        print(json.dumps({"path": str(record.path), **record.summary}))
+        print_json({"path": str(record.path), **record.summary})
     elif not common.quiet:
         print("\n".join(f"{name:<20} {value:g}" for name, value in record.summary.items()))
         print(f"record: {record.path}")

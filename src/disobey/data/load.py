@@ -24,6 +24,7 @@ from disobey.data.noise import NoisePlan, class_dependent, mean_similarity, most
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
 from disobey.data.sources.regroup import REGROUPED
+from disobey.data.sources.shapes import colour_shapes
 from disobey.data.sources.synthetic import SYNTHETIC
 from disobey.data.subsets import stratified_order, stratified_parts, stream
 from disobey.errors import refusal
@@ -33,6 +34,7 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "mnist-5k": embedded.mnist_5k,
     "languages": languages.languages,
     "languages-ambiguous": languages.languages_ambiguous,
+    "colour-shapes": colour_shapes,
     "fashion-mnist": fashion_mnist,
     **SYNTHETIC,
 }

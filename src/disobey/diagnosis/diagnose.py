@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
-from disobey.diagnosis.evidence.evidence import Evidence, gather
+from disobey.diagnosis.checks.findings import not_judged
+from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
-from disobey.diagnosis.report import breakdown, charts, knowledge, tables
+from disobey.diagnosis.report import breakdown, charts, knowledge
+from disobey.diagnosis.report import tables as comparisons
 from disobey.diagnosis.report.methods import methods
 from disobey.diagnosis.report.verdict import verdict
 from disobey.errors import refusal
@@ -43,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     distillation.same_labels,
     confidence.temperature_slip,
     confidence.memorized_teacher,
+    outcome.gain,
     outcome.negative_transfer,
     outcome.capacity_gap,
     confidence.calibrated_student,
@@ -50,17 +53,43 @@ CHECKS: tuple[Check, ...] = (
     outcome.ceiling,
     outcome.best_of_many,
     language.truncation,
+    files.read_as,
     files.joined_rows,
     files.unread_arrays,
     files.label_variety,
 )
 
+# What must correspond to the teacher, row by row and class by class, for a check to say anything.
+NEEDS: dict[Check, set[str]] = {
+    confidence.plausible_teacher: {"labels"},
+    distillation.distillation_visible: {"student", "twin"},
+    distillation.same_teacher: {"student"},
+    distillation.same_labels: {"labels", "student", "twin"},
+    confidence.temperature_slip: {"student"},
+    outcome.gain: {"labels", "student", "twin"},
+    outcome.negative_transfer: {"labels", "student", "twin"},
+    outcome.capacity_gap: {"labels", "student"},
+    confidence.calibrated_student: {"labels", "student"},
+    outcome.large_enough: {"labels", "student", "twin"},
+    outcome.ceiling: {"labels", "student", "twin"},
+    outcome.best_of_many: {"labels", "student"},
+}
+CALLED: dict[Check, str] = {outcome.large_enough: "test size"}  # where a check's findings have another name
+BREAKS: dict[Check, set[str]] = {
+    alignment.row_alignment: {"student"},
+    alignment.class_order: {"student"},
+    alignment.label_alignment: {"labels"},
+    alignment.label_order: {"labels"},
+    alignment.twin_alignment: {"twin"},
+    alignment.twin_class_order: {"twin"},
+}
+
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
-    tables.outcome,
-    tables.closeness,
-    tables.deviations,
-    tables.calibrations,
-    tables.temperatures,
+    comparisons.outcome,
+    comparisons.closeness,
+    comparisons.deviations,
+    comparisons.calibrations,
+    comparisons.temperatures,
     knowledge.teacher_information,
     knowledge.representations,
     breakdown.seeds,
@@ -140,17 +169,56 @@ def diagnose(
 
 
 def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Finding, ...]:
-    """What the checks that apply have found, in their order."""
-    return tuple(found for check in checks if (found := check(evidence)) is not None)
+    """What the checks that apply have found, in their order; those that need what is out of order are not asked.
+
+    With rows or classes that do not correspond, a student looks weak and over-confident for that reason alone: nothing
+    about them is said until they are mended.
+    """
+    found: list[Finding] = []
+    withheld: list[str] = []
+    broken: set[str] = set()
+    for check in checks:
+        about = NEEDS.get(check, set())
+        if about & broken:
+            if _asks_nothing(check, evidence):
+                continue
+            withheld.append(CALLED.get(check, check.__name__.replace("_", " ")))
+        elif (finding := check(evidence)) is not None:
+            found.append(finding)
+            if finding.invalidates:
+                broken |= BREAKS.get(check, set())
+    if withheld:
+        found.append(not_judged(withheld))
+    return tuple(found)
 
 
-def report(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> Result:
-    """Findings first, then tables and charts, then the methods."""
+def _asks_nothing(check: Check, evidence: Evidence) -> bool:
+    """Whether a check would not apply to this pair, so that nobody misses it."""
+    lacks = evidence.labels is None and "labels" in NEEDS[check]
+    if evidence.sample.twin is None and check in (outcome.gain, outcome.negative_transfer, distillation.same_labels):
+        return True
+    if check is distillation.same_labels:
+        return lacks or evidence.pair.mislabelled is None
+    if check is distillation.same_teacher:
+        return len(evidence.students) < 3
+    return lacks or (check is outcome.best_of_many and not checkpoints(evidence.students))
+
+
+def report(
+    evidence: Evidence, checks: Sequence[Check] = CHECKS, *, tell: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Findings first, then tables and charts, then the methods; ``tell`` hears what is being computed."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # differences of infinite log-odds are unknown
+        tell(f"{len(checks)} checks")
         findings = judged(evidence, checks)
-        shown = [table for make in TABLES if (table := make(evidence)) is not None and table.rows]
-        figures = [chart for make in FIGURES if (chart := make(evidence)) is not None]
-        blocks = (*findings, *figures[:1], *shown, *figures[1:], methods(evidence))
+        shown, figures = [], []
+        for made, makers, what in ((shown, TABLES, "table"), (figures, FIGURES, "figure")):
+            for number, make in enumerate(makers, 1):
+                tell(f"{what} {number} of {len(makers)}")
+                made.append(make(evidence))
+        tables = [table for table in shown if table is not None and table.rows]
+        figures = [figure for figure in figures if figure is not None]
+        blocks = (*findings, *figures[:1], *tables, *figures[1:], methods(evidence))
     settings: dict[str, Any] = {
         "examples": evidence.n,
         "classes": None if evidence.sparse is not None else evidence.pair.shape[1],

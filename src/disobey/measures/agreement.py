@@ -13,7 +13,6 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from scipy.stats import rankdata
 
 from disobey.measures.deviation import best_classes, log_odds
 from disobey.measures.inference.measure import Columns, Measure
@@ -128,9 +127,28 @@ def rank_agreement(predictions: Predictions) -> Columns:
         return (np.full(n, np.nan),)
     others = np.arange(classes) != predictions.teacher.argmax(axis=1)[:, None]
     pair = (predictions.teacher, predictions.student)
-    a, b = (rankdata(p[others].reshape(n, classes - 1), axis=1) - classes / 2 for p in pair)
+    a, b = (_ranks(p[others].reshape(n, classes - 1)) - classes / 2 for p in pair)
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     return (np.divide((a * b).sum(axis=1), scale, out=np.full(n, np.nan), where=scale > 0),)
+
+
+def _ranks(values: NDArray) -> NDArray:
+    """Ranks (N, K) in each row from 1, equal ones averaged; what `scipy.stats.rankdata` gives, without its import.
+
+    >>> _ranks(np.array([[3.0, 1.0, 3.0], [5.0, 6.0, 4.0]]))
+    array([[2.5, 1. , 2.5],
+           [2. , 3. , 1. ]])
+    """
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    first = np.ones(values.shape, dtype=bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.flatnonzero(first)
+    sizes = np.diff(starts, append=values.size)
+    average = np.repeat(starts % values.shape[1] + (sizes + 1) / 2, sizes).reshape(values.shape)
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, average, axis=1)
+    return ranks
 
 
 @cache

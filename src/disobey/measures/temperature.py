@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from disobey.errors import refusal
 from disobey.measures.inference.examples import over_examples
@@ -41,41 +41,41 @@ def best_temperature(predictions: Predictions, to: Target = "teacher") -> float:
     2.5
     """
     low, high, beta = 1e-3, 1e3, 1.0
+    chunks = [(chunk, _wanted(chunk, to)) for chunk in predictions.chunks(max(1, 2**19 // predictions.n_classes))]
     for _ in range(60):
-        slope, curvature = (part.mean() for part in _newton_columns(predictions, beta, to))
+        parts = [_derivatives(chunk.student, wanted, beta) for chunk, wanted in chunks]
+        slope, curvature = (np.concatenate(side).mean() for side in zip(*parts, strict=True))
         if not np.isfinite(slope):
             return np.nan
         low, high = (low, beta) if slope > 0 else (beta, high)
         step = beta - slope / curvature if curvature > 0 else np.nan
         following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following - beta) <= 1e-12 * beta:
-            break
+        settled = following == step and abs(following - beta) <= 1e-8 * beta  # Newton: twice as many digits are right
         beta = following
+        if settled or high - low <= 1e-12 * beta:
+            break
     at_the_end = not 1.01e-3 < beta < 0.99e3
     return np.nan if at_the_end else float(1.0 / beta)
 
 
-def _newton_columns(predictions: Predictions, beta: float, to: Target) -> Columns:
-    """First and second derivative in β = 1/T of every example's objective, each (N,)."""
-    first, second = [], []
-    for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes)):
-        slope, curvature = _derivatives(chunk, beta, to)
-        first.append(slope)
-        second.append(curvature)
-    return np.concatenate(first), np.concatenate(second)
-
-
-def _derivatives(chunk: Predictions, beta: float, to: Target) -> Columns:
-    """Of −β E_target[log p] + logsumexp(β log p): a mean difference and a variance of log p."""
-    student = chunk.student
-    tempered = softmax(beta * student, axis=1)
+def _wanted(chunk: Predictions, to: Target) -> NDArray:
+    """(N,): the expectation of the student's log p under what it should come close to."""
     if to == "labels":
         assert chunk.labels is not None
-        wanted = student[np.arange(len(chunk)), chunk.labels]
-    else:
-        wanted = (np.exp(chunk.teacher) * student).sum(axis=1)
-    average = (tempered * student).sum(axis=1)
-    return average - wanted, (tempered * (student - average[:, None]) ** 2).sum(axis=1)
+        return chunk.student[np.arange(len(chunk)), chunk.labels]
+    return np.einsum("ij,ij->i", np.exp(chunk.teacher), chunk.student)
+
+
+def _derivatives(student: NDArray, wanted: NDArray, beta: float) -> Columns:
+    """In β = 1/T, each (N,), of −β wanted + logsumexp(β log p): a mean difference and a variance of log p (N, C)."""
+    weights = beta * student
+    weights -= weights.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    total = weights.sum(axis=1)
+    average = np.einsum("ij,ij->i", weights, student) / total
+    apart = student - average[:, None]
+    apart *= apart
+    return average - wanted, np.einsum("ij,ij->i", weights, apart) / total
 
 
 def fitted_temperature(
@@ -107,7 +107,7 @@ def fitted_temperature(
     def one_step(slope: NDArray, curvature: NDArray, *, weights: NDArray | None = None) -> NDArray:
         return 1 / (beta - mean(slope, weights=weights) / mean(curvature, weights=weights))
 
-    measure = Measure(name, lambda chunk: _derivatives(chunk, beta, to), one_step)
+    measure = Measure(name, lambda chunk: _derivatives(chunk.student, _wanted(chunk, to), beta), one_step)
     return over_examples(measure, predictions, resamples=resamples, level=level, seed=seed)
 
 

@@ -55,8 +55,8 @@ class Architecture:
         return getattr(import_module(module), name)(shape, classes, **options)
 
 
-def _resnet(line: str, depth: int) -> Architecture:
-    return Architecture("disobey.models.resnet:ResNet", line, IMAGE, ("width",), depth)
+def _resnet(line: str, depth: int, network: str = "ResNet") -> Architecture:
+    return Architecture(f"disobey.models.resnet:{network}", line, IMAGE, ("width",), depth)
 
 
 MODELS: dict[str, Architecture] = {
@@ -84,6 +84,14 @@ MODELS: dict[str, Architecture] = {
     "resnet14": _resnet("the same with 14 layers", 14),
     "resnet20": _resnet("the same with 20 layers", 20),
     "resnet56": _resnet("the same with 56 layers", 56),
+    "resnet8-ln": _resnet("the same with 8 layers and layer instead of batch normalization", 8, "LayerNormResNet"),
+    "resnet20-ln": _resnet("the same with 20 layers", 20, "LayerNormResNet"),
+    "vgg-mini": Architecture(
+        "disobey.models.vgg:VGGMini",
+        "four 3x3 convolutions with pooling, 16 to 128 channels, no norm",
+        IMAGE,
+        ("width",),
+    ),
     "mobilenet-v2": Architecture(
         "disobey.models.mobilenet:MobileNetV2", "MobileNet-v2 with strides for 32x32", IMAGE, ("width", "dropout")
     ),

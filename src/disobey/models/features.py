@@ -69,6 +69,29 @@ def features(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) ->
     return {name: pooled(value, tokens) for name, value in found.items() if value.dim() > 1}
 
 
+def feature_rows(model: nn.Module, inputs: Tensor, name: str = "penultimate", *, chunk: int = 256) -> Tensor:
+    """One feature of many examples, chunk by chunk: what probes are fitted to.
+
+    Args:
+        model: any module.
+        inputs: (N, ...), on the model's device.
+        name: a feature name of the model or a dotted module path.
+        chunk: examples that are held at once; fixed, because the last bits of a product depend on it.
+
+    Returns:
+        ``(N, D)`` on the CPU.
+
+    Raises:
+        Refusal: as in `features`.
+
+    Example:
+        >>> feature_rows(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.zeros(600, 4), "1").shape
+        torch.Size([600, 8])
+    """
+    parts = [features(model, inputs[i : i + chunk], [name])[name].cpu() for i in range(0, len(inputs), chunk)]
+    return torch.cat(parts)
+
+
 @contextmanager
 def recording(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
     """A context in which every forward pass fills a dictionary with the outputs of named modules.

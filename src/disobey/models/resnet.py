@@ -1,5 +1,8 @@
 """Residual networks for small images: ResNet-8, 14, 20, 56 and the other depths 6 n + 2.
 
+With ``norm="layer"`` every batch normalization is a layer normalization over channels and positions (a group
+normalization with one group): nothing to re-estimate where weights are averaged.
+
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, section 4.2. Where the size changes, the
 shortcut is the paper's option A: every second pixel, and zeros for the new channels. It has no parameters, and the
 published counts and accuracies belong to it (ResNet-20: 0.27M, ResNet-56: 0.85M).
@@ -8,6 +11,8 @@ Shapes: B batch, C classes, images (B, channels, H, W), fastest in `channels_las
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,15 +28,23 @@ class GlobalMean(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalization, added to the shortcut, then ReLU."""
+Norm = Literal["batch", "layer"]
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+
+def normalization(norm: Norm, channels: int) -> nn.Module:
+    """Batch normalization, or layer normalization over channels and positions."""
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with normalization, added to the shortcut, then ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm = "batch"):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
+        self.norm1 = normalization(norm, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = normalization(norm, outputs)
         self.stride, self.added = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,6 +70,7 @@ class ResNet(nn.Module):
         classes: C.
         depth: number of layers, 6 n + 2.
         width: channels of the first stage.
+        norm: ``batch`` or ``layer``.
 
     Raises:
         Refusal: ``resnet-depth``.
@@ -66,17 +80,17 @@ class ResNet(nn.Module):
         269722
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, *, depth: int = 20, width: int = 16):
+    def __init__(self, shape: tuple[int, ...], classes: int, *, depth: int = 20, width: int = 16, norm: Norm = "batch"):
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise refusal("resnet-depth", "6 n + 2 layers (8, 14, 20, 32, 44, 56, 110) for a ResNet", depth)
         blocks = (depth - 2) // 6
         self.stem = nn.Sequential(
-            nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            nn.Conv2d(shape[0], width, 3, padding=1, bias=False), normalization(norm, width), nn.ReLU()
         )
-        self.stage1 = _stage(blocks, width, width, stride=1)
-        self.stage2 = _stage(blocks, width, 2 * width, stride=2)
-        self.stage3 = _stage(blocks, 2 * width, 4 * width, stride=2)
+        self.stage1 = _stage(blocks, width, width, stride=1, norm=norm)
+        self.stage2 = _stage(blocks, width, 2 * width, stride=2, norm=norm)
+        self.stage3 = _stage(blocks, 2 * width, 4 * width, stride=2, norm=norm)
         self.pool = GlobalMean()
         self.head = nn.Linear(4 * width, classes)
         for module in self.modules():
@@ -90,6 +104,13 @@ class ResNet(nn.Module):
         return self.head(self.pool(self.stage3(self.stage2(self.stage1(self.stem(x))))))
 
 
-def _stage(blocks: int, inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
-    first = ResidualBlock(inputs, outputs, stride)
-    return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+def _stage(blocks: int, inputs: int, outputs: int, *, stride: int, norm: Norm) -> nn.Sequential:
+    first = ResidualBlock(inputs, outputs, stride, norm)
+    return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1, norm) for _ in range(blocks - 1)))
+
+
+class LayerNormResNet(ResNet):
+    """A `ResNet` with layer normalization."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, depth: int = 20, width: int = 16):
+        super().__init__(shape, classes, depth=depth, width=width, norm="layer")

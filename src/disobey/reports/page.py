@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
 from disobey.records.files import write_text
@@ -29,8 +28,9 @@ from disobey.reports.frames import color_levels
 from disobey.reports.glossary import legend
 from disobey.reports.matrix import Matrix, matrix
 from disobey.reports.parts import finding, sections, short_title, statements
+from disobey.reports.scripts import library
 from disobey.reports.summary import by_urgency, counts
-from disobey.reports.svg import VEGA_LITE, svg
+from disobey.reports.svg import svg
 from disobey.reports.wording import SYMBOLS
 
 
@@ -182,18 +182,6 @@ def _templates() -> jinja2.Environment:
 @cache
 def _style() -> str:
     return _text("style.css").replace("/* figures */\n}", f"{palette.dark_rules()}\n}}", 1)
-
-
-@cache
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, with the interpreter that needs no ``eval``.
-
-    Takes a second, in which other threads run: who has something else to do asks for it there, once, ahead of time.
-    """
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
-    for ending in ("</script", "<!--"):
-        assert ending not in bundle.lower(), f"{ending} in the bundle would end its own script element"
-    return bundle
 
 
 def _policy(scripts: Iterable[str]) -> str:

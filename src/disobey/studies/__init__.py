@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from disobey.studies.kit.study import Study
+if TYPE_CHECKING:
+    from disobey.studies.kit.study import Study
 
 
-class _Studies(Mapping[str, type[Study]]):
+class _Studies(Mapping[str, "type[Study]"]):
     """Studies by name, imported one by one: some bring torch, and help about the others does without."""
 
     homes: Mapping[str, tuple[str, str]] = {
@@ -22,11 +26,25 @@ class _Studies(Mapping[str, type[Study]]):
         "sequence-tasks": ("sequence_tasks", "SequenceTasks"),
         "sequence-distillation": ("sequence_distillation", "SequenceDistillation"),
         "state-distillation": ("state_distillation", "StateDistillation"),
+        "random-teacher": ("random_teacher.study", "RandomTeacher"),
+        "kinship": ("kinship.study", "Kinship"),
+        "connectivity": ("connectivity", "Connectivity"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:
         module, kind = self.homes[name]
         return getattr(import_module(f"disobey.studies.{module}"), kind)
+
+    def question(self, name: str) -> str:
+        """What a study asks, read from its source: a list of all questions imports none of them."""
+        module, kind = self.homes[name]
+        source = Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        (body,) = (n.body for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == kind)
+        for line in body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.target.id == "question":
+                assert line.value is not None
+                return ast.literal_eval(line.value)
+        raise AttributeError(f"{kind} asks no question")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.homes)
@@ -35,4 +53,10 @@ class _Studies(Mapping[str, type[Study]]):
         return len(self.homes)
 
 
-STUDIES: Mapping[str, type[Study]] = _Studies()
+STUDIES = _Studies()
+
+
+def question_lines() -> list[str]:
+    """Every study with its question, for the command line."""
+    width = max(map(len, STUDIES))
+    return [f"  {name:<{width}}  {STUDIES.question(name)}" for name in STUDIES]

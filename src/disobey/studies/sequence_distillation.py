@@ -309,7 +309,7 @@ class SequenceDistillation:
     def table(self, title: str, arms: Mapping[str, Recipe], e: SequenceEvidence) -> Table:
         """Accuracies of these arms."""
         caption = f"Chance {chance_of(self.group):.3f} for an answer. Mean over seeds with intervals over runs."
-        return accuracy_table(title, arms, e, self.setup, powers=True, caption=caption)
+        return accuracy_table(title, arms, e, self.setup.ends, powers=True, caption=caption)
 
     def teacher_table(self, e: SequenceEvidence) -> Table:
         """The teacher itself with a limited number of sweeps, which it was not trained for."""

@@ -10,30 +10,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Axis, Chart, Result
-from disobey.studies.kit.claims import Source, Verdicts, judge
+from disobey.records.results import Axis, Chart, Estimate, Result
+from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.sequences import (
     BASELINES,
+    MARGIN,
     SequenceClaim,
     SequenceEvidence,
     SequenceSetup,
     Setting,
     accuracy_table,
     better,
+    compared,
 )
 from disobey.studies.kit.study import conclude, smoke_mark
+from disobey.studies.kit.verdicts import POINTS, above, gain
 from disobey.training.recipe import Recipe, Run
-from disobey.training.specs import sequence_task
+from disobey.training.specs import HeadSpec, sequence_task
 
 PAPER = Source("arXiv 2503.10799", "Movahedi et al., Fixed-Point RNNs, NeurIPS 2025 (arXiv 2503.10799)")
-CHANCE = {"parity": 1 / 2, "copying": 1 / 8, "arithmetic": 1 / 5, "brackets": 1 / 5}
+CHANCE = {
+    "parity": 1 / 2,
+    "copying": 1 / 8,
+    "arithmetic": 1 / 5,
+    "brackets": 1 / 5,
+    "last-parity": 1 / 2,
+    "even-pairs": 1 / 2,
+    "cycle-navigation": 1 / 5,
+}
 MAMBA, BLIND = "fixed-point Mamba", "fixed-point Mamba that does not read its output"
+REFLECTIONS, DELTA_NET, DELTA_PRODUCT = "reflections", "DeltaNet", "DeltaProduct"
+REGULAR = ("arithmetic", "cycle-navigation", "even-pairs", "last-parity")
+# GatedDeltaProduct's accuracy at 40 to 256 tokens after training on up to 40, in published tables as of 28 November
+# 2026: what reflections must beat. (LSTM: 0.999 and 1.000; PD-SSM: 0.962 and 0.995.)
+PUBLISHED = {"arithmetic": 0.580, "cycle-navigation": 0.614}
+TABLE = Source("published tables of regular tasks", "published tables of regular tasks, as of 28 November 2026")
 
 
 def scaled(e: SequenceEvidence, recipe: Recipe, length: int) -> NDArray:
@@ -50,10 +68,52 @@ CLAIMS = (
     _claim("Q1", "The fixed point beats one sweep, a diagonal recurrence.", "fixed point", "1 sweep", "near"),
     _claim("Q2", "It beats the Transformer beyond the training lengths.", "fixed point", "Transformer", "far"),
 )
-TASK_CLAIMS: Mapping[str, SequenceClaim] = {  # of one task each, besides
-    "copying": _claim("Q3", "Copying needs a layer that reads its last output.", MAMBA, BLIND, "far"),
-    "brackets": _claim("Q4", "The matrix state leads on arithmetic with brackets.", MAMBA, "LSTM", "far"),
+F4 = _claim("F4", "Fixed points lead DeltaNet on arithmetic with brackets.", MAMBA, DELTA_NET, "far")
+
+
+def over_lengths(e: SequenceEvidence, recipe: Recipe) -> NDArray:
+    """Scaled accuracy, mean over all evaluated lengths, (S,)."""
+    assert recipe.sequence is not None
+    return np.mean([scaled(e, recipe, n) for n in recipe.sequence.lengths], axis=0)
+
+
+def _published(e: SequenceEvidence, s: Setting) -> list[Estimate] | Skip:
+    if s.label not in PUBLISHED or (s.near, s.far) != (40, 256):
+        return Skip("--preset regular")
+    return compared(
+        over_lengths(e, s.arms[REFLECTIONS]),
+        np.full(len(e.seeds), PUBLISHED[s.label]),
+        f"scaled accuracy of reflections over all lengths − {PUBLISHED[s.label]:g}, published for GatedDeltaProduct",
+    )
+
+
+def _reading(e: SequenceEvidence, s: Setting) -> list[Estimate]:
+    reading, blind = (e.last(s.arms[arm], s.far, name="eval_answers") for arm in (MAMBA, BLIND))
+    return compared(reading, blind, f"accuracy at {s.far}, all parameters read the output − none")
+
+
+F3: SequenceClaim = ClaimSpec(
+    "F3",
+    "Copying at twice the length: parameters that read the output are worth half of all answers.",
+    PAPER,
+    above(0.5, unit=POINTS),
+    _reading,
+)
+F5: SequenceClaim = ClaimSpec(
+    "F5",
+    "Reflections beat what is published for GatedDeltaProduct on regular tasks (train to 40, test to 256).",
+    TABLE,
+    gain(MARGIN),
+    _published,
+)
+
+
+TASK_CLAIMS: Mapping[str, tuple[SequenceClaim, ...]] = {  # of one task each, besides
+    "copying": (_claim("Q3", "Copying needs a layer that reads its last output.", MAMBA, BLIND, "far"), F3),
+    "brackets": (_claim("Q4", "The matrix state leads on arithmetic with brackets.", MAMBA, "LSTM", "far"), F4),
+    **dict.fromkeys(PUBLISHED, (F5,)),
 }
+OLD_TASKS = ("parity", "copying", "arithmetic", "brackets")
 
 
 @dataclass(frozen=True)
@@ -68,6 +128,10 @@ class SequenceTasks:
     answers: ClassVar[tuple[str, ...]] = ("Q1", "Q2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "copying": {"tasks": ("copying",)},
+        "regular": {
+            "tasks": REGULAR,
+            "setup": SequenceSetup(longest=40, far=256, lengths=(40, 64, 128, 256), inner=64),
+        },
         "published-lengths": {
             "tasks": ("brackets",),
             "setup": SequenceSetup(steps=5000, longest=40, far=256, lengths=(40, 64, 128, 256)),
@@ -76,7 +140,8 @@ class SequenceTasks:
 
     setup: SequenceSetup = SequenceSetup(far=24, lengths=(8, 12, 16, 24, 40))
     tasks: tuple[str, ...] = ("parity", "copying", "arithmetic", "brackets")
-    """out of parity, copying, arithmetic, brackets"""
+    """out of parity, copying, arithmetic, brackets; asked at the last position: last-parity, even-pairs,
+    cycle-navigation"""
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
@@ -100,14 +165,26 @@ class SequenceTasks:
         """Every arm of a task by name; the Mamba-like layers have half of the width, as their state is a matrix."""
         shortest = {"arithmetic": 4, "brackets": 6}.get(task, 2)
         slim = replace(self.setup, inner=max(self.setup.inner // 2, 8))
+        common: dict[str, Any] = {"shortest": shortest}
+        if task not in OLD_TASKS:
+            common |= {"streams": "own"}
+        n, count = 4, max(self.setup.inner // 4, 2)
+        heads = HeadSpec(count, n, "bounded", drive=True, gate=True)
+        half = HeadSpec(max(count // 2, 1), n, gate=True)
         arms = {
-            "fixed point": self.setup.recipe(task, "fixed_point", "fixed point", shortest=shortest),
-            "1 sweep": self.setup.recipe(task, "fixed_point", "1 sweep", shortest=shortest, sweeps=1),
-            MAMBA: slim.recipe(task, "fixed_point_mamba", MAMBA, shortest=shortest, rank=1),
-            BLIND: slim.recipe(task, "fixed_point_mamba", BLIND, shortest=shortest, rank=1, state_dependent=False),
+            "fixed point": self.setup.recipe(task, "fixed_point", "fixed point", **common),
+            "1 sweep": self.setup.recipe(task, "fixed_point", "1 sweep", sweeps=1, **common),
+            MAMBA: slim.recipe(task, "fixed_point_mamba", MAMBA, rank=1, **common),
+            BLIND: slim.recipe(task, "fixed_point_mamba", BLIND, rank=1, state_dependent=False, **common),
         }
+        inner = {"inner": heads.count * n}
+        arms[REFLECTIONS] = self.setup.recipe(task, "reflections", REFLECTIONS, heads=heads, **common, **inner)
+        inner = {"inner": half.count * n}
+        arms[DELTA_PRODUCT] = self.setup.recipe(task, "delta_product", DELTA_PRODUCT, heads=half, **common, **inner)
+        single = replace(half, factors=1, gate=False)
+        arms[DELTA_NET] = self.setup.recipe(task, "delta_product", DELTA_NET, heads=single, **common, **inner)
         for name, layer in BASELINES.items():
-            arms[name] = self.setup.recipe(task, layer, name, shortest=shortest)
+            arms[name] = self.setup.recipe(task, layer, name, **common)
         return arms
 
     def recipes(self) -> list[Recipe]:
@@ -127,8 +204,7 @@ class SequenceTasks:
         verdicts = Verdicts(())
         for task in self.tasks:
             setting = Setting(task, self.arms(task), self.setup.longest, self.setup.far)
-            extra = (TASK_CLAIMS[task],) if task in TASK_CLAIMS else ()
-            verdicts += judge((*CLAIMS, *extra), e, [setting])
+            verdicts += judge((*CLAIMS, *TASK_CLAIMS.get(task, ())), e, [setting])
         return verdicts
 
     def analyze(self, records: Records) -> Result:
@@ -140,7 +216,7 @@ class SequenceTasks:
                 f"{task}: every arm",
                 self.arms(task),
                 evidence,
-                self.setup,
+                self.setup.ends,
                 powers=False,
                 caption=f"Chance {CHANCE[task]:.3f} for an answer; mean over seeds with intervals over runs.",
             )
@@ -178,6 +254,10 @@ class SequenceTasks:
         return (
             "Copying: symbols out of 8, a delimiter, then the same symbols are asked in order. Arithmetic modulo 5 "
             "with + − *, with and without brackets: the value is asked after '='. Parity: asked at every position. "
+            "Last parity, even pairs (does the last bit differ from the first?) and cycle navigation (5 places): asked "
+            "at the last position. Reflections: heads of 4 dimensions, 4 factors a token with strengths in (0, 2), a "
+            "drive and a gate; DeltaProduct: half as many heads, as its state is a matrix, and a gate; DeltaNet: one "
+            "factor, no gate. "
             f"Training lengths go up to {s.longest}; {s.steps:,} steps of {s.batch} (parity: half of them at a "
             f"quarter of the width). One layer, d_model 32, inner width {s.inner} (Mamba-like: half, 8 rows of state, "
             "rank 1). All arms of a seed see the same words. Accuracy is over all answers asked; the table also has "

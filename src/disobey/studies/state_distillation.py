@@ -285,7 +285,7 @@ class StateDistillation:
             "had twice the steps."
         )
         arms = self.taught_and_teacher()
-        return accuracy_table("Students and their teacher", arms, e, self.setup, powers=True, caption=caption)
+        return accuracy_table("Students and their teacher", arms, e, self.setup.ends, powers=True, caption=caption)
 
     def explained_table(self, e: SequenceEvidence) -> Table:
         """How well the linear map fits: a null would say nothing where it does not."""

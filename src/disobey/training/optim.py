@@ -45,4 +45,4 @@ def optimizer(spec: OptimSpec, parameters: Iterable[nn.Parameter]) -> torch.opti
             fused=True,
         )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name]
-    return kind(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
+    return kind(parameters, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=True)

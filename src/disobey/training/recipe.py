@@ -14,6 +14,7 @@ from disobey.errors import refusal
 from disobey.models.spec import ModelSpec
 from disobey.records.decoding import parse_json
 from disobey.targets.schedule import Schedule
+from disobey.training.imitation import ImitationSpec
 from disobey.training.serialize import decode, encode
 from disobey.training.specs import LEARNED, OptimSpec, SequenceSpec, Teaching, learned_from
 
@@ -34,6 +35,7 @@ class Recipe:
         choose: which weights are the result.
         check: steps between evaluations on the validation split; 0: twenty evaluations.
         sequence: for data named ``sequence:TASK``, which has no splits and no fixed size.
+        imitation: for networks with a second head that start near their teacher's first weights.
         name: for people; not part of the identity.
 
     Raises:
@@ -56,6 +58,7 @@ class Recipe:
     choose: Literal["last", "validation"] = "last"
     check: int = 0
     sequence: SequenceSpec | None = None
+    imitation: ImitationSpec | None = None
     name: str = field(default="", compare=False)
 
     def __post_init__(self):
@@ -85,8 +88,8 @@ class Recipe:
 
     @property
     def task(self) -> str:
-        """Which kind of learning this is, a key of `tasks.TASKS`; the name of the data decides."""
-        return learned_from(self.data.name)
+        """Which kind of learning this is, a key of `tasks.TASKS`; its own options or the name of the data decide."""
+        return "imitation" if self.imitation is not None else learned_from(self.data.name)
 
     def to_json(self) -> str:
         """Canonical JSON of the non-default fields, without the name."""
@@ -119,6 +122,12 @@ def sequence_spec(recipe: Recipe) -> SequenceSpec:
     """The sequence options of a recipe on sequences, which has them (see `Recipe`)."""
     assert recipe.sequence is not None, f"not a recipe on sequences: {recipe.data.name}"
     return recipe.sequence
+
+
+def imitation_spec(recipe: Recipe) -> ImitationSpec:
+    """The options of a recipe on imitation, which has them."""
+    assert recipe.imitation is not None, "not a recipe on imitation"
+    return recipe.imitation
 
 
 @dataclass(frozen=True)

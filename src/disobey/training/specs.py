@@ -33,6 +33,7 @@ class OptimSpec:
         weight_decay: as the optimizer of that name in PyTorch defines it.
         clip: largest norm of the whole gradient; None: no clipping.
         stop: end after this many of the ``steps`` (early stopping on the full schedule).
+        eps: what Adam and AdamW add to the root of the second moment.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adam"
@@ -49,6 +50,7 @@ class OptimSpec:
     weight_decay: float = 0.0
     clip: float | None = None
     stop: int | None = None
+    eps: float = 1e-8
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,25 @@ class StateTeaching:
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """Heads of layers whose transition is a product of factors ``I - s u uᵀ`` in each (`reflections`, `delta_product`).
+
+    Attributes:
+        count: of heads; they divide the width of the recurrent state.
+        factors: a token and head.
+        strength: s, of `reflections`: 2, or read from the input in (0, 2) or in (0, 1); `delta_product` has (0, 2).
+        drive: whether the input also adds to the state of `reflections`.
+        gate: whether the state of a head also decays, by a number read from the input.
+    """
+
+    count: int = 16
+    factors: int = 4
+    strength: Literal["reflection", "bounded", "projection"] = "reflection"
+    drive: bool = False
+    gate: bool = False
+
+
+@dataclass(frozen=True)
 class SequenceSpec:
     """What a recipe on generated sequences (data named ``sequence:TASK``) says besides data, model and optimizer.
 
@@ -125,6 +146,13 @@ class SequenceSpec:
         streams: which streams of randomness draw sequences, pools and state controls. ``own``: streams of those names,
             for new recipes; ``borrowed``: those of views, controls and dropout, as in recipes from before there were
             such names, whose keys and results stay.
+        heads: of layers that have them.
+        tokens: of a batch, whose number of sequences then depends on their length (32 at least); 0: the optimizer's
+            batch, at every length.
+        grow: the longest length of a batch rises linearly from ``shortest`` to ``longest`` in this share of training.
+        consistency: weight of the loss that ties the state after a word to the state after the letter that it equals,
+            once lengths have grown, for layers with a vector of state where the task is a group.
+        constant: share of every batch that is constant words g, g, ..., where the task is a group or parity.
     """
 
     inner: int = 128
@@ -147,6 +175,11 @@ class SequenceSpec:
     powers: int = 40
     probe: bool = False
     streams: Literal["borrowed", "own"] = "borrowed"
+    heads: HeadSpec = HeadSpec()
+    tokens: int = 0
+    grow: float = 0.0
+    consistency: float = 0.0
+    constant: float = 0.0
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
@@ -155,6 +188,14 @@ class SequenceSpec:
             )
         if self.sweeps < 0 or self.tol < 0 or self.words < 0 or any(b < 0 for b in self.budgets):
             raise refusal("negative-sequence-option", "sweeps, tol, words and budgets of at least 0", self)
+        if min(self.tokens, self.consistency) < 0 or not 0 <= self.grow <= 1 or not 0 <= self.constant <= 1:
+            raise refusal(
+                "sequence-shares",
+                "tokens and consistency of at least 0, grow and constant from 0 to 1",
+                (self.tokens, self.consistency, self.grow, self.constant),
+            )
+        if (self.tokens or self.grow or self.constant) and self.words:
+            raise refusal("pool-with-new-words", "tokens, grow and constant of 0 for a pool (words)", self)
         if not self.lengths or self.count < 1:
             raise refusal(
                 "nothing-to-evaluate",

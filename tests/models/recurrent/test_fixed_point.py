@@ -160,19 +160,6 @@ def test_gradcheck(build):
         assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("dependent", [True, False])
-@pytest.mark.parametrize("scale", [1.0, 1.8])
-def test_written_out_walk_equals_autograd(normalize, dependent, scale):
-    layer = vector_layer(dependent=dependent, normalize_state=normalize, scale=scale)
-    state = torch.randn(3, 12, dtype=torch.float64)
-    states, got = gradients(layer, inputs(), state)
-    layer._walk = layer._generic_walk
-    expected, wanted = gradients(layer, inputs(), state)
-    torch.testing.assert_close(states, expected, rtol=0, atol=1e-13)
-    assert relative(got, wanted) < 1e-11
-
-
 @pytest.mark.parametrize("build", [vector_layer, matrix_layer])
 def test_one_sweep_is_diagonal(build):
     """With one sweep no channel's state reaches another: the derivative of h_t by h_0 is diagonal."""

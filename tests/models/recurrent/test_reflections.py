@@ -9,6 +9,7 @@ from disobey.models.recurrent import scan_cpu
 from disobey.models.recurrent.reflection_walk import SOURCE, apply_factors, reflection_walk
 from disobey.models.recurrent.reflections import ReflectionRNN
 from disobey.models.recurrent.solvers import Exact, Iterate
+from tests.support.groups import icosahedral, reflections, words_and_products
 from tests.support.refusals import refuses
 
 BACKENDS = [
@@ -184,35 +185,25 @@ def test_autocast_keeps_states_in_single_precision(solver):
     assert (y.float() - plain).abs().max() < 0.1
 
 
-def icosahedral() -> tuple[torch.Tensor, torch.Tensor]:
-    """The 60 rotations of an icosahedron (60, 3, 3) in float64, found as a closure, and their product table."""
-    golden = (1 + 5**0.5) / 2
-    turn = torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=torch.float64)
-    fifth = 0.5 * torch.tensor(
-        [[golden - 1, -golden, 1], [golden, 1, golden - 1], [-1, golden - 1, golden]], dtype=torch.float64
-    )
-    found = [torch.eye(3, dtype=torch.float64)]
-    for element in found:  # grows while it is walked: the closure under two generators
-        for generator in (turn, fifth):
-            new = element @ generator
-            if not any(torch.allclose(new, old, atol=1e-9) for old in found):
-                found.append(new)
-    group = torch.stack(found)
-    products = group[:, None] @ group[None]
-    table = ((products[:, :, None] - group).abs().amax((-1, -2)) < 1e-9).int().argmax(-1)
-    return group, table
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own look at the solver's output
+@pytest.mark.parametrize("solver", [Exact(), Iterate(5, tol=0.0)], ids=["exact", "iterate"])
+def test_compiles_around_the_solver(solver):
+    layer, x = _layer(solver, dtype=torch.float32, drive=True), torch.randn(2, 5, 6)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="aot_eager")
+    expected, got = layer(x)[0], compiled(x)[0]
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+    weight = layer.to_keys.weight
+    wanted, found = (torch.autograd.grad(y.square().sum(), weight)[0] for y in (expected, got))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def two_reflections(rotation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors u, v with (I - 2 v vᵀ)(I - 2 u uᵀ) = the rotation: half its angle apart, across its axis."""
-    values, vectors = torch.linalg.eig(rotation)
-    axis = vectors[:, (values - 1).abs().argmin()].real
-    u = torch.linalg.cross(axis, torch.eye(3, dtype=torch.float64)[axis.abs().argmin()])
-    u = u / u.norm()
-    turned = rotation @ u
-    middle = u + turned
-    v = torch.linalg.cross(axis, u) if middle.norm() < 1e-9 else middle / middle.norm()
-    return u, v
+def test_a_layer_in_bfloat16_has_states_in_single_precision():
+    layer, x = _layer(dtype=torch.float32), torch.randn(2, 5, 6)
+    plain = layer(x)[0]
+    y, states = layer.bfloat16().trace(x.bfloat16())
+    assert (y.dtype, states.dtype) == (torch.bfloat16, torch.float32)
+    assert (y.float() - plain).abs().max() < 0.1
 
 
 def test_hand_weights_track_a5_for_a_thousand_tokens_and_two_sweeps_do_not():
@@ -224,15 +215,10 @@ def test_hand_weights_track_a5_for_a_thousand_tokens_and_two_sweeps_do_not():
         layer.to_keys.weight.zero_()
         layer.to_keys.bias.zero_()
         for g, rotation in enumerate(group):
-            layer.to_keys.weight[:, g] = torch.cat(two_reflections(rotation))
+            layer.to_keys.weight[:, g] = reflections(rotation, 2).flatten()
         start = torch.tensor([0.31, 0.56, 0.77], dtype=torch.float64)
         layer.start.copy_(start)
-    words = torch.randint(60, (16, 1000), generator=torch.Generator().manual_seed(0))
-    answers, state = [], torch.zeros(16, dtype=torch.long)
-    for t in range(1000):
-        state = table[words[:, t], state]  # each token multiplies from the left, as the layer does
-        answers.append(state)
-    answers = torch.stack(answers, 1)
+    words, answers = words_and_products(table, 16, 1000)
     x = torch.nn.functional.one_hot(words, 60).double()
     orbit = group @ start
     exact = (layer.trace(x)[1] @ orbit.T).argmax(-1)

@@ -52,14 +52,14 @@ def test_state_dict_round_trip(name):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("name", ["fixed_point", "diagonal_signed", "lstm"])
+@pytest.mark.parametrize("name", ["fixed_point", "reflections", "diagonal_signed", "lstm", "elman"])
 def test_traced_states_are_the_last_layers(name, depth):
     net = model(name, depth=depth)
     tokens = torch.randint(6, (2, 5), generator=torch.Generator().manual_seed(0))
     logits, states = net.trace(tokens)
     torch.testing.assert_close(logits, net(tokens))
     last = net.extend(tokens)[1][-1]
-    last = last[0][0] if name == "lstm" else last
+    last = last[0][0] if name == "lstm" else last[0] if name == "elman" else last
     torch.testing.assert_close(states[:, -1], last)
 
 

@@ -15,7 +15,7 @@ from disobey.targets.schedule import Term, distill, labels
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run
 from disobey.training.seeds import stream_seed
-from disobey.training.specs import OptimSpec, SequenceSpec, StateTeaching, Teaching
+from disobey.training.specs import HeadSpec, OptimSpec, SequenceSpec, StateTeaching, Teaching
 from disobey.training.tasks.sequences.batches import (
     SequenceBatches,
     evaluation_sequences,
@@ -23,8 +23,10 @@ from disobey.training.tasks.sequences.batches import (
     sequences_of,
     tracks_state,
 )
+from disobey.training.tasks.sequences.consistency import inconsistency
 from disobey.training.tasks.sequences.evaluation import evaluation
 from disobey.training.tasks.sequences.fitting import fit_sequences
+from disobey.training.tasks.sequences.heads import head_arrays
 from disobey.training.tasks.sequences.model import check_sequence, layer_options, sequence_net, solver_of
 from disobey.training.tasks.sequences.objective import sequence_loss
 from tests.support.refusals import refuses
@@ -265,3 +267,102 @@ def test_training_learns():
     losses = fit_sequences(model, Run(r)).losses
     assert losses[-10:].mean() < 0.2 < losses[:5].mean()
     assert evaluation(model.eval(), r)["eval_answers"][0, 0] > 0.9
+
+
+def test_lengths_grow_with_the_step_and_batches_count_tokens():
+    spec = replace(SPEC, longest=16, grow=0.5, tokens=640, streams="own")
+    r = replace(recipe("reflections", spec=replace(spec, heads=HeadSpec(2, 2))), optim=replace(OPTIM, steps=200))
+    batches = SequenceBatches(Run(r, 0))
+    tops = [batches.lengths[i : i + 20].max() for i in range(0, 200, 20)]
+    assert tops[0] <= 5
+    assert max(tops[5:]) == 16
+    shapes = {batches.draw(step).inputs.shape for step in range(0, 200, 7)}
+    assert all(count == max(32, 640 // length) for count, length in shapes)
+    other = SequenceBatches(Run(replace(r, model=ModelSpec("lstm", width=8)), 0))
+    assert np.array_equal(other.draw(150).inputs, batches.draw(150).inputs)  # arms of a seed see the same words
+
+
+def test_constant_words_are_a_share_of_the_batch_with_right_answers():
+    r = recipe(spec=replace(SPEC, constant=0.5, streams="own"))
+    drawn = SequenceBatches(Run(r, 0)).draw(3)
+    same = (drawn.inputs == drawn.inputs[:, :1]).all(axis=1)
+    assert same[: len(same) // 2].all()
+    assert np.array_equal(drawn.targets, prefix_products(drawn.inputs, group("S3")))
+    plain = SequenceBatches(Run(recipe(spec=replace(SPEC, streams="own")), 0)).draw(3)
+    assert np.array_equal(drawn.inputs[len(same) // 2 :], plain.inputs[len(same) // 2 :])
+
+
+@pytest.mark.parametrize(
+    ("spec", "task", "id"),
+    [
+        ({"grow": 1.5}, "S3", "sequence-shares"),
+        ({"tokens": 64, "words": 8}, "S3", "pool-with-new-words"),
+        ({"constant": 0.5}, "copying", "constant-words"),
+        ({"heads": HeadSpec(3)}, "S3", "heads"),
+    ],
+)
+def test_new_options_are_refused_where_they_mean_nothing(spec, task, id):
+    with refuses(id):
+        check_sequence(Run(recipe("reflections", task, replace(SPEC, **spec))))
+
+
+def test_accuracy_by_position_ends_at_the_last_answer():
+    r = recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), budgets=(1, 6)))
+    found = evaluation(sequence_net(r, 0).eval(), r)
+    assert found["eval_positions"].shape == found["eval_prefixes"].shape == (3, 6)
+    assert np.allclose(found["eval_positions"][:, -1], found["eval_last"][:, -1])
+    assert np.allclose(found["eval_prefixes"][:, -1], found["eval_whole"][:, -1])
+    assert (np.diff(found["eval_prefixes"]) <= 0).all()
+    assert np.allclose(found["eval_positions"][2], found["eval_positions"][0])  # 6 sweeps are exact at 6 positions
+
+
+def test_consistency_is_nothing_for_a_tracker_and_something_else_for_others():
+    on = group("Z2")
+    model = sequence_net(recipe("elman", "Z2"), 0)
+    states = torch.randn(2, 3)  # of the two letters
+
+    class Planted:
+        head = model.head
+
+        def trace(self, tokens):
+            return None, states[tokens]
+
+    words = torch.randint(2, (4, 5))
+    products = torch.as_tensor(prefix_products(words.numpy(), on))
+    assert float(inconsistency(Planted(), states[products], products)) == 0.0  # type: ignore[arg-type]
+    other = inconsistency(Planted(), states[1 - products], products)  # type: ignore[arg-type]
+    far = (states[0] - states[1]).square().sum() * 20 / states[products].square().sum()
+    assert float(other) == pytest.approx(float(far), rel=1e-5)
+
+
+def test_consistency_changes_training_and_has_gradients():
+    plain, tied = (recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), consistency=c)) for c in (0.0, 5.0))
+    check_sequence(Run(tied, 0))
+    models = [sequence_net(r, 0) for r in (plain, tied)]
+    losses = [fit_sequences(m, Run(r, 0)).losses for m, r in zip(models, (plain, tied), strict=True)]
+    assert losses[0][0] == losses[1][0]  # the answers' loss is written down, without the tie
+    assert not torch.equal(losses[0][2:], losses[1][2:])
+    late = recipe("reflections", spec=replace(SPEC, heads=HeadSpec(2, 2), consistency=5.0, grow=0.8))
+    same = replace(late, sequence=replace(late.sequence, consistency=0.0))
+    losses = [fit_sequences(sequence_net(r, 0), Run(r, 0)).losses for r in (late, same)]
+    assert torch.equal(losses[0][:4], losses[1][:4])  # of five steps, the tie begins with the last
+    with refuses("consistency"):
+        check_sequence(Run(recipe("reflections", "copying", replace(SPEC, heads=HeadSpec(2), consistency=1.0)), 0))
+    with refuses("no-vector-state"):
+        check_sequence(Run(recipe("transformer", spec=replace(SPEC, consistency=1.0)), 0))
+
+
+def test_heads_of_a_representation_compose_and_others_do_not():
+    r = recipe("reflections", "Z2", replace(SPEC, heads=HeadSpec(2, 1), inner=4))
+    model = sequence_net(r, 0)
+    layer = model.layers[0]
+    found = head_arrays(model, "Z2")
+    assert found["eval_traces"].shape == (2, 2)
+    assert found["eval_orbit"].shape == (2, 2)
+    assert (found["eval_composition"] > 0.1).all()  # one reflection each: no letter can be the identity
+    with torch.no_grad():
+        layer.to_keys.weight.zero_()
+        layer.to_keys.bias.zero_()  # keys of nothing reflect nothing: all letters are the identity
+    still = head_arrays(model, "Z2")
+    assert np.allclose(still["eval_composition"], 0)
+    assert np.allclose(still["eval_traces"], 2)

@@ -225,6 +225,59 @@ def parity(count: int, length: int, seed: int) -> Sequences:
     return Sequences(bits, bits.cumsum(1) % 2, 2, 2)
 
 
+def at_end(asked: Sequences) -> Sequences:
+    """The same sequences with the last answer alone: what tables of regular languages ask.
+
+    >>> at_end(parity(1, 3, seed=0)).targets.tolist()
+    [[-100, -100, 0]]
+    """
+    targets = np.full_like(asked.targets, IGNORED)
+    targets[:, -1] = asked.targets[:, -1]
+    return Sequences(asked.inputs, targets, asked.tokens, asked.classes)
+
+
+def even_pairs(count: int, length: int, seed: int) -> Sequences:
+    """Bits, and whether the number of changes between neighbours so far is odd: whether the bit differs from the first.
+
+    Args:
+        count: N.
+        length: T.
+        seed: of the bits.
+
+    Returns:
+        Bits and answers.
+
+    Example:
+        >>> batch = even_pairs(1, 4, seed=0)
+        >>> batch.inputs.tolist(), batch.targets.tolist()
+        ([[1, 1, 1, 0]], [[0, 0, 0, 1]])
+    """
+    bits = np.random.default_rng(seed).integers(2, size=(count, length))
+    return Sequences(bits, bits ^ bits[:, :1], 2, 2)
+
+
+def cycle_navigation(count: int, length: int, seed: int, *, places: int = 5) -> Sequences:
+    """Steps on a cycle, and the place that they have led to: token 0 stays, 1 goes on, 2 goes back.
+
+    Args:
+        count: N.
+        length: T.
+        seed: of the steps.
+        places: of the cycle.
+
+    Returns:
+        Steps and places.
+
+    Example:
+        >>> batch = cycle_navigation(1, 4, seed=0)
+        >>> batch.inputs.tolist(), batch.targets.tolist()
+        ([[2, 1, 1, 0]], [[4, 0, 1, 1]])
+    """
+    steps = np.random.default_rng(seed).integers(3, size=(count, length))
+    moves = np.array([0, 1, -1])[steps]
+    return Sequences(steps, moves.cumsum(1) % places, 3, places)
+
+
 def copying(count: int, length: int, seed: int, *, symbols: int = 16) -> Sequences:
     """Symbols, a delimiter, then blanks at which the symbols are asked again in order.
 

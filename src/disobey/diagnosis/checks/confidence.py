@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from disobey.diagnosis.checks.findings import note, ok, warning
+from disobey.diagnosis.checks.findings import note, ok, points, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates
+from disobey.diagnosis.evidence.intervals import estimate
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.measures import calibration
 from disobey.measures.inference.examples import share
-from disobey.measures.inference.measure import Measure, on_teacher, on_twin
+from disobey.measures.inference.measure import on_teacher, on_twin
 from disobey.measures.information import softness
 from disobey.records.results import Estimate, Finding
 
@@ -26,7 +26,7 @@ OVERCONFIDENCE = calibration.MEASURES["overconfidence"]
 
 def plausible_teacher(evidence: Evidence) -> Finding | None:
     """The teacher is about as accurate as it is confident; otherwise its evaluation went wrong, not its training."""
-    gap = None if evidence.sparse else _gap(evidence, on_teacher(OVERCONFIDENCE))
+    gap = None if evidence.sparse else estimate(evidence, on_teacher(OVERCONFIDENCE))
     if gap is None:
         return None
     id = "plausible-teacher"
@@ -40,23 +40,23 @@ def plausible_teacher(evidence: Evidence) -> Finding | None:
     if gap.high < -IMPLAUSIBLE:
         message = f"The teacher's accuracy exceeds its confidence by {-100 * gap.value:.0f} points."
         advice = "Were its logits divided by a temperature, averaged over views, or smoothed before saving?"
-        twin = None if evidence.sample.twin is None else _gap(evidence, on_twin(OVERCONFIDENCE))
+        twin = None if evidence.sample.twin is None else estimate(evidence, on_twin(OVERCONFIDENCE))
         if twin is not None and twin.value < gap.value / 2:  # it never saw the teacher: the training labels did it
             message += " The same holds for the control (twin): were the training labels noisy?"
             return note(id, message, gap, twin, case="noisy-labels")
         return warning(id, message, gap, advice=advice, case="under-confident", invalidates=True)
-    return ok(id, f"Teacher's confidence minus accuracy: {gap.value:+.3f}.", gap)
+    return ok(id, f"Teacher's confidence minus accuracy: {points(gap)}.", gap)
 
 
 def calibrated_student(evidence: Evidence) -> Finding | None:
     """Over- or under-confidence of the student, and the temperature that removes it."""
-    gap = _gap(evidence, OVERCONFIDENCE)
+    gap = estimate(evidence, OVERCONFIDENCE)
     if gap is None:
         return None
     id, side = "calibrated-student", "over" if gap.value > 0 else "under"
     extent = min(abs(gap.low), abs(gap.high)) if gap.low * gap.high > 0 else 0.0
     if extent < NOTABLE:
-        return ok(id, f"Student's confidence minus accuracy: {gap.value:+.3f}.", gap)
+        return ok(id, f"Student's confidence minus accuracy: {points(gap)}.", gap)
     advice = "Divide its logits by one temperature fitted on held-out labels; accuracy does not change."
     shown: tuple[Estimate, ...] = (gap,)
     if evidence.sparse is None:
@@ -66,10 +66,10 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
                 (gap, temperature),
                 f"Divide its logits by {temperature.value:.2f} (fitted to these labels).",
             )
-    message = f"The student is {side}-confident: confidence minus accuracy {gap.value:+.3f}."
-    teacher = None if evidence.sparse is not None else _gap(evidence, on_teacher(OVERCONFIDENCE))
+    message = f"The student is {side}-confident: confidence minus accuracy {points(gap)}."
+    teacher = None if evidence.sparse is not None else estimate(evidence, on_teacher(OVERCONFIDENCE))
     if teacher is not None and teacher.value * gap.value > 0 and abs(teacher.value) > abs(gap.value) / 2:
-        message += f" So is its teacher ({teacher.value:+.3f})"
+        message += f" So is its teacher ({100 * teacher.value:+.1f} points)"
         message += (
             ", as after noisy or smoothed training labels, or short training."
             if side == "under"
@@ -78,11 +78,6 @@ def calibrated_student(evidence: Evidence) -> Finding | None:
         shown = (*shown, teacher)
     make = warning if extent > MISCALIBRATED else note
     return make(id, message, *shown, advice=advice, case=f"{side}-confident")
-
-
-def _gap(evidence: Evidence, measure: Measure) -> Estimate | None:
-    found = estimates(evidence, [measure], resamples=400).get(measure.name)
-    return found if found is not None and found.known else None
 
 
 def temperature_slip(evidence: Evidence) -> Finding | None:
@@ -117,7 +112,8 @@ def memorized_teacher(evidence: Evidence) -> Finding | None:
     rest, id = evidence.of(softness(1.0))[1], "memorized-teacher"
     hard = share("rows with less than 0.01 beyond the top class", float((rest < HARD).sum()), len(rest), evidence.level)
     if hard.value < MOSTLY_HARD:
-        return ok(id, f"{hard.value:.1%} of the teacher's rows are one-hot to within 1%.", hard)
+        message = f"In {hard.value:.1%} of the rows the teacher puts 99% or more on one class: enough is left to learn."
+        return ok(id, message, hard)
     advice = "Cross-fit the teacher, use an earlier checkpoint, or distil on examples that it was not trained on."
     if evidence.sparse is None:
         softer = softening_temperature(evidence)
@@ -126,7 +122,8 @@ def memorized_teacher(evidence: Evidence) -> Finding | None:
     train = evidence.pair.split == "train"
     where = "its training examples" if train else "these examples"
     message = (
-        f"On {where} the teacher is one-hot to within 1% in {hard.value:.1%} of the rows: little to learn at T = 1."
+        f"On {where} the teacher puts 99% or more on one class in {hard.value:.1%} of the rows: little to learn at "
+        "T = 1."
     )
     make = warning if train or hard.value > NEARLY_ALL_HARD else note
     return make(id, message, hard, advice=advice)

@@ -8,18 +8,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from scipy.stats import ttest_ind
 
-from disobey.diagnosis.checks.findings import note, ok, warning
+from disobey.diagnosis.checks.findings import note, ok, points, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates
+from disobey.diagnosis.evidence.intervals import estimate, renamed
+from disobey.diagnosis.evidence.seeds import mean_over_seeds
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.errors import printable
 from disobey.measures import agreement
 from disobey.measures.deviation import CLOSENESS
-from disobey.measures.inference.examples import mean_of
-from disobey.measures.inference.measure import Measure, minus_twin
-from disobey.measures.inference.runs import paired_difference
+from disobey.measures.inference.measure import minus_twin
+from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate, Finding
 
 FEWEST = 100  # examples below which seeing no difference says nothing
@@ -60,12 +59,13 @@ FIND_TEACHER = (
 def distillation_visible(evidence: Evidence) -> Finding | None:
     """The student is closer to its teacher than a control (twin) that was trained on labels only.
 
-    Without distillation student and control are exchangeable, so differences of closeness have mean 0 over runs. The
-    intervals are over examples, for these two models: with very many examples even two undistilled models differ for
-    certain, by a little (`TINY`) or by seed variation (`SEED_VARIATION`); only several seeds (`closer_over_seeds`) say
-    how much runs differ. Above 0: distillation had an effect. (A correlation with the teacher alone proves nothing:
-    both learned the same labels.) That needs a control that learned from the same examples and labels: one with its
-    own draw of label noise is further away.
+    Without distillation student and control are exchangeable, so differences of closeness have mean 0 over runs. With
+    one run of each the intervals are over examples, for these two models: with very many examples even two undistilled
+    models differ for certain, by a little (`TINY`) or by seed variation (`SEED_VARIATION`); only several seeds
+    (`closer_over_seeds`) say how much runs differ. What decides is at 99%; what is shown has the report's own level.
+    Above 0: distillation had an effect. (A correlation with the teacher alone proves nothing: both learned the same
+    labels.) That needs a control that learned from the same examples and labels: one with its own draw of label noise
+    is further away.
     """
     if evidence.sample.twin is None:
         message = "No control (twin): whether the teacher explains the student beyond the labels cannot be said."
@@ -75,35 +75,42 @@ def distillation_visible(evidence: Evidence) -> Finding | None:
         )
         return note(ID, message, advice=SAVE_TWIN, case="no-control", headline=headline)
     found = closeness(evidence)
-    if any(estimate.low > 0 for estimate in found.values()):
+    if any(strict.low > 0 for _, strict in found.values()):
         return _closer(evidence, found)
     return _not_closer(evidence, found)
 
 
-def closeness(evidence: Evidence) -> dict[str, Estimate]:
-    """How much closer the student is to its teacher than the control, by name, most telling first."""
-    found = {name: e for name, e in _at(evidence, [CORRELATION, AGREEMENT], LEVEL).items() if e.known}
-    scaled = _on_one_scale(evidence)
-    if scaled is None or not scaled.known:
-        return found
-    found.pop(CORRELATION.name, None)
-    return {ON_ONE_SCALE: replace(scaled, name=ON_ONE_SCALE), **found}
+def closeness(evidence: Evidence) -> dict[str, tuple[Estimate, Estimate]]:
+    """How much closer the student is to its teacher than the control, by name, most telling first.
+
+    Of each number the interval that is shown, and the stricter one over examples alone that decides.
+    """
+    on = _on_one_scale(evidence)
+    found = {}
+    for name, at, measure in ((ON_ONE_SCALE, on, CORRELATION), ("", evidence, CORRELATION), ("", evidence, AGREEMENT)):
+        if at is None or (measure is CORRELATION and ON_ONE_SCALE in found):
+            continue
+        shown, strict = estimate(at, measure), estimate(at, measure, level=LEVEL, fixed=True)
+        if shown is not None and strict is not None:
+            found[name or measure.name] = renamed(shown, name or measure.name), strict
+    return found
 
 
-def _closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
-    closer = [estimate for estimate in found.values() if estimate.low > 0]
-    largest, first, shown = max(e.value for e in closer), closer[0], tuple(found.values())
+def _closer(evidence: Evidence, found: Mapping[str, tuple[Estimate, Estimate]]) -> Finding:
+    shown = tuple(e for e, _ in found.values())
+    closer = [e for e, strict in found.values() if strict.low > 0]
+    largest, first = max(e.value for e in closer), closer[0]
     quantity = {ON_ONE_SCALE: "correlation of log-odds, on one scale,", AGREEMENT.name: "agreement"}
+    value = points(first) if first.name == AGREEMENT.name else f"{first.value:+.3f}"
     message = (
         "The student is closer to its teacher than its control (twin): "
-        f"{quantity.get(first.name, 'correlation of log-odds')} {first.value:+.3f}."
+        f"{quantity.get(first.name, 'correlation of log-odds')} {value}."
     )
-    runs = closer_over_seeds(evidence)
+    runs = closer_over_seeds(evidence, found)
     if runs is not None:
-        shown = (*shown, runs)
         if runs.low <= 0:
             message += (
-                f" That holds for these two models. Over {len(evidence.students)} seeds students are closer than "
+                f" That holds for these models. Over {len(evidence.students)} seeds students are closer than "
                 f"controls by {runs.value:+.3f} [{runs.low:+.3f}, {runs.high:+.3f}]: other seeds could show no effect."
             )
             headline = _headline(evidence, "{closer}, but other seeds could show no effect")
@@ -111,8 +118,8 @@ def _closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
             return note(ID, message, *shown, advice=advice, case="other-seeds", headline=headline)
     elif largest < SEED_VARIATION:
         message += (
-            " A single run of each cannot distinguish this from seed-to-seed variation: of two undistilled students "
-            "that differ only in their seed, one is closer, too."
+            " With a single run of each that may be chance: students that were never distilled differ as much from "
+            "seed to seed."
         )
         headline = "{closer}, but a single run of each cannot distinguish this from seed-to-seed variation"
         return note(
@@ -144,9 +151,9 @@ def _closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
     return ok(ID, message, *shown, case="effect", headline=_headline(evidence, headline))
 
 
-def _not_closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
-    shown = tuple(found.values())
-    further = any(e.high < 0 and e.value <= -FURTHER for e in shown)
+def _not_closer(evidence: Evidence, found: Mapping[str, tuple[Estimate, Estimate]]) -> Finding:
+    shown = tuple(e for e, _ in found.values())
+    further = any(strict.high < 0 and strict.value <= -FURTHER for _, strict in found.values())
     if not further and evidence.n < FEWEST:
         message = (
             f"{evidence.n:,} examples are too few to see whether the student is closer to its teacher than its control "
@@ -169,6 +176,8 @@ def _not_closer(evidence: Evidence, found: Mapping[str, Estimate]) -> Finding:
             "The student is no closer to this teacher than a control (twin) that never saw it: distillation had no "
             "visible effect."
         )
+        if any(e.low > 0 for e in shown):
+            message += f" (An effect counts from {LEVEL:.0%} confidence on.)"
         headline = (
             "Distillation had no visible effect: the control (twin), which never saw this teacher, is as close to it "
             "as the student"
@@ -185,8 +194,7 @@ def _headline(evidence: Evidence, text: str) -> str:
 
 
 def _agreement(evidence: Evidence) -> str:
-    measure = agreement.MEASURES["agreement"]
-    found = estimates(evidence, [measure]).get(measure.name)
+    found = estimate(evidence, agreement.MEASURES["agreement"])
     if found is None:
         return ""
     return f"agree on {found.value:.1%}, {100 * found.level:g}% interval {found.low:.1%} to {found.high:.1%}"
@@ -194,49 +202,42 @@ def _agreement(evidence: Evidence) -> str:
 
 def _lacks(evidence: Evidence) -> float:
     """Accuracy that the student lacks against its teacher; 0 where it is unknown."""
-    tops, labels = evidence.tops, evidence.pair.labels
-    if labels is None or "teacher" not in tops:
-        return 0.0
-    return float((tops["teacher"] == labels).mean() - (tops["student"] == labels).mean())
+    gap = None if evidence.labels is None else estimate(evidence, agreement.MEASURES["accuracy_gap"])
+    return 0.0 if gap is None else -gap.value
 
 
-def _on_one_scale(evidence: Evidence) -> Estimate | None:
-    """Closeness of student minus control, each at the temperature that brings it closest to the teacher.
+def _on_one_scale(evidence: Evidence) -> Evidence | None:
+    """Student and control each at the temperature that brings it closest to the teacher; None where that is no matter.
 
     Log-odds against all other classes together bend with the temperature, so a control that is only hotter or colder
     than the student (saved so, or trained otherwise) correlates less with the teacher. Asked where they differ by
     `SCALES`.
     """
-    sample = evidence.finite
-    if evidence.sparse is not None or sample.twin is None:
+    if evidence.sparse is not None or evidence.sample.twin is None:
         return None
     own, other = fitted(evidence, "teacher"), fitted(evidence, "teacher", "twin")
     if not (own.known and other.known) or abs(np.log(own.value / other.value)) < np.log(SCALES):
         return None
-    student, twin = (log_softmax(s / t.value, axis=1) for s, t in ((sample.student, own), (sample.twin, other)))
-    scaled = evidence.about(replace(sample, student=student, twin=twin))
-    return _at(scaled, [CORRELATION], LEVEL).get(CORRELATION.name)
+    return evidence.about(_scaled(evidence), tuple(run.about(_scaled(run)) for run in evidence.runs))
 
 
-def closer_over_seeds(evidence: Evidence) -> Estimate | None:
-    """Mean closeness of the students minus that of the controls, over seeds, where there are three of each.
+def _scaled(evidence: Evidence) -> Predictions:
+    """The first student and control, each divided by its own best temperature."""
+    sample, one = evidence.finite, evidence.each[0]
+    own, other = fitted(one, "teacher").value, fitted(one, "teacher", "twin").value
+    assert sample.twin is not None
+    student, twin = (log_softmax(side / t, axis=1) for side, t in ((sample.student, own), (sample.twin, other)))
+    return replace(sample, student=student, twin=twin)
 
-    Paired by position where there are equally many, else by Welch's t.
-    """
-    if min(len(evidence.students), len(evidence.twins)) < 3:
+
+def closer_over_seeds(
+    evidence: Evidence, found: Mapping[str, tuple[Estimate, Estimate]] | None = None
+) -> Estimate | None:
+    """Closeness of the students minus that of the controls, over seeds, where there are three of each."""
+    if min(len(evidence.students), len(evidence.twins)) < 3 or not evidence.runs:
         return None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sides = [
-            np.array([CLOSENESS(evidence.sample.with_student(array)) for array in arrays.values()])
-            for arrays in (evidence.students, evidence.twins)
-        ]
-    if not all(np.isfinite(side).all() for side in sides):
-        return None
-    if len(sides[0]) == len(sides[1]):
-        return paired_difference(sides[0], sides[1], "closer over seeds", level=evidence.level)
-    bounds = ttest_ind(*sides, equal_var=False).confidence_interval(evidence.level)
-    value, n = float(sides[0].mean() - sides[1].mean()), sum(map(len, sides))
-    return Estimate("closer over seeds", value, float(bounds.low), float(bounds.high), evidence.level, n, "runs")
+    found = closeness(evidence) if found is None else found
+    return next((shown for shown, _ in found.values() if shown.name != AGREEMENT.name), None)
 
 
 def _labels_look_noisy(evidence: Evidence) -> bool:
@@ -264,9 +265,14 @@ def same_labels(evidence: Evidence) -> Finding | None:
     wrong = sample.mislabelled.astype(bool)
     if min(wrong.sum(), (~wrong).sum()) < MISLABELLED:
         return None
-    lost = {name: _lost_on(getattr(sample, name), sample.labels, wrong) for name in ("student", "twin")}
-    student, twin = (mean_of(f"true label's probability lost, {name}", column, LEVEL) for name, column in lost.items())
-    apart = mean_of("student minus twin", lost["student"] - lost["twin"], LEVEL)
+    lost = {
+        name: [_lost_on(getattr(run.sample, name), sample.labels, wrong) for run in evidence.each]
+        for name in ("student", "twin")
+    }
+    student, twin = (
+        mean_over_seeds(f"true label's probability lost, {name}", columns, LEVEL) for name, columns in lost.items()
+    )
+    apart = mean_over_seeds("student minus twin", [a - b for a, b in zip(*lost.values(), strict=True)], LEVEL)
     shown = (student, twin, apart)
     numbers = (
         f"where training used wrong labels the student gives the true one {student.value:.3f} less than elsewhere, its "
@@ -295,10 +301,6 @@ def _lost_on(log_probs: NDArray, labels: NDArray, wrong: NDArray) -> NDArray:
     means = np.bincount(labels[~wrong], p[~wrong], minlength=labels.max() + 1) / np.maximum(counts, 1)
     usual = np.where(counts > 0, means, p[~wrong].mean())
     return usual[labels[wrong]] - p[wrong]
-
-
-def _at(evidence: Evidence, measures: list[Measure], level: float) -> dict[str, Estimate]:
-    return estimates(replace(evidence, level=level), measures, resamples=600)
 
 
 def same_teacher(evidence: Evidence) -> Finding | None:

@@ -20,6 +20,16 @@ HALF = 0.5  # share of rows that found a partner below which files hardly belong
 NAMED = 8  # arrays that a message lists
 
 
+def read_as(evidence: Evidence) -> Finding | None:
+    """Arrays whose names say nothing, taken by their order."""
+    read = evidence.pair.facts.get("by_position")
+    if not read:
+        return None
+    words = ", ".join(f"{printable(name, 40)} as the {what}" for name, what in read.items())
+    advice = "If that is wrong, name them: --teacher FILE --student FILE --labels FILE --twin FILE."
+    return note("read-as", f"Read by order, since no name says what they are: {words}.", advice=advice)
+
+
 def joined_rows(evidence: Evidence) -> Finding | None:
     """Rows of two files, joined by id."""
     facts, id = evidence.pair.facts, "joined-rows"

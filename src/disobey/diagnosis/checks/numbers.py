@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from disobey.measures.inference.examples import share
 from disobey.records.results import Finding
 
 SEED_ROWS = 500  # rows on which seeds are compared with one another
-FLAT = 1.02  # nats: within a row, log of softmax(softmax(z)) spans at most 1
+ROUNDING = 2e-3  # by which half precision puts a probability below 0
+CLEAR, CLEAR_ROWS = 0.4, 0.1  # by which a favourite exceeds an equal share, and the share of rows that have one
 TEMPERED, SURELY_TEMPERED = (
     0.55,
     0.36,
@@ -36,13 +37,12 @@ def stated_values(evidence: Evidence) -> Finding | None:
     id, kinds = "stated-values", evidence.pair.values
     stated = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
     for name, log_probs in _sides(evidence).items():
-        finite = np.where(np.isfinite(log_probs), log_probs, np.nan)
-        span = np.nanmax(finite, axis=1) - np.nanmin(finite, axis=1)
-        if np.mean(span <= FLAT) > 0.99 and span.max() > 0.05 and evidence.sample.n_classes > 2:
-            flat = share(f"{name}: rows within {FLAT:g} nats", float((span <= FLAT).sum()), len(span), evidence.level)
+        twice = softmax_twice(log_probs)
+        if np.mean(twice) > 0.99:
+            flat = share(f"{name}: rows like that", float(twice.sum()), len(twice), evidence.level)
             message = (
-                f"In {name} all classes of a row have nearly the same probability (at most a factor e between them), "
-                "as after a softmax of probabilities."
+                f"{name}: a softmax was taken twice. Undone once, the rows still lie in [0, 1] and sum to 1, as "
+                "probabilities do."
             )
             advice = (
                 "Save the logits before the last softmax; check for a softmax inside the model and another outside."
@@ -56,6 +56,27 @@ def stated_values(evidence: Evidence) -> Finding | None:
         message = f"The sides hold different kinds of values ({stated})."
         return note(id, message, advice="Correct if that is what was saved; otherwise give --values.", case="mixed")
     return ok(id, f"Read as {stated}.")
+
+
+def softmax_twice(log_probs: NDArray) -> NDArray:
+    """(N,) bool: rows whose numbers before the last softmax were probabilities themselves.
+
+    The last softmax leaves its input up to a constant, and probabilities sum to 1: that fixes the constant. Raw logits
+    of an undertrained student may span as little, but go below 0 then. Where all rows are nearly uniform anything looks
+    like probabilities, so some must have a clear favourite.
+
+    >>> p = np.array([[0.9, 0.1, 0.0]])
+    >>> softmax_twice(log_softmax(p, axis=1)), softmax_twice(log_softmax(p + 1, axis=1))
+    (array([ True]), array([ True]))
+    >>> softmax_twice(log_softmax(np.array([[0.4, -0.5, 0.1]]), axis=1))
+    array([False])
+    """
+    n, classes = log_probs.shape
+    with np.errstate(invalid="ignore"):
+        inside = log_probs - log_probs.mean(axis=1, keepdims=True) + 1 / classes
+        rows = inside.min(axis=1) >= -ROUNDING  # never of infinite ones
+    clear = rows & (inside.max(axis=1) > CLEAR + 1 / classes)
+    return rows if classes > 2 and np.mean(clear) > CLEAR_ROWS else np.zeros(n, dtype=bool)
 
 
 def _tempered(evidence: Evidence, id: str) -> Finding | None:
@@ -93,15 +114,16 @@ def _twin_as_flat(evidence: Evidence, teacher: float) -> bool:
 
 
 def _sides(evidence: Evidence) -> dict[str, NDArray]:
-    sample = evidence.sample
-    sides = {"teacher": sample.teacher, "student": sample.student}
-    return sides if sample.twin is None else {**sides, "twin": sample.twin}
+    """Log-probabilities on the sample by name: the teacher, every student and every control."""
+    held = {**evidence.students, **evidence.twins}
+    return {"teacher": evidence.sample.teacher} | {printable(name, 40): array for name, array in held.items()}
 
 
 def finite_values(evidence: Evidence) -> Finding:
     """Probabilities of exactly 0 and 1 have infinite log-odds: slopes and means leave such rows out. NaN is refused."""
-    x, y = evidence.of(confidence)[:2]
-    infinite, id = int((~(np.isfinite(x) & np.isfinite(y))).sum()), "finite-values"
+    sides = [run.of(confidence)[:2] for run in evidence.each]
+    x = sides[0][0]
+    infinite, id = int((~np.all([np.isfinite(side) for pair in sides for side in pair], axis=0)).sum()), "finite-values"
     observed = share("rows with infinite log-odds", infinite, len(x), evidence.level)
     if infinite == 0:
         return ok(id, "All log-odds are finite.", observed)
@@ -153,7 +175,7 @@ def duplicated_rows(evidence: Evidence) -> Finding | None:
     again = int((counts - 1).sum())
     observed = share("repeated rows", again, len(rows), evidence.level)
     if observed.value <= REPEATED_ROWS:
-        return ok(id, f"{again:,} rows repeat another one on both sides.", observed)
+        return ok(id, f"{again:,} of {len(rows):,} rows are the same as another one in both models.", observed)
     worst = np.argsort(-counts)[:3]
     numbers = ", ".join(f"{int(evidence.rows[first[i]]):,} ({int(counts[i])} times)" for i in worst)
     message = f"{again:,} of {len(rows):,} rows repeat another row of both models exactly; most often rows {numbers}."
@@ -170,9 +192,9 @@ PAIRS = (
 
 def identical_models(evidence: Evidence) -> Finding:
     """The student's rows are the teacher's own (a leak), or the twin's, or two seeds are one model."""
-    sample, id = evidence.sample, "identical-models"
-    for a, b, what, advice in PAIRS:
-        first, second = getattr(sample, a), getattr(sample, b)
+    id = "identical-models"
+    for run, (a, b, what, advice) in product(evidence.each, PAIRS):
+        first, second = getattr(run.sample, a), getattr(run.sample, b)
         if first is None or second is None:
             continue
         equal = same_rows(first, second)

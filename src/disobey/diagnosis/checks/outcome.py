@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.stats import binomtest, norm
+from math import comb
 
-from disobey.diagnosis.checks.findings import note, ok, warning
-from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimates
+import numpy as np
+from scipy.special import ndtri as norm_quantile
+
+from disobey.diagnosis.checks.findings import note, ok, over, points, warning
+from disobey.diagnosis.evidence.evidence import Evidence, checkpoints
+from disobey.diagnosis.evidence.intervals import estimate, renamed
 from disobey.measures import agreement
-from disobey.measures.inference.examples import mean_of, share
+from disobey.measures.inference.examples import share
 from disobey.measures.inference.measure import minus_twin
 from disobey.records.results import Finding
 
@@ -20,9 +22,41 @@ GAP = 0.10  # accuracy that a student may lack against its teacher before capaci
 WIDE = 0.05  # half-width of an accuracy difference from which no claim about a few points can rest on it
 LEAST = 0.005  # the smallest difference of accuracy whose test set is sized
 CEILING = 0.98  # accuracy of both sides from which a handful of examples may decide
-CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")  # in the name of a student that is one of many
 LEVEL = 0.99  # of intervals that decide
+GAIN = minus_twin(agreement.MEASURES["student_accuracy"])
+PAID = "student minus twin accuracy"
+COPIED = minus_twin(agreement.MEASURES["agreement.teacher_wrong"])
 SPLITS = 200  # random halves on which the best of many checkpoints is chosen and judged
+
+
+def gain(evidence: Evidence) -> Finding | None:
+    """Did it pay: is the student more accurate than the control that never saw the teacher?"""
+    if evidence.labels is None or evidence.sample.twin is None:
+        return None
+    found, id = estimate(evidence, GAIN), "gain"
+    if found is None:
+        return None
+    found = renamed(found, PAID)
+    number = f"{points(found, ' of accuracy')} ({over(found)})"
+    one = len(evidence.each) == 1
+    luck = " (one training of each: other seeds may differ)" if one else ""
+    if found.low > 0:
+        word = f"the student is more accurate{luck}" if one else "it paid"
+    elif found.high < 0:
+        word = f"the student is less accurate{luck}" if one else "it cost accuracy"
+    else:
+        word = "not distinguishable"
+    headline = f"student − control (twin): {number}: {word}"
+    message = f"Student minus control (twin): {number}: {word}."
+    if evidence.pair.split == "train":
+        message += " On training examples that says little: both were fitted to them."
+    if found.low > 0:
+        return ok(id, message, found, case="paid", headline=headline)
+    if found.high < 0:
+        advice = "Give labels more weight, use a better teacher, or train longer: soft targets take more steps."
+        return note(id, message, found, advice=advice, case="cost", headline=headline)
+    advice = "Three seeds of each and more examples tell a small gain from none." if one else "Add seeds or examples."
+    return note(id, message, found, advice=advice, case="open", headline=headline)
 
 
 def negative_transfer(evidence: Evidence) -> Finding | None:
@@ -30,19 +64,22 @@ def negative_transfer(evidence: Evidence) -> Finding | None:
     labels, tops, id = evidence.pair.labels, evidence.tops, "negative-transfer"
     if labels is None or "twin" not in tops:
         return None
-    wrong = tops["teacher"] != labels
-    if wrong.sum() < MIN_DECIDING:
-        return ok(id, f"The teacher is wrong on {int(wrong.sum())} examples only.", case="few-errors")
-    copies = (tops["student"] == tops["teacher"])[wrong].astype(float) - (tops["twin"] == tops["teacher"])[wrong]
-    gain = (tops["student"] == labels).astype(float) - (tops["twin"] == labels)
-    copied = mean_of("errors copied, minus twin", copies, LEVEL)
-    paid = mean_of("student minus twin accuracy", gain, LEVEL)
-    if copied.low <= 0:
+    wrong = int((tops["teacher"] != labels).sum())
+    if wrong < MIN_DECIDING:
+        return ok(id, f"The teacher is wrong on {wrong} examples only.", case="few-errors")
+    copied, paid = estimate(evidence, COPIED), estimate(evidence, GAIN)
+    if copied is None or paid is None:
+        return None
+    surely, lost = estimate(evidence, COPIED, level=LEVEL), estimate(evidence, GAIN, level=LEVEL)
+    assert surely is not None
+    assert lost is not None
+    copied, paid = renamed(copied, "errors copied, minus twin"), renamed(paid, PAID)
+    if surely.low <= 0:
         return ok(id, "The teacher's errors are not copied more often than by the control (twin).", copied, paid)
     message = (
         f"The student repeats {100 * copied.value:.1f} points more of the teacher's errors than its control (twin)"
     )
-    if paid.high >= 0:
+    if lost.high >= 0:
         return note(id, f"{message}, without a visible loss of accuracy.", copied, paid, case="no-loss")
     message += f", and is {-100 * paid.value:.1f} points less accurate than it: it learned the errors."
     if evidence.pair.split == "train":
@@ -56,12 +93,11 @@ def capacity_gap(evidence: Evidence) -> Finding | None:
     """The student is far less accurate than its teacher."""
     if evidence.labels is None:
         return None
-    measure, id = agreement.MEASURES["accuracy_gap"], "capacity-gap"
-    gap = estimates(evidence, [measure], resamples=400).get(measure.name)
-    if gap is None or not gap.known:
+    gap, id = estimate(evidence, agreement.MEASURES["accuracy_gap"]), "capacity-gap"
+    if gap is None:
         return None
-    points, side = f"{100 * abs(gap.value):.1f}", "more" if gap.value > 0 else "less"
-    than = "as accurate as" if points == "0.0" else f"{points} points {side} accurate than"
+    size, side = f"{100 * abs(gap.value):.1f}", "more" if gap.value > 0 else "less"
+    than = "as accurate as" if size == "0.0" else f"{size} points {side} accurate than"
     headline = f"the student is {than} its teacher" + ("" if gap.low * gap.high > 0 else ", within chance")
     if gap.high < -GAP:
         message = f"The student is {-100 * gap.value:.1f} points less accurate than its teacher."
@@ -70,30 +106,32 @@ def capacity_gap(evidence: Evidence) -> Finding | None:
             "training examples."
         )
         return warning(id, message, gap, advice=advice, headline=headline)
-    return ok(id, f"Accuracy, student minus teacher: {100 * gap.value:+.1f} points.", gap, headline=headline)
+    return ok(id, f"Accuracy, student minus teacher: {points(gap)}.", gap, headline=headline)
 
 
 def large_enough(evidence: Evidence) -> Finding | None:
     """Is the test set large enough for the difference that one wants to claim?"""
     if evidence.labels is None:
         return None
-    id, other = "test-size", "teacher" if evidence.sample.twin is None else "control (twin)"
     no_twin = evidence.sample.twin is None
-    form = agreement.MEASURES["accuracy_gap"] if no_twin else minus_twin(agreement.MEASURES["student_accuracy"])
-    gap = estimates(evidence, [form], resamples=400).get(form.name)
-    if gap is None or not gap.known:
+    id, other = "test-size", "teacher" if no_twin else "control (twin)"
+    form = agreement.MEASURES["accuracy_gap"] if no_twin else GAIN
+    gap, fixed = estimate(evidence, form), estimate(evidence, form, fixed=True)
+    if gap is None or fixed is None:
         return warning(
             id, "Too few examples for any interval.", advice="Evaluate on more examples.", case="no-interval"
         )
-    half = (gap.high - gap.low) / 2
-    z = norm.ppf(0.5 + gap.level / 2)
+    half, n = (fixed.high - fixed.low) / 2, fixed.n  # over examples alone: more of them shrink nothing else
+    z = norm_quantile(0.5 + gap.level / 2)
     least = max(abs(gap.value), LEAST)
-    needed = int(np.ceil(gap.n * (half / least * (z + norm.ppf(POWER)) / z) ** 2))
+    needed = int(np.ceil(n * (half / least * (z + norm_quantile(POWER)) / z) ** 2))
     advice = (
         f"About {needed:,} examples would resolve a difference of {100 * least:.1f} points in {POWER:.0%} of test sets."
     )
-    text = f"Accuracy, student minus {other}: {100 * gap.value:+.1f} ± {100 * half:.1f} points on {gap.n:,} examples."
-    if half > WIDE or gap.n < MIN_EXAMPLES:
+    if len(evidence.each) > 1 and gap.high - gap.low > 2 * (fixed.high - fixed.low):
+        advice = f"More seeds: they vary more than the examples do. {advice}"
+    text = f"Accuracy, student minus {other}: {points(gap)} on {n:,} examples."
+    if half > WIDE or n < MIN_EXAMPLES:
         return warning(id, f"{text} No claim about a few points can rest on it.", gap, advice=advice, case="wide")
     if gap.low < 0 < gap.high:
         return note(id, f"{text} Its sign is not known.", gap, advice=advice, case="sign")
@@ -101,18 +139,20 @@ def large_enough(evidence: Evidence) -> Finding | None:
 
 
 def ceiling(evidence: Evidence) -> Finding | None:
-    """Comparisons that a handful of examples decide."""
-    labels, tops, id = evidence.pair.labels, evidence.tops, "ceiling"
-    if labels is None or "teacher" not in tops:
+    """Comparisons that a handful of examples decide. Of several seeds the usual number of them counts."""
+    labels, id, n = evidence.pair.labels, "ceiling", evidence.n
+    if labels is None or "teacher" not in evidence.tops:
         return None
-    right = {name: top == labels for name, top in tops.items()}
-    other = "twin" if "twin" in right else "teacher"
+    rights = [{name: top == labels for name, top in run.tops.items()} for run in evidence.each]
+    other = "twin" if "twin" in evidence.tops else "teacher"
     called = "control (twin)" if other == "twin" else other
-    decided = int((right["student"] != right[other]).sum())
-    worst = min(float(r.mean()) for r in (right["student"], right[other]))
-    observed = share(f"examples where student and {other} differ in being right", decided, len(labels), evidence.level)
-    if worst > CEILING and decided < MIN_DECIDING and len(labels) >= MIN_EXAMPLES:
-        p = binomtest(int((right["student"] & ~right[other]).sum()), max(1, decided)).pvalue if decided else 1.0
+    each = [int((right["student"] != right[other]).sum()) for right in rights]
+    ahead = [int((right["student"] & ~right[other]).sum()) for right in rights]
+    decided = round(float(np.mean(each)))
+    worst = min(float(right[side].mean()) for right in rights for side in ("student", other))
+    observed = share(f"examples where student and {other} differ in being right", decided, n, evidence.level)
+    if worst > CEILING and decided < MIN_DECIDING and n >= MIN_EXAMPLES:
+        p = sign_test(round(float(np.mean(ahead))), decided)
         message = (
             f"Student and {called} are right on more than {worst:.1%}; {decided} examples decide between them "
             f"(p = {p:.2f})."
@@ -122,12 +162,20 @@ def ceiling(evidence: Evidence) -> Finding | None:
     return ok(id, f"{decided:,} examples decide between student and {called}.", observed)
 
 
+def sign_test(ahead: int, decided: int) -> float:
+    """Two-sided p of a fair coin that fell ``ahead`` times on one side in ``decided`` throws.
+
+    >>> sign_test(1, 6), sign_test(0, 0)
+    (0.21875, 1.0)
+    """
+    chances = [comb(decided, k) / 2**decided for k in range(decided + 1)]
+    return min(1.0, sum(chance for chance in chances if chance <= chances[ahead] * (1 + 1e-9)))
+
+
 def best_of_many(evidence: Evidence) -> Finding | None:
     """Several checkpoints of one run on the same examples: the best one's accuracy is too high."""
-    names = [name.split("/", 1)[1] for name in evidence.students if "/" in name]
-    points = [name for name in names if any(word in name.lower() for word in CHECKPOINTS)]
-    id = "best-of-many"
-    if len(points) < 2:
+    points, id = checkpoints(evidence.students), "best-of-many"
+    if not points:
         return None
     if evidence.labels is None:
         message = f"{len(points)} checkpoints are given: choose among them on a validation split."

@@ -7,7 +7,7 @@ temperatures) and the checks are computed; every estimate says how many examples
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,6 +39,7 @@ SAMPLE = 2**22  # numbers a model that a sample of a larger pair holds, in float
 # Numbers in a block of half precision, a quarter of it otherwise: steps so long that threads rarely wait for one
 # another (with 2**18 two are no faster than one), and few enough for the cache that cores share.
 _BLOCK = 2**20
+CHECKPOINTS = ("step", "epoch", "checkpoint", "ckpt", "iter")  # in the name of a student that is one of many
 FEWEST_SAMPLED = 256  # examples of a large pair that are sampled, however many classes it has
 
 
@@ -56,6 +57,8 @@ class Evidence:
         columns: for streamed pairs, the columns of all n examples by the function that a measure has for them.
         tops: most likely class of teacher, student and twin, all n examples in the data's order (not for top-k pairs).
         sparse: the masses of `top_k`, for top-k pairs only.
+        runs: of several seeds, the evidence of each student alone with the control of its seed; none where there is one
+            student and one control, or where the students are checkpoints of one run.
         temperature: at which divergences are given beside T = 1.
         level: of intervals.
         seed: of resamples and samples.
@@ -70,12 +73,18 @@ class Evidence:
     columns: Mapping[ColumnsOf, Columns] = field(default_factory=dict)
     tops: Mapping[str, NDArray] = field(default_factory=dict)
     sparse: Mapping[str, NDArray] | None = None
+    runs: tuple[Evidence, ...] = ()
     temperature: float = 4.0
     level: float = 0.95
     seed: int = 0
     # What was asked before, so that tables and checks share it; never part of what the evidence is.
     _columns: dict[ColumnsOf, Columns] = field(default_factory=dict, repr=False)
     _fits: dict[tuple, Estimate] = field(default_factory=dict, repr=False)
+
+    @property
+    def known(self) -> dict[tuple, Estimate]:
+        """What was estimated so far, by what was asked: one number has one interval wherever it is shown."""
+        return self._fits
 
     @property
     def streamed(self) -> bool:
@@ -98,9 +107,14 @@ class Evidence:
             self._fits[key] = fitted()
         return self._fits[key]
 
-    def about(self, sample: Predictions) -> Evidence:
+    def about(self, sample: Predictions, runs: tuple[Evidence, ...] = ()) -> Evidence:
         """The same pair with other predictions in the place of the sample; nothing that was computed is kept."""
-        return replace(self, sample=sample, columns={}, _columns={}, _fits={})
+        return replace(self, sample=sample, columns={}, runs=runs, _columns={}, _fits={})
+
+    @property
+    def each(self) -> tuple[Evidence, ...]:
+        """The evidence of every seed; this one where there is no other."""
+        return self.runs or (self,)
 
     @property
     def labels(self) -> NDArray | None:
@@ -151,11 +165,41 @@ def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: i
     elif pair.shape[0] * pair.shape[1] <= WHOLE:
         logs = {name: _log_probs(matrix, pair.values[name], name) for name, matrix in _models(pair).items()}
         tops = {name: np.argmax(array, axis=1) for name, array in logs.items()}
-        evidence = _dense(pair, np.arange(pair.shape[0]), logs, tops)
+        parts = [_dense(own, np.arange(pair.shape[0]), logs, tops) for own in (pair, *single_runs(pair))]
+        evidence = replace(parts[0], runs=tuple(parts[1:]))
     else:
         rows, logs, arrays = _stream(pair, seed)
-        evidence = _dense(pair, rows, logs, {name: arrays[f"{name}.top"] for name in logs}, _as_columns(pair, arrays))
-    return replace(evidence, temperature=temperature, level=level, seed=seed)
+        tops = {name: arrays[f"{name}.top"] for name in logs}
+        parts = [_dense(own, rows, logs, tops, _as_columns(own, arrays)) for own in (pair, *single_runs(pair))]
+        evidence = replace(parts[0], runs=tuple(parts[1:]))
+    asked = {"temperature": temperature, "level": level, "seed": seed}
+    return replace(evidence, runs=tuple(replace(run, **asked) for run in evidence.runs), **asked)
+
+
+def single_runs(pair: Pair) -> list[Pair]:
+    """The pair of every seed: each student with the control of its seed, or with the only one.
+
+    Unequally many go round, so that each is met. Checkpoints of one run are no seeds.
+    """
+    students, twins = list(pair.students.items()), list(pair.twins.items())
+    n = max(len(students), len(twins))
+    if n < 2 or checkpoints(pair.students):
+        return []
+    return [
+        replace(
+            pair,
+            students=dict([students[i % len(students)]]),
+            twins=dict([twins[i % len(twins)]]) if twins else {},
+        )
+        for i in range(n)
+    ]
+
+
+def checkpoints(students: Iterable[str]) -> list[str]:
+    """Which of several students are moments of one run, by their names; none where fewer than two are."""
+    names = [name.split("/", 1)[1] for name in students if "/" in name]
+    found = [name for name in names if any(word in name.lower() for word in CHECKPOINTS)]
+    return found if len(found) > 1 else []
 
 
 def _models(pair: Pair) -> dict[str, Matrix]:

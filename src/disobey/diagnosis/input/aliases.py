@@ -9,9 +9,9 @@ from disobey.diagnosis.input.matrices import Matrix
 from disobey.errors import printable, refusal
 
 ALIASES = {
-    "teacher": ("teacher", "teacher_logits", "teacher_probs", "teacher_log_probs"),
-    "student": ("student", "student_logits", "student_probs", "student_log_probs"),
-    "twin": ("twin", "baseline", "twin_logits"),
+    "teacher": ("teacher", "teacher_logits", "teacher_probs", "teacher_log_probs", "logits_teacher"),
+    "student": ("student", "student_logits", "student_probs", "student_log_probs", "logits_student"),
+    "twin": ("twin", "baseline", "twin_logits", "logits_twin"),
     "labels": ("labels", "label", "y", "targets"),
     "ids": ("ids", "id"),
     "groups": ("group", "groups"),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.errors import nearest, row_list
-from disobey.diagnosis.input.aliases import SIDED, canonical, listed
+from disobey.diagnosis.input.aliases import ALIASES, SIDED, TOP_K, TOP_K_MORE, canonical, listed
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.pair import Pair, TopK, pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
@@ -41,6 +41,7 @@ def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str 
                     "array-twice", "arrays that no other file has", f"{printable(name)!r} again", hint, where=path
                 )
             arrays[name] = matrix
+    arrays, facts = _by_position(arrays)
     if labels is not None:
         if "labels" in canonical(arrays):
             raise refusal(
@@ -48,7 +49,29 @@ def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str 
             )
         arrays["labels"] = _labels_in(Path(labels))
     where = " and ".join(map(str, paths))
-    return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split)
+    return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split, facts=facts)
+
+
+def _by_position(arrays: dict[str, Matrix]) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    """Arrays whose names say nothing (t.npy s.npy) as teacher, student and twin, in their order; a column as labels.
+
+    Only where no array is called teacher or student and two or three have their shape: `Pair.facts` says what was read
+    as what.
+    """
+    named = canonical(arrays)
+    known = {*ALIASES, *TOP_K, *TOP_K_MORE}
+    free = [name for name in named if name not in known and not name.startswith(("student/", "twin/", "features_"))]
+    models = [name for name in free if len(named[name].shape) == 2]
+    columns = [name for name in free if len(named[name].shape) == 1 and named[name].dtype.kind in "iu"]
+    unnamed = {"teacher", "student", *TOP_K}.isdisjoint(named) and not any(
+        name.startswith("student/") for name in named
+    )
+    equal = len({named[name].shape for name in models}) == 1
+    if not (unnamed and equal and 2 <= len(models) <= (2 if "twin" in named else 3)) or len(columns) > 1:
+        return arrays, {}
+    read = dict(zip(models, ("teacher", "student", "twin"), strict=False))
+    read |= {} if "labels" in named else dict.fromkeys(columns, "labels")
+    return {read.get(name, name): matrix for name, matrix in named.items()}, {"by_position": read}
 
 
 def read_two(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.streaming import forward_and_reverse
 from disobey.diagnosis.input.pair import class_name
 from disobey.errors import printable
 from disobey.measures import agreement, calibration, deviation
-from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect
 from disobey.measures.inference.examples import mean_of, share
-from disobey.measures.inference.measure import applicable
-from disobey.measures.inference.runs import mean_over_runs, paired_difference
+from disobey.measures.inference.measure import applicable, minus_twin, on_twin
 from disobey.records.results import Cell, Table
 
 MAX_ROWS = 40  # classes or groups in a table
@@ -32,29 +29,32 @@ SEED_MEASURES = (
 
 
 def seeds(evidence: Evidence) -> Table | None:
-    """Several seeds: means over runs, paired with their controls, and what so few runs could have seen."""
-    runs = evidence.seeds()
+    """Several seeds: their mean, their spread, and what so few runs could have seen."""
+    runs = evidence.runs[: len(evidence.students)]
     if len(runs) < 2:
         return None
+    from disobey.measures.inference.comparisons import effect_size, minimum_detectable_effect  # brings scipy.stats
+
     measures = applicable(SEED_MEASURES, evidence.sample)
     paired = len(evidence.twins) == len(runs)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own = {m.name: [m(run) for run in runs] for m in measures}
-        controls = [replace(run, student=run.twin) for run in runs if run.twin is not None] if paired else []
-        others = {m.name: [m(control) for control in controls] for m in measures}
+    forms = [m for measure in measures for m in ((measure, minus_twin(measure)) if paired else (measure,))]
+    found = estimates(evidence, forms)
     rows = []
-    for name, values in own.items():
-        row: list[Cell] = [name, mean_over_runs(values, name, level=evidence.level)]
+    for measure in measures:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            own = [measure(run.sample) for run in runs]
+            other = [on_twin(measure)(run.sample) for run in runs] if paired else []
+        row: list[Cell] = [measure.name, found.get(measure.name)]
         if paired:
             row += [
-                paired_difference(values, others[name], name, level=evidence.level),
-                effect_size(values, others[name], level=evidence.level),
-                float(minimum_detectable_effect(np.subtract(values, others[name]), level=evidence.level)),
+                found.get(minus_twin(measure).name),
+                effect_size(own, other, level=evidence.level),
+                float(minimum_detectable_effect(np.subtract(own, other), level=evidence.level)),
             ]
-        rows.append(tuple(row))
-    more = ("minus control, paired", "effect size", "smallest effect seen with 80% power") if paired else ()
-    caption = f"{len(runs)} seeds; intervals over runs say what other seeds would give, on these examples."
-    return Table("Over seeds", ("measure", "mean over seeds", *more), tuple(rows), caption)
+        rows.append((*row, min(own), max(own)))
+    more = ("minus control, paired", "effect size", "smallest effect that so many seeds show in 80%") if paired else ()
+    caption = f"{len(runs)} seeds; intervals say what other seeds would give on other examples."
+    return Table("Over seeds", ("measure", "mean over seeds", *more, "lowest", "highest"), tuple(rows), caption)
 
 
 def per_class(evidence: Evidence) -> Table | None:
@@ -95,28 +95,40 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
     caption = (
         f"Largest deviations first; {len(rows)} of {len(names)}. Means leave infinite values out. Among many rows a "
         "few intervals miss by chance."
+        + (f" Means over {len(evidence.students)} seeds, intervals over examples." if len(_runs(evidence)) > 1 else "")
     )
     return Table(title, (what, "n", *shares, *means), tuple(rows), caption)
 
 
 def _hits(evidence: Evidence) -> dict[str, NDArray]:
-    """By column, whether each example (N,) counts: accuracies and agreement, where they are known."""
-    tops, labels = evidence.tops, evidence.pair.labels
-    if "teacher" not in tops:
+    """By column, in which share of the seeds each example (N,) counts: accuracies and agreement, where known."""
+    labels = evidence.pair.labels
+    if "teacher" not in evidence.tops:
         return {}
-    right = {} if labels is None else {f"{who} accuracy": tops[who] == labels for who in ("teacher", "student")}
-    return right | {"agreement": tops["teacher"] == tops["student"]}
+    students, teacher = [run.tops["student"] for run in _runs(evidence)], evidence.tops["teacher"]
+    right = {} if labels is None else {"teacher accuracy": teacher == labels}
+    right |= {} if labels is None else {"student accuracy": _average([top == labels for top in students])}
+    return right | {"agreement": _average([top == teacher for top in students])}
+
+
+def _runs(evidence: Evidence) -> tuple[Evidence, ...]:
+    return evidence.runs[: len(evidence.students)] or (evidence,)
+
+
+def _average(columns: list[NDArray]) -> NDArray:
+    return columns[0] if len(columns) == 1 else np.mean(columns, axis=0)
 
 
 def _means(evidence: Evidence) -> dict[str, NDArray]:
     """By column, what is averaged over the examples (N,), NaN where it is unknown."""
-    x, y, *_ = evidence.of(deviation.confidence)
+    runs = _runs(evidence)
     with np.errstate(invalid="ignore"):  # infinite on both sides
-        means = {"mean deviation (nats)": _placed(evidence, y - x)}
-    means["KL (nats)"] = _placed(evidence, evidence.of(forward_and_reverse)[0])
+        gaps = _average([y - x for x, y, *_ in (run.of(deviation.confidence) for run in runs)])
+    means = {"mean deviation (nats)": _placed(evidence, gaps)}
+    means["KL (nats)"] = _placed(evidence, _average([run.of(forward_and_reverse)[0] for run in runs]))
     if evidence.pair.labels is not None and evidence.sparse is None:
-        *_, confidence, right = evidence.of(calibration.scores)  # of the student
-        means["over-confidence of the student"] = _placed(evidence, confidence - right)
+        scored = [run.of(calibration.scores)[-2:] for run in runs]  # of the student
+        means["over-confidence of the student"] = _placed(evidence, _average([sure - right for sure, right in scored]))
     return means
 
 

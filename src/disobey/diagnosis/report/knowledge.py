@@ -12,8 +12,8 @@ from disobey.diagnosis.evidence.intervals import estimates
 from disobey.diagnosis.evidence.representations import layer_similarities
 from disobey.diagnosis.report.tables import CONTROL, DIFFERENCE
 from disobey.errors import printable
-from disobey.measures import information
-from disobey.measures.inference.examples import mean_of
+from disobey.measures import agreement, information
+from disobey.measures.inference.measure import minus_twin
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.information import dark_knowledge, partial_correlation, shuffled_teacher, similarity_blocks
 from disobey.records.results import Cell, Table
@@ -66,25 +66,33 @@ def beyond_the_labels(evidence: Evidence) -> list[tuple[Cell, ...]]:
     measure = information.MEASURES["explained_beyond_twin"]
     found = estimates(evidence, [measure]).get(measure.name)
     rows: list[tuple[Cell, ...]] = [("explained beyond twin", found, measure.about)]
-    x, y, z = evidence.of(information.beyond_twin)
-    chosen = {name: getattr(sample, name).argmax(axis=1) for name in ("teacher", "student", "twin")}
-    more = (chosen["student"] == chosen["teacher"]) - (chosen["twin"] == chosen["teacher"]).astype(float)
+    more = minus_twin(agreement.MEASURES["agreement"])
     rows.append(
         (
             "agreement beyond twin",
-            mean_of("agreement beyond twin", more, evidence.level),
+            estimates(evidence, [more]).get(more.name),
             "student's agreement with the teacher minus the control's",
         )
     )
     kinds = {"row-permuted": False} | ({"class-permuted": True} if sample.labels is not None else {})
     for kind, within in kinds.items():
         orders = [_dealt(evidence, within, seed) for seed in range(NULLS)]
-        null = [float(partial_correlation(x[order], y, z)) for order in orders]
-        rows += _null("explained", kind, [value for value in null if np.isfinite(value)], evidence.level)
-        top = chosen["teacher"]
-        null = [float((chosen["student"] == top[o]).mean() - (chosen["twin"] == top[o]).mean()) for o in orders]
-        rows += _null("agreement", kind, null, evidence.level)
+        for what, null in (("explained", _explained), ("agreement", _agreeing)):
+            values = np.mean([null(run, orders) for run in evidence.each], axis=0)
+            rows += _null(what, kind, [float(value) for value in values if np.isfinite(value)], evidence.level)
     return rows
+
+
+def _explained(run: Evidence, orders: list[NDArray]) -> list[float]:
+    """Partial correlation of teacher and student given the control, for every order of the teacher's rows."""
+    x, y, z = run.of(information.beyond_twin)
+    return [float(partial_correlation(x[order], y, z)) for order in orders]
+
+
+def _agreeing(run: Evidence, orders: list[NDArray]) -> list[float]:
+    """Agreement of the student minus the control's, for every order of the teacher's rows."""
+    top, student, twin = (getattr(run.sample, name).argmax(axis=1) for name in ("teacher", "student", "twin"))
+    return [float((student == top[order]).mean() - (twin == top[order]).mean()) for order in orders]
 
 
 def _dealt(evidence: Evidence, within: bool, seed: int) -> NDArray:

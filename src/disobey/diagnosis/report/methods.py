@@ -18,9 +18,9 @@ def methods(evidence: Evidence) -> Text:
         "al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
         "Brier score with its decomposition (Murphy 1973).",
         _control(evidence),
-        f"Intervals are at {level} over examples (these models, other examples of the same kind): centred bootstrap "
-        "up to 5,000 examples, grouped jackknife up to 50,000, and the spread over 100 random groups beyond; "
-        "Wilson's for shares.",
+        f"Intervals are at {level} over examples (these models, other examples of the same kind); checks decide "
+        "at 99%. They come from a centred bootstrap up to 5,000 examples, a grouped jackknife up to 50,000, and the "
+        "spread over 100 random groups beyond; Wilson's for shares.",
         f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
         _several(evidence),
         _sampled(evidence),
@@ -47,10 +47,18 @@ def _control(evidence: Evidence) -> str:
 
 
 def _several(evidence: Evidence) -> str:
-    if len(evidence.students) < 2:
-        return ""
     first = printable(next(iter(evidence.students)), 40)
-    return f"Of {len(evidence.students)} students everything but 'Over seeds' is about the first, {first}."
+    if evidence.runs:
+        n, m = len(evidence.students), len(evidence.twins)
+        return (
+            f"Numbers are means over {n} student{'s' * (n > 1)}"
+            + (f" and {m} control{'s' * (m > 1)}" if m else "")
+            + ": their intervals cover other seeds and other examples, whose errors are added as if independent. "
+            f"Figures and examples show the first student, {first}."
+        )
+    if len(evidence.students) > 1:
+        return f"Of {len(evidence.students)} checkpoints everything is about the first, {first}."
+    return ""
 
 
 def _sampled(evidence: Evidence) -> str:

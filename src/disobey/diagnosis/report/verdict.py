@@ -1,4 +1,4 @@
-"""The verdict: two sentences, put together from the clauses that findings carry."""
+"""The verdict: did it pay, had it an effect, what next; put together from the clauses that findings carry."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from disobey.records.results import Finding
 
-EFFECT, ACCURACY = "distillation-visible", "capacity-gap"  # the findings whose clauses make the first sentence
+PAID, EFFECT, ACCURACY = "gain", "distillation-visible", "capacity-gap"  # the findings whose clauses open the verdict
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """What a reader takes away: whether these numbers can be trusted and distillation had an effect; then what to do.
+    """What a reader takes away: whether these numbers can be trusted, whether it paid, had an effect; then what to do.
 
     >>> ok = Finding("distillation visible", "ok", "", id="distillation-visible", headline="Distillation had an effect")
     >>> gap = Finding("capacity gap", "ok", "", id="capacity-gap", headline="the student is as accurate as its teacher")
@@ -24,13 +24,14 @@ def verdict(findings: Sequence[Finding]) -> str:
         reason = _first_sentence(_lowered(invalid[0].message))
         return f"These predictions cannot be taken at face value: {reason} {_next(invalid[0])}"
     clauses = [by_id[id].headline for id in (EFFECT, ACCURACY) if id in by_id and by_id[id].headline]
-    first = "; ".join(clauses or ["Student and teacher were compared"])
-    first = f"{first[:1].upper()}{first[1:]}."
+    said = [by_id[PAID].headline] if PAID in by_id else []
+    said += ["; ".join(clauses)] if clauses else []
+    first = " ".join(f"{text[:1].upper()}{text[1:]}." for text in said or ["Student and teacher were compared"])
     if warnings:
         return f"{first} {_next(warnings[0])}"
-    effect = by_id.get(EFFECT)
-    if effect is not None and effect.status == "note" and effect.advice:  # what would settle the first sentence
-        return f"{first} {_next(effect)}"
+    for open_question in (by_id.get(EFFECT), by_id.get(PAID)):  # what would settle the first sentences
+        if open_question is not None and open_question.status == "note" and open_question.advice:
+            return f"{first} {_next(open_question)}"
     return f"{first} No check found a reason to change anything."
 
 

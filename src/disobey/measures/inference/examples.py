@@ -117,9 +117,32 @@ def estimates(
                 else:
                     few.setdefault(sample.n, []).append(sample)
     for n, same in few.items():
-        three = example_intervals([s.evaluate for s in same], n, resamples=resamples, level=level, seed=seed)
-        found |= {s.measure.name: _estimate(s, bounds, level) for s, bounds in zip(same, three, strict=True)}
+        alone, differences = _halved(same)
+        three = example_intervals(
+            [s.evaluate for s in alone],
+            n,
+            resamples=resamples,
+            level=level,
+            seed=seed,
+            minus=list(differences.values()),
+        )
+        samples = [*alone, *(s for s in same if s.measure.name in differences)]
+        found |= {s.measure.name: _estimate(s, bounds, level) for s, bounds in zip(samples, three, strict=True)}
     return found
+
+
+def _halved(same: Sequence[Sample]) -> tuple[list[Sample], dict[str, tuple[int, int]]]:
+    """Samples to be evaluated, and differences whose two sides are among them, by name: the places of both sides."""
+    names = {s.measure.name for s in same if s.rows is None}
+    known = [s.measure.name for s in same if s.rows is None and names.issuperset(s.measure.sides or ("",))]
+    alone = [s for s in same if s.measure.name not in known]
+    places = {s.measure.name: place for place, s in enumerate(alone)}
+    found = {}
+    for sample in same:
+        if sample.measure.name in known:
+            student, other = sample.measure.sides
+            found[sample.measure.name] = places[student], places[other]
+    return alone, found
 
 
 def paired_over_examples(

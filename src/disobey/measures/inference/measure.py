@@ -44,6 +44,7 @@ class Measure:
             wrong; with two models' columns, that of the difference. Where it is NaN examples are resampled after all.
         order: number of the column by which the statistic puts examples in order, if it does. Many examples are then
             put in that order once, before they are dealt into groups, and no group has anything left to sort.
+        sides: names of the two measures whose difference this is; none where it is no difference.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Measure:
     share_of: float = 0.0
     spread: Callable[..., float] | None = None
     order: int | None = None
+    sides: tuple[str, ...] = ()
 
     def __call__(self, predictions: Predictions) -> float:
         """The value alone, without an interval."""
@@ -227,6 +229,7 @@ def _minus(measure: Measure, who: Other) -> Measure:
     return replace(
         measure,
         name=f"{measure.name}.minus_{who}",
+        sides=(measure.name, f"{measure.name}.{who}"),
         columns=columns_beside(measure.columns, who),
         share_of=0.0,
         statistic=weighted if takes_weights(statistic) else plain,

@@ -17,8 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from scipy.stats import t as student_t
-
+from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.sequential import half_width_factor
 
 Centre: TypeAlias = Literal["mean", "median", "midmean"]

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import t as student_t
+
+from disobey.measures.inference.quantiles import student_t
 
 Evaluate = Callable[[NDArray], NDArray]
 
@@ -39,14 +40,26 @@ def resample_counts(n: int, resamples: int, rng: np.random.Generator) -> NDArray
     return np.bincount(cells.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
-def bootstrap(evaluates: Sequence[Evaluate], n: int, resamples: int, rng: np.random.Generator) -> NDArray:
+def bootstrap(evaluates: Sequence[Evaluate], n: int, resamples: int, seed: np.random.Generator | int) -> NDArray:
     """Values of each statistic on the same resamples of the n examples: (statistics, resamples)."""
-    rows = max(1, _BLOCK // n)
+    blocks = _drawn(n, resamples, seed) if isinstance(seed, int) else _blocks(n, resamples, seed)
     values = []
-    for start in range(0, resamples, rows):
-        weights = resample_counts(n, min(rows, resamples - start), rng)
+    for counts in blocks:
+        weights = counts.astype(np.float64, copy=False)
         values.append([evaluate(weights) for evaluate in evaluates])
     return np.concatenate(values, axis=1)
+
+
+def _blocks(n: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray]:
+    rows = max(1, _BLOCK // n)
+    return (resample_counts(n, min(rows, resamples - start), rng) for start in range(0, resamples, rows))
+
+
+@lru_cache(maxsize=16)
+def _drawn(n: int, resamples: int, seed: int) -> tuple[NDArray, ...]:
+    """Counts in small integers, kept: drawing them takes as long as a statistic, and many are asked for one n."""
+    blocks = _blocks(n, resamples, np.random.default_rng(seed))
+    return tuple(block.astype(np.uint8 if block.max() < 256 else np.uint16) for block in blocks)
 
 
 def leave_group_out(n: int, groups: int, rng: np.random.Generator) -> Iterator[NDArray]:
@@ -163,7 +176,13 @@ def wilson_interval(share: float, n: float, level: float) -> tuple[float, float]
 
 
 def example_intervals(
-    evaluates: Sequence[Evaluate], n: int, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    evaluates: Sequence[Evaluate],
+    n: int,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    minus: Sequence[tuple[int, int]] = (),
 ) -> list[tuple[float, float, float]]:
     """Bootstrap up to `MANY` examples, grouped jackknife beyond, of several statistics on the same resamples.
 
@@ -173,20 +192,24 @@ def example_intervals(
         resamples: of the bootstrap.
         level: of the intervals.
         seed: of resamples and groups.
+        minus: pairs of places among ``evaluates``, whose differences are wanted too: they need no other evaluation.
 
     Returns:
-        (value, low, high) of each statistic. NaN bounds with fewer than two examples, or where more than one resample
-        in twenty leaves the statistic undefined.
+        (value, low, high) of each statistic, then of each difference. NaN bounds with fewer than two examples, or where
+        more than one resample in twenty leaves the statistic undefined.
     """
     if n < 2:
-        values = [float(evaluate(np.ones((1, n)))[0]) for evaluate in evaluates]
-        return [(value, np.nan, np.nan) for value in values]
-    rng = np.random.default_rng(seed)
+        values = np.array([float(evaluate(np.ones((1, n)))[0]) for evaluate in evaluates])
+        return [(value, np.nan, np.nan) for value in _and_differences(values, minus).tolist()]
     values = np.concatenate([evaluate(np.ones((1, n))) for evaluate in evaluates])
     many = n > MANY
-    drawn = jackknife(evaluates, n, GROUPS, rng) if many else bootstrap(evaluates, n, resamples, rng)
+    if many:
+        drawn = jackknife(evaluates, n, GROUPS, np.random.default_rng(seed))
+    else:
+        drawn = bootstrap(evaluates, n, resamples, seed)
     found = []
-    for value, replicates in zip(values.tolist(), drawn, strict=True):
+    both = zip(_and_differences(values, minus).tolist(), _and_differences(drawn, minus), strict=True)
+    for value, replicates in both:
         defined = np.isfinite(replicates)
         if not np.isfinite(value) or defined.mean() < (1.0 if many else 0.95):
             found.append((value, np.nan, np.nan))
@@ -195,3 +218,8 @@ def example_intervals(
         else:
             found.append((value, *centred_interval(value, replicates[defined], n, level)))
     return found
+
+
+def _and_differences(values: NDArray, minus: Sequence[tuple[int, int]]) -> NDArray:
+    """(statistics + differences, ...): the values, and one's minus another's for each pair of places."""
+    return np.concatenate([values, [values[a] - values[b] for a, b in minus]]) if minus else values

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
-from scipy.stats import binom
-from scipy.stats import t as student_t
+from scipy.special import bdtr, ndtri
 
 from disobey.errors import refusal
 from disobey.measures.inference.measure import Measure, qualified, read
 from disobey.measures.inference.policy import Intervals, current
+from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import resample_counts
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate, Over
@@ -166,9 +165,9 @@ def median_interval(values: NDArray, level: float) -> tuple[float, float, float]
     """
     n = len(values)
     ordered = np.sort(values)
-    outside = int(binom.ppf((1 - level) / 2, n, 0.5))  # the largest rank that can be left out, or one too many
-    while outside > 0 and binom.cdf(outside - 1, n, 0.5) > (1 - level) / 2:
-        outside -= 1
+    outside = 0  # how many values can be left out on each side
+    while outside < n // 2 and bdtr(outside, n, 0.5) <= (1 - level) / 2:
+        outside += 1
     middle = float(np.median(ordered))
     if outside == 0:
         return middle, np.nan, np.nan

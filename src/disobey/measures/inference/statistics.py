@@ -151,12 +151,17 @@ def tail_mean(
     if weights is None:
         return _whole_tail_mean(x, d, keep, share, upper)
     weights = np.asarray(weights, dtype=np.float64)
-    order = np.lexsort((d, x))[:: -1 if upper else 1]
-    sorted_weights = weights[..., order]
-    room = np.cumsum(sorted_weights, axis=-1)
-    np.subtract(share * room[..., -1:] + sorted_weights, room, out=room)  # weight that still fits before each row
+    whole, total = np.lexsort((d, x))[:: -1 if upper else 1], weights.sum(axis=-1, keepdims=True)
+    # Of nearly all resamples the tail ends soon after its share of the rows: what lies beyond weighs nothing.
+    near = min(len(x), int(share * len(x) + 8 * np.sqrt(len(x)) + 8))
+    for order in (whole[:near], whole):
+        sorted_weights = weights[..., order]
+        room = np.cumsum(sorted_weights, axis=-1)
+        if len(order) == len(x) or (room[..., -1:] >= share * total).all():
+            break
+    np.subtract(share * total + sorted_weights, room, out=room)  # weight that still fits before each row
     inside = np.clip(room, 0.0, sorted_weights, out=room)
-    kept = np.ones(len(x)) if keep is None else np.asarray(keep, dtype=np.float64)[order]
+    kept = np.ones(len(order)) if keep is None else np.asarray(keep, dtype=np.float64)[order]
     sums = inside @ np.stack([np.where(kept > 0, np.asarray(d, dtype=np.float64)[order], 0.0), kept]).T
     return sums[..., 0] / sums[..., 1]
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from disobey.errors import refusal
+from disobey.models.recurrent.householder_kernel import compiled_walk, runs_here
 from disobey.models.recurrent.householder_walk import householder_walk
 from disobey.models.recurrent.linear_rnn import linear_recurrence
 from disobey.models.recurrent.mixers import Complement, HouseholderMixer, Mixer, build_mixer
@@ -220,10 +221,13 @@ class FixedPointRNN(nn.Module):
 
     def _walk(self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor, *, fed: bool = False) -> Tensor:
         mixer = self.mixer
-        if isinstance(mixer, HouseholderMixer) and mixer.rank == 1:
+        if isinstance(mixer, HouseholderMixer):
             weight = None if mixer.from_state is None or fed else mixer.from_state.weight
             how = {"scale": mixer.scale, "normalize": self.normalize_state}
-            return householder_walk(decay, drive, features, first, weight, **how)
+            if runs_here(decay, mixer.rank):
+                return compiled_walk(decay, drive, features, first, weight, rank=mixer.rank, **how)
+            if mixer.rank == 1:
+                return householder_walk(decay, drive, features, first, weight, **how)
         return self._generic_walk(decay, drive, features, first, fed=fed)
 
     def _generic_walk(

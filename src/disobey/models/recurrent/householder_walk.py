@@ -1,9 +1,10 @@
-"""The exact walk for one state-dependent Householder factor, with its gradient written by hand.
+"""The exact walk for one state-dependent Householder factor in plain torch, with its gradient written by hand.
 
 Why by hand: the generic walk records about thirty small operations per step, and its backward pass runs twice as many;
 most of the time is spent in launching them. Here the forward pass records none. In the backward pass everything that
 does not depend on the adjoint is recomputed for the whole sequence at once, and only the chain through h_{t-1} remains
 a loop. The values and gradients equal those of `FixedPointRNN._generic_walk` on every device; the tests compare both.
+On CPUs with a compiler `householder_kernel` does the same for any number of factors.
 
 Shapes: B batch, T time, D inner width.
 """
@@ -46,7 +47,8 @@ def _dot(first: Tensor, second: Tensor) -> Tensor:
     return torch.linalg.vecdot(first, second).unsqueeze(-1)
 
 
-def _inverse_rms(states: Tensor) -> Tensor:
+def inverse_rms(states: Tensor) -> Tensor:
+    """One over the root mean square over features, ``(..., D)`` to ``(..., 1)``."""
     return torch.rsqrt(_dot(states, states) / states.shape[-1] + EPS_RMS)
 
 
@@ -60,7 +62,7 @@ class _Walk(torch.autograd.Function):
         rows = zip(*(v.unbind(1) for v in (decay, gain, drive, features, states)), strict=True)
         for a, g, u, f, out in rows:
             if transposed is not None:
-                f = torch.addmm(f, state * _inverse_rms(state) if normalize else state, transposed)
+                f = torch.addmm(f, state * inverse_rms(state) if normalize else state, transposed)
                 raw.append(f)
             key = f[:, :width]
             unit = key / torch.linalg.vector_norm(key, dim=-1, keepdim=True).clamp_min(EPS_KEY)
@@ -80,8 +82,8 @@ class _Walk(torch.autograd.Function):
         scale, normalize = ctx.how
         width, gain = drive.shape[-1], 1 - decay
         before = torch.cat((first[:, None], states[:, :-1]), dim=1)
-        inverse_rms = _inverse_rms(before) if normalize else torch.ones_like(before[..., :1])
-        read = before * inverse_rms
+        shrink = inverse_rms(before) if normalize else torch.ones_like(before[..., :1])
+        read = before * shrink
         key = full[..., :width]
         inverse_norm = 1 / torch.linalg.vector_norm(key, dim=-1, keepdim=True).clamp_min(EPS_KEY)
         unit = key * inverse_norm
@@ -100,7 +102,7 @@ class _Walk(torch.autograd.Function):
         adjoints, d_full = torch.empty_like(states), torch.empty_like(full)
         carry = torch.zeros_like(first)
         names = (grad, adjoints, d_full, decay, pull, unit, amplified, direction, scaled_gain, strength_gain)
-        rows = zip(*(v.unbind(1) for v in (*names, inverse_norm, inverse_rms, read)), strict=True)
+        rows = zip(*(v.unbind(1) for v in (*names, inverse_norm, shrink, read)), strict=True)
         for g, out, df, a, q, e, z, d, sg, st, inv, rms, n in reversed(list(rows)):
             adjoint = torch.add(g, carry, out=out)
             p = _dot(adjoint, q)

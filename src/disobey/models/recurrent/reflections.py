@@ -28,7 +28,7 @@ from disobey.errors import refusal
 from disobey.models.recurrent.fixed_point import SolverLike, build_solver, shifted, unit_rms
 from disobey.models.recurrent.linear_rnn import linear_recurrence
 from disobey.models.recurrent.reflection_walk import apply_factors, reflection_walk
-from disobey.models.recurrent.solvers import Gradient, Solve, diagonal, solve
+from disobey.models.recurrent.solvers import Exact, Gradient, Solve, diagonal, solve
 
 Strength = Literal["reflection", "bounded", "projection"]
 LARGEST_STRENGTH = {"reflection": None, "bounded": 2.0, "projection": 1.0}  # of the sigmoid; None: always 2
@@ -107,17 +107,22 @@ class ReflectionRNN(nn.Module):
         keys, strengths, gates, drive = self._project(x)
         first = self._first(len(x), keys, state)
         with torch.autocast(x.device.type, enabled=False):  # a walk adds up its rounding errors
+            # What all sweeps share is computed outside of them, where the gradient reaches it.
+            shared = not isinstance(self.solver, Exact) and self.from_state is None
+            dense = self._dense(keys, strengths, gates) if shared else None
 
             def sweep(states: Tensor) -> Tensor:
-                return self._sweep(states, keys, strengths, gates, drive, first)
+                before = shifted(states, first)
+                now = self._dense(keys, strengths, gates, before) if dense is None else dense
+                decay = _diagonal(now)
+                coupled = (now * self._grid(before).unsqueeze(2)).sum(3).flatten(-2) - decay * before
+                return linear_recurrence(decay, coupled if drive is None else coupled + drive, first)
 
             def walk() -> Tensor:
                 if self.from_state is not None:
                     return self._reading_walk(keys, strengths, gates, drive, first)
-                grid = (self.n, self.heads)
-                rows = keys.unflatten(-1, (self.rank, *grid))
-                given = None if drive is None else drive.unflatten(-1, grid)
-                return reflection_walk(rows, first.unflatten(-1, grid), given, gates, strengths).flatten(-2)
+                given = None if drive is None else self._grid(drive)
+                return reflection_walk(self._factors(keys), self._grid(first), given, gates, strengths).flatten(-2)
 
             start = keys.new_zeros(*keys.shape[:2], self.d_inner)
             states, self.last_solve = solve(self.solver, sweep, walk, start)
@@ -129,7 +134,7 @@ class ReflectionRNN(nn.Module):
         before = self._first(len(x), keys, state)
         with torch.autocast(x.device.type, enabled=False):
             if diagonal(self.solver) and state is not None:  # one sweep: all but the first position are diagonal
-                decay = self._diagonal(self._factors(keys, before[:, None]), strengths, gates)[:, 0]
+                decay = _diagonal(self._dense(keys, strengths, gates, before[:, None]))[:, 0]
                 after = decay * before if drive is None else decay * before + drive[:, 0]
             else:
                 after = self._advance(keys, strengths, gates, drive, before[:, None])[:, 0]
@@ -138,9 +143,7 @@ class ReflectionRNN(nn.Module):
     def transitions(self, x: Tensor, states: Tensor | None = None) -> Tensor:
         """A_t of every head, ``(B, T, H, n, n)``, gates included; ``states`` (B, T, D) are those before each token."""
         keys, strengths, gates, _ = self._project(x)
-        dense = self._dense(self._factors(keys, states), strengths)  # (B, T, n, n, H)
-        dense = dense if gates is None else dense * gates[:, :, None, None]
-        return dense.movedim(-1, 2)
+        return self._dense(keys, strengths, gates, states).movedim(-1, 2)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """Keys (B, T, R n H), strengths (B, T, R, H), gates (B, T, H), drive (B, T, D), in float32 at least."""
@@ -161,7 +164,10 @@ class ReflectionRNN(nn.Module):
         first = self.start.expand(batch, self.d_inner) if state is None else state
         return first.to(like.dtype)
 
-    def _factors(self, keys: Tensor, before: Tensor | None) -> Tensor:
+    def _grid(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.n, self.heads))
+
+    def _factors(self, keys: Tensor, before: Tensor | None = None) -> Tensor:
         """Keys as (B, T, R, n, H), the state's part added where the layer reads it."""
         if self.from_state is not None:
             if before is None:
@@ -173,24 +179,9 @@ class ReflectionRNN(nn.Module):
         self, keys: Tensor, strengths: Tensor | None, gates: Tensor | None, drive: Tensor | None, before: Tensor
     ) -> Tensor:
         """The states after each token from those before it, all tokens at once: (B, T, D) to (B, T, D)."""
-        grid = before.unflatten(-1, (self.n, self.heads))
-        after = apply_factors(self._factors(keys, before), strengths, grid)
+        after = apply_factors(self._factors(keys, before), strengths, self._grid(before))
         after = after if gates is None else after * gates.unsqueeze(-2)
         return after.flatten(-2) if drive is None else after.flatten(-2) + drive
-
-    def _sweep(
-        self,
-        states: Tensor,
-        keys: Tensor,
-        strengths: Tensor | None,
-        gates: Tensor | None,
-        drive: Tensor | None,
-        first: Tensor,
-    ) -> Tensor:
-        before = shifted(states, first)
-        decay = self._diagonal(self._factors(keys, before), strengths, gates)
-        coupled = self._advance(keys, strengths, gates, drive, before) - decay * before
-        return linear_recurrence(decay, coupled, first)
 
     def _reading_walk(
         self, keys: Tensor, strengths: Tensor | None, gates: Tensor | None, drive: Tensor | None, first: Tensor
@@ -202,17 +193,21 @@ class ReflectionRNN(nn.Module):
             states.append(state)
         return torch.stack(states, dim=1)
 
-    def _dense(self, factors: Tensor, strengths: Tensor | None) -> Tensor:
-        """A as (B, T, n, n, H): the factors applied to every basis vector; the second n is that of the input."""
+    def _dense(
+        self, keys: Tensor, strengths: Tensor | None, gates: Tensor | None, before: Tensor | None = None
+    ) -> Tensor:
+        """A as (B, T, n, n, H), gates included: the factors applied to every basis vector; columns are the second n."""
+        factors = self._factors(keys, before)
         eye = torch.eye(self.n, dtype=factors.dtype, device=factors.device)
         columns = eye[..., None].expand(*factors.shape[:2], self.n, self.n, self.heads)
         given = None if strengths is None else strengths.unsqueeze(2)
-        return apply_factors(factors.unsqueeze(2), given, columns).transpose(2, 3)
-
-    def _diagonal(self, factors: Tensor, strengths: Tensor | None, gates: Tensor | None) -> Tensor:
-        """Λ = diag(A), gates included: (B, T, D)."""
-        decay = self._dense(factors, strengths).diagonal(dim1=2, dim2=3).movedim(-1, 2)  # (B, T, n, H)
-        return (decay if gates is None else decay * gates.unsqueeze(-2)).flatten(-2)
+        dense = apply_factors(factors.unsqueeze(2), given, columns).transpose(2, 3)
+        return dense if gates is None else dense * gates[:, :, None, None]
 
     def _read(self, states: Tensor, like: Tensor) -> Tensor:
         return self.to_output(self.norm(states.to(self.norm.weight.dtype))).to(like.dtype)
+
+
+def _diagonal(dense: Tensor) -> Tensor:
+    """Λ = diag(A): (B, T, n, n, H) to (B, T, D)."""
+    return dense.diagonal(dim1=2, dim2=3).movedim(-1, 2).flatten(-2)

@@ -80,7 +80,7 @@ def build(folder: Path, cxx: str, source: Path = SOURCE) -> Path:
         threads = ["-fopenmp"] if openmp else []
         # Two commands, because a compiler that links with -fopenmp adds a runtime of its own.
         compile_ = [cxx, *FLAGS, *threads, "-c", str(source), "-o", compiled]
-        link = [cxx, "-shared", "-nodefaultlibs", compiled, *openmp, "-lc", "-o", linked]
+        link = [cxx, "-shared", "-nodefaultlibs", compiled, *openmp, "-lm", "-lc", "-o", linked]
         for command in (compile_, link):
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         os.replace(linked, library)

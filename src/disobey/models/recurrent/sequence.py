@@ -1,4 +1,4 @@
-"""Sequence models: embedding, L x [norm, layer, residual], norm, head; and the LSTM and Transformer baselines.
+"""Sequence models: embedding, L x [norm, layer, residual], norm, head; and torch's baselines.
 
 Every layer has ``forward(x, state=None) -> (y, state)`` and ``step(x, state) -> (y, state)``, so one model class serves
 all of them.
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disobey.errors import refusal
+from disobey.models.recurrent.delta_product import DeltaProductRNN
 from disobey.models.recurrent.diagonal import DiagonalRNN, SelectiveLayer
 from disobey.models.recurrent.fixed_point import FixedPointRNN
 from disobey.models.recurrent.fixed_point_mamba import FixedPointMamba
@@ -76,7 +77,11 @@ class SequenceModel(nn.Module):
             x = x + layer(norm(x))[0]
         last: Any = self.layers[-1]
         if not hasattr(last, "trace") or (reads is not None and not isinstance(last, FixedPointRNN)):
-            fitting = "FixedPointRNN, DiagonalRNN or LSTMLayer" if reads is None else "FixedPointRNN, which has a mixer"
+            fitting = (
+                "FixedPointRNN, ReflectionRNN, DiagonalRNN, LSTMLayer or ElmanLayer"
+                if reads is None
+                else "FixedPointRNN, which has a mixer"
+            )
             expected = f"a last layer with one state vector per position: {fitting}"
             raise refusal("no-state-trace", expected, type(last).__name__)
         options = {} if reads is None else {"reads": reads}
@@ -120,6 +125,35 @@ class LSTMLayer(nn.Module):
         """One position: ``(B, d_model)`` to outputs and the next state."""
         y, state = self(x[:, None], state)
         return y[:, 0], state
+
+
+class ElmanLayer(nn.Module):
+    """torch's Elman network, ``h_t = tanh(W x_t + V h_{t-1} + b)``; the state is ``(1, B, D)``.
+
+    Args:
+        d_model: features of input and output.
+        d_inner: features D of the state; 2 d_model by default.
+    """
+
+    def __init__(self, d_model: int, d_inner: int | None = None) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(d_model, d_inner or 2 * d_model, batch_first=True)
+        self.to_output = nn.Linear(d_inner or 2 * d_model, d_model)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, T, d_model)`` and the last state."""
+        y, after = self.rnn(x, state)
+        return self.to_output(y), after
+
+    def trace(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs ``(B, T, d_model)`` and all states ``(B, T, D)``."""
+        states, _ = self.rnn(x)
+        return self.to_output(states), states
+
+    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One position: ``(B, d_model)`` to outputs and the next state."""
+        y, after = self(x[:, None], state)
+        return y[:, 0], after
 
 
 class TransformerLayer(nn.Module):
@@ -229,11 +263,13 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_point": FixedPointRNN,
     "fixed_point_mamba": FixedPointMamba,
     "reflections": ReflectionRNN,
+    "delta_product": DeltaProductRNN,
     "diagonal": DiagonalRNN,
     "diagonal_signed": lambda *args, **options: DiagonalRNN(*args, signed=True, **options),
     "selective": SelectiveLayer,
     "selective_signed": lambda *args, **options: SelectiveLayer(*args, signed=True, **options),
     "lstm": LSTMLayer,
+    "elman": ElmanLayer,
     "transformer": TransformerLayer,
 }
 

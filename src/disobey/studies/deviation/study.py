@@ -7,8 +7,9 @@ independent model look less confident where the teacher is confident, and becaus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from disobey.errors import refusal
@@ -29,6 +30,8 @@ from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Run
+
+USUAL = 4.0  # temperature near which claims are judged unless another is asked for
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Deviation:
     """models of the students: self, small, large, NAME or NAME:WIDTH"""
     temperatures: tuple[float, ...] = (1.0, 4.0, 10.0)
     """distillation temperatures"""
-    temperature: float = 4.0
+    temperature: float | None = None
     """distillation temperature at which claims are judged"""
     label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
     """fractions of training labels to corrupt"""
@@ -83,12 +86,15 @@ class Deviation:
 
     def __post_init__(self):
         _ = self.recipes  # refuses nonsense
-        if self.temperature not in self.temperatures:
+        if not self.temperatures or not all(0 < t < float("inf") for t in self.temperatures):
+            expected = "temperatures above 0, at least one"
+            raise refusal("temperature-range", expected, self.temperatures, "--temperatures 1 4 10")
+        if self.temperature not in (None, *self.temperatures):
             raise refusal(
                 "temperature-not-trained",
                 f"temperature to be one of temperatures {self.temperatures}",
                 self.temperature,
-                f"--temperature {self.temperatures[-1]:g}",
+                f"--temperature {self.judged_at:g}, or leave it out",
             )
 
     @classmethod
@@ -98,13 +104,21 @@ class Deviation:
         return cls(setup, "mlp:16", students=("self",), temperatures=(1.0, 4.0), label_noise=(0.2,), is_smoke=True)
 
     @property
+    def judged_at(self) -> float:
+        """The temperature at which claims are judged: the one that was asked for, else the trained one nearest to 4."""
+        if self.temperature is not None and self.temperature in self.temperatures:
+            return self.temperature
+        return min(self.temperatures, key=lambda t: abs(math.log(t / USUAL)))
+
+    @property
     def recipes(self) -> Distillation:
         """Teacher, students and controls as recipes."""
         return Distillation(self.setup, self.teacher, self.early)
 
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for on these data."""
-        return self.recipes.chosen()
+        nearest = f"{self.judged_at:g}: the one of --temperatures nearest to {USUAL:g}"
+        return {**self.recipes.chosen(), "temperature": nearest}
 
     def design(self) -> Design:
         """Every arm, paired by seed."""
@@ -113,7 +127,7 @@ class Deviation:
             for student in self.students:
                 arms += [self.arm(noise, student, False, temperature) for temperature in self.temperatures]
             if self.early:
-                arms.append(self.arm(noise, self.students[0], True, self.temperature))
+                arms.append(self.arm(noise, self.students[0], True, self.judged_at))
         return Design(tuple(arms), self.setup.seeds)
 
     def arm(self, noise: float, student: str, early: bool, temperature: float) -> Arm:
@@ -135,7 +149,7 @@ class Deviation:
 
     def main(self, design: Design) -> tuple[Arm, ...]:
         """The arms that claims are judged on, one a noise level."""
-        return design.where(student=self.students[0], early=False, temperature=self.temperature)
+        return design.where(student=self.students[0], early=False, temperature=self.judged_at)
 
     def verdicts(self, records: Records) -> Verdicts:
         """The claims alone."""
@@ -164,8 +178,9 @@ class Deviation:
         ]
         gains = verdicts.gains("C3", lambda setting: setting.split(",")[0])
         summary = f"{verdicts.summary()} Accuracy of the student minus its control: {gains}."
+        study = replace(self, temperature=self.judged_at)  # what was chosen is written down
         return conclude(
-            self, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
+            study, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
         )
 
     def logits(self, arm: Arm, split: str, e: Evidence) -> Chart:

@@ -60,6 +60,11 @@ class SequenceSetup:
                 "lengths", f"longest and far among the lengths {self.lengths}", f"{self.longest} and {self.far}"
             )
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lengths that tables compare: the longest of training, and the one that stands for extrapolation."""
+        return self.longest, self.far
+
     def recipe(self, task: str, layer: str, name: str, *, replica: int = 0, **changes: Any) -> Recipe:
         """One arm: a layer on a task with changed sequence options; ``replica`` 1 are students."""
         small = task == "parity"  # two states: a quarter of the width, one factor and half of the steps suffice
@@ -306,10 +311,10 @@ def last_answers_chart(
 
 
 def accuracy_table(
-    title: str, arms: Mapping[str, Recipe], e: SequenceEvidence, setup: SequenceSetup, *, powers: bool, caption: str
+    title: str, arms: Mapping[str, Recipe], e: SequenceEvidence, lengths: tuple[int, int], *, powers: bool, caption: str
 ) -> Table:
-    """Every arm's accuracies: last answer at the training length and far away, whole words, constant words."""
-    near, far = setup.longest, setup.far
+    """Every arm's accuracies at a near and a far length: last answer, whole words, and constant words between them."""
+    near, far = lengths
 
     def accuracy(length: int, name: str) -> Callable[[str], Estimate]:
         return lambda arm: mean_over_runs(e.last(arms[arm], length, name=name), arm)

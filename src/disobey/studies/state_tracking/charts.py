@@ -17,6 +17,12 @@ from disobey.training.recipe import Recipe
 WINDOW = 6  # powers of g averaged in the figure: the orders 2, 3 and 6 divide it, so a fixed answer is a flat line
 
 
+def small_charts(groups: Sequence[Setting], e: SequenceEvidence) -> list[Chart]:
+    """All of them, for the small groups of a study."""
+    makers = (training_chart, test_chart, both_chart, constant_chart, iterations_chart, residual_chart)
+    return [make(groups, e) for make in makers]
+
+
 def training_chart(groups: Sequence[Setting], e: SequenceEvidence) -> Chart:
     """Accuracy by length and by sweeps in training."""
     arms = (

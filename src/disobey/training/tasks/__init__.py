@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from disobey.training.context import Context
 from disobey.training.facts import Facts
 from disobey.training.recipe import Run
-from disobey.training.tasks import classification, sequences
+from disobey.training.tasks import classification, imitation, sequences
 
 T = TypeVar("T")
 
@@ -37,5 +37,5 @@ class Task(Protocol[T]):
         ...
 
 
-TASKS: dict[str, Task[Any]] = {"classification": classification, "sequences": sequences}
+TASKS: dict[str, Task[Any]] = {"classification": classification, "sequences": sequences, "imitation": imitation}
 """By `Recipe.task`. How a third kind is added: docs/decisions/0004-tasks.md."""

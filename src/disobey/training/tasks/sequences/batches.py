@@ -1,7 +1,8 @@
 """The sequences of a task by name: new ones every step, or a fixed pool; and those of the evaluation.
 
 Tasks: a group (``S3``, ``A4``, ``Z5`` ...; see `data.sources.sequences.group`), ``parity``, ``copying``,
-``arithmetic``, ``brackets``. Shapes: B batch, T time.
+``arithmetic``, ``brackets``, and, asked at the last position alone, ``last-parity``, ``even-pairs`` and
+``cycle-navigation``. Shapes: B batch, T time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from disobey.data.sources import sequences
@@ -19,12 +21,16 @@ from disobey.errors import refusal
 from disobey.training.batches import steps_of
 from disobey.training.recipe import Run, sequence_spec
 from disobey.training.seeds import numpy_stream, stream_seed
-from disobey.training.specs import sequence_task, stream_of
+from disobey.training.specs import SequenceSpec, sequence_task, stream_of
 
+SHORTEST_BATCH = 32  # sequences, where the recipe counts tokens
 EVALUATION = 10**9  # seeds of the evaluation's sequences: the same for every run, none of them a training seed
 
 GENERATORS: dict[str, Callable[[int, int, int], Sequences]] = {
     "parity": sequences.parity,
+    "last-parity": lambda *drawn: sequences.at_end(sequences.parity(*drawn)),
+    "even-pairs": lambda *drawn: sequences.at_end(sequences.even_pairs(*drawn)),
+    "cycle-navigation": lambda *drawn: sequences.at_end(sequences.cycle_navigation(*drawn)),
     "copying": lambda count, length, seed: sequences.copying(count, length, seed, symbols=8),
     "arithmetic": sequences.modular_arithmetic,
     "brackets": lambda count, length, seed: sequences.modular_arithmetic(count, length, seed, brackets=True),
@@ -68,6 +74,34 @@ def evaluation_sequences(task: str, count: int, length: int) -> Sequences:
     return sequences_of(task, count, length, EVALUATION + length)
 
 
+def drawn_lengths(spec: SequenceSpec, steps: int, generator: np.random.Generator) -> NDArray:
+    """The length of every step, ``(steps,)``; the longest rises at first where the recipe says so.
+
+    It depends on the step and never on the loss, so that all arms of a seed see the same sequences.
+
+    >>> drawn_lengths(SequenceSpec(longest=5, grow=0.5), 8, np.random.default_rng(0)).tolist()
+    [2, 3, 3, 4, 3, 3, 2, 2]
+    """
+    if not spec.grow:
+        return generator.integers(spec.shortest, spec.longest + 1, size=steps)
+    risen = np.arange(steps) / (spec.grow * steps)
+    top = np.minimum(spec.longest, spec.shortest + (risen * (spec.longest - spec.shortest + 1)).astype(np.int64))
+    return generator.integers(spec.shortest, top + 1)
+
+
+def with_constant_words(task: str, drawn: Sequences, share: float) -> Sequences:
+    """The sequences with a share of them replaced by constant words, each of its own first token.
+
+    >>> with_constant_words("Z3", sequences_of("Z3", 2, 3, seed=1), 0.5).inputs.tolist()
+    [[1, 1, 1], [2, 0, 0]]
+    """
+    rows = round(share * len(drawn.inputs))
+    inputs = drawn.inputs.copy()
+    inputs[:rows] = inputs[:rows, :1]
+    products = sequences.prefix_products(inputs, sequences.group("Z2" if task == "parity" else task))
+    return Sequences(inputs, products, drawn.tokens, drawn.classes)
+
+
 class SequenceBatch(NamedTuple):
     """What one step sees. answered: where a target is asked for."""
 
@@ -80,7 +114,8 @@ class SequenceBatches:
     """The batches of a run: `loop.Batches`, the same for all paired arms. ``draw(step)`` gives them as `Sequences`.
 
     Raises:
-        Refusal: ``pool-of-whole-sequences``, for a pool of a task whose sequences cannot be cut.
+        Refusal: ``pool-of-whole-sequences``, for a pool of a task whose sequences cannot be cut;
+            ``constant-words`` for constant words of a task that is no group.
     """
 
     def __init__(self, run: Run, device: torch.device | None = None):
@@ -92,7 +127,10 @@ class SequenceBatches:
             device,
         )
         generator = numpy_stream(run.seed, "order", recipe.replica)
-        self.lengths = generator.integers(spec.shortest, spec.longest + 1, size=recipe.optim.steps)
+        self.lengths = drawn_lengths(spec, recipe.optim.steps, generator)
+        self.tokens, self.constant = spec.tokens, spec.constant
+        if self.constant and not tracks_state(self.task):
+            raise refusal("constant-words", "a group or parity for constant words", repr(self.task))
         self.first = stream_seed(run.seed, stream_of(spec, "words"), recipe.replica)
         self.pool: Sequences | None = None
         if spec.words:
@@ -120,7 +158,9 @@ class SequenceBatches:
         """Inputs and targets (B, T), all of one length."""
         length = int(self.lengths[step])
         if self.pool is None:
-            return sequences_of(self.task, self.batch, length, self.first + step)
+            count = max(SHORTEST_BATCH, self.tokens // length) if self.tokens else self.batch
+            drawn = sequences_of(self.task, count, length, self.first + step)
+            return with_constant_words(self.task, drawn, self.constant) if self.constant else drawn
         rows = self.rows[step]
         pool = self.pool
         inputs, targets = (np.ascontiguousarray(part[rows, :length]) for part in (pool.inputs, pool.targets))

@@ -5,7 +5,10 @@ All arrays are named ``eval_*``. Letters: K solvers (the one of training, then e
     eval_last (K, L): share of sequences whose last answer is right
     eval_answers (K, L): share of answers that are right
     eval_whole (K, L): share of sequences whose every answer is right
+    eval_positions (K, longest of the lengths): share of answers that are right by position, where every one is asked
+    eval_prefixes (K, longest of the lengths): share of sequences whose answers up to a position are all right
     eval_powers (K, powers): share of the group's elements g (but the identity) whose power g^k is right, by k
+For reflection layers: the arrays of `heads`.
 For layers with a vector fixed point, at the longest training length (N sequences):
     eval_sweeps (tolerances,): sweeps that the worst sequence needed for the tolerances 1e-1, 1e-2, 1e-3 (128: not met)
     eval_residuals (32,): relative change in sweep 1, 2, ..., mean over sequences
@@ -25,7 +28,8 @@ from disobey.models.recurrent.sequence import SequenceModel
 from disobey.models.recurrent.solvers import Exact, Iterate, Solve, Sweep, Walk, relative_change
 from disobey.training.recipe import Recipe, sequence_spec
 from disobey.training.specs import sequence_task
-from disobey.training.tasks.sequences.batches import evaluation_sequences, powers_of
+from disobey.training.tasks.sequences.batches import evaluation_sequences, powers_of, tracks_state
+from disobey.training.tasks.sequences.heads import head_arrays
 from disobey.training.tasks.sequences.model import FIXED_POINTS, solver_of
 
 TOLERANCES = (1e-1, 1e-2, 1e-3)
@@ -43,10 +47,12 @@ def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
     solvers = [solver_of(spec), *(Iterate(n, 0.0) if n else Exact() for n in spec.budgets)] if iterates else [None]
     lengths = [evaluation_sequences(task, spec.count, n) for n in spec.lengths]
     constant = powers_of(task, spec.powers) if spec.powers else None
-    scores, powers = [], []
+    scores, powers, positions = [], [], []
     for solver in solvers:
         _use(model, solver)
         scores.append([_score(model, sequences) for sequences in lengths])
+        if tracks_state(task):
+            positions.append(_by_position(model, max(lengths, key=lambda s: s.inputs.shape[1])))
         if constant is not None:
             powers.append((_predicted(model, constant) == constant.targets).mean(axis=0))
     table = np.array(scores)  # (K, L, 3)
@@ -57,8 +63,12 @@ def evaluation(model: SequenceModel, recipe: Recipe) -> dict[str, NDArray]:
         "eval_answers": table[..., 1],
         "eval_whole": table[..., 2],
     }
+    if positions:
+        arrays["eval_positions"], arrays["eval_prefixes"] = np.array(positions).swapaxes(0, 1)
     if constant is not None:
         arrays["eval_powers"] = np.array(powers)
+    if recipe.model.name == "reflections" and tracks_state(task):
+        arrays |= head_arrays(model, task)
     if recipe.model.name == "fixed_point":
         arrays |= _convergence(model, evaluation_sequences(task, 64, spec.longest))
     if iterates:
@@ -82,6 +92,11 @@ def _score(model: SequenceModel, sequences: Sequences) -> tuple[float, float, fl
     answered = sequences.targets != IGNORED
     right = _predicted(model, sequences) == sequences.targets
     return float(right[:, -1].mean()), float(right[answered].mean()), float((right | ~answered).all(axis=1).mean())
+
+
+def _by_position(model: SequenceModel, sequences: Sequences) -> tuple[NDArray, NDArray]:
+    right = _predicted(model, sequences) == sequences.targets
+    return right.mean(axis=0), np.logical_and.accumulate(right, axis=1).mean(axis=0)
 
 
 def _convergence(model: SequenceModel, sequences: Sequences) -> dict[str, NDArray]:

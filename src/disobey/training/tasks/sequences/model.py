@@ -12,8 +12,15 @@ from disobey.training.seeds import seeded
 from disobey.training.specs import SequenceSpec, Teaching, sequence_task
 from disobey.training.tasks.sequences.batches import SequenceBatches, sequences_of, tracks_state
 
-FIXED_POINTS = ("fixed_point", "fixed_point_mamba")
-TRACED = ("fixed_point", "diagonal", "diagonal_signed", "lstm")  # layers with one vector of state a position
+FIXED_POINTS = ("fixed_point", "fixed_point_mamba", "reflections")
+TRACED = (
+    "fixed_point",
+    "reflections",
+    "diagonal",
+    "diagonal_signed",
+    "lstm",
+    "elman",
+)  # layers with one vector of state a position
 
 
 def solver_of(spec: SequenceSpec) -> Exact | Iterate:
@@ -24,7 +31,13 @@ def solver_of(spec: SequenceSpec) -> Exact | Iterate:
 
 
 def layer_options(layer: str, spec: SequenceSpec) -> dict[str, Any]:
-    """Keyword arguments of the layer's constructor beside its widths; none for layers without a fixed point."""
+    """Keyword arguments of the layer's constructor beside its widths; none for layers without options."""
+    heads = spec.heads
+    if layer == "delta_product":
+        return {"heads": heads.count, "rank": heads.factors, "gate": heads.gate}
+    if layer == "reflections":
+        found = {"heads": heads.count, "rank": heads.factors, "strength": heads.strength, "solver": solver_of(spec)}
+        return found | {"drive": heads.drive, "gate": heads.gate}
     if layer not in FIXED_POINTS:
         return {}
     options: dict[str, Any] = {
@@ -91,7 +104,10 @@ def check_sequence(run: Run) -> None:
 
 def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
     """Refuses regression on states that are not there, mixers that cannot be fed, and probes without an answer."""
-    involved = [recipe] if spec.probe or spec.states else []
+    involved = [recipe] if spec.probe or spec.states or spec.consistency else []
+    task = sequence_task(recipe.data.name)
+    if spec.consistency and (not tracks_state(task) or spec.states):
+        raise refusal("consistency", "a group (or parity) and no regression on a teacher's states", repr(task))
     if spec.states:
         if recipe.teacher is None:
             raise refusal("no-teacher", "a teacher for regression on its states", "none", "teacher=Recipe(...)")
@@ -105,7 +121,7 @@ def _check_states(recipe: Recipe, spec: SequenceSpec) -> None:
             raise refusal(
                 "no-vector-state", f"a layer with a vector of state ({', '.join(TRACED)})", repr(one.model.name)
             )
-    if spec.probe and not tracks_state(sequence_task(recipe.data.name)):
+    if spec.probe and not tracks_state(task):
         raise refusal(
             "probe-without-answers", "a group or parity to probe, which ask at every position", repr(recipe.data.name)
         )

@@ -16,9 +16,10 @@ from disobey.targets.controls import controlled
 from disobey.targets.losses import label_loss, loss_at
 from disobey.targets.schedule import Term
 from disobey.training.objective import ScheduleTerms
-from disobey.training.recipe import Run
+from disobey.training.recipe import Run, sequence_spec
 from disobey.training.seeds import torch_stream
 from disobey.training.tasks.sequences.batches import SequenceBatch
+from disobey.training.tasks.sequences.consistency import inconsistency
 from disobey.training.tasks.sequences.states import StateLesson
 
 
@@ -36,6 +37,8 @@ class SequenceObjective:
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self.lesson = lesson
         self.generator = torch_stream(run.seed, "control", run.recipe.replica)
+        spec = sequence_spec(run.recipe)
+        self.consistency, self.grown = spec.consistency, spec.grow * run.recipe.optim.steps
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint within the run: where generators are, and what the states left unexplained so far."""
@@ -54,7 +57,7 @@ class SequenceObjective:
     def backward(self, step: int, model: SequenceModel, batch: SequenceBatch) -> Tensor:
         """Forward and backward pass of a batch, for `loop.fit`; the loss of the answers alone, ()."""
         answered = batch.answered
-        logits, extra = (model(batch.inputs), 0.0) if self.lesson is None else self.lesson(model, batch.inputs, step)
+        logits, extra = self._forward(step, model, batch)
 
         def teacher_logits() -> Tensor:
             assert self.teacher is not None
@@ -65,6 +68,15 @@ class SequenceObjective:
         loss = sequence_loss(self.terms(step), logits[answered], labels, teacher_logits, self.generator)
         (loss + extra).backward()
         return loss.detach()
+
+    def _forward(self, step: int, model: SequenceModel, batch: SequenceBatch) -> tuple[Tensor, Tensor | float]:
+        """Logits (B, T, C), and what is minimized besides the loss of the answers."""
+        if self.lesson is not None:
+            return self.lesson(model, batch.inputs, step)
+        if self.consistency and step >= self.grown:
+            logits, states = model.trace(batch.inputs)
+            return logits, self.consistency * inconsistency(model, states, batch.targets)
+        return model(batch.inputs), 0.0
 
 
 def sequence_loss(

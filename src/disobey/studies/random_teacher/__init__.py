@@ -1,0 +1,1 @@
+"""Students of teachers that never learned anything."""
