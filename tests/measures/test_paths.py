@@ -108,7 +108,7 @@ def test_statistics_are_those_of_the_weights_and_the_modes_are_put_back(x):
     reestimated(model, [x[:10], x[10:]])
     with torch.inference_mode():
         maps = model[0](x)
-    assert torch.allclose(model[1].running_mean, maps.mean(dim=(0, 2, 3)), atol=1e-5)
+    assert torch.allclose(model.get_buffer("1.running_mean"), maps.mean(dim=(0, 2, 3)), atol=1e-5)
     assert not any(module.training for module in model.modules())
     assert model[1].momentum == momentum
 

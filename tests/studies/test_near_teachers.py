@@ -10,7 +10,7 @@ from disobey.studies.kinship.study import Kinship
 from disobey.studies.kit.imitation import ImitationSetup
 from disobey.studies.random_teacher.cells import STUDENT
 from disobey.studies.random_teacher.study import RandomTeacher
-from disobey.training.recipe import Run
+from disobey.training.recipe import Run, imitation_spec
 from tests.support.refusals import refuses
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -99,7 +99,7 @@ def test_generations_share_the_roots_first_weights_and_see_other_noise():
     first, second = (KIN.line.student(Cell(generation=g)) for g in (1, 2))
     assert second.teacher == first
     assert (first.replica, second.replica) == (1, 2)
-    assert KIN.line.student(Cell(OTHER)).imitation.alpha == (1.0, 1.0, 1.0)
+    assert imitation_spec(KIN.line.student(Cell(OTHER))).alpha == (1.0, 1.0, 1.0)
 
 
 def random_records(gain, supervised=0.2):

@@ -9,7 +9,7 @@ from disobey.errors import refusal
 
 Inputs = Literal["data", "other", "noise", "gaussian", "permuted", "phase"]
 Reading = Literal["probes", "short", "barrier", "start", "matched", "walk", "shuffled", "pixels"]
-PARTS = ("encoder", "auxiliary", "classes")
+PARTS: tuple[str, ...] = ("encoder", "auxiliary", "classes")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Kinship:
     @classmethod
     def smoke(cls) -> Self:
         """The whole study in seconds, on digits."""
-        setup = ImitationSetup("digits-8x8", 200, seeds=(0, 1), steps=12, batch=16)
+        setup = ImitationSetup("digits-8x8", 200, seeds=(0, 1), steps=10, batch=16)
         return cls(setup, "mlp:16x1", other="", curve=2, is_smoke=True)
 
     @cached_property
