@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from disobey.cli.options import Common, parse_study
+from disobey.cli.null import NullOptions, run_null
+from disobey.cli.options import parse_study
 from disobey.cli.progress import progress_bar
 from disobey.errors import printable, refusal
 from disobey.records.manifest import Damaged
@@ -29,7 +30,7 @@ from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)
-class RunOptions(Common):
+class RunOptions(NullOptions):
     """Options of `disobey run` beside the study's own."""
 
     dry_run: bool = False
@@ -59,6 +60,8 @@ def main(argv: list[str]) -> int:
         prog=f"disobey run {kind.name}",
         description=f"{kind.question}\n\n{inspect.cleandoc(kind.__doc__ or '')}",
     )
+    if options.asks_null:
+        return run_null(study, options, as_text=not options.json)
     runs = study.plan()
     store = Store(options.out)
     if options.dry_run:
