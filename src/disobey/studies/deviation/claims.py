@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.instrument import instrumental_slope
 from disobey.records.results import Estimate
-from disobey.records.runs import pair
+from disobey.records.runs import RunRecord, pair
 from disobey.studies.kit.claims import Answer, ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Arm, Group
 from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence, association_within, rank_association
+from disobey.studies.kit.memo import remembered
 from disobey.studies.kit.verdicts import NATS, NATS_MARGIN, SLOPE_MARGIN, Effect, above, below, beyond_control, gain
 from disobey.training.recipe import Run
 
@@ -72,13 +73,16 @@ def instrumental(e: Evidence, arm: Arm, split: str) -> NDArray | None:
             return None
         found = []
         for seed, following in zip(e.seeds, (*e.seeds[1:], e.seeds[0]), strict=True):
-            student = e.records[Run(arm.recipe, seed)]
-            first, second = (
-                pair(e.records[Run(teacher, s)], student, split, step=arm.teacher_step) for s in (seed, following)
-            )
-            found.append(instrumental_slope(first.teacher, first.student, second.teacher))
+            runs = [e.records[Run(arm.recipe, seed)], *(e.records[Run(teacher, s)] for s in (seed, following))]
+            what = ("instrumental slope", split, arm.teacher_step)
+            found.append(remembered(e.records, what, runs, lambda runs=runs: _slope_of(*runs, split, arm.teacher_step)))
         e.memo[key] = np.array(found)
     return e.memo[key]
+
+
+def _slope_of(student: RunRecord, teacher: RunRecord, other: RunRecord, split: str, step: int | None) -> float:
+    first, second = (pair(record, student, split, step=step) for record in (teacher, other))
+    return instrumental_slope(first.teacher, first.student, second.teacher)
 
 
 def accuracy_gain(e: Evidence, arm: Arm) -> Sequence[Estimate]:
