@@ -81,7 +81,8 @@ def measure(
     unknown = [name for name in asked if name not in CATALOGUE]
     if unknown:
         raise refusal("unknown-measure", f"names out of {', '.join(CATALOGUE)}", ", ".join(unknown), where="names")
-    predictions = Predictions.from_logits(_array(teacher), _array(student), _array(labels), twin=_array(twin))
+    others = None if labels is None else _array(labels), None if twin is None else _array(twin)
+    predictions = Predictions.from_logits(_array(teacher), _array(student), others[0], twin=others[1])
     wanted = [CATALOGUE[name] for name in asked]
     if names is None:
         wanted = applicable(wanted, predictions)
@@ -91,10 +92,8 @@ def measure(
     return all_over_examples(wanted, predictions, resamples=resamples, level=level, seed=seed)
 
 
-def _array(value: Any) -> NDArray | None:
-    """Arrays, lists and tensors (of any device and float type) as an array; None stays."""
-    if value is None:
-        return None
+def _array(value: Any) -> NDArray:
+    """Arrays, lists and tensors (of any device and float type) as an array."""
     if hasattr(value, "detach"):
         value = value.detach()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).cpu().numpy()

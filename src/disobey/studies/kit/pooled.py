@@ -184,7 +184,7 @@ def _forest(
         without = dict(zip(each, leave_one_out(values, spread, title), strict=True))
     decision = decide(rule, [[*literal, joined.mean]])
     verdict = decision.word
-    words = {name: decide(rule, [[*literal, p.mean]]).word for name, p in without.items()}
+    words: dict[str, Verdict] = {name: decide(rule, [[*literal, p.mean]]).word for name, p in without.items()}
     labelled = tuple(replace(e, name=f"{e.name}, {name}") for name, e in each.items())
     pooled = Claim(
         first.text,
