@@ -11,30 +11,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from disobey.diagnosis.diagnose import diagnose
     from disobey.diagnosis.input.predict import predict_pair
+    from disobey.measures.arrays import measure
     from disobey.records.predictions import Predictions
     from disobey.records.runs import pair
     from disobey.records.store import Store
     from disobey.studies.kit.pooled import pool
-    from disobey.targets.schedule import distill, labels, match, smooth, switch
+    from disobey.targets.controls import controlled
+    from disobey.targets.kd_loss import KDLoss
+    from disobey.targets.schedule import Schedule, distill, labels, match, smooth, switch
     from disobey.targets.teacher_free import mask_confusable, spare
     from disobey.training.execution.engine import run_all
     from disobey.training.recipe import Recipe, Run
     from disobey.training.specs import OptimSpec, Teaching
+    from disobey.training.teacher_cache import TeacherCache
 
 __version__ = "0.1.0"
 __all__ = [
+    "KDLoss",
     "OptimSpec",
     "Predictions",
     "Recipe",
     "Run",
+    "Schedule",
     "Store",
+    "TeacherCache",
     "Teaching",
     "__version__",
+    "controlled",
     "diagnose",
     "distill",
     "labels",
     "mask_confusable",
     "match",
+    "measure",
     "pair",
     "pool",
     "predict_pair",
@@ -49,13 +58,17 @@ _MODULES = {
     "diagnose": "disobey.diagnosis.diagnose",
     "predict_pair": "disobey.diagnosis.input.predict",
     "Predictions": "disobey.records.predictions",
+    "measure": "disobey.measures.arrays",
+    "KDLoss": "disobey.targets.kd_loss",
+    "controlled": "disobey.targets.controls",
+    "TeacherCache": "disobey.training.teacher_cache",
     "pair": "disobey.records.runs",
     "pool": "disobey.studies.kit.pooled",
     "Store": "disobey.records.store",
     "run_all": "disobey.training.execution.engine",
     **dict.fromkeys(("OptimSpec", "Recipe", "Run", "Teaching"), "disobey.training.recipe"),
     **dict.fromkeys(("mask_confusable", "spare"), "disobey.targets.teacher_free"),
-    **dict.fromkeys(("distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),
+    **dict.fromkeys(("Schedule", "distill", "labels", "match", "smooth", "switch"), "disobey.targets.schedule"),
 }
 
 

@@ -35,6 +35,10 @@ def test_points_and_lines_are_those_of_the_measures():
     assert [rule.facet for rule in chart.rules] == ["", "student", "control (twin)"]
     assert (chart.rules[1].slope, chart.rules[1].intercept) == fitted_line(x, y)
     assert set(chart.tooltip) <= set(chart.data)
+    assert chart.key == "example"
+    again = logit_plot(p, "logit-logit", "Where?", levels=(("split", "test"),), about="Seed 0.")
+    assert again.levels == (("split", "test"),)
+    assert again.caption.endswith(" Seed 0.")
 
 
 def test_columns_that_are_known_already_are_not_computed_again():
@@ -89,6 +93,11 @@ def test_the_gallery_shows_the_planted_examples_and_asks_for_them_once():
     gallery = most_disobeyed(p.with_student(student), "Most disobeyed", show, count=3)
     assert asked == [rows]
     assert [exhibit.text for exhibit in gallery.exhibits] == [f"text {row}" for row in rows]
+    first = gallery.exhibits[0]
+    assert first.key == "7"
+    assert [guess.who for guess in first.guesses] == ["teacher", "student", "control (twin)"]
+    likeliest = np.exp(p.teacher[7]).max()
+    assert first.guesses[0].classes[0] == (str(p.teacher[7].argmax()), pytest.approx(likeliest, abs=1e-4))
     assert gallery.exhibits[1].image == ((250, 250), (250, 250))
 
 
@@ -131,6 +140,11 @@ def test_estimates_say_over_what():
     assert chart.data["low"] == (0.4,)
     assert chart.facet is None
     assert "3 runs" in chart.caption
+    gain = [("a", "student", "", Estimate("a", 0.02, 0.01, 0.03, 0.95, 3, "runs"))]
+    axes = Axis("x", "", "nominal"), Axis("y", "")
+    shown = estimates_chart(gain, "n", "N", *axes, "Alt.", kind="interval", points=True, zero="no gain")
+    assert [shown.data[name][0] for name in ("low", "y", "high")] == [1.0, 2.0, 3.0]
+    assert [(rule.slope, rule.intercept, rule.label) for rule in shown.rules] == [(0.0, 0.0, "no gain")]
 
 
 def test_verdicts_stand_by_claim_and_setting():

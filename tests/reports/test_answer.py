@@ -57,7 +57,7 @@ def test_each_statement_names_what_sets_its_own_settings_apart(samples):
     other = replace(samples.judged("D2", "It holds.", "0%", "supported", 0.02, 0.01), levels=(("", "b=0"),))
     lines = told(*noisy, other, main=("D3", "D2"))
     assert lines[0].startswith("It is cleaner. Clean labels: yes")
-    assert lines[1].startswith("It holds. B=0: yes")
+    assert lines[1].startswith("It holds. b=0: yes")
 
 
 def test_a_headline_is_the_studys_own_and_a_summary_is_the_last_resort(samples):

@@ -1,11 +1,25 @@
 """The report in headless Chromium, from a file, offline: on a desk, on a phone, in the dark, on paper."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from disobey.records.results import Axis, Chart, Estimate, Exhibit, Finding, Gallery, Result, Rule, Table, Text
+from disobey.records.results import (
+    Axis,
+    Chart,
+    Claim,
+    Estimate,
+    Exhibit,
+    Finding,
+    Gallery,
+    Guess,
+    Result,
+    Rule,
+    Table,
+    Text,
+)
 from disobey.reports import write
 from tests.support.pages import words
 
@@ -156,6 +170,7 @@ def test_tables_sort_by_their_numbers_with_missing_ones_last(visit):
 def test_methods_are_copied_and_figures_saved(visit, samples):
     page = visit().page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("summary", has_text="Methods").click()  # folded
     page.locator("button.copy").click()
     page.get_by_text("Copied.").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == samples.METHODS
@@ -184,14 +199,19 @@ def hostile():
         facet=Axis("c", h, "nominal"),
         rules=(Rule(1, 0, h),),
         tooltip=("image",),
+        key="image",
+        levels=((h, h),),
     )
+    other = replace(chart, levels=((h, h + "2"),))
     bars = Chart(h, h, "bar", {"x": (h, "b"), "y": (1.0, 2.0)}, Axis("x", h, "nominal"), Axis("y", h), alt=h)
     blocks = (
         Finding(h, "warning", h, (), h),
         chart,
+        other,
         bars,
         Table(h, (h, "b"), ((h, 1), (h, None)), h),
-        Gallery(h, (Exhibit(h, (h,), text=h),), h),
+        Gallery(h, (Exhibit(h, (h,), text=h, guesses=(Guess(h, ((h, 0.5),)),), key=h),), h, levels=((h, h),)),
+        Claim(h, h, "supported", (), h, h, h, h, unit=h, levels=((h, h),), said=h),
         Text("Methods " + h, h),
     )
     return Result(h, h, blocks, summary=h, settings={h: h})
@@ -200,8 +220,12 @@ def hostile():
 def test_hostile_names_do_nothing(visit, tmp_path):
     seen = visit(write(hostile(), tmp_path, {HOSTILE: HOSTILE})).draw_all()
     page = seen.page
-    page.locator("#part-1 .live .mark-symbol.role-mark path").first.hover(force=True)
+    mark = page.locator("#part-1 .live .mark-symbol.role-mark path").first
+    mark.hover(force=True)
     assert HOSTILE in words(page)
+    mark.click(force=True)
+    assert page.locator(".exhibit.found").get_attribute("data-key") == HOSTILE
+    page.locator("#part-1 .switches input").last.check(force=True)
     page.locator("#part-3 thead button").first.click()
     assert seen.dialogs == []
     assert page.evaluate("window.owned") is None

@@ -91,6 +91,14 @@ def test_long_tables_and_methods_are_folded_and_short_tables_are_not(samples):
     assert 'class="part" aria' in render(replace(samples.sample(), blocks=(samples.table(),)))
 
 
+def test_what_all_rows_have_in_common_is_said_once():
+    rows = tuple((f"{n}%", "final", n / 10, "") for n in (0, 20))
+    text = Elements(render(Result("s", "q", (Table("t", ("noise", "teacher", "gain", "censored"), rows),)))).text
+    assert "noise gain 0%" in text
+    assert "In all rows: teacher final." in text
+    assert "censored" not in text
+
+
 def test_measures_are_named_in_words_and_the_users_names_are_left():
     rows = (("student_right.low", 1.0),)
     text = Elements(render(Result("s", "q", (Table("t", ("measure", "value"), rows),)))).text

@@ -63,7 +63,22 @@ def test_the_rule_is_the_studys_own_or_made_from_the_numbers():
     assert rule_of(replace(claim, direction=0, margin=0.0), "no-study") is None  # several numbers with one sign
     rules = {spec.id: spec.rule for spec in claim_specs(STUDIES["deviation"]())}
     assert rule_of(replace(claim, rule=rules["C3"].words), "deviation") == rules["C3"]
-    assert rule_of(replace(claim, rule=rules["C2 test"].words), "deviation") == rules["C2 test"].beyond
+    assert rule_of(replace(claim, rule=rules["C2 test"].words), "deviation") == rules["C2 test"]
+
+
+def test_nothing_is_supported_against_the_literal_line():
+    """Steeper than its control on every data set, yet surely flatter than its teacher."""
+    rule = next(spec.rule for spec in claim_specs(STUDIES["deviation"]()) if spec.id == "C2 test")
+
+    def beside(name, literal):
+        (claim,) = on(name, 0.1, rule=rule.words, margin=0.05).of(Claim)
+        lines = (replace(on(name, literal).of(Claim)[0].evidence[0], name="slope"), claim.evidence[0])
+        return replace(on(name, 0.1), study="deviation", blocks=(replace(claim, evidence=lines, deciding=1),))
+
+    (flatter,) = pool([beside(name, 0.9) for name in "abcd"]).of(Claim)
+    (steeper,) = pool([beside(name, 1.1) for name in "abcd"]).of(Claim)
+    assert (flatter.literal, flatter.verdict) == ("contradicted", "undecided")
+    assert (steeper.literal, steeper.verdict) == ("supported", "supported")
 
 
 def test_claims_that_several_numbers_decide_are_not_pooled():

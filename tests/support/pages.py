@@ -47,10 +47,11 @@ class Visit:
         self.page.goto(self.address)
 
     def draw_all(self):
-        """Goes to every figure, as a reader does, and waits until it is drawn."""
-        for i in range(self.page.locator("figure.figure").count()):
-            self.page.locator("figure.figure").nth(i).scroll_into_view_if_needed()
-            self.page.locator("figure.figure").nth(i).and_(self.page.locator("[data-drawn]")).wait_for(timeout=60_000)
+        """Goes to every figure that is shown, as a reader does, and waits until it is drawn."""
+        figures = self.page.locator("figure.figure:visible")
+        for i in range(figures.count()):
+            figures.nth(i).scroll_into_view_if_needed()
+            figures.nth(i).and_(self.page.locator("[data-drawn]")).wait_for(timeout=60_000)
         return self
 
     def loads_nothing(self):

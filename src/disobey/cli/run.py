@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from disobey.cli.forecast import power_and_cost
-from disobey.cli.options import Common, parse_study
+from disobey.cli.null import NullOptions, run_null
+from disobey.cli.options import parse_study
 from disobey.cli.output import print_json
 from disobey.cli.progress import progress_bar
 from disobey.cli.register import Registered, stopping_rule
@@ -36,7 +37,7 @@ from disobey.training.serialize import encode
 
 
 @dataclass(frozen=True)
-class RunOptions(Common):
+class RunOptions(NullOptions):
     """Options of `disobey run` beside the study's own."""
 
     dry_run: bool = False
@@ -76,6 +77,8 @@ def main(argv: list[str]) -> int:
         prog=f"disobey run {kind.name}",
         description=f"{kind.question}\n\n{inspect.cleandoc(kind.__doc__ or '')}",
     )
+    if options.asks_null:
+        return run_null(study, options, as_text=not options.json)
     runs = study.plan()
     store = Store(options.out)
     rule = stopping_rule(options.until_settled, options.max_seeds, options.block)

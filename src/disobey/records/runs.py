@@ -11,6 +11,7 @@ Nothing is handed out unchecked: `manifest` compares it with what was written. A
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +87,7 @@ class RunRecord:
         path = self._file(f"predictions/{name}.npy")
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError) as error:
+        except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
             raise Damaged(str(self.path), f"predictions/{name}.npy that cannot be read ({error})") from None
 
     def weights(self, step: int | None = None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +122,8 @@ def _capital(parts: tuple[Part, ...]) -> tuple[Part, ...]:
 
 
 def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """A word at the beginning of a sentence; symbols and names (τ=1, b=0, digits-8x8) stay as they are."""
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]{2,}(?=[ ,]|$)", text) else text
 
 
 def _part(claim: Claim, setting: str, corrected: bool) -> Part:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _TERMS: tuple[tuple[str, str, str], ...] = (
-    ("control (twin)", r"\bcontrols?\b|\btwin\b", "the same student trained on labels alone, from the same start"),
+    ("control (twin)", r"\bcontrols?\b|\btwin\b", "the same student trained on labels alone"),
     ("self student", r"\bself\b", "a student of the teacher's own architecture"),
     ("τ", r"τ", "temperature: the higher, the softer the teacher's probabilities"),
     ("wrong labels", r"wrong labels|label noise", "training labels that were replaced at random; test labels are true"),
@@ -24,7 +24,7 @@ def legend(texts: Iterable[str]) -> list[tuple[str, str]]:
     """Terms that occur in these texts with their meanings, five at most.
 
     >>> legend(["Distillation beats its control by 2 points."])[0]
-    ('control (twin)', 'the same student trained on labels alone, from the same start')
+    ('control (twin)', 'the same student trained on labels alone')
     """
     text = "\n".join(texts)
     found = [(term, meaning) for term, pattern, meaning in _TERMS if re.search(pattern, text)]

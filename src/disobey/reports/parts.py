@@ -7,18 +7,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
 from disobey.errors import Refusal
-from disobey.records.results import Block, Cell, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Table, Text
+from disobey.records.results import Cell, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Result, Table, Text
 from disobey.reports import cells
 from disobey.reports.answer import paragraphs
 from disobey.reports.charts import Drawing
 from disobey.reports.frames import columnar
 from disobey.reports.images import data_uri, shown_size
 from disobey.reports.wording import SYMBOLS, level_words, scaled
+
+Picture: TypeAlias = Chart | Table | Gallery | Text
+"""What has a section of its own, or shares one with its like."""
 
 _LISTED = 60  # a figure with at most so many rows shows them as a table, too
 _WORDY = 24  # characters beyond which a cell may run over several lines
@@ -44,7 +47,7 @@ def inert_json(value: Any) -> Markup:
 
 def sections(result: Result, drawn: Mapping[str, tuple[Drawing, str]]) -> list[dict[str, Any]]:
     """Everything but verdicts and findings, in the order of the result; blocks that differ in their levels in one."""
-    blocks = [block for block in result.blocks if not isinstance(block, (Claim, Finding))]
+    blocks = [block for block in result.blocks if isinstance(block, Chart | Table | Gallery | Text)]
     pictures = iter(drawn.items())
     found = []
     for _, group in groupby(enumerate(blocks), key=lambda item: _together(*item)):
@@ -52,13 +55,13 @@ def sections(result: Result, drawn: Mapping[str, tuple[Drawing, str]]) -> list[d
     return [section | {"id": f"part-{i}"} for i, section in enumerate(found, start=1)]
 
 
-def _together(place: int, block: Block) -> tuple:
+def _together(place: int, block: Picture) -> tuple:
     """What neighbours have in common that are shown in one place; a block without levels stands alone."""
     levels = getattr(block, "levels", ())
     return (type(block), block.title, tuple(name for name, _ in levels)) if levels else (place,)
 
 
-def _section(blocks: Sequence[Block], pictures: Any) -> dict[str, Any]:
+def _section(blocks: Sequence[Picture], pictures: Any) -> dict[str, Any]:
     views = []
     for block in blocks:
         if isinstance(block, Chart):
@@ -93,7 +96,7 @@ def _switch_words(factor: str, level: str) -> str:
     return level if words == f"{level} {factor}" else words
 
 
-def _folded(blocks: Sequence[Block]) -> tuple[bool, str]:
+def _folded(blocks: Sequence[Picture]) -> tuple[bool, str]:
     """Whether a section is folded, and what its head says of its size."""
     if all(isinstance(block, Table) for block in blocks):
         rows = max(len(block.rows) for block in blocks if isinstance(block, Table))
@@ -126,19 +129,19 @@ def _chart(chart: Chart, name: str, made: Drawing, picture: str) -> dict[str, An
     }
 
 
-def _still(block: Block) -> dict[str, Any]:
+def _still(block: Table | Gallery | Text) -> dict[str, Any]:
     if isinstance(block, Table):
         return _table(block.title, block.columns, block.rows) | {"caption": block.caption}
     if isinstance(block, Gallery):
         exhibits = [_exhibit(exhibit) for exhibit in block.exhibits]
         own = {"kind": "gallery", "title": block.title, "caption": block.caption}
         return own | {"exhibits": exhibits[:_FIRST], "more": exhibits[_FIRST:]}
-    assert isinstance(block, Text)
     own = {"kind": "text", "title": block.title, "paragraphs": paragraphs(block.body)}
     return own | {"copyable": _is_method(block)}
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> dict[str, Any]:
+    columns, rows, alike = _without_constants(columns, rows)
     drawn = [[cells.shown(cell) for cell in row] for row in rows]
     if columns and columns[0] in _MEASURES:
         drawn = [[_named(first), *rest] for first, *rest in drawn]
@@ -151,8 +154,26 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -
         "columns": list(zip(columns, numeric, wordy, strict=True)),
         "terse": not any(wordy[:1]),
         "rows": drawn,
-        "note": cells.note_on_intervals(cell for row in rows for cell in row),
+        "note": " ".join(filter(None, (alike, cells.note_on_intervals(cell for row in rows for cell in row)))),
     }
+
+
+def _without_constants(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> tuple[Sequence[str], Sequence[Sequence[Cell]], str]:
+    """A table without the columns of words that say the same in every row, and one sentence that says it instead."""
+    same = {
+        i: str(rows[0][i])
+        for i in range(len(columns))
+        if len(rows) > 1 and isinstance(rows[0][i], str) and all(row[i] == rows[0][i] for row in rows)
+    }
+    same = {i: words for i, words in same.items() if len(words) <= _WORDY}
+    if not same or len(columns) - len(same) < 2:
+        return columns, rows, ""
+    kept = [i for i in range(len(columns)) if i not in same]
+    told = ", ".join(f"{columns[i]} {words}" for i, words in same.items() if words)
+    left = [[row[i] for i in kept] for row in rows]
+    return [columns[i] for i in kept], left, f"In all rows: {told}." if told else ""
 
 
 def _named(cell: cells.Shown) -> cells.Shown:

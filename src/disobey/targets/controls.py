@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from disobey.errors import refusal
+from disobey.targets.arms import ARMS
 from disobey.targets.smoothing import (
     VIRTUAL_TEMPERATURE,
     one_hot,
@@ -253,6 +254,35 @@ CONTROLS: dict[str, Control] = {
     "wrong_image": lambda p, _y, g, _a: Target(wrong_image(p, g)),
 }
 
+PAPER_IDS: dict[str, str] = {
+    "A0": "labels",
+    "A1": "teacher",
+    "A3": "smoothed",
+    **{name: arm.control for name, arm in ARMS.items() if arm.control},
+}
+"""Control by the id of its arm. A2a, A2b and A17 are other losses, A18a and A18b other teachers: none is a control."""
+
+
+def control_name(name: str) -> str:
+    """The control that is meant by its own name or by the id of its arm.
+
+    Args:
+        name: a key of `CONTROLS`, ``class_mean_of_all``, or a key of `PAPER_IDS`.
+
+    Raises:
+        Refusal: ``unknown-control``.
+
+    Example:
+        >>> control_name("A11")
+        'shuffled_within_class'
+    """
+    found = PAPER_IDS.get(name, name)
+    if found not in CONTROLS and found != OF_ALL:
+        known = ", ".join((*CONTROLS, OF_ALL))
+        hint = f"ARMS[{name!r}].schedule(), which is a loss or a teacher and no control" if name in ARMS else ""
+        raise refusal("unknown-control", f"one of the controls {known}, or an id ({', '.join(PAPER_IDS)})", name, hint)
+    return found
+
 
 @torch.no_grad()
 def controlled(
@@ -271,7 +301,7 @@ def controlled(
     is the controlled target.
 
     Args:
-        name: a key of `CONTROLS`, or ``class_mean_of_all``.
+        name: a key of `CONTROLS`, ``class_mean_of_all``, or the id of an arm (``A11``).
         teacher: logits or log-probabilities (N, C).
         labels: observed labels (N,).
         generator: for controls that draw random numbers.
@@ -292,8 +322,7 @@ def controlled(
         >>> torch.softmax(logits / 2.0, -1)
         tensor([[0.6652, 0.1674, 0.1674]])
     """
-    if name not in CONTROLS and name != OF_ALL:
-        raise refusal("unknown-control", f"one of the controls {', '.join((*CONTROLS, OF_ALL))}", repr(name))
+    name = control_name(name)
     if teacher.ndim != 2 or labels.shape != teacher.shape[:1]:
         got = f"{tuple(teacher.shape)} and {tuple(labels.shape)}"
         raise refusal("teacher-shape", "teacher predictions (N, C) and labels (N,)", got)

@@ -6,8 +6,12 @@ Progress runs from 0 (first step) to 1 (after the last step). It counts steps, n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from disobey.errors import refusal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,36 @@ class Schedule:
             for term in _terms_at(phase, starts[index], progress)
             if term.weight != 0
         )
+
+    def loss(
+        self,
+        student_logits: Tensor,
+        labels: Tensor,
+        teacher_logits: Tensor | None = None,
+        *,
+        progress: float | None = None,
+        reduction: Literal["mean", "none"] = "mean",
+    ) -> Tensor:
+        """The loss of a batch in any training loop: `kd_loss.scheduled_loss`, which needs PyTorch.
+
+        Args:
+            student_logits: (..., C).
+            labels: (...), class indices; −100 where a position does not count.
+            teacher_logits: logits or log-probabilities (..., C); not needed while only labels are asked for.
+            progress: share of training that is done, in [0, 1]; may be left out where nothing changes over training.
+            reduction: ``mean`` over the positions that count, or ``none``.
+
+        Returns:
+            () or (...), in nats.
+
+        Example:
+            >>> import torch
+            >>> distill(4.0).loss(torch.tensor([[4.0, 0.0]]), torch.tensor([0]), torch.tensor([[0.0, 0.0]]))
+            tensor(1.9218)
+        """
+        from disobey.targets.kd_loss import scheduled_loss
+
+        return scheduled_loss(self, student_logits, labels, teacher_logits, progress=progress, reduction=reduction)
 
     @property
     def terms(self) -> tuple[Term, ...]:

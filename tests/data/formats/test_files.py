@@ -159,6 +159,10 @@ def test_npz_headers_that_lie_and_broken_archives_are_refused(tmp_path):
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("inputs.npy", b"no array")
     refused("not-npz", file, "numpy arrays")
+    unclosed = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4, "  # numpy tokenizes what it cannot parse
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("inputs.npy", b"\x93NUMPY\x01\x00" + len(unclosed).to_bytes(2, "little") + unclosed)
+    refused("not-npz", file, "numpy arrays")
     for content in (b"", b"PK", npz(inputs=IMAGES, labels=LABELS)[:-40]):
         file.write_bytes(content)
         refused("not-npz", file, "npz file")

@@ -10,6 +10,7 @@ import gzip
 import os
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -270,6 +271,22 @@ def _npz_inputs(file: Path, x: NDArray) -> tuple[NDArray, Kind]:
     return x, "image"
 
 
+# What numpy's reading of a header raises: it tokenizes what it cannot parse, as old versions of Python wrote it.
+_BAD_HEADERS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    tokenize.TokenError,
+)
+
+
 def _npz_arrays(file: Path) -> dict[str, NDArray]:
     """All arrays of an npz file. Headers are read first, since they may announce anything; pickles are never opened."""
     try:
@@ -301,6 +318,6 @@ def _npz_arrays(file: Path) -> dict[str, NDArray]:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         got = f"{type(error).__name__}: {error}"
         raise refusal("not-npz", "an npz file", got, "numpy.savez(FILE, inputs=..., labels=...)", where=file) from None
-    except (ValueError, TypeError, KeyError, SyntaxError) as error:
+    except _BAD_HEADERS as error:
         attempt = "numpy.savez(FILE, inputs=..., labels=...)"
         raise refusal("not-npz", "numpy arrays in the npz file", f"{error}", attempt, where=file) from None

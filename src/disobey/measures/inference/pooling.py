@@ -148,18 +148,20 @@ def _next(
         own = own * df / rng.chisquare(df, size=(draws, k))
     target = rng.chisquare(k - 1, size=draws)  # what the generalized Q is at the true between variance
 
-    between = np.zeros(draws)
-    for step in range(STEPS + 1):
+    def weighed(between: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Total weight, mean, Q and how fast Q falls with the variance between, of every draw."""
         weights = 1 / (own + between[:, None])
         total = weights.sum(axis=1)
         mean = (weights * y).sum(axis=1) / total
         squares = weights * (y - mean[:, None]) ** 2
-        q = squares.sum(axis=1)
-        if step < STEPS:  # Newton on 1/Q, which is a straight line where all errors are equal
-            fall = (weights * squares).sum(axis=1)
-            between = np.maximum(
-                between + np.where(q > 0, (q**2 / target - q) / np.where(fall > 0, fall, 1.0), 0.0), 0.0
-            )
+        return total, mean, squares.sum(axis=1), (weights * squares).sum(axis=1)
+
+    between = np.zeros(draws)
+    for _ in range(STEPS):  # Newton on 1/Q, which is a straight line where all errors are equal
+        _, _, q, fall = weighed(between)
+        step = np.where(q > 0, (q**2 / target - q) / np.where(fall > 0, fall, 1.0), 0.0)
+        between = np.maximum(between + step, 0.0)
+    total, mean, q, _ = weighed(between)
     error = np.sqrt(np.maximum(q / (k - 1), 1.0) / total)
     effects = mean + rng.normal(size=draws) * np.sqrt(between) - rng.standard_t(k - 1, size=draws) * error
     bounds = np.quantile(effects, [0.5 - level / 2, 0.5 + level / 2])

@@ -19,6 +19,8 @@ from disobey.studies.data_size.cells import BUDGETS, KD, LABELS, MAIN, Budget, C
 from disobey.studies.data_size.closed_form import ClosedFormResults, closed_form
 from disobey.studies.kit import design as kit
 from disobey.studies.kit.evidence import CONTROL, Evidence
+from disobey.studies.kit.memo import remembered
+from disobey.training.recipe import Run
 
 MIN_SEEDS = 5  # for intervals over seeds and examples
 FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL")
@@ -55,7 +57,14 @@ class CellResults:
 
     @classmethod
     def read(
-        cls, design: Design, arms: Mapping[Cell, kit.Arm], seeds: Sequence[int], records: kit.Records, kernels: int
+        cls,
+        design: Design,
+        arms: Mapping[Cell, kit.Arm],
+        seeds: Sequence[int],
+        records: kit.Records,
+        kernels: int,
+        *,
+        crossed: bool = True,
     ) -> Self:
         """Reads the runs of all cells from disk.
 
@@ -65,6 +74,7 @@ class CellResults:
             seeds: the seeds that were asked for.
             records: finished runs.
             kernels: largest n of students in closed form.
+            crossed: whether to read intervals of the gains over seeds and examples by resampling, for a table.
 
         Raises:
             ValueError: no seed has all its runs.
@@ -79,7 +89,7 @@ class CellResults:
             evidence.seeds,
             cells | {cell: cells[cell] | _fidelity(evidence, arm) for cell, arm in distilled.items()},
             evidence.summary(teacher, "test_accuracy"),
-            tuple(_over_seeds_and_examples(evidence, arm) for arm in distilled.values()),
+            tuple(_over_seeds_and_examples(evidence, arm) if crossed else None for arm in distilled.values()),
             closed_form(design, arms, evidence, kernels),
             evidence,
             arms,
@@ -178,14 +188,25 @@ def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
 def _fidelity(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
     arrays = {}
     for split in ("train", "test"):
-        pairs = [evidence.predictions(arm, split=split, seed=seed) for seed in evidence.seeds]
-        logs = [(np.asarray(pair.teacher, np.float64), np.asarray(pair.student, np.float64)) for pair in pairs]
-        arrays[f"KL, {split}"] = np.array([kl_divergence(teacher, student).mean() for teacher, student in logs])
-        same = [teacher.argmax(axis=1) == student.argmax(axis=1) for teacher, student in logs]
-        arrays[f"agreement, {split}"] = np.array([column.mean() for column in same])
+        rows = [_fidelity_of(evidence, arm, split, seed) for seed in evidence.seeds]
+        arrays[f"KL, {split}"], arrays[f"agreement, {split}"] = map(np.array, zip(*rows, strict=True))
     arrays["gap"] = arrays["agreement, train"] - arrays["agreement, test"]
     arrays["gap in KL"] = arrays["KL, test"] - arrays["KL, train"]
     return arrays
+
+
+def _fidelity_of(evidence: Evidence, arm: kit.Arm, split: str, seed: int) -> tuple[float, float]:
+    """(KL to the teacher, agreement with it) of one run."""
+    assert arm.compared_with is not None
+    runs = [evidence.records[Run(recipe, seed)] for recipe in (arm.recipe, arm.compared_with)]
+
+    def read() -> tuple[float, float]:
+        pair = evidence.predictions(arm, split=split, seed=seed)
+        teacher, student = np.asarray(pair.teacher, np.float64), np.asarray(pair.student, np.float64)
+        same = teacher.argmax(axis=1) == student.argmax(axis=1)
+        return float(kl_divergence(teacher, student).mean()), float(same.mean())
+
+    return remembered(evidence.records, ("fidelity", split, arm.teacher_step), runs, read)
 
 
 def _over_seeds_and_examples(evidence: Evidence, arm: kit.Arm) -> Estimate | None:

@@ -252,17 +252,23 @@ class DataSize:
 
         return {cell: Arm(cell.arm, self.recipe(cell), control(cell)) for cell in self.design.cells()}
 
+    @property
+    def trained(self) -> ArmsBySeed:
+        """The student of every cell with its control, paired by seed."""
+        return ArmsBySeed(tuple(self.students.values()), self.setup.seeds)
+
     def plan(self) -> list[Run]:
         """All runs, seed by seed. Arms that share examples and batches stand together."""
-        return ArmsBySeed(tuple(self.students.values()), self.setup.seeds).runs()
+        return self.trained.runs()
 
-    def results(self, records: Records) -> CellResults:
+    def results(self, records: Records, *, crossed: bool = True) -> CellResults:
         """Every cell of the complete seeds."""
-        return CellResults.read(self.design, self.students, self.setup.seeds, records, self.kernels)
+        arms, seeds = self.students, self.setup.seeds
+        return CellResults.read(self.design, arms, seeds, records, self.kernels, crossed=crossed)
 
     def verdicts(self, records: Records) -> Verdicts:
         """The claims alone."""
-        return claims.judge(self.results(records))
+        return claims.judge(self.results(records, crossed=False))
 
     def analyze(self, records: Records) -> Result:
         """Claims, figures and tables from finished runs. Raises `ValueError` if no seed has all of them."""

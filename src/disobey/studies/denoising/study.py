@@ -16,10 +16,11 @@ from disobey.records.results import Chart, Result
 from disobey.studies.denoising import charts, theory
 from disobey.studies.denoising.claims import PAPER, judge_networks, summary
 from disobey.studies.denoising.evidence import Case, GradientEvidence
-from disobey.studies.denoising.gradients import PairedRuns, read
+from disobey.studies.denoising.gradients import GradientReading, PairedRuns, read
 from disobey.studies.denoising.theory import Grid
 from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.memo import remembered
 from disobey.studies.kit.methods import count_word
 from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
@@ -135,7 +136,8 @@ class Denoising:
 
     def verdicts(self, records: Records) -> Verdicts:
         """The claims alone."""
-        return self.judged(self.evidence(records), theory.simulations(self.grid))
+        measured = remembered(records, self.grid, (), lambda: theory.simulations(self.grid))
+        return self.judged(self.evidence(records), measured)
 
     def judged(self, evidence: GradientEvidence, measured: theory.Simulated) -> Verdicts:
         """Theory against simulation, then the networks."""
@@ -146,14 +148,19 @@ class Denoising:
         cases, steps = tuple(self.cases()), self.steps
         recipes = [run.recipe for case in cases for run in _runs(self.paired(case, self.setup.seeds[0]))]
         seeds = complete_seeds(self.setup.seeds, recipes, records)
-        readings = {
-            (case, seed): read(
-                self.paired(case, seed), records, steps, self.temperatures, own_step=steps[1], fresh=self.fresh
-            )
-            for case in cases
-            for seed in seeds
-        }
+        readings = {(case, seed): self.reading(self.paired(case, seed), records) for case in cases for seed in seeds}
         return GradientEvidence(cases, seeds, steps, self.setup.optim.steps, self.temperatures, readings)
+
+    def reading(self, paired: PairedRuns, records: Records) -> GradientReading:
+        """Every gradient of one case and seed."""
+        what = ("gradients", self.steps, self.temperatures, self.fresh)
+        runs = [records[run] for run in _runs(paired)]
+        return remembered(
+            records,
+            what,
+            runs,
+            lambda: read(paired, records, self.steps, self.temperatures, own_step=self.steps[1], fresh=self.fresh),
+        )
 
     def ageing_chart(self) -> Chart:
         """A simulated softmax teacher as it memorizes."""

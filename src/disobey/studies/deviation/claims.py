@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.instrument import instrumental_slope
 from disobey.records.results import Estimate
-from disobey.records.runs import pair
+from disobey.records.runs import RunRecord, pair
 from disobey.studies.kit.claims import Answer, ClaimSpec, Noted, Source
 from disobey.studies.kit.design import Arm, Group
 from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence, association_within, rank_association
+from disobey.studies.kit.memo import remembered
 from disobey.studies.kit.verdicts import NATS, NATS_MARGIN, SLOPE_MARGIN, Effect, above, below, beyond_control, gain
 from disobey.training.recipe import Run
 
@@ -72,13 +74,18 @@ def instrumental(e: Evidence, arm: Arm, split: str) -> NDArray | None:
             return None
         found = []
         for seed, following in zip(e.seeds, (*e.seeds[1:], e.seeds[0]), strict=True):
-            student = e.records[Run(arm.recipe, seed)]
-            first, second = (
-                pair(e.records[Run(teacher, s)], student, split, step=arm.teacher_step) for s in (seed, following)
+            runs = [e.records[Run(arm.recipe, seed)], *(e.records[Run(teacher, s)] for s in (seed, following))]
+            what = ("instrumental slope", split, arm.teacher_step)
+            found.append(
+                remembered(e.records, what, runs, partial(_slope_of, *runs, split=split, step=arm.teacher_step))
             )
-            found.append(instrumental_slope(first.teacher, first.student, second.teacher))
         e.memo[key] = np.array(found)
     return e.memo[key]
+
+
+def _slope_of(student: RunRecord, teacher: RunRecord, other: RunRecord, *, split: str, step: int | None) -> float:
+    first, second = (pair(record, student, split, step=step) for record in (teacher, other))
+    return instrumental_slope(first.teacher, first.student, second.teacher)
 
 
 def accuracy_gain(e: Evidence, arm: Arm) -> Sequence[Estimate]:
@@ -90,7 +97,7 @@ def association(e: Evidence, settings: Group) -> Answer:
     """Over seeds within settings: do the students that exaggerate more gain more, and more so than controls do?"""
     slopes, accuracies = ([e.per_seed(arm, name) for arm in settings.arms] for name in (SLOPE, ACCURACY))
     controls = list({arm.control_arm().recipe: arm.control_arm() for arm in settings.arms}.values())
-    alone = tuple([e.per_seed(arm, name) for arm in controls] for name in (SLOPE, ACCURACY))
+    alone = [e.per_seed(arm, SLOPE) for arm in controls], [e.per_seed(arm, ACCURACY) for arm in controls]
     words = f"correlation of slope and test accuracy over seeds within {len(settings.arms)} settings"
     found = [association_within(slopes, accuracies, alone, f"{words}, students − controls")]
     if len(settings.arms) < 3:

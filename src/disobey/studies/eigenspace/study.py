@@ -22,6 +22,7 @@ from disobey.studies.eigenspace.evidence import Net, Paths, WeightPaths
 from disobey.studies.eigenspace.layer_paths import SHARES, Basis, bases, paths
 from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Records, complete_seeds
+from disobey.studies.kit.memo import remembered
 from disobey.studies.kit.methods import count_word
 from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Setup
@@ -160,8 +161,12 @@ class Eigenspace:
 
     def verdicts(self, records: Records) -> Verdicts:
         """The claims alone."""
-        theorem, pays = theory.theorem(self.cases)[0], theory.pays()[0]
-        return theorem + Verdicts((pays,)) + self.networks(self.walked(records))
+        exact = remembered(records, ("exact", self.cases), (), self.exact)
+        return exact + self.networks(self.walked(records))
+
+    def exact(self) -> Verdicts:
+        """What needs no networks."""
+        return theory.theorem(self.cases)[0] + Verdicts((theory.pays()[0],))
 
     def analyze(self, records: Records) -> Result:
         """What finished runs say."""
@@ -196,27 +201,38 @@ class Eigenspace:
 
     def paths(self, records: Records, seeds: tuple[int, ...]) -> WeightPaths:
         """Paths of every student and every twin, in the basis of the twin."""
-        known: dict[tuple, Basis] = {}
-        within: dict[tuple, Mapping[str, Basis]] = {}
         students: dict[tuple[Net, int], Paths] = {}
         twins: dict[tuple[Net, int], Paths] = {}
         for seed in seeds:
-            for net in self.nets():
-                twin, student = Run(self.twin(net), seed), Run(self.student(net), seed)
-                alone = replace(net, age=None)
-                dataset = load(twin.recipe.data, seed)
-                # One basis a network and noise: the twin's at the first temperature, so temperatures compare as well.
-                reference = replace(alone, temperature=self.main)
-                if (reference, seed) not in within:
-                    run = Run(self.twin(reference), seed)
-                    within[reference, seed] = bases(run, records[run], dataset, known)
-                basis = within[reference, seed]
-                if (alone, seed) not in twins:
-                    twins[alone, seed] = paths(twin, records[twin], dataset, basis, self.steps)
-                students[net, seed] = paths(student, records[student], dataset, basis, self.steps)
+            runs = [records[Run(recipe, seed)] for net in self.nets() for recipe in (self.twin(net), self.student(net))]
+            of_students, of_twins = remembered(
+                records, ("paths", *self.nets()), runs, lambda seed=seed: self._paths_of(records, seed)
+            )
+            students |= {(net, seed): path for net, path in of_students.items()}
+            twins |= {(net, seed): path for net, path in of_twins.items()}
         gains = {net: np.array([self._gain(net, records, seed) for seed in seeds]) for net in self.nets()}
         moments = (*self.steps, self.optim.steps)
         return WeightPaths(tuple(self.nets()), seeds, moments, self.main, students, twins, gains)
+
+    def _paths_of(self, records: Records, seed: int) -> tuple[dict[Net, Paths], dict[Net, Paths]]:
+        """Paths of students and of twins of one seed."""
+        known: dict[tuple, Basis] = {}
+        within: dict[Net, Mapping[str, Basis]] = {}
+        students: dict[Net, Paths] = {}
+        twins: dict[Net, Paths] = {}
+        for net in self.nets():
+            twin, student = Run(self.twin(net), seed), Run(self.student(net), seed)
+            alone = replace(net, age=None)
+            dataset = load(twin.recipe.data, seed)
+            # One basis a network and noise: the twin's at the first temperature, so temperatures compare as well.
+            reference = replace(alone, temperature=self.main)
+            if reference not in within:
+                run = Run(self.twin(reference), seed)
+                within[reference] = bases(run, records[run], dataset, known)
+            if alone not in twins:
+                twins[alone] = paths(twin, records[twin], dataset, within[reference], self.steps)
+            students[net] = paths(student, records[student], dataset, within[reference], self.steps)
+        return students, twins
 
     def _gain(self, net: Net, records: Records, seed: int) -> float:
         student, twin = records[Run(self.student(net), seed)], records[Run(self.twin(net), seed)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -167,6 +169,20 @@ class Verdicts:
         return f"Not judged: {', '.join(reasons)}." if reasons else ""
 
 
+Change: TypeAlias = Callable[[ClaimSpec, str, Answer], Answer]
+_CHANGE: ContextVar[Change | None] = ContextVar("change", default=None)
+
+
+@contextmanager
+def changing(change: Change) -> Iterator[None]:
+    """Every answer that is judged inside is changed first: moved to where a claim has no effect, or a planted one."""
+    token = _CHANGE.set(change)
+    try:
+        yield
+    finally:
+        _CHANGE.reset(token)
+
+
 def judge(specs: Sequence[ClaimSpec[E, G]], evidence: E, settings: Iterable[G]) -> Verdicts:
     """Every statement on every setting, with intervals as `policy.current` says.
 
@@ -191,7 +207,8 @@ def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
 
     def ask(level: float, how: Intervals = how) -> Answer:
         with using(replace(how, level=level)):
-            return spec.evidence(evidence, setting)
+            answer, change = spec.evidence(evidence, setting), _CHANGE.get()
+            return answer if change is None or isinstance(answer, Skip) else change(spec, setting.label, answer)
 
     answer = ask(how.level)
     if isinstance(answer, Skip):

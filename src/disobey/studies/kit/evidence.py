@@ -21,6 +21,7 @@ from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
 from disobey.studies.kit.design import Arm, Design, Records
+from disobey.studies.kit.memo import remembered
 from disobey.training.recipe import Recipe, Run
 
 STANDARD = (*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values())
@@ -154,7 +155,7 @@ class Evidence:
     def right(self, arm: Arm, split: str = "test") -> NDArray | None:
         """(S, N) 1 where the student is right; None where seeds have other examples, or runs no classes."""
         records = [self.records[Run(arm.recipe, seed)] for seed in self.seeds]
-        rows = [_right(record, split) for record in records]
+        rows = [remembered(self.records, ("right", split), [r], lambda r=r: _right(r, split)) for r in records]
         ids = [record.examples[f"{split}.ids"] for record in records]
         if any(row is None for row in rows) or any(not np.array_equal(own, ids[0]) for own in ids):
             return None
@@ -286,10 +287,15 @@ def _numbers(
 ) -> Mapping[Hashable, float]:
     student = records[Run(subject.recipe, seed)]
     if callable(measures):
-        return measures(student, split)
+        return remembered(records, (measures, split), [student], lambda: measures(student, split))
     assert subject.teacher is not None, "measures of a pair need a teacher"
-    predictions = pair(records[Run(subject.teacher, seed)], student, split, step=subject.teacher_step)
-    return {**values(applicable(measures, predictions), predictions)}
+    teacher, step = records[Run(subject.teacher, seed)], subject.teacher_step
+
+    def read() -> Mapping[Hashable, float]:
+        predictions = pair(teacher, student, split, step=step)
+        return {**values(applicable(measures, predictions), predictions)}
+
+    return remembered(records, (tuple(measures), split, step), [student, teacher], read)
 
 
 def _right(record: RunRecord, split: str) -> NDArray | None:

@@ -80,7 +80,8 @@ def pool(results: Sequence[Result]) -> Result:
         if len(usable) < 2:
             left_out.append(f"{id} ({first.setting or 'no setting'}: an interval in fewer than two results)")
             continue
-        forests.append(_forest(usable, {name: errors[name] for name in usable}, rule, missing))
+        literal = _literal(rule, usable, by_anytime)
+        forests.append(_forest(usable, {name: errors[name] for name in usable}, rule, literal, missing))
     if not forests:
         raise refusal("pool-nothing", "a claim with an interval in at least two results", "none", "more seeds a result")
     return _result(results, names, forests, left_out)
@@ -150,7 +151,29 @@ def _error(estimate: Estimate, anytime: bool) -> float:
     return (estimate.high - estimate.low) / 2 / half_width_factor(estimate.n, level=estimate.level)
 
 
-def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], rule: Single, missing: Sequence[str]) -> Forest:
+def _literal(
+    rule: Single | BeyondControl, claims: Mapping[str, Claim], by_anytime: Mapping[str, bool]
+) -> tuple[Estimate, ...]:
+    """The average of the line without a control, where the rule has one: nothing is supported against it."""
+    if not isinstance(rule, BeyondControl):
+        return ()
+    found = {name: claim.evidence[0] for name, claim in claims.items()}
+    errors = [_error(estimate, by_anytime[name]) for name, estimate in found.items()]
+    name = f"{next(iter(found.values())).name}, average over data sets"
+    if not all(
+        error > 0 and math.isfinite(estimate.value) for error, estimate in zip(errors, found.values(), strict=True)
+    ):
+        return (Estimate(name, math.nan, math.nan, math.nan, 0.95, len(found), "cases"),)
+    return (pool_effects([e.value for e in found.values()], errors, name, draws=0).mean,)
+
+
+def _forest(
+    claims: Mapping[str, Claim],
+    errors: Mapping[str, float],
+    rule: Single | BeyondControl,
+    literal: tuple[Estimate, ...],
+    missing: Sequence[str],
+) -> Forest:
     first = next(iter(claims.values()))
     each = {name: _deciding(claim) for name, claim in claims.items()}
     values, spread = [e.value for e in each.values()], list(errors.values())
@@ -159,20 +182,23 @@ def _forest(claims: Mapping[str, Claim], errors: Mapping[str, float], rule: Sing
     without: dict[str, Pooled] = {}
     if len(each) > 2:
         without = dict(zip(each, leave_one_out(values, spread, title), strict=True))
-    verdict = decide(rule, [[joined.mean]]).word
+    decision = decide(rule, [[*literal, joined.mean]])
+    verdict = decision.word
+    words: dict[str, Verdict] = {name: decide(rule, [[*literal, p.mean]]).word for name, p in without.items()}
     labelled = tuple(replace(e, name=f"{e.name}, {name}") for name, e in each.items())
     pooled = Claim(
         first.text,
         first.source,
         verdict,
-        (joined.mean, joined.prediction, *labelled),
+        (joined.mean, joined.prediction, *labelled, *literal),
         first.rule,
         first.name,
         first.setting,
-        _note(first, rule, joined, without, verdict, missing),
+        " ".join(filter(None, (decision.note, _note(first, joined, words, verdict, missing)))),
         id=first.id,
+        literal=decision.literal,
         corrected=verdict,
-        p_value=p_value(rule, lambda level: [_at_level(joined.mean, level)], verdict, 0.05),
+        p_value=p_value(rule, lambda level: [_at_level(e, level) for e in (*literal, joined.mean)], verdict, 0.05),
         border=first.border,
         margin=first.margin,
         direction=first.direction,
@@ -188,36 +214,27 @@ def _at_level(mean: Estimate, level: float) -> Estimate:
     return replace(mean, low=mean.value - half, high=mean.value + half, level=level)
 
 
-def rule_of(claim: Claim, study: str) -> Single | None:
-    """The rule of a claim's deciding number; None where several numbers decide together.
+def rule_of(claim: Claim, study: str) -> Single | BeyondControl | None:
+    """The rule of a claim that one number decides, beside a literal line or not; None where several decide.
 
     A rule that the study still declares is taken as it is, any other one is made from the numbers beside the claim.
     """
     if study in STUDIES:
         for spec in claim_specs(STUDIES[study]()):
             if spec.rule.words == claim.rule:
-                rule = spec.rule.beyond if isinstance(spec.rule, BeyondControl) else spec.rule
-                return rule if isinstance(rule, (Effect, Equivalence)) else None
+                return spec.rule if isinstance(spec.rule, (Effect, Equivalence, BeyondControl)) else None
     if claim.direction == 0:
         return Equivalence(claim.margin, claim.border, claim.unit) if claim.margin > 0 else None
     return Effect(1 if claim.direction > 0 else -1, claim.border, claim.margin, claim.unit)
 
 
-def _note(
-    claim: Claim,
-    rule: Single,
-    joined: Pooled,
-    without: Mapping[str, Pooled],
-    verdict: Verdict,
-    missing: Sequence[str],
-) -> str:
+def _note(claim: Claim, joined: Pooled, words: Mapping[str, Verdict], verdict: Verdict, missing: Sequence[str]) -> str:
     """What to expect on the next data set, and whether one of them carries the word."""
     parts = []
     if joined.prediction.known:
         parts.append(_expected(claim, joined.prediction))
-    words = {name: decide(rule, [[p.mean]]).word for name, p in without.items()}
     changed = [f"{word} without {name}" for name, word in words.items() if word != verdict]
-    if without:
+    if words:
         parts.append(f"The word would be {', '.join(changed)}." if changed else "No single data set carries the word.")
     if missing:
         parts.append(f"Left out, without an interval for this number: {', '.join(missing)}.")

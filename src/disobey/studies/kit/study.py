@@ -11,6 +11,7 @@ from disobey.studies.kit.claims import Source, Verdicts
 from disobey.studies.kit.collapse import collapses
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
+from disobey.studies.kit.null_table import null_block
 from disobey.studies.kit.options import settings_of
 from disobey.training.recipe import Run
 
@@ -80,7 +81,13 @@ def conclude(
         summary: the sentences for somebody in a hurry; how many claims came out how where it is empty.
     """
     text = methods_text(methods, seeds, verdicts.not_judged(), cite.cite or cite.name)
-    whole: tuple[Block, ...] = (*collapses(records), *verdicts.corrected().claims, *blocks, text)
+    whole: tuple[Block, ...] = (
+        *collapses(records),
+        *verdicts.corrected().claims,
+        *blocks,
+        *null_block(study.name),
+        text,
+    )
     said = summary or verdicts.summary()
     settings = settings_of(study)
     return Result(study.name, study.question, whole, said, study.is_smoke, settings, main=getattr(study, "answers", ()))
