@@ -34,7 +34,7 @@ def short_probe(
     Example:
         >>> import numpy as np
         >>> x = np.repeat([[1.0, 0.0], [0.0, 1.0]], 600, axis=0)
-        >>> short_probe(x, np.repeat([0, 1], 600), x[::600], epochs=20).tolist()
+        >>> short_probe(x, np.repeat([0, 1], 600), x[::600], epochs=200).tolist()
         [0, 1]
     """
     generator = torch.Generator().manual_seed(seed)

@@ -280,7 +280,9 @@ def control_name(name: str) -> str:
     if found not in CONTROLS and found != OF_ALL:
         known = ", ".join((*CONTROLS, OF_ALL))
         hint = f"ARMS[{name!r}].schedule(), which is a loss or a teacher and no control" if name in ARMS else ""
-        raise refusal("unknown-control", f"one of the controls {known}, or an id ({', '.join(PAPER_IDS)})", name, hint)
+        raise refusal(
+            "unknown-control", f"one of the controls {known}, or an id ({', '.join(PAPER_IDS)})", repr(name), hint
+        )
     return found
 
 

@@ -229,7 +229,7 @@ def at_end(asked: Sequences) -> Sequences:
     """The same sequences with the last answer alone: what tables of regular languages ask.
 
     >>> at_end(parity(1, 3, seed=0)).targets.tolist()
-    [[-100, -100, 0]]
+    [[-100, -100, 1]]
     """
     targets = np.full_like(asked.targets, IGNORED)
     targets[:, -1] = asked.targets[:, -1]

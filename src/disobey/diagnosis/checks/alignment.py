@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.checks.findings import note, ok, warning
-from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.evidence import Evidence, checkpoints
 from disobey.diagnosis.input.pair import class_name
 from disobey.errors import printable
 from disobey.measures.inference.examples import share
@@ -44,14 +44,15 @@ def twin_alignment(evidence: Evidence) -> Finding | None:
 def _models(evidence: Evidence, side: str) -> Iterator[tuple[str, NDArray, NDArray]]:
     """(name, the teacher's choices, the model's) of the student and its seeds, or of the twin and its own.
 
-    The first of them over all examples, the others on the rows that `Evidence` holds.
+    The first of them over all examples, the others on the rows that `Evidence` holds. Of the checkpoints of one run only
+    the first, the last of training: the others answer the same rows, and the early ones agree with nobody.
     """
     if side not in evidence.tops:
         return
     held = evidence.students if side == "student" else evidence.twins
     names = list(held)
     yield names[0] if len(names) > 1 else side, evidence.tops["teacher"], evidence.tops[side]
-    for name in names[1:]:
+    for name in names[1:] if not checkpoints(held) else ():
         yield printable(name, 40), evidence.tops["teacher"][evidence.rows], held[name].argmax(axis=1)
 
 
