@@ -44,8 +44,8 @@ def twin_alignment(evidence: Evidence) -> Finding | None:
 def _models(evidence: Evidence, side: str) -> Iterator[tuple[str, NDArray, NDArray]]:
     """(name, the teacher's choices, the model's) of the student and its seeds, or of the twin and its own.
 
-    The first of them over all examples, the others on the rows that `Evidence` holds. Of the checkpoints of one run only
-    the first, the last of training: the others answer the same rows, and the early ones agree with nobody.
+    The first of them over all examples, the others on the rows that `Evidence` holds. Of the checkpoints of one run
+    only the first, the last of training: the others answer the same rows, and the early ones agree with nobody.
     """
     if side not in evidence.tops:
         return
