@@ -1,7 +1,7 @@
 """The kit by itself: designs, evidence on planted records, claims."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from scipy.stats import ttest_1samp
 from disobey.data.dataset import DataSpec
 from disobey.measures.inference.policy import Intervals, using
 from disobey.measures.inference.runs import mean_over_runs, paired_difference
-from disobey.studies.kit.claims import ClaimSpec, Noted, Skip, Source, Verdicts, judge
+from disobey.studies.kit.claims import SMALLEST_P, ClaimSpec, Noted, Parts, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, factors
 from disobey.studies.kit.evidence import CONTROL, Evidence, association_within, rank_association, run_summary
 from disobey.studies.kit.methods import methods_text
-from disobey.studies.kit.verdicts import Effect, side
+from disobey.studies.kit.verdicts import AllOf, Effect, side
 from disobey.targets.schedule import distill
 from disobey.training.recipe import Recipe, Run
 from tests.support.refusals import refuses
@@ -221,6 +221,7 @@ def test_rank_association_is_within_seeds():
 # claims
 
 PAPER = Source("arXiv 0000.00000", "Somebody, Somewhere 2000")
+ALPHA = 1 - 0.95
 VALUES = {"a": [0.1, 0.2, 0.15], "b": [-0.1, -0.2, -0.15]}
 
 
@@ -285,6 +286,38 @@ def test_words_are_corrected_for_all_claims_together():
     beside = judge(specs()[:1], many, map(Setting, many)).corrected().of("Q1")[-1]
     assert beside.adjusted == pytest.approx(10 * alone.p_value)
     assert (beside.verdict, beside.corrected) == ("supported", "undecided")
+
+
+def test_p_values_of_sure_claims_end_where_they_are_not_told_apart():
+    values = 1 + 1e-5 * np.arange(8)
+    assert judge(specs()[:1], {"a": values}, [Setting("a")]).claims[0].p_value == SMALLEST_P
+
+
+@pytest.mark.parametrize(
+    ("p_value", "kept"),
+    [(0.04, True), (ALPHA, True), (ALPHA * (1 + 1e-9), True), (ALPHA * (1 + 1e-8), False), (0.08, False)],
+)
+def test_words_are_kept_up_to_the_level_itself(p_value, kept):
+    claim = replace(judge(specs()[:1], VALUES, [Setting("a")]).claims[0], p_value=p_value)
+    assert Verdicts((claim,)).corrected().claims[0].corrected == ("supported" if kept else "undecided")
+
+
+@pytest.mark.parametrize(("shift", "word"), [(0.0, "undecided"), (0.2, "contradicted")])
+def test_claims_of_many_parts_are_contradicted_at_a_shared_level(shift, word):
+    """The second part is surely below 0, at a third of alpha only where it is shifted."""
+    low, high = np.array([-0.1, -0.3, -0.2, -0.25, -0.02]) - shift, np.array([0.5, 0.6, 0.55, 0.52, 0.57])
+    alone = mean_over_runs(low, "x")
+    assert alone.high < 0
+    assert (mean_over_runs(low, "x", level=1 - 0.05 / 3).high < 0) == (word == "contradicted")
+    rule = AllOf((("first", Effect()), ("second", Effect())))
+    spec = ClaimSpec(
+        "Q4",
+        "Both.",
+        PAPER,
+        rule,
+        lambda e, s: Parts([[mean_over_runs(v, "x") for v in e[:2]], [mean_over_runs(e[2], "x")]]),
+    )
+    assert judge([spec], (high, low, high), [Setting("a")]).claims[0].verdict == word
 
 
 def test_medians_and_midmeans_stand_beside_a_mean():

@@ -21,6 +21,7 @@ from disobey.studies.kit.verdicts import (
     gain,
     most_of,
     shares_level,
+    side,
 )
 
 
@@ -44,6 +45,8 @@ BELOW_ZERO = below(0.0)
         (Effect(margin=0.02), SMALL, "supported"),
         (Effect(margin=0.2), ACROSS, "negligible"),
         (Effect(margin=0.1), ACROSS, "undecided"),  # touching the margin is not within it
+        (Effect(margin=0.3), UP, "supported"),  # from either side
+        (Effect(), estimate(-0.2, 0.0), "undecided"),
         (Effect(margin=0.2), DOWN, "contradicted"),
         (Effect(existence=True), UP, "supported"),
         (Effect(existence=True), DOWN, "undecided"),  # one setting does not contradict that something can be
@@ -111,6 +114,8 @@ def test_a_literal_rule_has_a_border_of_its_own_and_its_difference_has_none():
         ([SMALL, SMALL], "negligible", 0),
         ([SMALL, UP], "supported", 0),
         ([UP, UNKNOWN], "undecided", 1),
+        ([SMALL, estimate(0.01, 0.05)], "supported", 0),  # touching the margin is not within it
+        ([SMALL, estimate(-0.05, 0.03)], "undecided", 1),
     ],
 )
 def test_one_side(intervals, verdict, deciding):
@@ -159,6 +164,11 @@ def test_nothing_is_decided_without_an_interval_seeds_or_variation(rule, interva
     assert decide(AllOf((("x", rule),)), [[interval]]).word == "undecided"
 
 
+def test_sides_are_of_zero_unless_told_otherwise():
+    assert (side(UP), side(DOWN), side(ACROSS)) == (1, -1, 0)
+    assert (side(UP, 0.05), side(UP, 0.2), side(UP, 0.3), side(UP, 0.1), side(UP, 1.0)) == (1, 0, 0, 0, -1)
+
+
 def test_three_seeds_decide_and_exact_cases_may_have_no_width():
     assert decide(Effect(), [[estimate(0.1, 0.2, n=3)]]).word == "supported"
     assert decide(Effect(), [[estimate(0.1, 0.1, n=1, over="cases")]]).word == "supported"
@@ -171,6 +181,7 @@ def test_notes_say_what_a_reader_must_know():
     assert "literally" in decide(rule, [[UP, DOWN]]).note
     assert decide(most_of(0.5), [[UP]]).note == ""
     assert decide(most_of(0.5), [[UNKNOWN]]).note != ""
+    assert decide(AllOf((("share", most_of(0.5)),)), [[UNKNOWN]]).note == decide(most_of(0.5), [[UNKNOWN]]).note
     assert "3 seeds" in decide(Effect(), [[estimate(0.1, 0.3, n=2)]]).note
     assert "vary" in decide(Effect(), [[estimate(0.1, 0.1)]]).note
 
