@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from disobey.errors import refusal
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """Log-probabilities of a teacher, a student and (optionally) a twin on the same N examples.
 
@@ -90,6 +90,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.teacher)
+
+    def __repr__(self) -> str:
+        """Sizes and what is there; never the arrays."""
+        held = [f.name for f in fields(self) if f.name != "split" and getattr(self, f.name) is not None]
+        return f"Predictions({len(self):,} x {self.n_classes:,}, split {self.split!r}: {', '.join(held)})"
 
     @property
     def n_classes(self) -> int:

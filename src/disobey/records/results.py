@@ -16,61 +16,11 @@ from typing import Any, Literal, TypeAlias
 from disobey.bounds import read_bounded
 from disobey.errors import refusal
 from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
+from disobey.records.estimates import Cell, Estimate, Levels, Verdict
 from disobey.records.files import write_text
 
-Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
-Over: TypeAlias = Literal["examples", "runs", "runs and examples", "draws", "cases"]
-"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; never printed without its unit of resampling.
-
-    ``low`` and ``high`` bound ``value`` at ``level`` over ``n`` ``over``. Where no interval
-    can be given (one run, say) they are NaN, which JSON holds as null. One that is open on a side (a size beyond the
-    largest that was tried, say) has an infinite bound there, in JSON the text "inf" or "-inf".
-
-    >>> print(Estimate("accuracy", 0.912, 0.895, 0.929, 0.95, 1000, "examples"))
-    0.912 [0.895, 0.929] (95% over 1,000 examples)
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    level: float
-    n: int
-    over: Over
-
-    def __str__(self) -> str:
-        return f"{self.value:.3g} {self.interval()} ({100 * self.level:g}% over {self.n:,} {self.over})"
-
-    def interval(self) -> str:
-        """The bounds in brackets, or that there are none."""
-        return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
-
-    @property
-    def bounded(self) -> bool:
-        """Whether there is an interval, though perhaps an open one."""
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-    @property
-    def known(self) -> bool:
-        """Whether there is an interval with two finite bounds."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
-
-Cell: TypeAlias = str | int | float | bool | Estimate | None
-Levels: TypeAlias = tuple[tuple[str, str], ...]
-"""Where something was measured, as (factor, level): (("label noise", "20%"), ("split", "test")).
-
-Charts, tables or galleries that follow each other under one title and differ in their levels are one picture with a
-switch for each factor.
-"""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of cells under named columns. Cells may be estimates: they print with their intervals."""
 
@@ -82,6 +32,20 @@ class Table:
 
     def __post_init__(self):
         assert all(len(row) == len(self.columns) for row in self.rows), f"ragged table {self.title!r}"
+
+    def __repr__(self) -> str:
+        return f"Table({self.title!r}, {len(self.rows)} rows x {len(self.columns)} columns)"
+
+    def _repr_html_(self) -> str:
+        from disobey.shown import table_html
+
+        return table_html(self)
+
+    def to_frame(self) -> Any:
+        """As a pandas data frame: an estimate takes three columns. Raises `Refusal` (``no-pandas``) without pandas."""
+        from disobey.shown import table_frame
+
+        return table_frame(self)
 
 
 @dataclass(frozen=True)
@@ -103,7 +67,7 @@ class Rule:
     facet: str = ""  # drawn in this facet only; in all of them where empty
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chart:
     """What a figure shows, not how it is drawn: `reports` turns it into an interactive chart and an SVG.
 
@@ -135,6 +99,10 @@ class Chart:
         lengths = {name: len(column) for name, column in self.data.items()}
         assert len(set(lengths.values())) <= 1, f"columns of unequal length in {self.name!r}: {lengths}"
 
+    def __repr__(self) -> str:
+        marks = len(next(iter(self.data.values()), ()))
+        return f"Chart({self.name!r}, {self.kind} of {marks:,} marks)"
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -156,7 +124,7 @@ class Exhibit:
     key: str = ""  # names the example among the marks of charts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gallery:
     """Examples one by one."""
 
@@ -164,6 +132,9 @@ class Gallery:
     exhibits: tuple[Exhibit, ...]
     caption: str = ""
     levels: Levels = ()
+
+    def __repr__(self) -> str:
+        return f"Gallery({self.title!r}, {len(self.exhibits)} examples)"
 
 
 @dataclass(frozen=True)
@@ -174,7 +145,7 @@ class Text:
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Claim:
     """A published statement made testable, with its verdict on these data and these models.
 
@@ -226,6 +197,14 @@ class Claim:
     levels: Levels = ()
     said: str = ""
 
+    def __repr__(self) -> str:
+        return f"Claim({self.name or self.id!r}, {self.verdict}: {self.text!r})"
+
+    def _repr_html_(self) -> str:
+        from disobey.shown import claim_html
+
+        return claim_html(self)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -261,7 +240,7 @@ class Finding:
 Block: TypeAlias = Table | Chart | Gallery | Text | Claim | Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a study or a diagnosis says: blocks in reading order, a summary, and how it was asked for.
 
@@ -290,6 +269,32 @@ class Result:
     def of(self, kind: type) -> tuple:
         """The blocks of one kind, in order."""
         return tuple(block for block in self.blocks if isinstance(block, kind))
+
+    def __repr__(self) -> str:
+        return f"Result({self.study!r}, {len(self.blocks)} blocks: {self.summary[:100] or self.question!r})"
+
+    def _repr_html_(self) -> str:
+        from disobey.shown import result_html
+
+        return result_html(self)
+
+    def report(self, folder: str | Path) -> Path:
+        """Writes ``report.html``, ``result.json`` and ``figures/``; gives the page's path."""
+        from disobey.shown import write_report
+
+        return write_report(self, Path(folder))
+
+    def to_frame(self) -> Any:
+        """Every estimate, a row each, as a pandas data frame. Raises `Refusal` (``no-pandas``) without pandas."""
+        from disobey.shown import result_frame
+
+        return result_frame(self)
+
+    def model_card(self) -> str:
+        """A section for a model card, in markdown: the answer, warnings, claims, and what each interval is over."""
+        from disobey.shown import model_card
+
+        return model_card(self)
 
     def to_json(self) -> str:
         """Text that `from_json` reads back; equal results give equal text.

@@ -14,8 +14,8 @@ from disobey.measures.inference.measure import Measure, qualified, read
 from disobey.measures.inference.policy import Intervals, current
 from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import resample_counts
+from disobey.records.estimates import Estimate, Over
 from disobey.records.predictions import Predictions
-from disobey.records.results import Estimate, Over
 
 FEWEST_CROSSED = 5  # runs below which drawing runs and examples anew gives too narrow an interval
 
