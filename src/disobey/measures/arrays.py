@@ -81,7 +81,7 @@ def measure(
     unknown = [name for name in asked if name not in CATALOGUE]
     if unknown:
         raise refusal("unknown-measure", f"names out of {', '.join(CATALOGUE)}", ", ".join(unknown), where="names")
-    predictions = Predictions.from_logits(_array(teacher), _array(student), _array(labels), twin=_array(twin))
+    predictions = Predictions.from_logits(_array(teacher), _array(student), _given(labels), twin=_given(twin))
     wanted = [CATALOGUE[name] for name in asked]
     if names is None:
         wanted = applicable(wanted, predictions)
@@ -91,10 +91,13 @@ def measure(
     return all_over_examples(wanted, predictions, resamples=resamples, level=level, seed=seed)
 
 
-def _array(value: Any) -> NDArray | None:
-    """Arrays, lists and tensors (of any device and float type) as an array; None stays."""
-    if value is None:
-        return None
+def _given(value: Any) -> NDArray | None:
+    """As `_array`; None stays."""
+    return None if value is None else _array(value)
+
+
+def _array(value: Any) -> NDArray:
+    """Arrays, lists and tensors (of any device and float type) as an array."""
     if hasattr(value, "detach"):
         value = value.detach()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).cpu().numpy()
