@@ -81,12 +81,7 @@ def measure(
     unknown = [name for name in asked if name not in CATALOGUE]
     if unknown:
         raise refusal("unknown-measure", f"names out of {', '.join(CATALOGUE)}", ", ".join(unknown), where="names")
-<<<<<<< HEAD
-    others = None if labels is None else _array(labels), None if twin is None else _array(twin)
-    predictions = Predictions.from_logits(_array(teacher), _array(student), others[0], twin=others[1])
-=======
     predictions = Predictions.from_logits(_array(teacher), _array(student), _given(labels), twin=_given(twin))
->>>>>>> pieces
     wanted = [CATALOGUE[name] for name in asked]
     if names is None:
         wanted = applicable(wanted, predictions)
@@ -96,14 +91,11 @@ def measure(
     return all_over_examples(wanted, predictions, resamples=resamples, level=level, seed=seed)
 
 
-<<<<<<< HEAD
-=======
 def _given(value: Any) -> NDArray | None:
     """As `_array`; None stays."""
     return None if value is None else _array(value)
 
 
->>>>>>> pieces
 def _array(value: Any) -> NDArray:
     """Arrays, lists and tensors (of any device and float type) as an array."""
     if hasattr(value, "detach"):
