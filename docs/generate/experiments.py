@@ -9,9 +9,9 @@ from pathlib import Path
 FIELDS = ("Date", "Question", "Command", "Answer", "Status")
 HEAD = """# Experiments
 
-Every experiment is kept with its command, also where it found nothing or contradicted us. Newest first. Unless an entry
-says otherwise, intervals are 95%, Student t over paired seeds, no verdict is corrected for the number of claims, and the
-control (twin) is the same student with the same initialization and batches, trained on labels only.
+Every experiment is kept with its command, also where it found nothing or contradicted us. Newest first. Unless an
+entry says otherwise, intervals are 95%, Student t over paired seeds, no verdict is corrected for the number of claims,
+and the control (twin) is the same student with the same initialization and batches, trained on labels only.
 
 Up to 2026-11-27 verdicts were *supported*, *refuted* and *inconclusive*, by rules that did not survive their own null
 ([decision 10](../decisions/0010-verdicts.md)); from 2026-11-28 they are *supported*, *contradicted*, *negligible* and
