@@ -5,6 +5,7 @@ An axis is written as words and the numbers between them, from low to high: what
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
@@ -100,7 +101,10 @@ RULES = [
             *state_tracking.DETAIL_CLAIMS,
         )
     ),
-    *((spec, (SEQUENCES,)) for spec in (*sequence_tasks.CLAIMS, *sequence_tasks.TASK_CLAIMS.values())),
+    *(
+        (spec, (above(0.5) if spec.id == "F3" else SEQUENCES,))
+        for spec in dict.fromkeys((*sequence_tasks.CLAIMS, *chain.from_iterable(sequence_tasks.TASK_CLAIMS.values())))
+    ),
     *((spec, (SEQUENCES,)) for spec in (*state_distillation.STATE_CLAIMS, *state_distillation.RANDOM_CLAIMS)),
     *((spec, (SEQUENCES,)) for spec in QUESTIONS.sweep_claims()),
     *((spec, (within(-0.02, 0.02),)) for spec in QUESTIONS.gap_claims()),
