@@ -145,7 +145,7 @@ class Text:
     body: str
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Claim:
     """A published statement made testable, with its verdict on these data and these models.
 
@@ -196,6 +196,17 @@ class Claim:
     robust: tuple[Estimate, ...] = ()
     levels: Levels = ()
     said: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every field, where numbers that are unknown on both sides are equal, too."""
+        return self._fields() == other._fields() if isinstance(other, Claim) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def _fields(self) -> tuple[Any, ...]:
+        own = (getattr(self, f.name) for f in fields(self))
+        return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in own)
 
     def __repr__(self) -> str:
         return f"Claim({self.name or self.id!r}, {self.verdict}: {self.text!r})"
