@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
 Over: TypeAlias = Literal["examples", "runs", "runs and examples", "draws", "cases"]
@@ -64,3 +64,9 @@ Levels: TypeAlias = tuple[tuple[str, str], ...]
 Charts, tables or galleries that follow each other under one title and differ in their levels are one picture with a
 switch for each factor.
 """
+
+
+def comparable(value: Any) -> tuple[Any, ...]:
+    """A dataclass's fields with None for numbers that are unknown, which equal nothing, not even themselves."""
+    own = (getattr(value, f.name) for f in fields(value))
+    return tuple(None if isinstance(item, float) and math.isnan(item) else item for item in own)

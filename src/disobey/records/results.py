@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from disobey.bounds import read_bounded
 from disobey.errors import refusal
 from disobey.records.decoding import LARGEST_RESULT, Rules, decode, parse_json
-from disobey.records.estimates import Cell, Estimate, Levels, Verdict
+from disobey.records.estimates import Cell, Estimate, Levels, Verdict, comparable
 from disobey.records.files import write_text
 
 
@@ -197,16 +197,11 @@ class Claim:
     levels: Levels = ()
     said: str = ""
 
-    def __eq__(self, other: object) -> bool:
-        """Equal in every field, where numbers that are unknown on both sides are equal, too."""
-        return self._fields() == other._fields() if isinstance(other, Claim) else NotImplemented
+    def __eq__(self, other: object) -> bool:  # what is unknown on both sides is equal, too
+        return isinstance(other, Claim) and comparable(self) == comparable(other)
 
     def __hash__(self) -> int:
-        return hash(self._fields())
-
-    def _fields(self) -> tuple[Any, ...]:
-        own = (getattr(self, f.name) for f in fields(self))
-        return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in own)
+        return hash(comparable(self))
 
     def __repr__(self) -> str:
         return f"Claim({self.name or self.id!r}, {self.verdict}: {self.text!r})"
@@ -352,20 +347,7 @@ class Result:
 
 _KINDS = {
     kind.__name__: kind
-    for kind in (
-        Axis,
-        Chart,
-        Claim,
-        Estimate,
-        Exhibit,
-        Finding,
-        Gallery,
-        Guess,
-        Result,
-        Rule,
-        Table,
-        Text,
-    )
+    for kind in (Axis, Chart, Claim, Estimate, Exhibit, Finding, Gallery, Guess, Result, Rule, Table, Text)
 }
 
 
