@@ -10,6 +10,11 @@ def test_no_mutant_of_a_deciding_function_survives(capsys):
     assert rule_mutants.main() == 0, capsys.readouterr().out
 
 
+def test_every_deciding_function_is_there():
+    for module, name in rule_mutants.DECIDING:
+        assert callable(rule_mutants.find(module, name))
+
+
 def test_a_mutant_is_installed_and_taken_back():
     module, name = rule_mutants.DECIDING[4]
     side = rule_mutants.find(module, name)

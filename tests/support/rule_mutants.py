@@ -28,7 +28,7 @@ DECIDING: tuple[tuple[ModuleType, str], ...] = (
     (verdicts, "silent"),
     (verdicts, "shares_level"),
     (claims, "Verdicts.corrected"),
-    (claims, "_p_value"),
+    (claims, "p_value"),
     (claims, "_decided"),
 )
 FLIPPED = {
