@@ -19,6 +19,7 @@ from disobey.training.facts import NetworkFacts
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec, SequenceSpec
 from disobey.training.tasks import classification
+from tests.support.refusals import refuses
 
 DATA = DataSpec("digits-8x8", train=100)
 TEACHER = Recipe(DATA, ModelSpec("mlp", width=8), OptimSpec(steps=5, batch=16))
@@ -83,3 +84,12 @@ def test_pools_put_back_what_they_change_in_this_process():
         pool.close()
         assert list(warnings.filters) == before
         assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("change", [{"steps": -1}, {"batch": 0}, {"lr": -0.1}, {"momentum": 2.0}])
+def test_numbers_are_in_the_ranges_that_files_are_held_to(change):
+    """`--steps -1` planned a negative number of training steps."""
+    ((name, value),) = change.items()
+    recipe = replace(TEACHER, optim=replace(TEACHER.optim, **change))
+    with refuses("out-of-range", f"optim.{name}", str(value)):
+        check([Run(recipe, 0)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from disobey.training.facts import Facts
-from disobey.training.recipe import Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.serialize import decode, encode
 from disobey.training.tasks import TASKS
 
 
@@ -16,9 +17,13 @@ def check(runs: Iterable[Run]) -> Facts:
         What was found out on the way, for grouping.
 
     Raises:
-        Refusal: a data set that is not there, options that do not fit it, or a model that cannot take it.
+        Refusal: a number that no file with a recipe may hold either (negative steps, say), a data set that is not
+            there, options that do not fit it, or a model that cannot take it.
     """
     facts = Facts()
+    runs = list(runs)
     for run in runs:
         TASKS[run.recipe.task].check(run, facts)
+    for recipe in dict.fromkeys(run.recipe for run in runs):
+        decode(encode(recipe), Recipe)  # the decoder of files knows the range of every field
     return facts

@@ -47,7 +47,7 @@ def _read(path: Path) -> Mapping[str, Matrix]:
                 "no-file",
                 "a file or a folder",
                 "nothing there",
-                nearest(path.name, siblings) or "check the path",
+                nearest(path.name, siblings) or "another path",
                 where=path,
             )
         if not path.is_file():
