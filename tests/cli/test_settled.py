@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from disobey.cli.forecast import sees, spread_of
+from disobey.cli.forecast import spread_of
 from disobey.cli.main import main
+from disobey.measures.inference.comparisons import smallest_effect
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Chart, Claim, Result, Table
 
@@ -112,7 +113,7 @@ def test_without_runs_the_forecast_is_the_published_spread(tmp_path, capsys):
 
 
 def test_more_seeds_see_less():
-    assert sees(0.01, 5) > sees(0.01, 20)
-    assert sees(0.01, 1) == float("inf")
+    assert smallest_effect(0.01, 5) > smallest_effect(0.01, 20)
+    assert smallest_effect(0.01, 1) == float("inf")
     values = [0.01, 0.03, 0.02, 0.05]
     assert spread_of(mean_over_runs(values, "gain")) == pytest.approx(0.017078, abs=1e-5)

@@ -6,10 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
-from disobey.measures.inference.comparisons import minimum_detectable_effect
-from disobey.measures.inference.policy import Intervals
+from disobey.measures.inference.comparisons import smallest_effect
+from disobey.measures.inference.pooling import standard_error
 from disobey.records.manifest import Damaged
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord
@@ -31,30 +29,9 @@ def power_and_cost(study: Study, store: Store) -> list[str]:
     return [*_power(study, stored), _cost(study, stored)]
 
 
-def sees(spread: float, seeds: int, chance: float = CHANCE) -> float:
-    """The smallest true mean difference that so many seeds see with the given chance, at 95%.
-
-    Args:
-        spread: standard deviation of one seed's difference.
-        seeds: how many.
-        chance: of an interval that does not hold 0.
-
-    >>> round(sees(0.01, 5), 4), round(sees(0.01, 20), 4)
-    (0.0168, 0.0066)
-    """
-    if seeds < 2:
-        return math.inf
-    pattern = np.tile([1.0, -1.0], seeds)[:seeds]
-    unit = (pattern - pattern.mean()) / pattern.std(ddof=1)
-    return minimum_detectable_effect(unit * spread, chance=chance)
-
-
 def spread_of(estimate: Estimate) -> float:
     """The standard deviation of one seed's difference behind an interval; NaN where there is none."""
-    if not estimate.known or estimate.n < 2:
-        return math.nan
-    half = (estimate.high - estimate.low) / 2
-    return half / Intervals(level=estimate.level).factor(estimate.n) * math.sqrt(estimate.n)
+    return standard_error(estimate) * math.sqrt(estimate.n)
 
 
 def _stored(study: Study, store: Store) -> Mapping[str, Mapping[int, RunRecord]]:
@@ -79,12 +56,15 @@ def _power(study: Study, stored: Mapping[str, Mapping[int, RunRecord]]) -> list[
         if spreads:
             width = max(map(len, spreads))
             head = f"  {seeds} seeds see with chance {CHANCE:g}, by the spread of {len(complete)} stored seeds:"
-            rows = (f"    {name:<{width}}  {_points(sees(sd, seeds))}" for name, sd in spreads.items())
+            rows = (
+                f"    {name:<{width}}  {_points(smallest_effect(sd, seeds, chance=CHANCE))}"
+                for name, sd in spreads.items()
+            )
             return [head, *rows]
     published = SPREADS.get(study.name)
     if published is None:
         return ["  smallest effect that is seen: unknown, as no spread of accuracies is stored or published"]
-    low, high = (sees(sd, seeds) for sd in (published.low, published.high))
+    low, high = (smallest_effect(sd, seeds, chance=CHANCE) for sd in (published.low, published.high))
     return [
         f"  {seeds} seeds see {100 * low:.2g} to {_points(high)} of accuracy with chance {CHANCE:g}, by the spread "
         f"published for {published.data} (docs/experiments/{published.source})"

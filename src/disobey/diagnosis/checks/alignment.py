@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.checks.findings import note, ok, warning
-from disobey.diagnosis.evidence.evidence import Evidence, checkpoints
+from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.pair import class_name
 from disobey.errors import printable
 from disobey.measures.inference.examples import share
@@ -52,7 +52,7 @@ def _models(evidence: Evidence, side: str) -> Iterator[tuple[str, NDArray, NDArr
     held = evidence.students if side == "student" else evidence.twins
     names = list(held)
     yield names[0] if len(names) > 1 else side, evidence.tops["teacher"], evidence.tops[side]
-    for name in names[1:] if not checkpoints(held) else ():
+    for name in names[1:] if evidence.runs else ():
         yield printable(name, 40), evidence.tops["teacher"][evidence.rows], held[name].argmax(axis=1)
 
 

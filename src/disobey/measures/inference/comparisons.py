@@ -193,9 +193,26 @@ def minimum_detectable_effect(differences: ArrayLike, *, level: float = 0.95, ch
     """
     differences = np.asarray(differences, dtype=np.float64)
     n = len(differences)
+    return smallest_effect(float(differences.std(ddof=1)), n, level=level, chance=chance) if n > 1 else np.inf
+
+
+def smallest_effect(sd: float, n: int, *, level: float = 0.95, chance: float = 0.8) -> float:
+    """`minimum_detectable_effect` from a standard deviation: what n runs to come will see, say.
+
+    Args:
+        sd: of one run's difference.
+        n: runs.
+        level: of the two-sided t-test.
+        chance: with which the effect is found.
+
+    Returns:
+        In the unit of ``sd``; infinite for a single run, 0 where nothing varies.
+
+    >>> round(smallest_effect(0.01, 5), 4), round(smallest_effect(0.01, 20), 4)
+    (0.0168, 0.0066)
+    """
     if n < 2:
         return np.inf
-    sd = float(differences.std(ddof=1))
     if sd == 0:
         return 0.0
     scale = sd / np.sqrt(n)

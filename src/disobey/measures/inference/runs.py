@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri
+from scipy.special import bdtr
 
 from disobey.errors import refusal
 from disobey.measures.inference.measure import Measure, qualified, read
 from disobey.measures.inference.policy import Intervals, current
 from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import resample_counts
+from disobey.measures.inference.sequential import half_width
 from disobey.records.estimates import Estimate, Over
 from disobey.records.predictions import Predictions
 
@@ -133,10 +133,7 @@ def _bounds(values: NDArray, how: Intervals, example_error: float) -> tuple[floa
     if n < 2:
         return value, np.nan, np.nan
     if how.anytime:
-        # The two errors are bounded apart, as more runs do not shrink the second one: a fifth of alpha is spent on it.
-        spent = (1 - how.level) / 5 if example_error > 0 else 0.0
-        half = replace(how, level=how.level + spent).factor(n) * np.sqrt(variance)
-        half += float(ndtri(1 - spent / 2)) * example_error if spent else 0.0
+        half = half_width(float(np.sqrt(variance)), n, level=how.level, extra_error=example_error)
     else:
         whole = variance + example_error**2
         # Satterthwaite: the examples' part is known as if from infinitely many degrees of freedom.

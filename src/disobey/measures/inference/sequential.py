@@ -18,6 +18,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from disobey.errors import refusal
 from disobey.records.results import Estimate
@@ -69,6 +70,23 @@ def half_width_factor(n: int, *, level: float = 0.95, prior_sd: float = PRIOR_SD
     return math.sqrt((n - 1) * (ratio - 1) / (1 - ratio / shrunk))
 
 
+def half_width(
+    error: float, n: int, *, level: float = 0.95, prior_sd: float = PRIOR_SD, extra_error: float = 0.0
+) -> float:
+    """Half the width of an interval that holds at every number of runs at once; infinite (or NaN) for the first few.
+
+    Args:
+        error: standard error of the mean over runs.
+        n: runs.
+        level: of the whole sequence of intervals.
+        prior_sd: standard deviation of the normal prior on the standardized effect.
+        extra_error: see `anytime_interval`.
+    """
+    spent = (1 - level) / 5 if extra_error > 0 else 0.0
+    half = half_width_factor(n, level=level + spent, prior_sd=prior_sd) * error
+    return half + float(ndtri(1 - spent / 2)) * extra_error if spent else half
+
+
 def anytime_interval(
     values: ArrayLike, name: str, *, level: float = 0.95, prior_sd: float = PRIOR_SD, extra_error: float = 0.0
 ) -> Estimate:
@@ -90,14 +108,10 @@ def anytime_interval(
     """
     x = _checked(values)
     n, value = len(x), float(x.mean())
-    alpha = 1 - level
-    of_examples = alpha / 5 if extra_error > 0 else 0.0
-    factor = half_width_factor(n, level=1 - (alpha - of_examples), prior_sd=prior_sd)
-    if not math.isfinite(factor):
+    error = float(x.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    half = half_width(error, n, level=level, prior_sd=prior_sd, extra_error=extra_error)
+    if not math.isfinite(half):
         return Estimate(name, value, math.nan, math.nan, level, n, "runs")
-    half = factor * float(x.std(ddof=1)) / math.sqrt(n)
-    if of_examples:
-        half += _normal_quantile(1 - of_examples / 2) * extra_error
     return Estimate(name, value, value - half, value + half, level, n, "runs")
 
 
@@ -105,12 +119,6 @@ def anytime_path(values: ArrayLike, name: str, *, level: float = 0.95, prior_sd:
     """`anytime_interval` after each run from the second on: what somebody saw who looked every time."""
     x = _checked(values)
     return [anytime_interval(x[:n], name, level=level, prior_sd=prior_sd) for n in range(2, len(x) + 1)]
-
-
-def _normal_quantile(p: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(p))
 
 
 def _checked(values: ArrayLike) -> NDArray:

@@ -14,9 +14,7 @@ from disobey.measures.inference.policy import Intervals, current, using
 from disobey.records.results import Claim, Estimate, Verdict
 from disobey.studies.kit.verdicts import (
     Decision,
-    Equivalence,
     Groups,
-    OneSide,
     Rule,
     decide,
     detectable,
@@ -215,7 +213,7 @@ def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
         return answer
     groups = _groups(answer)
     estimates = [estimate for group in groups for estimate in group]
-    decision = _decided(spec.rule, ask, how.level)
+    decision = _decided(spec.rule, ask, how.level, answer)
     single, at = decision.single, decision.deciding
     note = "" if isinstance(answer, Sequence) else answer.note
     return Claim(
@@ -232,12 +230,12 @@ def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
         corrected=decision.word,
         p_value=p_value(spec.rule, ask, decision.word, 1 - how.level),
         deciding=at,
-        border=_border(single),
-        margin=0.0 if single is None else single.margin,
-        direction=0 if single is None or isinstance(single, (Equivalence, OneSide)) else single.direction,
-        unit="" if single is None else single.unit,
+        border=single.border,
+        margin=single.margin,
+        direction=single.direction,
+        unit=single.unit,
         detectable=detectable(estimates[at]) if decision.word == "undecided" else math.nan,
-        robust=tuple(_robust(ask, how, at)),
+        robust=tuple(_robust(ask, how, estimates[at], at)),
         levels=getattr(setting, "levels", ()),  # an arm has them; a group of arms need not
     )
 
@@ -245,9 +243,9 @@ def _judged(spec: ClaimSpec[E, G], evidence: E, setting: G) -> Claim | Skip:
 Asked: TypeAlias = Callable[..., Answer]
 
 
-def _decided(rule: Rule, ask: Asked, level: float) -> Decision:
-    """The rule's decision at a level; several chances to contradict share the level out."""
-    groups = _groups(ask(level))
+def _decided(rule: Rule, ask: Asked, level: float, answer: Answer | None = None) -> Decision:
+    """The rule's decision at a level, on its answer where that is known; several chances to contradict share it out."""
+    groups = _groups(ask(level) if answer is None else answer)
     chances = shares_level(rule, groups)
     strict = _groups(ask(1 - (1 - level) / chances)) if chances > 1 else None
     return decide(rule, groups, strict)
@@ -267,9 +265,8 @@ def p_value(rule: Rule, ask: Asked, word: Verdict, alpha: float) -> float:
     return math.exp(high)
 
 
-def _robust(ask: Asked, how: Intervals, at: int) -> Iterable[Estimate]:
-    """Median and midmean over runs of the deciding estimate, where it is a mean over runs."""
-    plain = [e for group in _groups(ask(how.level)) for e in group][at]
+def _robust(ask: Asked, how: Intervals, plain: Estimate, at: int) -> Iterable[Estimate]:
+    """Median and midmean over runs of the deciding estimate (``plain``, at ``at``), where it is a mean over runs."""
     for center, words in (("median", "median"), ("midmean", "mean of the middle half")):
         found = [e for group in _groups(ask(how.level, replace(how, center=center))) for e in group][at]
         if (found.value, found.low) != (plain.value, plain.low) and found.over.startswith("runs"):
@@ -281,10 +278,6 @@ def _groups(answer: Answer) -> Groups:
     if isinstance(answer, Parts):
         return answer.groups
     return [answer.estimates if isinstance(answer, Noted) else answer]
-
-
-def _border(single: object) -> float:
-    return getattr(single, "border", getattr(single, "center", 0.0))
 
 
 def _counts(claims: Sequence[Claim]) -> str:

@@ -232,9 +232,9 @@ def _rules(spec: ClaimSpec, groups: Sequence[Sequence[Estimate]]) -> list[list[S
 def _moved(rule: Single | OneSide, estimate: Estimate, truth: float | None, effect: float) -> Estimate:
     if estimate.over not in OVER_RUNS:
         return estimate
-    by = effect * rule.margin * getattr(rule, "direction", 1)
+    by = effect * rule.margin * (rule.direction or 1)  # no side is claimed: to the right
     if truth is not None:
-        by += getattr(rule, "border", getattr(rule, "center", 0.0)) - truth  # NaN: undefined on the pool
+        by += rule.border - truth  # NaN: undefined on the pool
     return replace(estimate, value=estimate.value + by, low=estimate.low + by, high=estimate.high + by)
 
 

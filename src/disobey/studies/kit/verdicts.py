@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from disobey.measures.inference.comparisons import minimum_detectable_effect
+from disobey.measures.inference.comparisons import smallest_effect
 from disobey.measures.inference.policy import Intervals
 from disobey.records.results import Estimate, Verdict
 
@@ -94,6 +94,16 @@ class Equivalence:
     undefined: str = ""
 
     @property
+    def border(self) -> float:
+        """Where a forest plot draws its line."""
+        return self.center
+
+    @property
+    def direction(self) -> int:
+        """Neither side is claimed."""
+        return 0
+
+    @property
     def words(self) -> str:
         """The rule as a report prints it."""
         where = f"within {amount(self.margin, self.unit)} of {amount(self.center, self.unit)}"
@@ -106,6 +116,16 @@ class OneSide:
 
     margin: float = 0.0
     unit: str = ""
+
+    @property
+    def border(self) -> float:
+        """Where a forest plot draws its line."""
+        return 0.0
+
+    @property
+    def direction(self) -> int:
+        """Neither side is claimed."""
+        return 0
 
     @property
     def words(self) -> str:
@@ -150,16 +170,16 @@ class Decision:
 
     Attributes:
         word: the verdict.
-        literal: that of the line without a control, where the rule has two lines.
-        deciding: index of the estimate that the word rests on, in the order of the groups.
-        single: the rule of that estimate, for its border and margin; None where it has none.
+        single: the rule of the estimate that the word rests on, for its border and margin.
+        literal: the word of the line without a control, where the rule has two lines.
+        deciding: index of that estimate, in the order of the groups.
         note: what a reader must know beside the word.
     """
 
     word: Verdict
+    single: Single | OneSide
     literal: Verdict | None = None
     deciding: int = 0
-    single: Single | OneSide | None = None
     note: str = ""
 
 
@@ -215,7 +235,7 @@ def decide(rule: Rule, groups: Groups, strict: Groups | None = None) -> Decision
                     "undecided",
                     "Further on the claimed side than its control, yet literally on the other side.",
                 )
-            return Decision(word, literal, 1, rule.beyond, note.strip())
+            return Decision(word, rule.beyond, literal, 1, note.strip())
         case OneSide():
             return _one_side(rule, groups[0])
         case AllOf():
@@ -285,11 +305,7 @@ def amount(value: float, unit: str) -> str:
 @cache
 def _in_half_widths(n: int, level: float, chance: float) -> float:
     """The detectable effect over half the width of Student's interval, for n runs."""
-    unit = np.tile([1.0, -1.0], n)[:n]
-    unit = (unit - unit.mean()) / unit.std(ddof=1)  # standard deviation 1
-    return minimum_detectable_effect(unit, level=level, chance=chance) / (
-        Intervals(level).factor(n) / float(np.sqrt(n))
-    )
+    return smallest_effect(1.0, n, level=level, chance=chance) / (Intervals(level).factor(n) / float(np.sqrt(n)))
 
 
 def _word(rule: Single, estimate: Estimate) -> tuple[Verdict, str]:
