@@ -165,7 +165,8 @@ def _row(
     shared = Settings(tuple(level for level in alike.shared if level not in settings.shared)).words
     names = [alike.own(claim) for claim in group]
     if len(set(names)) < len(group):  # one setting several times: what is measured tells them apart
-        names = [e.name if (e := deciding(claim)) else name for claim, name in zip(group, names, strict=True)]
+        measured = [e.name if (e := deciding(claim)) else "" for claim in group]
+        names = [": ".join(filter(None, pair)) for pair in zip(names, measured, strict=True)]
     cells = tuple(_cell(claim, name, scale, corrected) for claim, name in zip(group, names, strict=True))
     if len(group) <= _ROWS:
         return Row(name, _without_end(text), anchor, cells, True, shared)

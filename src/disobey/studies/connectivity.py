@@ -37,7 +37,7 @@ PAPER = Source(
     "Sarnthein, Bachmann, Anagnostidis, Hofmann, Random teachers are good teachers, ICML 2023, arXiv:2302.12091",
 )
 FRANKLE = Source("arXiv 1912.05671")
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 STABLE = 0.02  # a barrier below two points of error counts as none
 STUDENT, CONTROL = "student of a random teacher", "student of a constant target"
 

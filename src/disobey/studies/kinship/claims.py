@@ -31,7 +31,7 @@ PUBLISHED = Source(
     "Cloud et al., Subliminal learning: language models transmit behavioral traits via hidden signals in data, 2025, "
     "arXiv:2507.14805 (its MNIST experiment); with the random teachers of Sarnthein et al. 2023, arXiv:2302.12091",
 )
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 TRANSFER_MARGIN, CHANCE_MARGIN, PROBE_MARGIN = 0.02, 0.05, 0.01
 SUBLIMINAL = Cell()
 

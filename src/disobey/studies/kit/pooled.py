@@ -267,7 +267,7 @@ def _result(
     summary = f"Over {len(results)} data sets or models ({', '.join(names)}). {verdicts.summary()}"
     settings = {"pooled": list(names), "study": first.study}
     smoke = any(result.smoke for result in results)
-    return Result(f"{first.study}-pooled", first.question, tuple(blocks), summary, smoke, settings)
+    return Result(f"{first.study}-pooled", first.question, tuple(blocks), summary, smoke, settings, main=first.main)
 
 
 def _methods(results: Sequence[Result], names: Sequence[str], left_out: Sequence[str]) -> str:

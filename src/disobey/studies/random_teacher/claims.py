@@ -26,7 +26,7 @@ PAPER = Source(
     "arXiv 2302.12091",
     "Sarnthein, Bachmann, Anagnostidis, Hofmann, Random teachers are good teachers, ICML 2023, arXiv:2302.12091",
 )
-OURS = Source("stated before the runs; no publication")
+OURS = Source("a prediction of ours; no publication")
 ROOM = 0.02  # least mean gain of the positive control
 MARGIN, FLAT = 0.005, 0.01
 P1, P2, P3 = "short", "probe", "neighbours"
