@@ -95,7 +95,7 @@ $(BIN)/python:
 # torch first and alone: the pinned version must be there before anything else may ask for a newer one.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[train,data]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

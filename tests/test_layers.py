@@ -42,8 +42,8 @@ ALLOWED = {
 BARE = {"numpy", "scipy", "torch", "safetensors", "sklearn", "filelock"}
 OPTIONAL = {  # imported inside functions only, where the user asked for them
     "data": {"datasets", "PIL", "pyarrow"},
-    "models": {"transformers", "triton"},
-    "training": {"loky", "ray"},
+    "models": {"timm", "transformers", "triton"},
+    "training": {"loky", "ray", "submitit"},
     "diagnosis": {"pyarrow", "transformers", "datasets", "PIL"},
     "records": {"pyarrow"},
 }

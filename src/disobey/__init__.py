@@ -76,7 +76,12 @@ def __getattr__(name: str) -> Any:
     """A public name, imported when it is first asked for."""
     if name not in _MODULES:
         raise AttributeError(f"module 'disobey' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    try:
+        return getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        from disobey.packages import explained
+
+        raise explained(error, f"disobey.{name}") or error from error
 
 
 def __dir__() -> list[str]:

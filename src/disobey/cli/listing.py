@@ -52,7 +52,8 @@ def _data() -> dict[str, str]:
     from disobey.data.load import DATASETS, description
 
     return {name: description(name) for name in DATASETS} | {
-        "PATH": "npz, npy, idx, parquet, CSV, JSON lines, or a folder with a folder of images for each class",
+        "PATH": "npz, npy, idx, parquet, CSV, JSON lines, labelled lines, JSON intents, or a folder "
+        "with a folder of images for each class",
         "hub:NAME": "data sets of the Hugging Face Hub",
     }
 
@@ -60,5 +61,9 @@ def _data() -> dict[str, str]:
 def _models() -> dict[str, str]:
     from disobey.models.build import MODELS
 
-    own = {"hf:NAME": "models of transformers, by name or folder", "FILE.py:FACTORY": "your own model"}
+    own = {
+        "hf:NAME": "models of transformers, by name or folder; hf:NAME#random starts from random weights",
+        "timm:NAME": "image models of timm; timm:NAME#random starts from random weights",
+        "FILE.py:FACTORY": "your own model",
+    }
     return {name: architecture.line for name, architecture in MODELS.items()} | own

@@ -93,6 +93,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "pool": _pool,
     "store": _store,
 }
+TRAINING = {"run", "train", "register"}  # the commands that need PyTorch whatever they are asked
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
@@ -121,7 +122,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"disobey {__version__}")
         return 0
     try:
-        return _command(argv[0])(argv[1:])
+        command = _command(argv[0])
+        if argv[0] in TRAINING and not {"-h", "--help"} & set(argv):
+            from disobey.packages import require
+
+            require("torch", f"disobey {argv[0]}")
+        return command(argv[1:])
     except KeyboardInterrupt as stop:
         kept = "; finished runs are kept, the same command continues from here" if argv[0] in ("run", "train") else ""
         ended = isinstance(stop, Terminated)
@@ -130,6 +136,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except ModuleNotFoundError as error:
+        from disobey.packages import explained
+
+        told = explained(error, f"disobey {argv[0]}")
+        if told is None or os.environ.get("DISOBEY_DEBUG"):
+            raise
+        return complain(str(told))
     except (ValueError, OSError) as error:
         if os.environ.get("DISOBEY_DEBUG"):
             raise

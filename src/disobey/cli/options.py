@@ -24,7 +24,7 @@ class Common:
     out: Path = Path("disobey-runs")
     """folder of runs and reports; finished runs in it are reused"""
     workers: str = "auto"
-    """worker processes: a number, auto (one per core), 0 (none: train in this process) or ray"""
+    """worker processes: a number, auto (one per core), 0 (none: train in this process), ray or slurm[:JOBS]"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """device that networks are trained on"""
     checkpoint_minutes: float = 10.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disobey.errors import Refusal, refusal
-from disobey.models.spec import HUGGING_FACE, Kind, ModelSpec, is_file, kind_of
+from disobey.models.spec import HUGGING_FACE, TIMM, Kind, ModelSpec, is_file, kind_of
 from disobey.models.user_files import file_and_factory, network_from_file, refuse_change, sha256
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def build(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabulary: 
 
     Raises:
         Refusal: ``input-shape``, ``few-classes``, ``unknown-model``, ``model-kind``, ``model-option``, ``model-size``,
-            ``dropout-range``, or a refusal of a user's file (`disobey.models.user_files`) or of transformers.
+            ``dropout-range``, or a refusal of a user's file (`disobey.models.user_files`), of transformers or of timm.
 
     Example:
         >>> sum(p.numel() for p in build(ModelSpec("cnn", width=8), shape=(1, 28, 28), classes=10).parameters())
@@ -144,6 +144,8 @@ def build(spec: ModelSpec, *, shape: tuple[int, ...], classes: int, vocabulary: 
         return network_from_file(spec.name, known, options, planned=spec.fingerprint)
     if spec.name.startswith(HUGGING_FACE):
         return _from_hub(spec, options, shape, classes, vocabulary)
+    if spec.name.startswith(TIMM):
+        return _from_timm(spec, options, shape, classes, kind)
     architecture = MODELS.get(spec.name)
     if architecture is None:
         raise _unknown(spec.name)
@@ -165,7 +167,8 @@ def resolve(spec: ModelSpec) -> ModelSpec:
 
     Returns:
         The specification with the sha256 of a user's file (this file only, not what it imports), the sha256 of a local
-        Hugging Face folder, or the commit of a repository. Models of `MODELS` are returned unchanged.
+        Hugging Face folder, the commit of a repository, or the version of timm. Models of `MODELS` are
+        returned unchanged.
     """
     if is_file(spec.name):
         return replace(spec, fingerprint=sha256(file_and_factory(spec.name)[0]))
@@ -174,6 +177,10 @@ def resolve(spec: ModelSpec) -> ModelSpec:
 
         found = huggingface_fingerprint(spec.name.removeprefix(HUGGING_FACE), weights=spec.weights)
         return replace(spec, fingerprint=found)
+    if spec.name.startswith(TIMM):
+        from disobey.models.timm import timm_fingerprint
+
+        return replace(spec, fingerprint=timm_fingerprint(spec.name.removeprefix(TIMM)))
     return spec
 
 
@@ -192,7 +199,7 @@ def _options(spec: ModelSpec) -> dict[str, Any]:
 
 def _unknown(name: str) -> Refusal:
     near = difflib.get_close_matches(name.lower(), MODELS, n=1, cutoff=0.5)
-    others = "'path/to/file.py:factory' for a model of your own, or 'hf:NAME' for one of transformers"
+    others = "'path/to/file.py:factory' for a model of your own, 'hf:NAME' (transformers) or 'timm:NAME' (timm)"
     attempt = f"{near[0]!r}, {others}" if near else others
     return refusal("unknown-model", f"a model out of {', '.join(MODELS)}", repr(name), attempt)
 
@@ -209,3 +216,15 @@ def _from_hub(
     if spec.fingerprint and Path(name).expanduser().is_dir():
         refuse_change(spec.fingerprint, name, huggingface_fingerprint(name, weights=spec.weights))
     return huggingface_model(name, shape, classes, vocabulary, weights=spec.weights, fingerprint=spec.fingerprint)
+
+
+def _from_timm(spec: ModelSpec, options: dict[str, Any], shape: tuple[int, ...], classes: int, kind: Kind) -> nn.Module:
+    from disobey.models.timm import timm_fingerprint, timm_model
+
+    if options or kind != "image":
+        expected, got = "images and no options", ", ".join(options) or f"{kind} data"
+        id, attempt = ("model-option", "another name") if options else ("model-kind", "'mlp' or 'text-bag'")
+        raise refusal(id, expected, got, attempt, where=f"model {spec.name!r}")
+    name = spec.name.removeprefix(TIMM)
+    refuse_change(spec.fingerprint, spec.name, timm_fingerprint(name))
+    return timm_model(name, shape, classes, weights=spec.weights)

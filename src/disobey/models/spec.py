@@ -13,6 +13,8 @@ from disobey.errors import refusal
 
 Kind = Literal["image", "text", "features"]
 HUGGING_FACE = "hf:"  # how names of transformers models begin
+TIMM = "timm:"  # how names of timm models begin
+RANDOM = "#random"  # ends the word of such a model that starts from random weights
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,11 @@ class ModelSpec:
     """Which network, as a value.
 
     Attributes:
-        name: a key of `disobey.models.build.MODELS`, ``hf:NAME``, or ``path/to/file.py:factory``.
+        name: a key of `disobey.models.build.MODELS`, ``hf:NAME``, ``timm:NAME``, or ``path/to/file.py:factory``.
         width: number of units or channels; None means the default of the architecture.
         depth: number of layers or blocks; None means the default of the architecture.
         dropout: probability of dropping a unit, in [0, 1).
-        weights: for ``hf:`` models, start from the published weights (True) or from random ones (False).
+        weights: for ``hf:`` and ``timm:`` models, start from the published weights (True) or from random ones (False).
         fingerprint: identity of what lies outside the specification (see `disobey.models.build.resolve`).
     """
 
@@ -40,8 +42,8 @@ def model_spec(text: str) -> ModelSpec:
     """A model from one word, as the command line takes it.
 
     Args:
-        text: ``NAME``, ``NAME:WIDTH`` or ``NAME:WIDTHxDEPTH``; ``hf:NAME`` and ``FILE.py:FACTORY`` are taken as they
-            are.
+        text: ``NAME``, ``NAME:WIDTH`` or ``NAME:WIDTHxDEPTH``; ``hf:NAME``, ``timm:NAME`` and ``FILE.py:FACTORY`` are
+            taken as they are; ``#random`` after the first two asks for random instead of published weights.
 
     Returns:
         The specification; whether the name exists is checked by `disobey.models.build.build`.
@@ -51,7 +53,9 @@ def model_spec(text: str) -> ModelSpec:
         ModelSpec(name='mlp', width=128, depth=2, dropout=0.0, weights=True, fingerprint='')
     """
     sized = re.fullmatch(r"([\w-]+)(?::(\d+)(?:x(\d+))?)?", text)
-    if sized is None or text.startswith(HUGGING_FACE):
+    if text.startswith((HUGGING_FACE, TIMM)):
+        return ModelSpec(text.removesuffix(RANDOM), weights=not text.endswith(RANDOM))
+    if sized is None:
         return ModelSpec(text)
     name, width, depth = sized.groups()
     return ModelSpec(name, width=int(width) if width else None, depth=int(depth) if depth else None)
@@ -64,6 +68,8 @@ def spec_text(spec: ModelSpec) -> str:
     'mlp:128x2'
     """
     size = "" if spec.width is None else f":{spec.width}" + ("" if spec.depth is None else f"x{spec.depth}")
+    if not spec.weights and spec.name.startswith((HUGGING_FACE, TIMM)):
+        return spec.name + RANDOM
     return spec.name + size
 
 

