@@ -28,8 +28,8 @@ EXTRAS = {
 
 NAMES = {"torch": "PyTorch", "sklearn": "scikit-learn", "spellchecker": "pyspellchecker", "PIL": "pillow"}
 CPU_BUILD = (
-    "; where there is no GPU install PyTorch's CPU build first, a fifth of the size: PyTorch's page 'Get Started' gives "
-    "the command under CPU"
+    "; where there is no GPU install PyTorch's CPU build first, a fifth of the size: PyTorch's page 'Get Started' "
+    "gives the command under CPU"
 )
 
 
@@ -41,7 +41,7 @@ def missing(module: str, purpose: str = "", *, where: object = "") -> MissingPac
     """What to raise where a package is not installed.
 
     Args:
-        module: its name as imported, a key of `EXTRAS`.
+        module: its name as imported.
         purpose: what needs it.
         where: the option or file that asked for it.
 
@@ -52,7 +52,8 @@ def missing(module: str, purpose: str = "", *, where: object = "") -> MissingPac
     expected timm for models named timm:NAME; got an installation without it; try pip install 'disobey[timm]'
     """
     name = NAMES.get(module, module)
-    attempt = f"pip install 'disobey[{EXTRAS[module]}]'" + CPU_BUILD * (module == "torch")
+    attempt = f"pip install 'disobey[{EXTRAS[module]}]'" if module in EXTRAS else f"pip install {module}"
+    attempt += CPU_BUILD * (module == "torch")
     expected = f"{name} for {purpose}" if purpose else name
     said = refusal(f"no-{module}", expected, "an installation without it", attempt, where=where)
     return MissingPackage(said.id, str(said))

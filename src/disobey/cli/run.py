@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from disobey.cli.forecast import power_and_cost
+from disobey.cli.log import log_result
 from disobey.cli.null import NullOptions, run_null
 from disobey.cli.options import parse_study
 from disobey.cli.output import print_json
@@ -22,6 +24,7 @@ from disobey.cli.register import Registered, stopping_rule
 from disobey.cli.rehearsal import forecast, forecast_lines, rehearse
 from disobey.cli.settle import until_settled
 from disobey.errors import printable, refusal
+from disobey.packages import require
 from disobey.records.manifest import Damaged
 from disobey.records.mixing import made_with, mixtures
 from disobey.records.partial import Missing, marked
@@ -62,6 +65,8 @@ class RunOptions(NullOptions):
     """with --until-settled: seeds that are added at a time"""
     budget: float = math.inf
     """with --until-settled: CPU-minutes of training that may be spent now"""
+    log: Literal["", "wandb", "mlflow", "tensorboard"] = ""
+    """also send estimates, verdicts, settings and the report to this tracker, which its own variables set up"""
     registered: str = ""
     """file of `disobey register`: says what differs, and marks the claims whose rules are older than the runs"""
 
@@ -80,6 +85,8 @@ def main(argv: list[str]) -> int:
     if options.asks_null:
         return run_null(study, options, as_text=not options.json)
     runs = study.plan()
+    if options.log:
+        require(options.log, f"--log {options.log}")
     store = Store(options.out)
     rule = stopping_rule(options.until_settled, options.max_seeds, options.block)
     registered = Registered.read(options.registered, study, rule)
@@ -112,6 +119,8 @@ def main(argv: list[str]) -> int:
     if registered is not None:
         result = registered.mark(result, tuple(outcome.records.values()))
     page = publish(result, folder, outcome)
+    if options.log:
+        log_result(result, folder, options.log)
     if options.json:
         sys.stdout.write(result.to_json())
     elif not options.quiet:
