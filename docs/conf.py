@@ -11,7 +11,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
 warnings.filterwarnings("ignore")  # of optional packages that autodoc imports
 
-from generate import docstrings, gallery, reference  # noqa: E402
+from generate import docstrings, gallery, notebooks, reference  # noqa: E402
 
 import disobey  # noqa: E402
 
@@ -79,7 +79,7 @@ def _generate(app: Any) -> None:
 
 
 (DOCS / "_build" / "reports").mkdir(parents=True, exist_ok=True)
-for _name, _text in reference.pages().items():
+for _name, _text in (reference.pages() | notebooks.pages(DOCS.parent / "examples" / "notebooks")).items():
     (DOCS / _name).parent.mkdir(parents=True, exist_ok=True)
     (DOCS / _name).write_text(_text, encoding="utf-8")
 

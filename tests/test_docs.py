@@ -87,3 +87,29 @@ def test_the_readme_names_commands_that_exist():
         for target in re.findall(r"^make ([\w-]+)", page.read_text(encoding="utf-8"), re.M):
             assert f"\n{target}:" in makefile, f"{page.name} names make {target}"
     assert "make ci" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_a_notebook_is_a_page_with_and_without_a_kernel(build, tmp_path, monkeypatch):
+    import json
+
+    from generate import notebooks
+
+    code = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [], "source": ["6 * 7"]}
+    about = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    text = json.dumps({"cells": [code], "metadata": about, "nbformat": 4, "nbformat_minor": 5})
+    (tmp_path / "n.ipynb").write_text(text, encoding="utf-8")
+    assert "42" not in notebooks.pages(tmp_path, execute=False)["tutorials/notebooks/n.md"]
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    assert "6 * 7" in notebooks.pages(tmp_path)["tutorials/notebooks/n.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_notebooks_run(build):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    from generate import notebooks
+
+    found = notebooks.pages(ROOT / "examples" / "notebooks")
+    assert len(found) == 2
+    assert all("nb-output" in text for text in found.values())

@@ -40,7 +40,7 @@ def _cell_html(cell: Cell) -> str:
     from disobey.reports.cells import shown
 
     seen = shown(cell)
-    extra = f" <small>{escape(seen.extra)}</small>" if seen.extra else ""
+    extra = f' <small style="white-space:nowrap">{escape(seen.extra)}</small>' if seen.extra else ""
     return f'<td title="{escape(seen.title, quote=True)}">{escape(seen.text)}{extra}</td>'
 
 

@@ -57,7 +57,7 @@ def metrics(result: Result) -> dict[str, float]:
 
 
 def _add(found: dict[str, float], parts: tuple[str, ...], estimate: Estimate) -> None:
-    name = "/".join(re.sub(r"[^\w.\- ]+", " ", part).strip()[:60] for part in parts if part)[:240]
+    name = "/".join(_plain(part)[:60] for part in parts if part)[:240]
     if name not in found:
         found |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
 
@@ -107,7 +107,7 @@ def _written(folder: Path) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.\- /]+", " ", name)[:200]
+    return " ".join(re.sub(r"[^\w.\- ]+", " ", name).split())[:200]
 
 
 TRACKERS: dict[str, Callable[[Result, Path], Any]] = {"wandb": _wandb, "mlflow": _mlflow, "tensorboard": _tensorboard}
