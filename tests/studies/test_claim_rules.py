@@ -78,7 +78,7 @@ RULES = [
             (POINTS, within(-0.005, 0.005), above(-0.005)),
             (SAME_SIGN,),
             (above(0),),
-            (within(0.3, 0.7),),
+            (within(0.3, 0.7), (SUPPORTED, 0, UNDECIDED)),
             (POINTS, below(0.005)),
             (below(0.05), POINTS, below(0.005)),
             ((UNDECIDED, 0.8, SUPPORTED), below(0.8)),
