@@ -83,7 +83,9 @@ def coverage(seeds: int, replicates: int, truth: dict[str, float]) -> dict[str, 
     """Share of replicates whose interval holds the truth, by measure."""
     hits = dict.fromkeys(truth, 0)
     for replicate in range(replicates):
-        found = estimates(gather(pair_from(models(EXAMPLES, seeds, np.random.default_rng([seeds, replicate])))), MEASURES)
+        found = estimates(
+            gather(pair_from(models(EXAMPLES, seeds, np.random.default_rng([seeds, replicate])))), MEASURES
+        )
         for name, value in truth.items():
             hits[name] += found[name].low <= value <= found[name].high
     return {name: count / replicates for name, count in hits.items()}
@@ -104,7 +106,9 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--replicates", type=int, default=400)
     options = parser.parse_args()
-    print("| seeds | spread of a run's accuracy | decided | decided over runs alone | negligible |\n|---|---|---|---|---|")
+    print(
+        "| seeds | spread of a run's accuracy | decided | decided over runs alone | negligible |\n|---|---|---|---|---|"
+    )
     for per_seed in (0.0, 0.005):
         for seeds in (5, 10, 20, 50):
             decided, alone, small = words(seeds, options.studies, per_seed)

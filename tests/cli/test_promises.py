@@ -151,4 +151,5 @@ def test_a_dry_run_of_a_null_study_says_which_pool_it_would_train(tmp_path, caps
     assert main(words) == 0
     plan = json.loads(capsys.readouterr().out)
     assert any("replica" in kind for kind in plan["kinds"])
-    assert plan["there"] == 0 and not list(tmp_path.glob("runs/*"))
+    assert plan["there"] == 0
+    assert not list(tmp_path.glob("runs/*"))
