@@ -63,13 +63,13 @@ def reflection_walk(
 
 def _chosen(backend: str, keys: Tensor) -> str:
     """The backend to run, checked."""
-    can = [name for name in ("cpp", "triton") if _can(name, keys, asked=backend == name)]
-    if backend in ("cpp", "triton") and not can:
+    able = [name for name in ("cpp", "triton") if _can(name, keys, asked=backend == name)]
+    if backend in ("cpp", "triton") and backend not in able:
         needs = "CPU tensors of moderate size and a C++ compiler" if backend == "cpp" else "a CUDA device and Triton"
         raise refusal("walk-backend", needs, str(keys.device), "'auto'")
     if backend not in ("auto", "cpp", "triton", "loop"):
         raise refusal("walk-backend", "backend auto, cpp, triton or loop", repr(backend))
-    return "loop" if backend == "loop" or not can else can[0] if backend == "auto" else backend
+    return backend if backend != "auto" else [*able, "loop"][0]
 
 
 def _can(name: str, keys: Tensor, *, asked: bool) -> bool:
@@ -145,13 +145,13 @@ def _backward_cpp(keys, first, gates, strengths, states, grad, driven):
 def _forward_triton(keys, first, drive, gates, strengths):
     from disobey.models.recurrent import walk_triton
 
-    return walk_triton.forward(keys, first, drive, gates, strengths, EPS)
+    return walk_triton.forward(keys, first, drive, gates, strengths)
 
 
 def _backward_triton(keys, first, gates, strengths, states, grad, driven):
     from disobey.models.recurrent import walk_triton
 
-    return walk_triton.backward(keys, first, gates, strengths, states, grad, driven, EPS)
+    return walk_triton.backward(keys, first, gates, strengths, states, grad, driven)
 
 
 def _units(keys):
