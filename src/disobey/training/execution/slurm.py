@@ -103,6 +103,6 @@ class Slurm:  # a `Pool`
 
 
 def _work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
-    os.environ.update(THREADS)
+    os.environ |= THREADS
     prepare_worker()
     return work(root, jobs, device, checkpoint)
