@@ -27,7 +27,7 @@ def test_names_are_of_letters_that_trackers_take():
     assert list(metrics(RESULT)) == [
         f"{name}{bound}"
         for name in ("claim/D1/20 noise/gain points", "table/Gains/small/gain")
-        for bound in ("", "/low", "/high")
+        for bound in ("", ".low", ".high")
     ]
     assert verdicts(RESULT) == {"D1 20% noise": "supported"}
 
@@ -50,7 +50,7 @@ def test_mlflow_without_a_server(folder, monkeypatch):
     mlflow.set_tracking_uri((folder / "mlruns").as_uri())
     log_result(RESULT, folder, "mlflow")
     run = mlflow.last_active_run()
-    assert run.data.metrics["table/Gains/small/gain/high"] == 0.03
+    assert run.data.metrics["table/Gains/small/gain.high"] == 0.03
     assert run.data.tags["verdict.D1 20 noise"] == "supported"
 
 

@@ -36,12 +36,12 @@ def log_result(result: Result, folder: Path, tracker: str) -> None:
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """Every estimate of claims and tables as NAME, NAME/low and NAME/high; names of the letters that all trackers take.
+    """Every estimate of claims and tables as NAME, NAME.low and NAME.high; names of the letters that all trackers take.
 
     >>> effect = Estimate("gain", 0.02, 0.01, 0.03, 0.95, 5, "runs")
     >>> claim = Claim("It pays.", "", "supported", (effect,), "above 0", id="D1")
     >>> metrics(Result("demo", "Does it pay?", (claim,)))
-    {'claim/D1/gain': 0.02, 'claim/D1/gain/low': 0.01, 'claim/D1/gain/high': 0.03}
+    {'claim/D1/gain': 0.02, 'claim/D1/gain.low': 0.01, 'claim/D1/gain.high': 0.03}
     """
     found: dict[str, float] = {}
     for claim in result.of(Claim):
@@ -59,7 +59,7 @@ def metrics(result: Result) -> dict[str, float]:
 def _add(found: dict[str, float], parts: tuple[str, ...], estimate: Estimate) -> None:
     name = "/".join(_plain(part)[:60] for part in parts if part)[:240]
     if name not in found:
-        found |= {name: estimate.value, f"{name}/low": estimate.low, f"{name}/high": estimate.high}
+        found |= {name: estimate.value, f"{name}.low": estimate.low, f"{name}.high": estimate.high}
 
 
 def verdicts(result: Result) -> dict[str, str]:
