@@ -6,6 +6,7 @@ Metrics are the values of all estimates with their bounds, once each: nothing he
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,8 @@ def metrics(result: Result) -> dict[str, float]:
 def _add(found: dict[str, float], parts: tuple[str, ...], estimate: Estimate) -> None:
     name = "/".join(_plain(part)[:60] for part in parts if part)[:240]
     if name not in found:
-        found |= {name: estimate.value, f"{name}.low": estimate.low, f"{name}.high": estimate.high}
+        values = {name: estimate.value, f"{name}.low": estimate.low, f"{name}.high": estimate.high}
+        found |= {key: value for key, value in values.items() if math.isfinite(value)}  # databases refuse others
 
 
 def verdicts(result: Result) -> dict[str, str]:
