@@ -13,6 +13,7 @@ from disobey.records.results import Finding, Result, Table
 from tests.support import reference_pairs as pairs
 
 IDS = [
+    "clusters",
     "row-alignment",
     "label-alignment",
     "class-order",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
+from disobey.diagnosis.checks import alignment, clusters, confidence, distillation, files, language, numbers, outcome
 from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
@@ -55,6 +55,7 @@ CHECKS: tuple[Check, ...] = (
     language.truncation,
     files.read_as,
     files.joined_rows,
+    clusters.clusters,
     files.unread_arrays,
     files.label_variety,
 )
@@ -116,6 +117,7 @@ def diagnose(
     twin: ArrayLike | None = None,
     ids: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     values: str = "auto",
@@ -128,13 +130,14 @@ def diagnose(
     """How a student deviates from its teacher: findings, tables with intervals, charts and a verdict.
 
     Args:
-        teacher: (N, C) logits, log-probabilities or probabilities, as anything numpy can read, tensors included; or a
-            single path, `Predictions` or `Pair` that holds teacher and student.
+        teacher: (N, C), or (sequences, tokens, C), of logits, log-probabilities or probabilities, as anything numpy can
+            read, tensors included; or a single path, `Predictions` or `Pair` that holds teacher and student.
         student: the same of the student; several students as a mapping from their names (``student/seed0``, …).
         labels: (N,) true classes, integers from 0.
         twin: (N, C) of the control: the same student trained without the teacher.
         ids: (N,) who an example is.
         groups: (N,) any names to report by.
+        cluster: (N,) which text, prompt or image an example belongs to: intervals are then over these.
         class_names: C names.
         texts: N texts, to be shown for the most disobeyed examples.
         values: ``logits``, ``log-probabilities`` or ``probabilities``; detected and stated where ``auto``.
@@ -163,7 +166,8 @@ def diagnose(
         raise refusal("temperature-range", "a number above 0", temperature, where="temperature")
     if not 0.5 <= level < 1:
         raise refusal("level-range", "a number from 0.5 to 1", level, "0.95", where="level")
-    more = {"twin": twin, "ids": ids, "groups": groups, "class_names": class_names, "texts": texts}
+    more = {"twin": twin, "ids": ids, "groups": groups, "cluster": cluster}
+    more |= {"class_names": class_names, "texts": texts}
     pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
 
@@ -223,6 +227,7 @@ def report(
         "examples": evidence.n,
         "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
         "sampled": len(evidence.rows),
+        **({} if evidence.codes is None else {"clusters": int(evidence.codes.max()) + 1}),
         "split": evidence.pair.split,
         "temperature": evidence.temperature,
         "level": evidence.level,

@@ -152,7 +152,7 @@ Binned = tuple[NDArray, NDArray, NDArray, NDArray]
 DRAWS = 1000  # of the binned gaps, for a standard error
 
 
-def debiased_spread(*columns: NDArray) -> float:
+def debiased_spread(*columns: NDArray, codes: NDArray | None = None) -> float:
     """Standard error over examples of `debiased_error`, or of a difference of two.
 
     The binned gaps are normal, with a covariance that the examples give, across two models as well. They, and not the
@@ -161,18 +161,24 @@ def debiased_spread(*columns: NDArray) -> float:
 
     Args:
         *columns: confidence and right, each (N,); of two models one after the other for the difference.
+        codes: (N,) the cluster of each example: then residuals add up within clusters before they are squared.
 
     Returns:
         NaN below four examples a bin, where gaps are not normal.
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan
-    return _spread([_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)])
+    return _spread([_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)], codes)
 
 
-def _spread(models: list[Binned]) -> float:
+def _spread(models: list[Binned], codes: NDArray | None) -> float:
     """Of one model's error, or of the first's minus the second's."""
-    covariance = np.block([[_covariance(a, b) for b in models] for a in models])
+    if codes is None:
+        covariance = np.block([[_covariance(a, b) for b in models] for a in models])
+    else:
+        sums = np.concatenate([_by_cluster(one, codes) for one in models], axis=1)
+        count = np.count_nonzero(np.bincount(codes))
+        covariance = sums.T @ sums * count / max(count - 1, 1)
     values, vectors = np.linalg.eigh(covariance)
     noise = _standard_normals(len(covariance)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
     total, start = np.zeros(DRAWS), 0
@@ -199,6 +205,12 @@ def _covariance(a: Binned, b: Binned) -> NDArray:
     """Of two models' mean gaps over the same examples, (bins, bins)."""
     shape = len(a[2]), len(b[2])
     return np.bincount(a[0] * shape[1] + b[0], a[1] * b[1], minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _by_cluster(one: Binned, codes: NDArray) -> NDArray:
+    """A model's residuals added up by cluster and bin, (clusters, bins)."""
+    bins, shape = one[0], (int(codes.max()) + 1, len(one[2]))
+    return np.bincount(codes * shape[1] + bins, one[1], minlength=shape[0] * shape[1]).reshape(shape)
 
 
 @cache
@@ -277,8 +289,8 @@ _STATISTICS = {
 }
 
 
-def _spread_of_scores(*columns: NDArray) -> float:
-    return debiased_spread(*(column for i, column in enumerate(columns) if i % 4 in (2, 3)))
+def _spread_of_scores(*columns: NDArray, codes: NDArray | None = None) -> float:
+    return debiased_spread(*(column for i, column in enumerate(columns) if i % 4 in (2, 3)), codes=codes)
 
 
 _SPREADS = {"ece_debiased": _spread_of_scores}

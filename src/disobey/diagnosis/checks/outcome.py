@@ -9,7 +9,7 @@ from scipy.special import ndtri as norm_quantile
 
 from disobey.diagnosis.checks.findings import note, ok, over, points, warning
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints
-from disobey.diagnosis.evidence.intervals import estimate, renamed
+from disobey.diagnosis.evidence.intervals import estimate, mean_of, renamed
 from disobey.measures import agreement
 from disobey.measures.inference.examples import share
 from disobey.measures.inference.measure import minus_twin
@@ -150,7 +150,10 @@ def ceiling(evidence: Evidence) -> Finding | None:
     ahead = [int((right["student"] & ~right[other]).sum()) for right in rights]
     decided = round(float(np.mean(each)))
     worst = min(float(right[side].mean()) for right in rights for side in ("student", other))
-    observed = share(f"examples where student and {other} differ in being right", decided, n, evidence.level)
+    name = f"examples where student and {other} differ in being right"
+    observed = share(name, decided, n, evidence.level)
+    if evidence.codes is not None:
+        observed = mean_of(evidence, name, np.mean([right["student"] != right[other] for right in rights], axis=0))
     if worst > CEILING and decided < MIN_DECIDING and n >= MIN_EXAMPLES:
         p = sign_test(round(float(np.mean(ahead))), decided)
         message = (
