@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disobey.diagnosis.checks import alignment, clusters, confidence, distillation, files, language, numbers, outcome
+from disobey.diagnosis.checks import (
+    alignment,
+    clusters,
+    confidence,
+    distillation,
+    files,
+    language,
+    numbers,
+    outcome,
+    tokens,
+)
 from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.report import breakdown, charts, knowledge
+from disobey.diagnosis.report import language as speech
 from disobey.diagnosis.report import tables as comparisons
 from disobey.diagnosis.report.methods import methods
 from disobey.diagnosis.report.verdict import verdict
@@ -26,6 +37,7 @@ from disobey.records.results import Chart, Finding, Gallery, Result, Table
 Check = Callable[[Evidence], Finding | None]  # None: does not apply
 
 CHECKS: tuple[Check, ...] = (
+    tokens.tokenizers,
     alignment.row_alignment,
     alignment.label_alignment,
     alignment.class_order,
@@ -34,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     alignment.twin_class_order,
     language.vocabulary,
     numbers.stated_values,
+    tokens.own_text,
     confidence.plausible_teacher,
     numbers.identical_models,
     numbers.constant_rows,
@@ -62,6 +75,11 @@ CHECKS: tuple[Check, ...] = (
 
 # What must correspond to the teacher, row by row and class by class, for a check to say anything.
 NEEDS: dict[Check, set[str]] = {
+    alignment.row_alignment: {"tokens"},
+    alignment.class_order: {"tokens"},
+    alignment.label_alignment: {"tokens"},
+    alignment.label_order: {"tokens"},
+    tokens.own_text: {"labels"},
     confidence.plausible_teacher: {"labels"},
     distillation.distillation_visible: {"student", "twin"},
     distillation.same_teacher: {"student"},
@@ -77,6 +95,7 @@ NEEDS: dict[Check, set[str]] = {
 }
 CALLED: dict[Check, str] = {outcome.large_enough: "test size"}  # where a check's findings have another name
 BREAKS: dict[Check, set[str]] = {
+    tokens.tokenizers: {"tokens", "student", "labels"},
     alignment.row_alignment: {"student"},
     alignment.class_order: {"student"},
     alignment.label_alignment: {"labels"},
@@ -88,6 +107,10 @@ BREAKS: dict[Check, set[str]] = {
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     comparisons.outcome,
     comparisons.closeness,
+    speech.overlap,
+    speech.parts,
+    speech.memory,
+    speech.cache,
     comparisons.deviations,
     comparisons.calibrations,
     comparisons.temperatures,

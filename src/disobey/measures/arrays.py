@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
-from disobey.measures import agreement, calibration, deviation
+from disobey.measures import agreement, calibration, deviation, tokens
 from disobey.measures.inference.examples import all_over_examples
 from disobey.measures.inference.measure import Measure, applicable, minus_twin, on_twin
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
 CATALOGUE: Mapping[str, Measure] = MappingProxyType(
-    {**agreement.MEASURES, **deviation.MEASURES, **calibration.MEASURES}
+    {**agreement.MEASURES, **deviation.MEASURES, **calibration.MEASURES, **tokens.MEASURES}
 )
 """Every measure of a pair's outputs by name; `docs/measures.md` says what each one is."""
 
@@ -91,7 +91,7 @@ def measure(
     if names is None:
         wanted = applicable(wanted, predictions)
     if twin is not None:
-        beside = [m for m in wanted if not m.name.startswith("teacher_")]
+        beside = [m for m in wanted if not m.name.startswith(("teacher_accuracy", "lost_", "forgotten", "gained"))]
         wanted += [form(m) for m in beside for form in (on_twin, minus_twin)]
     return all_over_examples(wanted, predictions, resamples=resamples, level=level, seed=seed)
 
