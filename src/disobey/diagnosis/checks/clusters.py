@@ -11,6 +11,7 @@ from disobey.measures.inference.clusters import design_effect
 from disobey.records.results import Finding
 
 FEW = 20  # clusters, weighed by their sizes, below which intervals are rough
+TOLD = 1.2  # design effect from which it is told
 ADVICE = (
     "Save a column 'cluster' with the text, prompt or image that each example belongs to (one integer or name a row)."
 )
@@ -31,7 +32,7 @@ def clusters(evidence: Evidence) -> Finding | None:
     own = evidence.codes_of(column)
     assert own is not None
     effect = design_effect(column, own) if np.isfinite(column).all() else np.nan
-    if np.isfinite(effect) and effect > 1:
+    if np.isfinite(effect) and effect > TOLD:
         message += f"; with examples taken as independent that of KL would be {np.sqrt(effect):.1f} times too narrow"
     if effective < FEW:
         message += f". That is as much as {effective:.0f} clusters of one size know: the intervals are rough"

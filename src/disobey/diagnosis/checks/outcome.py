@@ -121,17 +121,21 @@ def large_enough(evidence: Evidence) -> Finding | None:
         return warning(
             id, "Too few examples for any interval.", advice="Evaluate on more examples.", case="no-interval"
         )
-    half, n = (fixed.high - fixed.low) / 2, fixed.n  # over examples alone: more of them shrink nothing else
+    half, n, units = (
+        (fixed.high - fixed.low) / 2,
+        fixed.n,
+        fixed.over,
+    )  # over examples alone: more of them shrink nothing else
     z = norm_quantile(0.5 + gap.level / 2)
     least = max(abs(gap.value), LEAST)
     needed = int(np.ceil(n * (half / least * (z + norm_quantile(POWER)) / z) ** 2))
     advice = (
-        f"About {needed:,} examples would resolve a difference of {100 * least:.1f} points in {POWER:.0%} of test sets."
+        f"About {needed:,} {units} would resolve a difference of {100 * least:.1f} points in {POWER:.0%} of test sets."
     )
     if len(evidence.each) > 1 and gap.high - gap.low > 2 * (fixed.high - fixed.low):
         advice = f"More seeds: they vary more than the examples do. {advice}"
-    text = f"Accuracy, student minus {other}: {points(gap)} on {n:,} examples."
-    if half > WIDE or n < MIN_EXAMPLES:
+    text = f"Accuracy, student minus {other}: {points(gap)} on {n:,} {units}."
+    if half > WIDE or (n < MIN_EXAMPLES and units == "examples"):
         return warning(id, f"{text} No claim about a few points can rest on it.", gap, advice=advice, case="wide")
     if gap.low < 0 < gap.high:
         return note(id, f"{text} Its sign is not known.", gap, advice=advice, case="sign")

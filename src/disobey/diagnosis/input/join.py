@@ -15,6 +15,7 @@ from disobey.diagnosis.input.aliases import ALIASES, SIDED, TOP_K, TOP_K_MORE, c
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.pair import Pair, TopK, pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
+from disobey.diagnosis.input.readers.llama_cpp import is_saved_logits
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.validation import column, listed_scores, same_rule, scores, unique
 from disobey.errors import printable, refusal
@@ -39,6 +40,9 @@ def read_pair(
     Raises:
         Refusal: names file, array and row, what was expected and what to try.
     """
+    if len(paths) in (2, 3) and all(is_saved_logits(Path(path)) for path in paths):  # original, quantized, another
+        pair = read_two(paths[0], paths[1], labels, cluster=cluster, values=values, split=split)
+        return with_twin(pair, paths[2], values=values) if len(paths) == 3 else pair
     arrays: dict[str, Matrix] = {}
     for path in map(Path, paths):
         for name, matrix in read_arrays(path).items():
@@ -111,6 +115,7 @@ def read_two(
             [_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
             f"{teacher} and {student}",
         )
+    _same_clusters(sides, rows, f"{teacher} and {student}")
     for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
@@ -138,6 +143,15 @@ def _same_labels(columns: list[Matrix], where: str) -> None:
         )
         raise refusal(
             "labels-differ", "the same labels in both files", f"others in {row_list(differ)}", hint, where=where
+        )
+
+
+def _same_clusters(sides: list[dict[str, Matrix]], rows: list[NDArray | None], where: str) -> None:
+    """Where both files name clusters they name the same ones."""
+    found = [_taken(side["cluster"], own) for side, own in zip(sides, rows, strict=True) if "cluster" in side]
+    if len(found) == 2 and found[0].shape == found[1].shape and not np.array_equal(*map(whole, found)):
+        raise refusal(
+            "clusters-differ", "the same clusters in both files", "others", "leave one file's out", where=where
         )
 
 

@@ -14,6 +14,7 @@ from disobey.diagnosis.input.aliases import ALIASES, TOP_K, TOP_K_MORE, canonica
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.sequences import flattened
+from disobey.diagnosis.input.top_k_caches import from_cache
 from disobey.diagnosis.input.validation import column, listed_scores, same_rows, same_rule, scores, unique
 from disobey.errors import printable, refusal
 from disobey.records.predictions import Predictions
@@ -109,7 +110,9 @@ def pair_from(
     facts: Mapping[str, Any] | None = None,
 ) -> Pair:
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
-    named = flattened(canonical({k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()}))
+    matrices = {k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()}
+    cached, known_of = from_cache(matrices)
+    named = flattened(canonical(cached))
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
@@ -135,7 +138,7 @@ def pair_from(
         features=features,
         ignored=ignored,
         split=split,
-        facts=dict(facts or {}),
+        facts={**(facts or {}), **known_of},
     )
 
 

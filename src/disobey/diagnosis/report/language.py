@@ -38,7 +38,16 @@ def overlap(evidence: Evidence) -> Table | None:
         "Single tokens at the positions of the saved text. Two models of one language overlap without any "
         "distillation: read student − control."
     )
-    return three_columns(evidence, measures, "Likely tokens", caption)
+    table = three_columns(evidence, measures, "Likely tokens", caption)
+    shared = evidence.pair.facts.get("overlap_ratio")
+    if not shared:
+        return table
+    sides = [shared[who] for who in ("student", "twin") if who in shared]
+    sides = [side[evidence.rows] for side in sides][: 1 + (evidence.sample.twin is not None)]
+    cells = _cells(evidence, "overlap_ratio", sides, np.arange(len(evidence.rows)))
+    about = "share of the teacher's listed tokens that are on the student's own list"
+    row = ("overlap_ratio", *cells, *[None] * (len(table.columns) - 2 - len(cells)), about)
+    return replace(table, rows=(row, *table.rows))
 
 
 def _listed(p: Predictions) -> Columns:
