@@ -85,8 +85,9 @@ def measure(
     unknown = [name for name in asked if name not in CATALOGUE]
     if unknown:
         raise refusal("unknown-measure", f"names out of {', '.join(CATALOGUE)}", ", ".join(unknown), where="names")
-    columns = {"twin": _given(twin), "cluster": _given(cluster)}
-    predictions = Predictions.from_logits(_array(teacher), _array(student), _given(labels), **columns)
+    predictions = Predictions.from_logits(
+        _array(teacher), _array(student), _given(labels), twin=_given(twin), cluster=_given(cluster)
+    )
     wanted = [CATALOGUE[name] for name in asked]
     if names is None:
         wanted = applicable(wanted, predictions)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from disobey.errors import refusal
+from disobey.measures.inference.clusters import codes_of
+from disobey.measures.inference.examples import mean_of
 from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.resampling import wilson_interval
 from disobey.measures.inference.statistics import mean, ones_if_none, quiet
@@ -316,7 +318,7 @@ class Reliability:
     Attributes:
         confidence: (bins,) mean confidence.
         accuracy: (bins,).
-        low: (bins,) Wilson's interval of the accuracy.
+        low: (bins,) Wilson's interval of the accuracy; over clusters where these are known (0 and 1 by too few).
         high: (bins,).
         n: (bins,) examples.
     """
@@ -341,10 +343,18 @@ def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins,
     """
     if predictions.labels is None:
         raise refusal("missing-labels", "predictions with labels for a reliability curve", "none")
+    codes = None if predictions.cluster is None else codes_of(predictions.cluster)
     parts = [scores(chunk)[2:] for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes))]
     confidence, right = (np.concatenate(column) for column in zip(*parts, strict=True))
-    columns = np.stack([np.ones_like(right), confidence, right])
-    n, conf, hits = bin_sums(binning(confidence), columns, np.ones(len(right)))
+    columns, bins = np.stack([np.ones_like(right), confidence, right]), binning(confidence)
+    n, conf, hits = bin_sums(bins, columns, np.ones(len(right)))
     accuracy = hits / n
+    if codes is not None:  # the examples of a bin are alike where they are of one cluster
+        members = [np.flatnonzero(bins == number) for number in np.unique(bins)]
+        found = [mean_of("accuracy", right[rows], level, codes[rows]) for rows in members]
+        low, high = (
+            np.nan_to_num([getattr(e, side) for e in found], nan=unknown) for side, unknown in (("low", 0), ("high", 1))
+        )
+        return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))
     low, high = np.transpose([wilson_interval(share, size, level) for share, size in zip(accuracy, n, strict=True)])
     return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))

@@ -149,7 +149,7 @@ def _same_labels(columns: list[Matrix], where: str) -> None:
 def _same_clusters(sides: list[dict[str, Matrix]], rows: list[NDArray | None], where: str) -> None:
     """Where both files name clusters they name the same ones."""
     found = [_taken(side["cluster"], own) for side, own in zip(sides, rows, strict=True) if "cluster" in side]
-    if len(found) == 2 and found[0].shape == found[1].shape and not np.array_equal(*map(whole, found)):
+    if len(found) == 2 and found[0].shape == found[1].shape and not np.array_equal(whole(found[0]), whole(found[1])):
         raise refusal(
             "clusters-differ", "the same clusters in both files", "others", "leave one file's out", where=where
         )

@@ -2,8 +2,7 @@
 
 verl, TRL, axolotl and others name them differently (`PREFIXES`, `IDS`, `LOGS`), and store (sequences, tokens, k) or
 (tokens, k). Where a student has a list of its own tokens, its log-probability of a teacher's token that is not on it is
-unknown,
-and how many are on it is the overlap of both lists.
+unknown, and how many are on it is the overlap of both lists.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
     numbers: dict[str, int] = {}
     tokens: list[tuple[list[Entry], int]] = []
     clusters: list[str] = []
-    line_number = 0
+    line_number, named = 0, False
     try:
         tally = Tally(path)
         with open(path, encoding="utf-8") as file:
@@ -78,6 +78,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
                 if line.strip():
                     tally.add(OBJECT * (2 * line.count(":") + line.count(",")))  # entries stay in memory as mappings
                     record = json.loads(line)
+                    named |= isinstance(record, dict) and CLUSTER in record
                     tokens += _tokens(record, numbers, f"{path}, line {line_number}")
                     clusters += [_cluster(record, line_number)] * (len(tokens) - len(clusters))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
@@ -89,7 +90,7 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
         raise refusal("no-tokens", "at least one token with log-probabilities", "none", where=path)
     arrays = _arrays(path, tokens)
     found = len(set(clusters))
-    if CLUSTER in record or FEWEST <= found < len(tokens):
+    if named or FEWEST <= found < len(tokens):
         arrays["cluster"] = ArrayMatrix(fixed_text(clusters), f"{path}[cluster]")
     return arrays
 
