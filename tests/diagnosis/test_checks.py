@@ -49,7 +49,7 @@ def test_power(fault):
 
 @pytest.mark.slow
 def test_false_alarms():
-    """Twelve or thirteen pairs of each of sixteen kinds."""
+    """Eleven or twelve pairs of each of seventeen kinds."""
     alarms = {seed: found for seed in range(200) if (found := set(_warned(pairs.clean(seed))))}
     assert len(alarms) <= 2, alarms
 

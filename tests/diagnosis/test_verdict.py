@@ -13,6 +13,9 @@ from disobey.records.results import Finding, Result, Table
 from tests.support import reference_pairs as pairs
 
 IDS = [
+    "clusters",
+    "tokenizers",
+    "own-text",
     "row-alignment",
     "label-alignment",
     "class-order",
@@ -114,7 +117,7 @@ def test_ids_are_those_of_the_last_release():
 
 
 def test_a_finding_is_what_it_was_after_it_was_written_down():
-    result = diagnose(pair_from(pairs.constant_student(1)), checks=CHECKS[:12])
+    result = diagnose(pair_from(pairs.constant_student(1)), checks=CHECKS[:14])
     again = Result.from_json(result.to_json())
     assert again.to_json() == result.to_json()
     told = [[(f.id, f.case, f.invalidates, f.headline) for f in each.of(Finding)] for each in (result, again)]

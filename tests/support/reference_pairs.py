@@ -8,6 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.support.token_pairs import (
+    language,
+    no_template,
+    other_label_tokens,
+    other_tokenizer,
+    other_vocabulary,
+    short_lists,
+    top_k,
+    undistilled_tokens,
+)
+
 KINDS = (
     "plain",
     "binary",
@@ -25,6 +36,7 @@ KINDS = (
     "three seeds",
     "wrong labels",
     "top-k",
+    "language",
 )
 
 
@@ -46,6 +58,8 @@ def clean(seed, n=2000, kind=None):
     kind = kind or KINDS[seed % len(KINDS)]
     if kind == "top-k":
         return top_k(seed, n)
+    if kind == "language":
+        return language(seed, n)
     classes = {"binary": 2, "many classes": 100}.get(kind, int(rng.choice([3, 5, 10, 20])))
     margin = {"strong": 3.0, "binary": 1.5}.get(kind, rng.uniform(1.2, 2.5))
     weights = None
@@ -325,38 +339,6 @@ def other_labels(seed, n=2000):
     return models | {"labels": y, "mislabelled": given != y}
 
 
-def top_k(seed, n=2000, k=16, vocabulary=500, *, fault=""):
-    """Lists of a language model's pair; fault: vocabulary (another one), short (lists) or undistilled."""
-    rng = np.random.default_rng([29, seed])
-    world = rng.normal(size=(n, vocabulary)) * (1.0 if fault == "short" else 3.5)
-    z = world + 0.5 * rng.normal(size=world.shape)
-    s = (world if fault == "undistilled" else z) + 0.5 * rng.normal(size=z.shape)
-    if fault == "vocabulary":
-        s = s[:, rng.permutation(vocabulary)]
-    twin = world + 0.5 * rng.normal(size=z.shape)
-    teacher, student, twin = (a - np.log(np.exp(a).sum(axis=1, keepdims=True)) for a in (z, s, twin))
-    k = 4 if fault == "short" else min(vocabulary, k * 4)
-    ids = np.argsort(-teacher, axis=1)[:, :k]
-    return {
-        "topk_ids": ids.astype(np.int32),
-        "topk_teacher": np.take_along_axis(teacher, ids, 1).astype(np.float32),
-        "topk_student": np.take_along_axis(student, ids, 1).astype(np.float32),
-        "topk_twin": np.take_along_axis(twin, ids, 1).astype(np.float32),
-    }
-
-
-def other_vocabulary(seed, n=2000):
-    return top_k(seed, n, fault="vocabulary")
-
-
-def undistilled_tokens(seed, n=2000):
-    return top_k(seed, n, fault="undistilled")
-
-
-def short_lists(seed, n=2000):
-    return top_k(seed, n, fault="short")
-
-
 FAULTS = {  # fault: id of the check that must warn
     shuffled_rows: "row-alignment",
     shifted_rows: "row-alignment",
@@ -392,6 +374,9 @@ FAULTS = {  # fault: id of the check that must warn
     other_teachers: "same-teacher",
     other_labels: "same-labels",
     other_vocabulary: "vocabulary",
+    other_tokenizer: "tokenizers",
+    other_label_tokens: "tokenizers",
+    no_template: "own-text",
     short_lists: "truncation",
     undistilled_tokens: "distillation-visible",
 }

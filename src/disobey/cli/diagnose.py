@@ -32,6 +32,9 @@ class DiagnoseOptions:
     """student's file, or hf:NAME"""
     labels: str | None = None
     """file with the labels, if the other files hold none"""
+    cluster: str | None = None
+    """file with the text, prompt or image that each example belongs to, if the other files hold none (an array
+    'cluster'): intervals are then over these, not over examples"""
     data: str | None = None
     """examples for hf: models: hf:NAME, or a local .csv, .tsv, .jsonl, .parquet or .txt file"""
     split: str = "test"
@@ -131,7 +134,7 @@ def _files(options: DiagnoseOptions) -> dict[str, Path]:
     """Every input file that is read, by its name as given; models and data of the hub are no files."""
     from disobey.diagnosis.input.readers.folder import files_at
 
-    given = (*options.pair, options.teacher, options.student, options.labels, options.twin)
+    given = (*options.pair, options.teacher, options.student, options.labels, options.cluster, options.twin)
     paths = [Path(name) for name in given if name is not None and not name.startswith("hf:")]
     found = {str(file): file for path in paths for file in files_at(path)}
     if options.data is not None:
@@ -164,15 +167,16 @@ def opened(options: DiagnoseOptions) -> Pair:
         )
     if options.pair and any(two):
         raise refusal("two-inputs", "PAIR, or --teacher and --student", "both", where="options")
+    columns = {"labels": options.labels, "cluster": options.cluster}
     if options.pair:
-        pair = read_pair(*options.pair, labels=options.labels, values=options.values, split=options.split)
+        pair = read_pair(*options.pair, **columns, values=options.values, split=options.split)
     elif all(two):
         assert options.teacher is not None
         assert options.student is not None
         named = [name.startswith("hf:") for name in two if name]
         if any(named):
             return _named(options, all(named))
-        pair = read_two(options.teacher, options.student, options.labels, values=options.values, split=options.split)
+        pair = read_two(options.teacher, options.student, **columns, values=options.values, split=options.split)
     elif any(two):
         missing = "--student" if options.teacher else "--teacher"
         raise refusal(
@@ -208,6 +212,10 @@ def _named(options: DiagnoseOptions, both: bool) -> Pair:
             options.labels,
             "a column 'label'",
             where="--labels",
+        )
+    if options.cluster is not None:
+        raise refusal(
+            "cluster-beside-models", "hf: models, whose texts are the clusters", options.cluster, where="--cluster"
         )
     if options.twin is not None and not options.twin.startswith("hf:"):
         raise refusal("twin-file", "hf:NAME beside hf: models", options.twin, where="--twin")

@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from disobey.diagnosis.checks import alignment, confidence, distillation, files, language, numbers, outcome
+from disobey.diagnosis.checks import (
+    alignment,
+    clusters,
+    confidence,
+    distillation,
+    files,
+    language,
+    numbers,
+    outcome,
+    tokens,
+)
 from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.report import breakdown, charts, knowledge
+from disobey.diagnosis.report import language as speech
 from disobey.diagnosis.report import tables as comparisons
 from disobey.diagnosis.report.methods import methods
 from disobey.diagnosis.report.verdict import verdict
@@ -26,6 +37,7 @@ from disobey.records.results import Chart, Finding, Gallery, Result, Table
 Check = Callable[[Evidence], Finding | None]  # None: does not apply
 
 CHECKS: tuple[Check, ...] = (
+    tokens.tokenizers,
     alignment.row_alignment,
     alignment.label_alignment,
     alignment.class_order,
@@ -34,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     alignment.twin_class_order,
     language.vocabulary,
     numbers.stated_values,
+    tokens.own_text,
     confidence.plausible_teacher,
     numbers.identical_models,
     numbers.constant_rows,
@@ -55,12 +68,18 @@ CHECKS: tuple[Check, ...] = (
     language.truncation,
     files.read_as,
     files.joined_rows,
+    clusters.clusters,
     files.unread_arrays,
     files.label_variety,
 )
 
 # What must correspond to the teacher, row by row and class by class, for a check to say anything.
 NEEDS: dict[Check, set[str]] = {
+    alignment.row_alignment: {"tokens"},
+    alignment.class_order: {"tokens"},
+    alignment.label_alignment: {"tokens"},
+    alignment.label_order: {"tokens"},
+    tokens.own_text: {"labels"},
     confidence.plausible_teacher: {"labels"},
     distillation.distillation_visible: {"student", "twin"},
     distillation.same_teacher: {"student"},
@@ -76,6 +95,7 @@ NEEDS: dict[Check, set[str]] = {
 }
 CALLED: dict[Check, str] = {outcome.large_enough: "test size"}  # where a check's findings have another name
 BREAKS: dict[Check, set[str]] = {
+    tokens.tokenizers: {"tokens", "student", "labels"},
     alignment.row_alignment: {"student"},
     alignment.class_order: {"student"},
     alignment.label_alignment: {"labels"},
@@ -87,6 +107,10 @@ BREAKS: dict[Check, set[str]] = {
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     comparisons.outcome,
     comparisons.closeness,
+    speech.overlap,
+    speech.parts,
+    speech.memory,
+    speech.cache,
     comparisons.deviations,
     comparisons.calibrations,
     comparisons.temperatures,
@@ -116,6 +140,7 @@ def diagnose(
     twin: ArrayLike | None = None,
     ids: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     values: str = "auto",
@@ -128,13 +153,14 @@ def diagnose(
     """How a student deviates from its teacher: findings, tables with intervals, charts and a verdict.
 
     Args:
-        teacher: (N, C) logits, log-probabilities or probabilities, as anything numpy can read, tensors included; or a
-            single path, `Predictions` or `Pair` that holds teacher and student.
+        teacher: (N, C), or (sequences, tokens, C), of logits, log-probabilities or probabilities, as anything numpy can
+            read, tensors included; or a single path, `Predictions` or `Pair` that holds teacher and student.
         student: the same of the student; several students as a mapping from their names (``student/seed0``, …).
         labels: (N,) true classes, integers from 0.
         twin: (N, C) of the control: the same student trained without the teacher.
         ids: (N,) who an example is.
         groups: (N,) any names to report by.
+        cluster: (N,) which text, prompt or image an example belongs to: intervals are then over these.
         class_names: C names.
         texts: N texts, to be shown for the most disobeyed examples.
         values: ``logits``, ``log-probabilities`` or ``probabilities``; detected and stated where ``auto``.
@@ -163,7 +189,8 @@ def diagnose(
         raise refusal("temperature-range", "a number above 0", temperature, where="temperature")
     if not 0.5 <= level < 1:
         raise refusal("level-range", "a number from 0.5 to 1", level, "0.95", where="level")
-    more = {"twin": twin, "ids": ids, "groups": groups, "class_names": class_names, "texts": texts}
+    more = {"twin": twin, "ids": ids, "groups": groups, "cluster": cluster}
+    more |= {"class_names": class_names, "texts": texts}
     pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
 
@@ -223,6 +250,7 @@ def report(
         "examples": evidence.n,
         "classes": None if evidence.sparse is not None else evidence.pair.shape[1],
         "sampled": len(evidence.rows),
+        **({} if evidence.codes is None else {"clusters": int(evidence.codes.max()) + 1}),
         "split": evidence.pair.split,
         "temperature": evidence.temperature,
         "level": evidence.level,

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
-from disobey.measures import agreement, calibration, deviation
+from disobey.measures import agreement, calibration, deviation, tokens
 from disobey.measures.inference.examples import all_over_examples
 from disobey.measures.inference.measure import Measure, applicable, minus_twin, on_twin
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 
 CATALOGUE: Mapping[str, Measure] = MappingProxyType(
-    {**agreement.MEASURES, **deviation.MEASURES, **calibration.MEASURES}
+    {**agreement.MEASURES, **deviation.MEASURES, **calibration.MEASURES, **tokens.MEASURES}
 )
 """Every measure of a pair's outputs by name; `docs/measures.md` says what each one is."""
 
@@ -43,6 +43,7 @@ def measure(
     labels: Any = None,
     *,
     twin: Any = None,
+    cluster: Any = None,
     names: tuple[str, ...] | None = None,
     level: float = 0.95,
     resamples: int = 1000,
@@ -59,6 +60,8 @@ def measure(
         labels: (N,) true classes; without them only measures that need none.
         twin: scores (N, C) of the control, a student trained without the teacher. Every measure of the student then
             comes as ``NAME.twin`` and ``NAME.minus_twin`` as well.
+        cluster: (N,) which text, prompt or image an example belongs to, any integers or names, at least five of them;
+            intervals are then over clusters.
         names: keys of `CATALOGUE`; `EVERYDAY` where not given.
         level: of the intervals.
         resamples: of the bootstrap, up to 5,000 examples.
@@ -68,7 +71,8 @@ def measure(
         Estimates by name. Value and bounds are NaN where no example qualifies (no errors of the teacher, say).
 
     Raises:
-        Refusal: ``unknown-measure``, ``measure-needs`` for a named measure without what it needs, or ``shapes-differ``.
+        Refusal: ``unknown-measure``, ``measure-needs`` for a named measure without what it needs,
+            ``few-clusters``, or ``shapes-differ``.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -81,12 +85,14 @@ def measure(
     unknown = [name for name in asked if name not in CATALOGUE]
     if unknown:
         raise refusal("unknown-measure", f"names out of {', '.join(CATALOGUE)}", ", ".join(unknown), where="names")
-    predictions = Predictions.from_logits(_array(teacher), _array(student), _given(labels), twin=_given(twin))
+    predictions = Predictions.from_logits(
+        _array(teacher), _array(student), _given(labels), twin=_given(twin), cluster=_given(cluster)
+    )
     wanted = [CATALOGUE[name] for name in asked]
     if names is None:
         wanted = applicable(wanted, predictions)
     if twin is not None:
-        beside = [m for m in wanted if not m.name.startswith("teacher_")]
+        beside = [m for m in wanted if not m.name.startswith(("teacher_accuracy", "lost_", "forgotten", "gained"))]
         wanted += [form(m) for m in beside for form in (on_twin, minus_twin)]
     return all_over_examples(wanted, predictions, resamples=resamples, level=level, seed=seed)
 

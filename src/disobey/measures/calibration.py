@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from disobey.errors import refusal
+from disobey.measures.inference.clusters import codes_of
+from disobey.measures.inference.examples import mean_of
 from disobey.measures.inference.measure import Columns, Measure
 from disobey.measures.inference.resampling import wilson_interval
 from disobey.measures.inference.statistics import mean, ones_if_none, quiet
@@ -152,7 +154,7 @@ Binned = tuple[NDArray, NDArray, NDArray, NDArray]
 DRAWS = 1000  # of the binned gaps, for a standard error
 
 
-def debiased_spread(*columns: NDArray) -> float:
+def debiased_spread(*columns: NDArray, codes: NDArray | None = None) -> float:
     """Standard error over examples of `debiased_error`, or of a difference of two.
 
     The binned gaps are normal, with a covariance that the examples give, across two models as well. They, and not the
@@ -161,18 +163,24 @@ def debiased_spread(*columns: NDArray) -> float:
 
     Args:
         *columns: confidence and right, each (N,); of two models one after the other for the difference.
+        codes: (N,) the cluster of each example: then residuals add up within clusters before they are squared.
 
     Returns:
         NaN below four examples a bin, where gaps are not normal.
     """
     if len(columns[0]) < 4 * BINS:
         return np.nan
-    return _spread([_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)])
+    return _spread([_binned(*columns[i : i + 2]) for i in range(0, len(columns), 2)], codes)
 
 
-def _spread(models: list[Binned]) -> float:
+def _spread(models: list[Binned], codes: NDArray | None) -> float:
     """Of one model's error, or of the first's minus the second's."""
-    covariance = np.block([[_covariance(a, b) for b in models] for a in models])
+    if codes is None:
+        covariance = np.block([[_covariance(a, b) for b in models] for a in models])
+    else:
+        sums = np.concatenate([_by_cluster(one, codes) for one in models], axis=1)
+        count = np.count_nonzero(np.bincount(codes))
+        covariance = sums.T @ sums * count / max(count - 1, 1)
     values, vectors = np.linalg.eigh(covariance)
     noise = _standard_normals(len(covariance)) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
     total, start = np.zeros(DRAWS), 0
@@ -199,6 +207,12 @@ def _covariance(a: Binned, b: Binned) -> NDArray:
     """Of two models' mean gaps over the same examples, (bins, bins)."""
     shape = len(a[2]), len(b[2])
     return np.bincount(a[0] * shape[1] + b[0], a[1] * b[1], minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _by_cluster(one: Binned, codes: NDArray) -> NDArray:
+    """A model's residuals added up by cluster and bin, (clusters, bins)."""
+    bins, shape = one[0], (int(codes.max()) + 1, len(one[2]))
+    return np.bincount(codes * shape[1] + bins, one[1], minlength=shape[0] * shape[1]).reshape(shape)
 
 
 @cache
@@ -277,8 +291,8 @@ _STATISTICS = {
 }
 
 
-def _spread_of_scores(*columns: NDArray) -> float:
-    return debiased_spread(*(column for i, column in enumerate(columns) if i % 4 in (2, 3)))
+def _spread_of_scores(*columns: NDArray, codes: NDArray | None = None) -> float:
+    return debiased_spread(*(column for i, column in enumerate(columns) if i % 4 in (2, 3)), codes=codes)
 
 
 _SPREADS = {"ece_debiased": _spread_of_scores}
@@ -304,7 +318,7 @@ class Reliability:
     Attributes:
         confidence: (bins,) mean confidence.
         accuracy: (bins,).
-        low: (bins,) Wilson's interval of the accuracy.
+        low: (bins,) Wilson's interval of the accuracy; over clusters where these are known (0 and 1 by too few).
         high: (bins,).
         n: (bins,) examples.
     """
@@ -329,10 +343,18 @@ def reliability_curve(predictions: Predictions, *, binning: Binning = mass_bins,
     """
     if predictions.labels is None:
         raise refusal("missing-labels", "predictions with labels for a reliability curve", "none")
+    codes = None if predictions.cluster is None else codes_of(predictions.cluster)
     parts = [scores(chunk)[2:] for chunk in predictions.chunks(max(1, 2**22 // predictions.n_classes))]
     confidence, right = (np.concatenate(column) for column in zip(*parts, strict=True))
-    columns = np.stack([np.ones_like(right), confidence, right])
-    n, conf, hits = bin_sums(binning(confidence), columns, np.ones(len(right)))
+    columns, bins = np.stack([np.ones_like(right), confidence, right]), binning(confidence)
+    n, conf, hits = bin_sums(bins, columns, np.ones(len(right)))
     accuracy = hits / n
+    if codes is not None:  # the examples of a bin are alike where they are of one cluster
+        members = [np.flatnonzero(bins == number) for number in np.unique(bins)]
+        found = [mean_of("accuracy", right[rows], level, codes[rows]) for rows in members]
+        low, high = (
+            np.nan_to_num([getattr(e, side) for e in found], nan=unknown) for side, unknown in (("low", 0), ("high", 1))
+        )
+        return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))
     low, high = np.transpose([wilson_interval(share, size, level) for share, size in zip(accuracy, n, strict=True)])
     return Reliability(conf / n, accuracy, low, high, n.astype(np.int64))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from disobey.errors import refusal
+from disobey.measures.inference.clusters import parts_of
 from disobey.measures.inference.resampling import GROUPS, jackknife_interval
 
 FEWEST = 4  # examples that the unbiased estimate needs
@@ -42,7 +43,13 @@ def cka(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def cka_interval(
-    x: ArrayLike, y: ArrayLike, *, twin: ArrayLike | None = None, level: float = 0.95, seed: int = 0
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    twin: ArrayLike | None = None,
+    codes: NDArray | None = None,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """`cka` with its interval over examples, or the difference of two.
 
@@ -53,11 +60,12 @@ def cka_interval(
         x: (N, ...) features.
         y: (N, ...) features.
         twin: (N, ...) features of the control: then the value is CKA(x, y) − CKA(x, twin).
+        codes: (N,) the number of each example's cluster: whole clusters are then left out together.
         level: of the interval.
         seed: of the groups.
 
     Returns:
-        (value, low, high); NaN bounds for fewer than 20 examples.
+        (value, low, high); NaN bounds for fewer than 20 examples, or five clusters.
     """
     first, second = _prepared(x, y)
     sides = [(first, second)] if twin is None else [(first, second), _prepared(x, twin)]
@@ -66,8 +74,14 @@ def cka_interval(
     if n < 20:
         return value, np.nan, np.nan
     groups = min(GROUPS, n // 2)
-    group = np.empty(n, dtype=np.int64)
-    group[np.random.default_rng(seed).permutation(n)] = np.arange(n) % groups
+    if codes is None:
+        group = np.empty(n, dtype=np.int64)
+        group[np.random.default_rng(seed).permutation(n)] = np.arange(n) % groups
+    else:
+        parts = parts_of(codes, seed, known=n, groups=groups)
+        if parts is None:
+            return value, np.nan, np.nan
+        group, groups = parts.group, parts.groups
     members = [np.flatnonzero(group == g) for g in range(groups)]
     found = [[_left_out(a, b, members) for a, b in ((p, q), (p, p), (q, q))] for p, q in sides]
     left_out = _difference([_ratio(*parts) for parts in found])

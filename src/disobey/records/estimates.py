@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
-Over: TypeAlias = Literal["examples", "runs", "runs and examples", "draws", "cases"]
-"""What varies behind an interval: test examples, training runs (seeds), draws of a simulation, compared settings."""
+Over: TypeAlias = Literal["examples", "clusters", "runs", "runs and examples", "draws", "cases"]
+"""What varies behind an interval: test examples, whole clusters of them (texts, prompts), training runs (seeds), draws
+of a simulation, compared settings."""
 
 
 @dataclass(frozen=True, repr=False)

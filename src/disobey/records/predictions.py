@@ -23,7 +23,8 @@ class Predictions:
     teacher, student, twin: (N, C), any float type, memory-mapped where large; ``chunks`` hands them out as float64.
     The *twin* is the student trained without the teacher: the control beside every effect.
     labels: (N,) integers, the *true* classes. ids: (N,). mislabelled: (N,) bool, where the label that training
-    saw was not the true one. groups: (N,) any names to report by. class_names: C strings.
+    saw was not the true one. groups: (N,) any names to report by. class_names: C strings. cluster: (N,) which text,
+    prompt or image an example belongs to: its examples are not independent, and intervals are then over clusters.
     """
 
     teacher: NDArray
@@ -35,6 +36,7 @@ class Predictions:
     mislabelled: NDArray | None = None
     groups: NDArray | None = None
     class_names: tuple[str, ...] | None = None
+    cluster: NDArray | None = None
 
     def __post_init__(self):
         shape = self.teacher.shape
@@ -48,7 +50,7 @@ class Predictions:
                     f"teacher and {name} of the same examples and classes",
                     f"teacher {shape}, {name} {other.shape}",
                 )
-        for name in ("labels", "ids", "mislabelled", "groups"):
+        for name in ("labels", "ids", "mislabelled", "groups", "cluster"):
             column = getattr(self, name)
             if column is not None and column.shape != shape[:1]:
                 raise refusal("bad-shape", f"{name} of shape ({shape[0]},)", column.shape)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import share_of
 from disobey.diagnosis.input.pair import class_name
 from disobey.errors import printable
 from disobey.measures.inference.examples import share
@@ -72,7 +73,7 @@ def label_alignment(evidence: Evidence) -> Finding | None:
 
 def _rows_of_two(evidence: Evidence, a: NDArray, b: NDArray, id: str, other: str) -> Finding:
     n, level = len(a), evidence.level
-    observed = share(f"teacher and {other} agree", float((a == b).sum()), n, level)
+    observed = share_of(evidence, f"teacher and {other} agree", a == b)
     chance = chance_agreement(a, b)
     shown = (observed, Estimate("on shuffled rows", chance, np.nan, np.nan, level, n, "examples"))
     error = np.sqrt(chance * (1 - chance) / n)
@@ -203,7 +204,7 @@ def label_order(evidence: Evidence) -> Finding | None:
 
 def _order_of_two(evidence: Evidence, a: NDArray, b: NDArray, id: str, who: str, whose: str, advice: str) -> Finding:
     classes, n, level = evidence.pair.shape[1], len(a), evidence.level
-    observed = share(f"{who} agree", float((a == b).sum()), n, level)
+    observed = share_of(evidence, f"{who} agree", a == b)
     if classes > MATCHED_CLASSES:
         return note(id, f"{classes:,} classes are too many to search for a permutation.", observed, case="many-classes")
     half = np.random.default_rng(evidence.seed).random(n) < 0.5

@@ -7,10 +7,9 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.checks.findings import note, ok, points, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.diagnosis.evidence.intervals import estimate
+from disobey.diagnosis.evidence.intervals import estimate, share_of
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.measures import calibration
-from disobey.measures.inference.examples import share
 from disobey.measures.inference.measure import on_teacher, on_twin
 from disobey.measures.information import softness
 from disobey.records.results import Estimate, Finding
@@ -110,7 +109,7 @@ def temperature_slip(evidence: Evidence) -> Finding | None:
 def memorized_teacher(evidence: Evidence) -> Finding | None:
     """A teacher that is certain of everything has little to teach beyond the labels."""
     rest, id = evidence.of(softness(1.0))[1], "memorized-teacher"
-    hard = share("rows with less than 0.01 beyond the top class", float((rest < HARD).sum()), len(rest), evidence.level)
+    hard = share_of(evidence, "rows with less than 0.01 beyond the top class", rest < HARD)
     if hard.value < MOSTLY_HARD:
         message = f"In {hard.value:.1%} of the rows the teacher puts 99% or more on one class: enough is left to learn."
         return ok(id, message, hard)

@@ -269,10 +269,13 @@ def same_labels(evidence: Evidence) -> Finding | None:
         name: [_lost_on(getattr(run.sample, name), sample.labels, wrong) for run in evidence.each]
         for name in ("student", "twin")
     }
+    codes = evidence.codes_of(sample.labels)
+    codes = None if codes is None else codes[wrong]
     student, twin = (
-        mean_over_seeds(f"true label's probability lost, {name}", columns, LEVEL) for name, columns in lost.items()
+        mean_over_seeds(f"true label's probability lost, {name}", columns, LEVEL, codes)
+        for name, columns in lost.items()
     )
-    apart = mean_over_seeds("student minus twin", [a - b for a, b in zip(*lost.values(), strict=True)], LEVEL)
+    apart = mean_over_seeds("student minus twin", [a - b for a, b in zip(*lost.values(), strict=True)], LEVEL, codes)
     shown = (student, twin, apart)
     numbers = (
         f"where training used wrong labels the student gives the true one {student.value:.3f} less than elsewhere, its "

@@ -6,7 +6,7 @@ import numpy as np
 
 from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.measures.inference.examples import mean_of
+from disobey.diagnosis.evidence.intervals import mean_of
 from disobey.records.results import Finding
 
 SMALL = 0.9  # mass of the teacher's list below which too much is lost
@@ -28,8 +28,8 @@ def vocabulary(evidence: Evidence) -> Finding | None:
         return warning(id, message, advice=advice, case="label-maps", invalidates=True)
     if evidence.sparse is None:
         return ok(id, "Tokenizers and label maps are equal by content.") if facts.get("compared") else None
-    teacher = mean_of("teacher's mass on its list", evidence.sparse["teacher_mass"], evidence.level)
-    student = mean_of("student's mass on that list", evidence.sparse["student_mass"], evidence.level)
+    teacher = mean_of(evidence, "teacher's mass on its list", evidence.sparse["teacher_mass"])
+    student = mean_of(evidence, "student's mass on that list", evidence.sparse["student_mass"])
     known = np.mean(evidence.sparse["unknown_mass"]) < UNKNOWN
     if student.value < SHARED and student.value < 0.5 * teacher.value and known:
         message = (
@@ -48,8 +48,8 @@ def truncation(evidence: Evidence) -> Finding | None:
         return None
     assert evidence.pair.topk is not None
     k, id = evidence.pair.topk.ids.shape[1], "truncation"
-    kept = mean_of("teacher's mass on its list", evidence.sparse["teacher_mass"], evidence.level)
-    unknown = mean_of("of it, unknown for the student", evidence.sparse["unknown_mass"], evidence.level)
+    kept = mean_of(evidence, "teacher's mass on its list", evidence.sparse["teacher_mass"])
+    unknown = mean_of(evidence, "of it, unknown for the student", evidence.sparse["unknown_mass"])
     if kept.high < SMALL or unknown.low > UNKNOWN:
         message = (
             f"The {k} listed tokens hold {kept.value:.1%} of the teacher's probability; for {unknown.value:.1%} the "

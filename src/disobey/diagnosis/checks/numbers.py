@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from disobey.diagnosis.checks.findings import note, ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
+from disobey.diagnosis.evidence.intervals import share_of
 from disobey.diagnosis.evidence.temperature import fitted
 from disobey.errors import printable
 from disobey.measures.deviation import confidence
@@ -39,7 +40,7 @@ def stated_values(evidence: Evidence) -> Finding | None:
     for name, log_probs in _sides(evidence).items():
         twice = softmax_twice(log_probs)
         if np.mean(twice) > 0.99:
-            flat = share(f"{name}: rows like that", float(twice.sum()), len(twice), evidence.level)
+            flat = share_of(evidence, f"{name}: rows like that", twice)
             message = (
                 f"{name}: a softmax was taken twice. Undone once, the rows still lie in [0, 1] and sum to 1, as "
                 "probabilities do."
@@ -123,8 +124,8 @@ def finite_values(evidence: Evidence) -> Finding:
     """Probabilities of exactly 0 and 1 have infinite log-odds: slopes and means leave such rows out. NaN is refused."""
     sides = [run.of(confidence)[:2] for run in evidence.each]
     x = sides[0][0]
-    infinite, id = int((~np.all([np.isfinite(side) for pair in sides for side in pair], axis=0)).sum()), "finite-values"
-    observed = share("rows with infinite log-odds", infinite, len(x), evidence.level)
+    lost, id = ~np.all([np.isfinite(side) for pair in sides for side in pair], axis=0), "finite-values"
+    infinite, observed = int(lost.sum()), share_of(evidence, "rows with infinite log-odds", lost)
     if infinite == 0:
         return ok(id, "All log-odds are finite.", observed)
     message = f"{infinite:,} of {len(x):,} rows have a probability of exactly 0 or 1; slopes and means leave them out."
@@ -135,8 +136,7 @@ def finite_values(evidence: Evidence) -> Finding:
 def saturated_rows(evidence: Evidence) -> Finding:
     """Rows whose whole probability is on one class, to within rounding, teach no more than a label."""
     x, id = evidence.of(confidence)[0], "saturated-rows"
-    saturated = float((x > SATURATED).sum())
-    observed = share("saturated teacher rows", saturated, len(x), evidence.level)
+    observed = share_of(evidence, "saturated teacher rows", x > SATURATED)
     if observed.value <= SATURATED_ROWS:
         return ok(id, f"{observed.value:.1%} of the teacher's rows are saturated.", observed)
     message = f"In {observed.value:.1%} of the teacher's rows all but 1e-11 of the probability is on one class."
@@ -198,7 +198,7 @@ def identical_models(evidence: Evidence) -> Finding:
         if first is None or second is None:
             continue
         equal = same_rows(first, second)
-        observed = share(f"rows where {a} = {b}", float(equal.sum()), len(equal), evidence.level)
+        observed = share_of(evidence, f"rows where {a} = {b}", equal)
         if observed.value > EQUAL_ROWS:
             message = f"In {observed.value:.1%} of the rows the {a} equals the {b} to rounding: the {a} is {what}."
             return warning(id, message, observed, advice=advice, case=f"{a}-{b}", invalidates=True)

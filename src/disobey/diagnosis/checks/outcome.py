@@ -9,7 +9,7 @@ from scipy.special import ndtri as norm_quantile
 
 from disobey.diagnosis.checks.findings import note, ok, over, points, warning
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints
-from disobey.diagnosis.evidence.intervals import estimate, renamed
+from disobey.diagnosis.evidence.intervals import estimate, mean_of, renamed
 from disobey.measures import agreement
 from disobey.measures.inference.examples import share
 from disobey.measures.inference.measure import minus_twin
@@ -121,17 +121,21 @@ def large_enough(evidence: Evidence) -> Finding | None:
         return warning(
             id, "Too few examples for any interval.", advice="Evaluate on more examples.", case="no-interval"
         )
-    half, n = (fixed.high - fixed.low) / 2, fixed.n  # over examples alone: more of them shrink nothing else
+    half, n, units = (
+        (fixed.high - fixed.low) / 2,
+        fixed.n,
+        fixed.over,
+    )  # over examples alone: more of them shrink nothing else
     z = norm_quantile(0.5 + gap.level / 2)
     least = max(abs(gap.value), LEAST)
     needed = int(np.ceil(n * (half / least * (z + norm_quantile(POWER)) / z) ** 2))
     advice = (
-        f"About {needed:,} examples would resolve a difference of {100 * least:.1f} points in {POWER:.0%} of test sets."
+        f"About {needed:,} {units} would resolve a difference of {100 * least:.1f} points in {POWER:.0%} of test sets."
     )
     if len(evidence.each) > 1 and gap.high - gap.low > 2 * (fixed.high - fixed.low):
         advice = f"More seeds: they vary more than the examples do. {advice}"
-    text = f"Accuracy, student minus {other}: {points(gap)} on {n:,} examples."
-    if half > WIDE or n < MIN_EXAMPLES:
+    text = f"Accuracy, student minus {other}: {points(gap)} on {n:,} {units}."
+    if half > WIDE or (n < MIN_EXAMPLES and units == "examples"):
         return warning(id, f"{text} No claim about a few points can rest on it.", gap, advice=advice, case="wide")
     if gap.low < 0 < gap.high:
         return note(id, f"{text} Its sign is not known.", gap, advice=advice, case="sign")
@@ -150,7 +154,10 @@ def ceiling(evidence: Evidence) -> Finding | None:
     ahead = [int((right["student"] & ~right[other]).sum()) for right in rights]
     decided = round(float(np.mean(each)))
     worst = min(float(right[side].mean()) for right in rights for side in ("student", other))
-    observed = share(f"examples where student and {other} differ in being right", decided, n, evidence.level)
+    name = f"examples where student and {other} differ in being right"
+    observed = share(name, decided, n, evidence.level)
+    if evidence.codes is not None:
+        observed = mean_of(evidence, name, np.mean([right["student"] != right[other] for right in rights], axis=0))
     if worst > CEILING and decided < MIN_DECIDING and n >= MIN_EXAMPLES:
         p = sign_test(round(float(np.mean(ahead))), decided)
         message = (

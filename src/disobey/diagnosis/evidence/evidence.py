@@ -29,6 +29,7 @@ from disobey.errors import refusal
 from disobey.measures.agreement import choices
 from disobey.measures.calibration import scores
 from disobey.measures.deviation import confidence
+from disobey.measures.inference.clusters import codes_of, refuse_few
 from disobey.measures.inference.measure import Columns, ColumnsOf, columns_beside, columns_on
 from disobey.measures.information import softness
 from disobey.records.predictions import Predictions
@@ -59,6 +60,7 @@ class Evidence:
         sparse: the masses of `top_k`, for top-k pairs only.
         runs: of several seeds, the evidence of each student alone with the control of its seed; none where there is one
             student and one control, or where the students are checkpoints of one run.
+        codes: (n,) the number of each example's cluster, where the pair names clusters.
         temperature: at which divergences are given beside T = 1.
         level: of intervals.
         seed: of resamples and samples.
@@ -74,6 +76,7 @@ class Evidence:
     tops: Mapping[str, NDArray] = field(default_factory=dict)
     sparse: Mapping[str, NDArray] | None = None
     runs: tuple[Evidence, ...] = ()
+    codes: NDArray | None = None
     temperature: float = 4.0
     level: float = 0.95
     seed: int = 0
@@ -100,6 +103,12 @@ class Evidence:
                 parts = [columns(chunk) for chunk in self.sample.chunks(max(1, 2**19 // self.sample.n_classes))]
             self._columns[columns] = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
         return self._columns[columns]
+
+    def codes_of(self, column: NDArray) -> NDArray | None:
+        """The clusters of the examples of a column, over all or over the sample; None where none are known."""
+        if self.codes is None:
+            return None
+        return self.codes if len(column) == self.n else self.codes[self.rows]
 
     def fit(self, key: tuple, fitted: Callable[[], Estimate]) -> Estimate:
         """What ``fitted`` gives, computed once for each key."""
@@ -150,6 +159,8 @@ def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: i
     Raises:
         Refusal: rows that cannot be used, or a file that ends early.
     """
+    if pair.cluster is not None:
+        refuse_few(pair.cluster)
     if pair.topk is not None:
         lists = read_top_k(pair, seed)
         evidence = Evidence(
@@ -172,7 +183,8 @@ def gather(pair: Pair, *, temperature: float = 4.0, level: float = 0.95, seed: i
         tops = {name: arrays[f"{name}.top"] for name in logs}
         parts = [_dense(own, rows, logs, tops, _as_columns(own, arrays)) for own in (pair, *single_runs(pair))]
         evidence = replace(parts[0], runs=tuple(parts[1:]))
-    asked = {"temperature": temperature, "level": level, "seed": seed}
+    codes = None if pair.cluster is None else codes_of(pair.cluster)
+    asked = {"temperature": temperature, "level": level, "seed": seed, "codes": codes}
     return replace(evidence, runs=tuple(replace(run, **asked) for run in evidence.runs), **asked)
 
 
@@ -236,6 +248,7 @@ def _dense(
         mislabelled=part(pair.mislabelled),
         groups=part(pair.groups),
         class_names=pair.class_names,
+        cluster=part(pair.cluster),
     )
     return Evidence(
         pair=pair,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence import seeds
 from disobey.diagnosis.evidence.evidence import Evidence
@@ -56,7 +57,25 @@ def _computed(
         return seeds.estimates(evidence, measures, fixed=fixed, **options)
     functions = dict.fromkeys(measure.columns for measure in measures)
     shared = ((evidence.of(f), [measure for measure in measures if measure.columns is f]) for f in functions)
-    return examples.estimates(shared, **options)
+    if evidence.codes is None:
+        return examples.estimates(shared, **options)
+    found: dict[str, Estimate] = {}
+    for columns, sharing in shared:  # over all examples, or over the sample
+        found |= examples.estimates([(columns, sharing)], codes=evidence.codes_of(columns[0]), **options)
+    return found
+
+
+def share_of(evidence: Evidence, name: str, hits: NDArray) -> Estimate:
+    """The share of examples (N,) that count, all of them or the sample's; over clusters where these are known."""
+    codes = evidence.codes_of(hits)
+    if codes is None:
+        return examples.share(name, float(hits.sum()), len(hits), evidence.level)
+    return examples.mean_of(name, hits, evidence.level, codes)
+
+
+def mean_of(evidence: Evidence, name: str, column: NDArray) -> Estimate:
+    """The mean of a column (N,) of all examples or the sample's; over clusters where these are known."""
+    return examples.mean_of(name, column, evidence.level, evidence.codes_of(column))
 
 
 def estimate(evidence: Evidence, measure: Measure, *, level: float = 0.0, fixed: bool = False) -> Estimate | None:

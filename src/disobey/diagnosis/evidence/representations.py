@@ -73,13 +73,21 @@ def layer_similarities(evidence: Evidence) -> list[LayerSimilarity]:
     usable, _ = layers(dict(evidence.pair.features))
     found = []
     for layer, sides in usable.items():
-        held = _held(sides, evidence)
+        held, chosen = _held(sides, evidence)
+        codes = None if evidence.codes is None else evidence.codes[chosen]
         name = f"cka {printable(layer, 60)}".rstrip()
         teacher, student, twin = held["teacher"], held["student"], held.get("twin")
 
-        def similarity(what: str, other: NDArray, minus: NDArray | None = None, teacher: NDArray = teacher) -> Estimate:
-            bounds = cka_interval(teacher, other, twin=minus, level=evidence.level, seed=evidence.seed)
-            return Estimate(what, *bounds, evidence.level, len(teacher), "examples")
+        def similarity(
+            what: str,
+            other: NDArray,
+            minus: NDArray | None = None,
+            teacher: NDArray = teacher,
+            codes: NDArray | None = codes,
+        ) -> Estimate:
+            over = (len(teacher), "examples") if codes is None else (len(np.unique(codes)), "clusters")
+            bounds = cka_interval(teacher, other, twin=minus, codes=codes, level=evidence.level, seed=evidence.seed)
+            return Estimate(what, *bounds, evidence.level, *over)
 
         found.append(
             LayerSimilarity(
@@ -97,12 +105,12 @@ def _width(matrix: Matrix) -> int:
     return int(np.prod(matrix.shape[1:], dtype=np.int64))
 
 
-def _held(sides: dict[str, Matrix], evidence: Evidence) -> dict[str, NDArray]:
-    """The same random examples of every side, (n, D) float64."""
+def _held(sides: dict[str, Matrix], evidence: Evidence) -> tuple[dict[str, NDArray], NDArray]:
+    """The same random examples of every side, (n, D) float64, and which they are."""
     widest = max(map(_width, sides.values()))
     n = min(evidence.n, EXAMPLES, max(200, NUMBERS // max(1, widest)))
     chosen = np.sort(np.random.default_rng(evidence.seed).choice(evidence.n, n, replace=False))
-    return {side: _rows(matrix, chosen, side) for side, matrix in sides.items()}
+    return {side: _rows(matrix, chosen, side) for side, matrix in sides.items()}, chosen
 
 
 def _rows(matrix: Matrix, chosen: NDArray, side: str) -> NDArray:

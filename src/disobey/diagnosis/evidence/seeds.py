@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.diagnosis.evidence.evidence import Evidence
-from disobey.measures.inference import examples
+from disobey.measures.inference import clusters, examples
 from disobey.measures.inference.measure import Measure, Sample, qualified
 from disobey.measures.inference.quantiles import student_t
 from disobey.measures.inference.resampling import (
@@ -22,7 +22,6 @@ from disobey.measures.inference.resampling import (
     error_interval,
     example_intervals,
     random_groups,
-    t_interval,
     wilson_interval,
 )
 from disobey.records.results import Estimate
@@ -45,6 +44,9 @@ def estimates(
     bounds: dict[str, Bounds] = {}
     few: dict[int, list[str]] = {}
     for name, one in joined.items():
+        if evidence.codes is not None:
+            bounds[name] = one.over_clusters(evidence, seed, level)
+            continue
         known = one.without_resamples(level)
         if known is not None:
             bounds[name] = known
@@ -63,6 +65,9 @@ def estimates(
 def _estimate(evidence: Evidence, one: _Joined, bounds: Bounds, level: float, fixed: bool) -> Estimate:
     values = one.values
     if fixed or not np.ptp(values) > 0:  # of the teacher alone, say: no seed changes it
+        if evidence.codes is not None:
+            known = len(np.unique(one.codes(evidence)))
+            return Estimate(one.measure.name, *bounds, level, known, "clusters")
         return Estimate(one.measure.name, *bounds, level, one.n, "examples")
     both = widened(bounds, values, level, crossed=_share_a_control(evidence, one.measure))
     return Estimate(one.measure.name, *both, level, len(values), "runs")
@@ -93,15 +98,14 @@ def widened(bounds: Bounds, values: NDArray, level: float, crossed: tuple[int, i
     return value, value - float(np.hypot(value - low, half)), value + float(np.hypot(high - value, half))
 
 
-def mean_over_seeds(
-    name: str, columns: Sequence[NDArray], level: float, crossed: tuple[int, int] | None = None
-) -> Estimate:
-    """Mean of a column (N,) an evidence, over examples and, of several, over seeds."""
+def mean_over_seeds(name: str, columns: Sequence[NDArray], level: float, codes: NDArray | None = None) -> Estimate:
+    """Mean of a column (N,) an evidence, over examples (or clusters) and, of several, over seeds."""
+    alone = examples.mean_of(name, np.mean(columns, axis=0), level, codes)
     if len(columns) == 1:
-        return examples.mean_of(name, columns[0], level)
+        return alone
     values = np.array([column.mean() for column in columns])
-    bounds = t_interval(np.mean(columns, axis=0), level)
-    return Estimate(name, *widened(bounds, values, level, crossed), level, len(values), "runs")
+    bounds = alone.value, alone.low, alone.high
+    return Estimate(name, *widened(bounds, values, level), level, len(values), "runs")
 
 
 def mean_of_estimates(name: str, found: Sequence[Estimate]) -> Estimate:
@@ -144,6 +148,28 @@ class _Joined:
         parts = [s.evaluate(weights[:, np.searchsorted(self.rows, _rows(s))]) for s in self.samples]
         return np.mean(parts, axis=0)
 
+    def codes(self, evidence: Evidence) -> NDArray:
+        """The clusters of the examples that count."""
+        codes = evidence.codes_of(np.empty(_length(evidence, self)))
+        assert codes is not None
+        return codes[self.rows]
+
+    def over_clusters(self, evidence: Evidence, seed: int, level: float) -> Bounds:
+        """By leaving out clusters, the same for all seeds."""
+        own, value = self.codes(evidence), float(self.values.mean())
+        parts = clusters.parts_of(own, seed)
+        if parts is None:
+            return value, np.nan, np.nan
+        errors = np.array([s.spread(own) if s.n == self.n else np.nan for s in self.samples])
+        error = float(errors.mean()) if np.isfinite(errors).all() else np.nan
+        if not np.isfinite(error):
+            kept = [_part(sample, self.rows[parts.rows]) for sample in self.samples]
+            part = _Joined(self.measure, tuple(kept), self.rows[parts.rows], self.values)
+            error = clusters.error_over(part.evaluate, parts)
+        if self.measure.share_of == 1:
+            return clusters.share_bounds(value, error, self.n, parts, level)
+        return clusters.bounds_over(value, error, parts, level)
+
     def without_resamples(self, level: float) -> Bounds | None:
         """For measures that know their error, and shares of all examples; None for the others."""
         value = float(self.values.mean())
@@ -165,6 +191,11 @@ class _Joined:
 
 def _rows(sample: Sample) -> NDArray:
     return np.arange(sample.n) if sample.rows is None else sample.rows
+
+
+def _length(evidence: Evidence, one: _Joined) -> int:
+    """Of the columns that a measure was read from: all examples, or the sample."""
+    return len(evidence.runs[0].of(one.measure.columns)[0])
 
 
 def _part(sample: Sample, rows: NDArray) -> Sample:

@@ -128,6 +128,7 @@ def read_top_k(pair: Pair, seed: int) -> TopKColumns:
         pair.split,
         coarse.get("twin"),
         groups=None if pair.groups is None else pair.groups[rows],
+        cluster=None if pair.cluster is None else pair.cluster[rows],
     )
     return TopKColumns(sample, rows, _all_columns(arrays, pair), arrays["student"])
 

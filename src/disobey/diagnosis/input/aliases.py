@@ -15,6 +15,7 @@ ALIASES = {
     "labels": ("labels", "label", "y", "targets"),
     "ids": ("ids", "id"),
     "groups": ("group", "groups"),
+    "cluster": ("cluster", "clusters", "sequence_ids", "prompt_ids"),
     "class_names": ("class_names", "classes"),
     "mislabelled": ("mislabelled",),
     "texts": ("texts", "text"),

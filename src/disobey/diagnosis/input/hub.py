@@ -22,6 +22,7 @@ from disobey.diagnosis.input.matrices import ArrayMatrix
 from disobey.diagnosis.input.pair import Pair, pair_from
 from disobey.diagnosis.input.predict import evaluating, refuse_random
 from disobey.errors import Refusal, printable, refusal
+from disobey.measures.inference.clusters import FEWEST
 
 TOP = 64
 BATCH = 16
@@ -349,6 +350,7 @@ def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
             where="models",
         )
     parts: dict[str, list[NDArray]] = {}
+    sequences: list[NDArray] = []
     for number, text in enumerate(rows.inputs):
         ids = models["teacher"].processor(text, return_tensors="pt", truncation=True, max_length=TOKENS)["input_ids"]
         if ids.shape[1] < 2:
@@ -369,6 +371,9 @@ def _tokens(models: dict[str, Loaded], rows: Rows) -> Pair:
                 found |= {f"topk_{role}": log.gather(1, best.indices), f"topk_{role}_top": log.argmax(-1)}
         for name, tensor in found.items():
             parts.setdefault(name, []).append(tensor.cpu().numpy())
+        sequences.append(np.full(len(true), number))
     if not parts:
         raise refusal("short-texts", "texts of at least two tokens", "none", where="data")
+    if len(sequences) >= FEWEST:  # the tokens of a text are one cluster
+        parts["cluster"] = sequences
     return pair_from({name: ArrayMatrix(np.concatenate(arrays), name) for name, arrays in parts.items()}, facts=facts)

@@ -15,23 +15,34 @@ from disobey.diagnosis.input.aliases import ALIASES, SIDED, TOP_K, TOP_K_MORE, c
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.pair import Pair, TopK, pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
+from disobey.diagnosis.input.readers.llama_cpp import is_saved_logits
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.validation import column, listed_scores, same_rule, scores, unique
 from disobey.errors import printable, refusal
 
 
-def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str = "auto", split: str = "test") -> Pair:
+def read_pair(
+    *paths: Path | str,
+    labels: Path | str | None = None,
+    cluster: Path | str | None = None,
+    values: str = "auto",
+    split: str = "test",
+) -> Pair:
     """A pair from a file or folder, or from several (teacher.npy student.npy labels.npy) that hold a part each.
 
     Args:
         paths: files or folders, of which no two hold the same array.
         labels: a file of its own for the labels.
+        cluster: a file of its own for the clusters.
         values: what the scores are; detected where ``auto``.
         split: which examples these are.
 
     Raises:
         Refusal: names file, array and row, what was expected and what to try.
     """
+    if len(paths) in (2, 3) and all(is_saved_logits(Path(path)) for path in paths):  # original, quantized, another
+        pair = read_two(paths[0], paths[1], labels, cluster=cluster, values=values, split=split)
+        return with_twin(pair, paths[2], values=values) if len(paths) == 3 else pair
     arrays: dict[str, Matrix] = {}
     for path in map(Path, paths):
         for name, matrix in read_arrays(path).items():
@@ -47,7 +58,9 @@ def read_pair(*paths: Path | str, labels: Path | str | None = None, values: str 
             raise refusal(
                 "two-labels", "labels in one place", "labels in the pair as well", "leave one of them out", where=labels
             )
-        arrays["labels"] = _labels_in(Path(labels))
+        arrays["labels"] = _column_in(Path(labels), "labels")
+    if cluster is not None:
+        arrays["cluster"] = _cluster_in(Path(cluster), canonical(arrays))
     where = " and ".join(map(str, paths))
     return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split, facts=facts)
 
@@ -79,6 +92,7 @@ def read_two(
     student: Path | str,
     labels: Path | str | None = None,
     *,
+    cluster: Path | str | None = None,
     values: str = "auto",
     split: str = "test",
 ) -> Pair:
@@ -101,12 +115,17 @@ def read_two(
             [_taken(side["labels"], chosen) for side, chosen in zip(sides, rows, strict=True) if "labels" in side],
             f"{teacher} and {student}",
         )
+    _same_clusters(sides, rows, f"{teacher} and {student}")
     for side, chosen in zip(reversed(sides), reversed(rows), strict=True):
         arrays |= {name: _taken(matrix, chosen) if name != "class_names" else matrix for name, matrix in side.items()}
     if labels is not None:
-        arrays["labels"] = _labels_in(Path(labels))
+        arrays["labels"] = _column_in(Path(labels), "labels")
         if facts:
             _needs_order(labels, "labels", "put them into the teacher's or the student's file")
+    if cluster is not None:
+        arrays["cluster"] = _cluster_in(Path(cluster), arrays)
+        if facts:
+            _needs_order(cluster, "clusters", "put them into the teacher's or the student's file")
     name = f"{Path(teacher).stem}-{Path(student).stem}"
     pair = pair_from(arrays, name=name, where=f"{teacher} and {student}", values=values, split=split)
     return replace(pair, facts={**pair.facts, **facts})
@@ -127,23 +146,40 @@ def _same_labels(columns: list[Matrix], where: str) -> None:
         )
 
 
+def _same_clusters(sides: list[dict[str, Matrix]], rows: list[NDArray | None], where: str) -> None:
+    """Where both files name clusters they name the same ones."""
+    found = [_taken(side["cluster"], own) for side, own in zip(sides, rows, strict=True) if "cluster" in side]
+    if len(found) == 2 and found[0].shape == found[1].shape and not np.array_equal(whole(found[0]), whole(found[1])):
+        raise refusal(
+            "clusters-differ", "the same clusters in both files", "others", "leave one file's out", where=where
+        )
+
+
 def _needs_order(path: Path | str, what: str, hint: str) -> None:
     """After a join by id rows are in neither file's order: an array without ids cannot be put beside them."""
     raise refusal("missing-ids", f"{what} with ids, because rows were joined by id", "none", hint, where=path)
 
 
-def _labels_in(path: Path) -> Matrix:
-    """The array ``labels`` of a file, or its only one."""
+def _column_in(path: Path, name: str) -> Matrix:
+    """The array of this name in a file, or its only one."""
     arrays = canonical(read_arrays(path))
-    if "labels" not in arrays and len(arrays) != 1:
+    if name not in arrays and len(arrays) != 1:
         raise refusal(
-            "missing-labels",
-            "an array 'labels', or one array only",
+            f"missing-{name}",
+            f"an array {name!r}, or one array only",
             listed(arrays),
-            nearest("labels", arrays),
+            nearest(name, arrays),
             where=path,
         )
-    return arrays["labels"] if "labels" in arrays else next(iter(arrays.values()))
+    return arrays[name] if name in arrays else next(iter(arrays.values()))
+
+
+def _cluster_in(path: Path, arrays: Mapping[str, Matrix]) -> Matrix:
+    if "cluster" in arrays:
+        raise refusal(
+            "two-clusters", "clusters in one place", "clusters in the pair as well", "leave one of them out", where=path
+        )
+    return _column_in(path, "cluster")
 
 
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:

@@ -13,6 +13,8 @@ from disobey.diagnosis.errors import nearest, renamed, row_list
 from disobey.diagnosis.input.aliases import ALIASES, TOP_K, TOP_K_MORE, canonical, listed
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.score_types import Values, detected
+from disobey.diagnosis.input.sequences import flattened
+from disobey.diagnosis.input.top_k_caches import from_cache
 from disobey.diagnosis.input.validation import column, listed_scores, same_rows, same_rule, scores, unique
 from disobey.errors import printable, refusal
 from disobey.records.predictions import Predictions
@@ -64,6 +66,7 @@ class Pair:
         labels: (N,) true classes.
         ids: (N,) who an example is.
         groups: (N,) any names to report by.
+        cluster: (N,) which text, prompt or image an example belongs to; intervals are then over these.
         mislabelled: (N,) bool, where training used another label.
         class_names: C names.
         texts: (N,) what an example says.
@@ -94,6 +97,7 @@ class Pair:
     split: str = "test"
     ignored: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    cluster: NDArray | None = None
 
 
 def pair_from(
@@ -106,12 +110,18 @@ def pair_from(
     facts: Mapping[str, Any] | None = None,
 ) -> Pair:
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
-    named = canonical({k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()})
+    matrices = {k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()}
+    cached, known_of = from_cache(matrices)
+    named = flattened(canonical(cached))
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
         pair = _dense(named, name, where, values)
-    columns = {k: column(named[k], k, pair.shape[0]) for k in ("ids", "groups", "texts", "mislabelled") if k in named}
+    names = ("ids", "groups", "cluster", "texts", "mislabelled")
+    columns = {k: column(named[k], k, pair.shape[0]) for k in names if k in named}
+    if "cluster" in columns and columns["cluster"].dtype.kind not in "iuUS":
+        got, hint = f"type {columns['cluster'].dtype}", "one integer or name an example"
+        raise refusal("cluster-type", "clusters as integers or text", got, hint, where=named["cluster"].where)
     if "ids" in columns:
         unique(columns["ids"], where)
     features = {k: m for k, m in named.items() if k.startswith("features_")}
@@ -128,7 +138,7 @@ def pair_from(
         features=features,
         ignored=ignored,
         split=split,
-        facts=dict(facts or {}),
+        facts={**(facts or {}), **known_of},
     )
 
 
@@ -153,18 +163,20 @@ def pair_from_predictions(predictions: Predictions, name: str = "pair") -> Pair:
         predictions.mislabelled,
         predictions.class_names,
         split=predictions.split,
+        cluster=predictions.cluster,
         values=dict.fromkeys(("teacher", "student", *twins), "log-probabilities"),
     )
 
 
 def with_columns(pair: Pair, arrays: Mapping[str, NDArray], values: str = "auto") -> Pair:
-    """The pair with labels, a twin, ids, groups, class names or texts that it lacks; refused where it has them."""
+    """The pair with a twin or columns (labels, ids, groups, …) that it lacks; refused where it has them."""
     if not arrays:
         return pair
     held = {
         "labels": pair.labels,
         "twin": pair.twins or None,
         "groups": pair.groups,
+        "cluster": pair.cluster,
         "class_names": pair.class_names,
         "texts": pair.texts,
     }

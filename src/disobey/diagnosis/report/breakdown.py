@@ -13,7 +13,7 @@ from disobey.errors import printable
 from disobey.measures import agreement, calibration, deviation
 from disobey.measures.inference.examples import mean_of, share
 from disobey.measures.inference.measure import applicable, minus_twin, on_twin
-from disobey.records.results import Cell, Table
+from disobey.records.results import Cell, Estimate, Table
 
 MAX_ROWS = 40  # classes or groups in a table
 MAX_CLASSES = 5_000  # beyond which nobody asks for a table by class
@@ -87,10 +87,12 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
         members = np.flatnonzero(of == number)
         n = len(members)
         cells: list[Cell] = [names[number], n]
-        cells += [share(name, float(column[members].sum()), n, evidence.level) for name, column in shares.items()]
+        cells += [_share(evidence, name, column, members) for name, column in shares.items()]
         for name, column in means.items():
-            known = column[members][np.isfinite(column[members])]
-            cells.append(mean_of(name.split(" (")[0], known, evidence.level) if len(known) else None)
+            known = members[np.isfinite(column[members])]
+            codes = None if evidence.codes is None else evidence.codes[known]
+            found = mean_of(name.split(" (")[0], column[known], evidence.level, codes) if len(known) else None
+            cells.append(found)
         rows.append(tuple(cells))
     caption = (
         f"Largest deviations first; {len(rows)} of {len(names)}. Means leave infinite values out. Among many rows a "
@@ -98,6 +100,13 @@ def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what
         + (f" Means over {len(evidence.students)} seeds, intervals over examples." if len(_runs(evidence)) > 1 else "")
     )
     return Table(title, (what, "n", *shares, *means), tuple(rows), caption)
+
+
+def _share(evidence: Evidence, name: str, column: NDArray, members: NDArray) -> Estimate:
+    """The share of a class's or group's examples that count."""
+    if evidence.codes is None:
+        return share(name, float(column[members].sum()), len(members), evidence.level)
+    return mean_of(name, column[members], evidence.level, evidence.codes[members])
 
 
 def _hits(evidence: Evidence) -> dict[str, NDArray]:

@@ -83,6 +83,7 @@ def reliability(evidence: Evidence) -> Chart | None:
         for key in ("confidence", "accuracy", "low", "high", "n"):
             data[key] += [round(float(v), 5) for v in getattr(found, key)]
         data["model"] += [name] * len(found.n)
+    over = "" if evidence.codes is None else " over clusters"
     return Chart(
         "reliability",
         "Is confidence equal to accuracy?",
@@ -91,7 +92,7 @@ def reliability(evidence: Evidence) -> Chart | None:
         Axis("confidence", "mean confidence of the bin"),
         Axis("accuracy", "accuracy of the bin"),
         "Reliability curves: accuracy against confidence in 15 equally filled bins, one curve a model.",
-        caption=f"15 equally filled bins; bands: Wilson intervals at {evidence.level:.0%}. Diagonal: calibrated.",
+        caption=f"15 equally filled bins; bands: Wilson intervals at {evidence.level:.0%}{over}. Diagonal: calibrated.",
         color=Axis("model", "model", "nominal"),
         low="low",
         high="high",

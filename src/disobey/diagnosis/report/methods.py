@@ -18,9 +18,7 @@ def methods(evidence: Evidence) -> Text:
         "al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
         "Brier score with its decomposition (Murphy 1973).",
         _control(evidence),
-        f"Intervals are at {level} over examples (these models, other examples of the same kind); checks decide "
-        "at 99%. They come from a centred bootstrap up to 5,000 examples, a grouped jackknife up to 50,000, and the "
-        "spread over 100 random groups beyond; Wilson's for shares.",
+        _intervals(evidence, level),
         f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
         _several(evidence),
         _sampled(evidence),
@@ -28,6 +26,21 @@ def methods(evidence: Evidence) -> Text:
         "Computed with Disobey.",
     )
     return Text("Methods", " ".join(filter(None, sentences)))
+
+
+def _intervals(evidence: Evidence, level: str) -> str:
+    if evidence.codes is not None:
+        return (
+            f"Intervals are at {level} over {evidence.codes.max() + 1:,} clusters (these models, other texts, prompts "
+            "or images of the same kind), whose examples are not taken as independent; checks decide at 99%. They come "
+            "from a jackknife over up to 100 groups of whole clusters (MacKinnon, Nielsen and Webb 2023) with "
+            "Student's t; shares from Wilson's interval at their effective number of examples (Korn and Graubard 1998)."
+        )
+    return (
+        f"Intervals are at {level} over examples (these models, other examples of the same kind); checks decide "
+        "at 99%. They come from a centred bootstrap up to 5,000 examples, a grouped jackknife up to 50,000, and the "
+        "spread over 100 random groups beyond; Wilson's for shares."
+    )
 
 
 def _width(evidence: Evidence) -> str:

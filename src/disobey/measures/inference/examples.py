@@ -1,8 +1,9 @@
 """Intervals over examples: what another test set would have given for *these* models.
 
 Up to 5,000 examples a bootstrap, up to 50,000 a grouped jackknife, beyond that the spread over random groups, whose
-cost does not grow with the examples (`resampling` has all three). The library and `disobey diagnose` both end here, so
-they give the same interval for the same rows.
+cost does not grow with the examples (`resampling` has all three). Where predictions say which cluster an example
+belongs to, all intervals are over clusters (`clusters`). The library and `disobey diagnose` both end here, so they give
+the same interval for the same rows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.errors import refusal
+from disobey.measures.inference import clusters as clustered
 from disobey.measures.inference.measure import Columns, Measure, Sample, qualified, read
 from disobey.measures.inference.resampling import (
     blocked_interval,
@@ -68,7 +70,11 @@ def all_over_examples(
     equally many examples share their resamples.
     """
     measures = list(measures)
-    found = estimates(read(measures, predictions), resamples=resamples, level=level, seed=seed)
+    codes = None
+    if predictions.cluster is not None:
+        clustered.refuse_few(predictions.cluster)
+        codes = clustered.codes_of(predictions.cluster)
+    found = estimates(read(measures, predictions), resamples=resamples, level=level, seed=seed, codes=codes)
     return {measure.name: found[measure.name] for measure in measures}
 
 
@@ -79,6 +85,7 @@ def estimates(
     level: float = 0.95,
     seed: int = 0,
     blocked: int = BLOCKED,
+    codes: NDArray | None = None,
 ) -> dict[str, Estimate]:
     """Estimates of measures whose columns are known, by name: the one way to an interval over examples.
 
@@ -89,7 +96,14 @@ def estimates(
         level: of the intervals.
         seed: of resamples and groups.
         blocked: number of examples above which groups replace the jackknife.
+        codes: (N,) the number of each example's cluster: then intervals are over clusters, by `clusters`.
     """
+    if codes is not None:
+        return {
+            measure.name: over_clusters(qualified(measure, columns), codes, level=level, seed=seed)
+            for columns, measures in shared
+            for measure in measures
+        }
     found: dict[str, Estimate] = {}
     few: dict[int, list[Sample]] = {}
     for columns, measures in shared:
@@ -131,6 +145,30 @@ def estimates(
     return found
 
 
+def over_clusters(sample: Sample, codes: NDArray, *, level: float = 0.95, seed: int = 0) -> Estimate:
+    """One measure with its interval over clusters; no interval where fewer than five of them qualify.
+
+    Args:
+        sample: the measure on its examples.
+        codes: (N,) cluster numbers of all examples.
+        level: of the interval.
+        seed: of the dealing of clusters into groups.
+    """
+    own = codes if sample.rows is None else codes[sample.rows]
+    parts, value = clustered.parts_of(own, seed), sample.once()
+    name, shared = sample.measure.name, sample.measure.share_of
+    if parts is None:
+        return Estimate(name, value, np.nan, np.nan, level, len(np.unique(own)), "clusters")
+    error = sample.spread(own)
+    if not np.isfinite(error):
+        error = clustered.error_over(sample.take(parts.rows).evaluate, parts)
+    if shared == 1 or (shared and error == 0):
+        bounds = clustered.share_bounds(value, error, sample.n * shared, parts, level)
+    else:
+        bounds = clustered.bounds_over(value, error, parts, level)
+    return Estimate(name, *bounds, level, parts.clusters, "clusters")
+
+
 def _halved(same: Sequence[Sample]) -> tuple[list[Sample], dict[str, tuple[int, int]]]:
     """Samples to be evaluated, and differences whose two sides are among them, by name: the places of both sides."""
     names = {s.measure.name for s in same if s.rows is None}
@@ -165,7 +203,13 @@ def paired_over_examples(
     if not np.array_equal(a.ids, b.ids):
         got = f"{len(a)} and {len(b)} rows with different ids"
         raise refusal("other-examples", "the same examples in the same order", got, "the common ids of both")
+    if (a.cluster is None) != (b.cluster is None) or not np.array_equal(_own(a.cluster), _own(b.cluster)):
+        raise refusal("other-clusters", "the same clusters on both sides", "others", "one 'cluster' column for both")
     both = _difference(*(_sides(measure, side) for side in (a, b)))
+    if a.cluster is not None:
+        clustered.refuse_few(a.cluster)
+        codes = clustered.codes_of(a.cluster)[both.rows]
+        return _paired_over_clusters(both, codes, level, seed)
     n, error = len(both.rows), both.spread()
     if np.isfinite(error):
         value = float(both.evaluate(np.ones((1, n)))[0])
@@ -178,14 +222,39 @@ def paired_over_examples(
     return Estimate(measure.name, *bounds, level, n, "examples")
 
 
+def _own(cluster: NDArray | None) -> NDArray:
+    return np.empty(0) if cluster is None else cluster
+
+
+def _paired_over_clusters(both: _Difference, codes: NDArray, level: float, seed: int) -> Estimate:
+    name, value, parts = both.first.measure.name, both.once(), clustered.parts_of(codes, seed)
+    if parts is None:
+        return Estimate(name, value, np.nan, np.nan, level, len(np.unique(codes)), "clusters")
+    error = clustered.error_over(both.take(parts.rows).evaluate, parts)
+    return Estimate(name, *clustered.bounds_over(value, error, parts, level), level, parts.clusters, "clusters")
+
+
 def share(name: str, hits: float, n: int, level: float = 0.95) -> Estimate:
     """A share of n examples with Wilson's interval: right also near 0 and 1, where the bootstrap is not."""
     return Estimate(name, hits / n, *wilson_interval(hits / n, n, level), level, n, "examples")
 
 
-def mean_of(name: str, column: NDArray, level: float = 0.95) -> Estimate:
-    """Mean of a column (N,) with a Student t interval over its examples."""
+def mean_of(name: str, column: NDArray, level: float = 0.95, codes: NDArray | None = None) -> Estimate:
+    """Mean of a column (N,) with a Student t interval over its examples, or over clusters by ``codes`` (N,).
+
+    A column of zeros and ones is a share: over clusters it gets Wilson's interval.
+    """
     column = np.asarray(column, dtype=np.float64)
+    if codes is not None:
+        value, parts = float(column.mean()) if len(column) else np.nan, clustered.parts_of(codes, 0)
+        if parts is None:
+            return Estimate(name, value, np.nan, np.nan, level, len(np.unique(codes)), "clusters")
+        error = clustered.mean_error(column, codes)
+        if ((column == 0) | (column == 1)).all():
+            bounds = clustered.share_bounds(value, error, len(column), parts, level)
+        else:
+            bounds = clustered.bounds_over(value, error, parts, level)
+        return Estimate(name, *bounds, level, parts.clusters, "clusters")
     return Estimate(name, *t_interval(column, level), level, len(column), "examples")
 
 

@@ -42,6 +42,7 @@ class Measure:
             counted.
         spread: the statistic's standard error over examples, from the same columns, for statistics that resampling gets
             wrong; with two models' columns, that of the difference. Where it is NaN examples are resampled after all.
+            It takes a keyword ``codes`` (N,): the cluster of each example, where these are not independent.
         order: number of the column by which the statistic puts examples in order, if it does. Many examples are then
             put in that order once, before they are dealt into groups, and no group has anything left to sort.
         sides: names of the two measures whose difference this is; none where it is no difference.
@@ -82,9 +83,21 @@ class Sample:
         """Number of examples that qualify."""
         return len(self.columns[0])
 
-    def spread(self) -> float:
-        """The standard error that the measure knows, NaN where it must be found by resampling."""
-        return np.nan if self.measure.spread is None or self.n < 2 else self.measure.spread(*self.columns)
+    def spread(self, codes: NDArray | None = None) -> float:
+        """The standard error that the measure knows, NaN where it must be found by resampling.
+
+        Args:
+            codes: (n,) the cluster of each example; none where they are independent.
+        """
+        known = self.measure.spread
+        if known is None or self.n < 2:
+            return np.nan
+        return known(*self.columns) if codes is None else known(*self.columns, codes=codes)
+
+    def take(self, rows: NDArray) -> Sample:
+        """Some of its examples, by their places among the n."""
+        own = rows if self.rows is None else self.rows[rows]
+        return Sample(self.measure, tuple(column[rows] for column in self.columns), own)
 
     def evaluate(self, weights: NDArray | None) -> NDArray:
         """Weights (B, n) to values (B,); None weighs each example once."""

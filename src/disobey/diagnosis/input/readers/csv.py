@@ -16,7 +16,7 @@ from disobey.diagnosis.input.readers.parquet import NUMBERED, fixed_text, groupe
 from disobey.errors import printable, refusal
 
 LIMIT = 200 * 2**20
-TEXT = {"ids", "id", "group", "groups", "class_names", "texts", "text"}
+TEXT = {"ids", "id", *ALIASES["groups"], *ALIASES["cluster"], "class_names", "texts", "text"}
 
 
 def read_csv(path: Path) -> Mapping[str, Matrix]:

@@ -10,6 +10,7 @@ from disobey.diagnosis.errors import nearest
 from disobey.diagnosis.input.matrices import Matrix
 from disobey.diagnosis.input.readers.csv import read_csv
 from disobey.diagnosis.input.readers.jsonl import read_jsonl
+from disobey.diagnosis.input.readers.llama_cpp import MAGIC, read_llama_cpp
 from disobey.diagnosis.input.readers.npy import read_npy, read_npz
 from disobey.diagnosis.input.readers.parquet import read_parquet
 from disobey.diagnosis.input.readers.safetensors import read_safetensors
@@ -62,6 +63,8 @@ def _read(path: Path) -> Mapping[str, Matrix]:
         ) from error
     if not start:
         raise refusal("empty-file", "predictions", "an empty file", "write it again", where=path)
+    if start.startswith(MAGIC):  # named as people like
+        return read_llama_cpp(path)
     suffix = path.suffix.lower()
     kind = _kind(start)
     if suffix in PICKLES or kind == "pickle":

@@ -11,7 +11,8 @@ two lists of tokens is refused, since nothing says which one is meant. A token's
 to a number or to ``{"logprob": number, …}`` (vLLM's prompt log-probabilities), a list of ``{"token": …, "logprob":
 …}`` or ``{"id": …, "logprob": …}``, or a list of ``[logprob, id, text]`` (SGLang); empty entries (null: the first
 token of a prompt) are skipped on all sides. Tokens may be ids, "token_id:42" or texts; texts are numbered here. A
-``twin`` may stand beside the student.
+``twin`` may stand beside the student. The tokens of a line are one cluster, or those of all lines with the same
+``cluster`` (a prompt's id, say).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ import numpy as np
 
 from disobey.bounds import BUDGET, LINE, OBJECT, Tally
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix
+from disobey.diagnosis.input.readers.parquet import fixed_text
 from disobey.errors import printable, refusal
+from disobey.measures.inference.clusters import FEWEST
 
 LIMIT = 2 * 2**30
 MAX_K = 4096
@@ -41,6 +44,7 @@ LISTS = (
     "completion_probabilities",
 )
 AROUND = ("choices", "logprobs", "meta_info")  # where servers put those lists
+CLUSTER = "cluster"
 SIDES = ("teacher", "student", "twin")
 Entry = dict[int, float]
 
@@ -62,7 +66,8 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
         )
     numbers: dict[str, int] = {}
     tokens: list[tuple[list[Entry], int]] = []
-    line_number = 0
+    clusters: list[str] = []
+    line_number, named = 0, False
     try:
         tally = Tally(path)
         with open(path, encoding="utf-8") as file:
@@ -72,7 +77,10 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
                     raise refusal("long-line", most, got, "a sequence a line", where=path)
                 if line.strip():
                     tally.add(OBJECT * (2 * line.count(":") + line.count(",")))  # entries stay in memory as mappings
-                    tokens += _tokens(json.loads(line), numbers, f"{path}, line {line_number}")
+                    record = json.loads(line)
+                    named |= isinstance(record, dict) and CLUSTER in record
+                    tokens += _tokens(record, numbers, f"{path}, line {line_number}")
+                    clusters += [_cluster(record, line_number)] * (len(tokens) - len(clusters))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, OSError) as error:
         got = f"{printable(error)} in line {line_number}"
         raise refusal(
@@ -80,7 +88,16 @@ def read_jsonl(path: Path) -> Mapping[str, Matrix]:
         ) from error
     if not tokens:
         raise refusal("no-tokens", "at least one token with log-probabilities", "none", where=path)
-    return _arrays(path, tokens)
+    arrays = _arrays(path, tokens)
+    found = len(set(clusters))
+    if named or FEWEST <= found < len(tokens):
+        arrays["cluster"] = ArrayMatrix(fixed_text(clusters), f"{path}[cluster]")
+    return arrays
+
+
+def _cluster(record: dict, line_number: int) -> str:
+    """What the line says, or else the line: a sequence of tokens."""
+    return str(record[CLUSTER])[:200] if isinstance(record.get(CLUSTER), int | str) else f"line {line_number}"
 
 
 def _tokens(record: Any, numbers: dict[str, int], where: str) -> list[tuple[list[Entry], int]]:

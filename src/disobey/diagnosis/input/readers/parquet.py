@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from disobey.bounds import BUDGET, bounded_table
 from disobey.diagnosis.errors import row_list
 from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix
+from disobey.diagnosis.input.readers.parquet_sequences import holds_sequences, read_sequences
 from disobey.errors import Refusal, printable, refusal
 from disobey.footer import largest_column
 
@@ -34,6 +35,8 @@ def read_parquet(path: Path) -> Mapping[str, Matrix]:
     try:
         with parquet.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
+            if holds_sequences(schema):
+                return read_sequences(path, file)
             arrays: dict[str, Matrix] = {}
             for name, columns in grouped(schema.names).items():
                 kind = schema.field(columns[0]).type
