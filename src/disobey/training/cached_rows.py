@@ -33,7 +33,7 @@ def packed(logits: Tensor, top_k: int, kind: str) -> dict[str, NDArray]:
     Example:
         >>> found = packed(torch.tensor([[0.5, 0.3, 0.2]]).log(), 1, "float32")
         >>> found["ids"], np.exp(found["tail"]).round(3)
-        (array([[0]], dtype=int32), array([0.5], dtype=float32))
+        (array([[0]], dtype=uint16), array([0.5], dtype=float32))
     """
     dtype = np.dtype(kind)
     if not top_k:
@@ -49,7 +49,7 @@ def packed(logits: Tensor, top_k: int, kind: str) -> dict[str, NDArray]:
     kept = log_probs.topk(top_k, -1)
     tail = log_probs.scatter(-1, kept.indices, -torch.inf).logsumexp(-1)  # summed: 1 − kept rounds to 0
     return {
-        "ids": kept.indices.numpy().astype(np.int32),
+        "ids": kept.indices.numpy().astype(np.uint16 if classes <= 2**16 else np.int32),
         "listed": kept.values.numpy().astype(dtype),
         "tail": tail.numpy().astype(np.float32),
     }
