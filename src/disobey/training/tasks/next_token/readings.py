@@ -25,7 +25,7 @@ WINDOWS = 256  # of the test text, evenly over it
 CHUNK = 16
 
 
-def test_windows(text: Passages) -> NDArray:
+def read_windows(text: Passages) -> NDArray:
     """The windows that every run is read on, (W, T + 1)."""
     windows = text.windows("test", LENGTH)
     return windows[np.linspace(0, len(windows) - 1, min(WINDOWS, len(windows))).astype(np.int64)]
@@ -39,7 +39,7 @@ def readings(
 
     temperature: at which the teacher's mass is read.
     """
-    windows = torch.from_numpy(test_windows(text).copy())
+    windows = torch.from_numpy(read_windows(text).copy())
     device = model.tokens.device
     found: dict[str, list[Tensor]] = {}
     for start in range(0, len(windows), CHUNK):
