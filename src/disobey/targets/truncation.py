@@ -147,8 +147,8 @@ def kl_sampled(
     p = torch.softmax(targets.detach().to(log_q.dtype) / temperature, -1)
     ids = torch.multinomial(p.cpu(), draws, replacement=True, generator=generator).to(p.device)
     shares = torch.zeros_like(p).scatter_add_(-1, ids, torch.full_like(ids, 1 / draws, dtype=p.dtype))
-    entropy = torch.special.entr(shares).sum(-1)
-    return times_squared(temperature, -entropy - dot(shares, log_q), logits)
+    negentropy = torch.xlogy(shares, shares).sum(-1)
+    return times_squared(temperature, negentropy - dot(shares, log_q), logits)
 
 
 Truncated: TypeAlias = Callable[[Tensor, Tensor, int, Generator, float], Tensor]

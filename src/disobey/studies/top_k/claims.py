@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from disobey.measures.inference.runs import example_error, mean_over_runs
 from disobey.records.results import Estimate
@@ -61,17 +62,20 @@ class Mixed:
 
 def difference(e: Evidence, arm: Arm, other: Arm, measure: str, name: str = "") -> Estimate:
     """One arm minus another, paired by seed; over runs and over the windows of the test text, which all seeds share."""
-    columns = [[e.records[Run(a.recipe, seed)].history[measure] for seed in e.seeds] for a in (arm, other)]
-    error = example_error(np.subtract(*columns)) if len(e.seeds) > 1 else 0.0
+    error = example_error(_windows(e, arm, measure) - _windows(e, other, measure)) if len(e.seeds) > 1 else 0.0
     words = name or f"{measure}, {arm.label} − {other.label}"
     return mean_over_runs(e.per_seed(arm, measure, minus=other), words, example_error=error)
 
 
 def level_of(e: Evidence, arm: Arm, measure: str) -> Estimate:
     """One arm's mean, over runs and windows."""
-    table = [e.records[Run(arm.recipe, seed)].history[measure] for seed in e.seeds]
-    error = example_error(table) if len(e.seeds) > 1 else 0.0
+    error = example_error(_windows(e, arm, measure)) if len(e.seeds) > 1 else 0.0
     return mean_over_runs(e.per_seed(arm, measure), measure, example_error=error)
+
+
+def _windows(e: Evidence, arm: Arm, measure: str) -> NDArray:
+    """Means by seed and window, (S, W)."""
+    return np.stack([e.records[Run(arm.recipe, seed)].history[measure] for seed in e.seeds])
 
 
 def kept_minus(kept: str, other: str, measure: str, name: str) -> Callable[[Evidence, Cut], tuple[Estimate, ...]]:

@@ -23,6 +23,9 @@ def arm_table(e: Evidence, arms: Sequence[Arm], full: Mapping[float, Arm]) -> Ta
         whole = full[arm.number("temperature")]
         return None if arm in (whole, control) else difference(e, arm, whole, measure)
 
+    def overconfidence(arm: Arm) -> Estimate:
+        return level_of(e, arm, OVERCONFIDENCE)
+
     columns = (
         ("kept of the teacher", lambda arm: "nothing: labels alone" if arm.is_control else arm.label),
         ("bytes per token", lambda arm: 2 if arm.is_control else arm["bytes"]),
@@ -31,7 +34,7 @@ def arm_table(e: Evidence, arms: Sequence[Arm], full: Mapping[float, Arm]) -> Ta
         ("− labels", lambda arm: None if arm.is_control else difference(e, arm, control, NLL)),
         ("KL from the teacher", lambda arm: level_of(e, arm, KL)),
         ("top-1 accuracy", lambda arm: level_of(e, arm, RIGHT)),
-        ("confidence − accuracy (points)", in_points(lambda arm: level_of(e, arm, OVERCONFIDENCE))),
+        ("confidence − accuracy (points)", in_points(overconfidence)),
     )
     caption = "Test text; means over seeds, intervals over runs and windows. Differences are paired."
     return table("Every student", (*arms, control), columns, caption)
@@ -56,12 +59,16 @@ def loss_table(e: Evidence, arms: Sequence[Arm]) -> Table:
 
 def teacher_table(e: Evidence, teacher: Recipe) -> Table:
     """The teacher alone."""
+
+    def overconfidence(recipe: Recipe) -> Estimate:
+        return e.summary(recipe, OVERCONFIDENCE)
+
     columns = (
         ("model", lambda recipe: f"{recipe.model.name}:{recipe.model.width}x{recipe.model.depth}"),
         ("parameters", lambda recipe: int(e.summary(recipe, "parameters").value)),
         ("NLL (nats)", lambda recipe: e.summary(recipe, NLL)),
         ("top-1 accuracy", lambda recipe: e.summary(recipe, RIGHT)),
-        ("confidence − accuracy (points)", in_points(lambda recipe: e.summary(recipe, OVERCONFIDENCE))),
+        ("confidence − accuracy (points)", in_points(overconfidence)),
     )
     return table("The teacher", [teacher], columns, "Means over seeds with intervals over runs.")
 
