@@ -32,10 +32,13 @@ def level_chart(e: Evidence, arms: Sequence[Arm], wholes: Sequence[Whole]) -> Ch
     rules = []
     for whole in wholes:
         panel = facet(whole.full.number("temperature"))
-        size = f"{whole.full.number('bytes'):,.0f} bytes"
-        rules.append(Rule(0.0, float(e.per_seed(whole.full, NLL).mean()), f"whole teacher, {size}", panel))
-        control = whole.full.control_arm()
-        rules.append(Rule(0.0, float(e.per_seed(control, NLL).mean()), "labels alone", panel))
+        words = {whole.full: f"whole teacher, {whole.full.number('bytes'):,.0f} bytes"}
+        words[whole.full.control_arm()] = "labels alone"
+        found = sorted(((float(e.per_seed(arm, NLL).mean()), name) for arm, name in words.items()), reverse=True)
+        rules += [
+            Rule(0.0, nll, f"{where} line: {name}", panel)
+            for where, (nll, name) in zip(("upper", "lower"), found, strict=True)
+        ]
     return replace(chart, rules=tuple(rules))
 
 
@@ -56,7 +59,14 @@ def cost_chart(e: Evidence, arms: Sequence[Arm], wholes: Sequence[Whole]) -> Cha
     axes = BYTES, Axis("y", "NLL minus whole teacher's (nats a token)")
     title = "The cost beside the whole teacher, without renormalized top-k"
     return estimates_chart(
-        rows, "cost", title, *axes, alt, kind="line", color="kept of the teacher", zero="as good as the whole teacher"
+        rows,
+        "cost",
+        title,
+        *axes,
+        alt,
+        kind="interval",
+        color="kept of the teacher",
+        zero="as good as the whole teacher",
     )
 
 

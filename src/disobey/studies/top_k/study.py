@@ -155,7 +155,7 @@ class TopK:
     def cut(self, k: int, temperature: float) -> Cut:
         """The arms that claims compare."""
         arms = {role: self.arm(role, k, temperature) for role in ("renormalized", "bucket", "draws")}
-        levels = (("k", str(k)), ("τ", f"{temperature:g}"))
+        levels = (("tokens kept", str(k)), ("τ", f"{temperature:g}"))
         return Cut(f"k = {k}, τ = {temperature:g}", self.arm("all", 0, temperature), **arms, levels=levels)
 
     def cuts(self) -> list[Cut]:
