@@ -26,7 +26,7 @@ from disobey.data.subsets import stream
 from disobey.errors import refusal
 
 NAME = re.compile(r"text:([A-Za-z_]\w*)#(\d+)")
-LICENCES = dict.fromkeys(("scipy", "numpy", "sklearn", "jinja2"), "BSD 3-clause")
+LICENCES: dict[str, str] = dict.fromkeys(("scipy", "numpy", "sklearn", "jinja2"), "BSD 3-clause")
 SHORTEST = 200  # characters of a document
 CHARACTERS = 4_000_000  # of all documents at most, in random order
 SHARES = (0.9, 0.04, 0.06)  # of documents: training, validation, test
