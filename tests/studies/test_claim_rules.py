@@ -21,6 +21,7 @@ from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalence, OneSide, decide
 from disobey.studies.state_tracking import claims as state_tracking
 from disobey.studies.teacher_free import claims as teacher_free
+from disobey.studies.top_k import claims as top_k
 
 CONTRADICTED, NEGLIGIBLE, SUPPORTED, UNDECIDED = "contradicted", "negligible", "supported", "undecided"
 
@@ -109,6 +110,21 @@ RULES = [
     *((spec, (SEQUENCES,)) for spec in (*state_distillation.STATE_CLAIMS, *state_distillation.RANDOM_CLAIMS)),
     *((spec, (SEQUENCES,)) for spec in QUESTIONS.sweep_claims()),
     *((spec, (within(-0.02, 0.02),)) for spec in QUESTIONS.gap_claims()),
+    *zip(
+        (*top_k.TEACHER_CLAIMS, *top_k.CUT_CLAIMS, *top_k.MIXED_CLAIMS),
+        (
+            (falls(0.02),),
+            (rises(0.02),),
+            (rises(0.01),),
+            (within(-0.02, 0.02),),
+            (within(-0.02, 0.02),),
+            (falls(0.02),),
+            (falls(0.02),),
+            (falls(0.02),),
+            (within(-0.02, 0.02),),
+        ),
+        strict=True,
+    ),
 ]
 
 # The same by study and claim, where a study declares them.

@@ -162,3 +162,26 @@ def test_two_processes_share_one(tmp_path):
     assert [process.exitcode for process in both] == [0, 0]
     assert np.array_equal(*(np.load(out) for out in outs))
     assert len([p for p in Path(tmp_path / "cache").iterdir() if not p.name.endswith(".lock")]) == 1
+
+
+def test_draws_are_the_teachers_and_belong_to_the_row(tmp_path):
+    teacher = Counting()
+    cache = TeacherCache(teacher, INPUTS[:20], tmp_path, draws=6, batch_size=7)
+    assert cache.nbytes == 20 * 6 * 2
+    assert "6 draws" in repr(cache)
+    again = TeacherCache(teacher, INPUTS[:20], tmp_path / "other", draws=6, batch_size=20)
+    assert torch.equal(cache.all(), again.all())  # whoever is asked at the same time
+    torch.testing.assert_close(cache.all().exp().sum(-1), torch.ones(20))
+    assert not torch.equal(cache.all(), TeacherCache(teacher, INPUTS[:20], tmp_path, draws=6, seed=1).all())
+    many = TeacherCache(teacher, INPUTS[:3], tmp_path, draws=20_000).all().exp()
+    torch.testing.assert_close(many, answers(teacher)[:3].softmax(-1), rtol=0, atol=0.02)
+
+
+def test_draws_of_a_teacher_whose_code_changed_are_refused(tmp_path):
+    teacher = Counting()
+    TeacherCache(teacher, INPUTS, tmp_path, draws=8)
+    teacher.net.forward = lambda x: 5 * torch.roll(answers(teacher, x), 2, -1)  # type: ignore[method-assign]
+    with refuses("stale-cache"):
+        TeacherCache(teacher, INPUTS, tmp_path, draws=8)
+    with refuses("cache-format"):
+        TeacherCache(teacher, INPUTS, tmp_path, draws=8, top_k=2)

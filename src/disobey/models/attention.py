@@ -1,4 +1,4 @@
-"""The transformer block of `vit` and `text`.
+"""The transformer block of `vit`, `text` and `language`.
 
 Shapes: B batch, T tokens, D features, H heads.
 """
@@ -28,11 +28,12 @@ class Block(nn.Module):
     Args:
         width: features D.
         dropout: probability of dropping a unit of either residual branch.
+        causal: whether a token attends to itself and earlier ones only.
     """
 
-    def __init__(self, width: int, *, dropout: float = 0.0):
+    def __init__(self, width: int, *, dropout: float = 0.0, causal: bool = False):
         super().__init__()
-        self.heads = heads_for(width)
+        self.heads, self.causal = heads_for(width), causal
         self.norm1 = nn.LayerNorm(width)
         self.joined = nn.Linear(width, 3 * width)  # queries, keys, values
         self.output = nn.Linear(width, width)
@@ -51,7 +52,7 @@ class Block(nn.Module):
         split = self.joined(x).view(batch, tokens, 3, self.heads, width // self.heads)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
         mask = None if keep is None else keep[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=self.causal)
         return self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
 

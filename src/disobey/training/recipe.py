@@ -16,7 +16,7 @@ from disobey.records.decoding import parse_json
 from disobey.targets.schedule import Schedule
 from disobey.training.imitation import ImitationSpec
 from disobey.training.serialize import decode, encode
-from disobey.training.specs import LEARNED, OptimSpec, SequenceSpec, Teaching, learned_from
+from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec, Teaching, learned_from
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recipe:
         if (self.sequence is not None) != (self.task == "sequences"):
             raise refusal(
                 "task-options",
-                f"sequence options for data named {' or '.join(LEARNED)}TASK and for no other",
+                f"sequence options for data named {PREFIX}TASK and for no other",
                 f"{'none' if self.sequence is None else 'some'} for {self.data.name!r}",
             )
         if self.teaching.members > 1 and self.teaching.folds:

@@ -11,7 +11,11 @@ from typing import Literal
 from disobey.errors import refusal
 
 PREFIX = "sequence:"
-LEARNED = {PREFIX: "sequences"}  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
+TEXT = "text:"  # running text, see `data.sources.passages`
+LEARNED = {
+    PREFIX: "sequences",
+    TEXT: "next_token",
+}  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
 
 
 @dataclass(frozen=True)

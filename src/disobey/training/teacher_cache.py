@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from disobey.errors import refusal
 from disobey.records.files import sync_folder
 from disobey.records.locks import held
-from disobey.training.cached_rows import from_lists, packed
+from disobey.training.cached_rows import drawn, from_draws, from_lists, packed
 
 View = Callable[[Tensor], Tensor]
 Kind = Literal["float32", "float16"]
@@ -37,6 +37,7 @@ _INFO = "cache.json"
 _TWICE = 16  # examples that are read twice, to see whether they come the same again
 _HASHED = 256  # examples hashed at once: never the batch size, which decides no answer
 _CHECKED = 4  # examples whose answers are computed again when an old cache is opened
+_SAME = 0.8  # share of their draws that must be the same
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class _Format:
     kind: Kind
     top_k: int
     views: int
+    draws: int = 0
+    seed: int = 0
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What the hash covers: caches without draws keep the names that they had before there were any."""
+        return {name: value for name, value in asdict(self).items() if self.draws or name not in ("draws", "seed")}
+
+    def pack(self, logits: Tensor, view: int, start: int) -> dict[str, NDArray]:
+        """Answers (B, C) on consecutive rows as the arrays that are stored."""
+        if self.draws:
+            return {"draws": drawn(logits, self.draws, self.seed, view, start)}
+        return packed(logits, self.top_k, self.kind)
 
 
 class TeacherCache:
@@ -63,6 +77,10 @@ class TeacherCache:
         top_k: if not 0, only the k most likely classes of each row, with the mass of all others as one number (a tail).
             Rows then come back as log-probabilities, the tail spread evenly: right in sum at temperature 1, and with no
             difference between the classes of the tail.
+        draws: if not 0, only so many classes of each row, drawn once from the teacher's probabilities (with
+            replacement; two bytes each). Rows then come back as the logs of frequencies: at temperature 1 the gradient
+            of a cross-entropy to them is right in expectation, that of ``top_k`` is not (see the study ``top-k``).
+        seed: of the draws.
         views: fixed transformations of a batch of inputs, (B, ...) to (B, ...).
         batch_size: examples the teacher sees at once.
         device: where the teacher is asked; where its weights are by default.
@@ -89,15 +107,18 @@ class TeacherCache:
         *,
         kind: Kind = "float32",
         top_k: int = 0,
+        draws: int = 0,
+        seed: int = 0,
         views: Sequence[View] = (),
         batch_size: int = 256,
         device: torch.device | str | None = None,
     ):
-        if kind not in ("float32", "float16") or top_k < 0 or batch_size < 1 or len(dataset) < 1:
-            got = f"kind={kind!r}, top_k={top_k}, batch_size={batch_size}, {len(dataset)} examples"
-            expected = "kind float32 or float16, top_k of 0 or more, and a batch and data of at least 1"
+        wrong = min(top_k, draws, seed) < 0 or (top_k and draws) or batch_size < 1 or len(dataset) < 1
+        if kind not in ("float32", "float16") or wrong:
+            got = f"kind={kind!r}, top_k={top_k}, draws={draws}, batch_size={batch_size}, {len(dataset)} examples"
+            expected = "kind float32 or float16, top_k or draws of 0 or more, and a batch and data of at least 1"
             raise refusal("cache-format", expected, got)
-        self.format = _Format(kind, top_k, len(views))
+        self.format = _Format(kind, top_k, len(views), draws, seed)
         self._batch = batch_size
         self._ask = _Asked(model, dataset, tuple(views), device)
         self.key = self._ask.key(self.format)
@@ -149,6 +170,8 @@ class TeacherCache:
             got = f"rows {numbers.min()} to {numbers.max()}, views {places.min()} to {places.max()}"
             raise refusal("cache-row", f"rows from 0 to {n - 1} and views from 0 to {views - 1}", got)
         found = {name: array[places, numbers] for name, array in self._arrays.items()}
+        if self.format.draws:
+            return from_draws(found["draws"], self.shape[1])
         if self.format.top_k:
             return from_lists(found["ids"], found["listed"], found["tail"], self.shape[1])
         return torch.from_numpy(found["logits"].astype(np.float32))
@@ -172,6 +195,7 @@ class TeacherCache:
     def __repr__(self) -> str:
         n, classes = self.shape
         what = f"top {self.format.top_k} and tail" if self.format.top_k else "all logits"
+        what = f"{self.format.draws} draws" if self.format.draws else what
         return f"TeacherCache({n:,} x {classes:,}, {what}, {self.format.kind}, {max(1, self.format.views)} view(s))"
 
     def _build(self) -> None:
@@ -183,7 +207,7 @@ class TeacherCache:
             n, views, classes = self._ask.n, max(1, self.format.views), 0
             for view, start, logits in self._ask.answers(self._batch):
                 classes = logits.shape[1]
-                for name, part in packed(logits, self.format.top_k, self.format.kind).items():
+                for name, part in self.format.pack(logits, view, start).items():
                     if name not in arrays:
                         shape = (views, n, *part.shape[1:])
                         arrays[name] = np.lib.format.open_memmap(work / f"{name}.npy", "w+", part.dtype, shape)
@@ -192,7 +216,7 @@ class TeacherCache:
                 array.flush()  # type: ignore[attr-defined]
             files = {name: _digest(work / f"{name}.npy") for name in arrays}
             del arrays
-            told = {"examples": n, "classes": classes, "format": asdict(self.format), "files": files}
+            told = {"examples": n, "classes": classes, "format": self.format.named, "files": files}
             (work / _INFO).write_text(json.dumps(told, indent=1), encoding="utf-8")
             for file in work.iterdir():
                 with open(file, "rb+") as handle:
@@ -210,12 +234,23 @@ class TeacherCache:
         """Asks again for a few examples: the hash knows weights and data, not the code of ``forward``."""
         rows = np.unique(np.linspace(0, len(self) - 1, _CHECKED).astype(np.int64))
         now = self._ask.once(rows)
+        if self.format.draws:
+            self._recheck_draws(now)
+            return
         again = {name: part[None] for name, part in packed(now, self.format.top_k, self.format.kind).items()}
         for name in again.keys() - {"ids"}:
             kept, new = self._arrays[name][0, rows].astype(np.float64), again[name][0].astype(np.float64)
             if kept.shape != new.shape or not np.allclose(kept, new, rtol=1e-2, atol=1e-2 * (1 + np.abs(kept).max())):
                 expected = "a teacher that answers as it did when the cache was made"
                 raise refusal("stale-cache", expected, "other answers", "remove this folder", where=self.path)
+
+    def _recheck_draws(self, now: Tensor) -> None:
+        """Of those examples: rounding may move one draw across a border, another teacher moves most."""
+        rows = np.unique(np.linspace(0, len(self) - 1, _CHECKED).astype(np.int64))
+        new = [self.format.pack(now[i : i + 1], 0, int(row))["draws"][0] for i, row in enumerate(rows)]
+        if float((np.stack(new) == self._arrays["draws"][0, rows]).mean()) < _SAME:
+            expected = "a teacher that answers as it did when the cache was made"
+            raise refusal("stale-cache", expected, "other draws", "remove this folder", where=self.path)
 
 
 class _Asked:
@@ -229,7 +264,7 @@ class _Asked:
 
     def key(self, format: _Format) -> str:
         """Hash of the teacher, of all inputs in all views, and of the format. One pass over the data."""
-        digest = hashlib.sha256(json.dumps(asdict(format), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(format.named, sort_keys=True).encode())
         digest.update(repr(self.model).encode())
         for name, tensor in self.model.state_dict().items():
             _feed(digest, name, tensor)

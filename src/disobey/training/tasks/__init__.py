@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from disobey.training.context import Context
 from disobey.training.facts import Facts
 from disobey.training.recipe import Run
-from disobey.training.tasks import classification, imitation, sequences
+from disobey.training.tasks import classification, imitation, next_token, sequences
 
 T = TypeVar("T")
 
@@ -37,5 +37,10 @@ class Task(Protocol[T]):
         ...
 
 
-TASKS: dict[str, Task[Any]] = {"classification": classification, "sequences": sequences, "imitation": imitation}
+TASKS: dict[str, Task[Any]] = {
+    "classification": classification,
+    "sequences": sequences,
+    "imitation": imitation,
+    "next_token": next_token,
+}
 """By `Recipe.task`. How a third kind is added: docs/decisions/0004-tasks.md."""

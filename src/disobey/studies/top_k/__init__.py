@@ -1,0 +1,1 @@
+"""What a cached top-k teacher costs its student."""
