@@ -29,6 +29,7 @@ class _Studies(Mapping[str, "type[Study]"]):
         "random-teacher": ("random_teacher.study", "RandomTeacher"),
         "kinship": ("kinship.study", "Kinship"),
         "connectivity": ("connectivity", "Connectivity"),
+        "lottery": ("lottery.study", "Lottery"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:
