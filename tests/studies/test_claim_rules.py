@@ -18,6 +18,7 @@ from disobey.studies.deviation import claims as deviation
 from disobey.studies.eigenspace import claims as eigenspace
 from disobey.studies.eigenspace import theory as exact
 from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalence, OneSide, decide
+from disobey.studies.lottery import claims as lottery
 from disobey.studies.state_tracking import claims as state_tracking
 from disobey.studies.teacher_free import claims as teacher_free
 
@@ -108,6 +109,11 @@ RULES = [
     *((spec, (SEQUENCES,)) for spec in (*state_distillation.STATE_CLAIMS, *state_distillation.RANDOM_CLAIMS)),
     *((spec, (SEQUENCES,)) for spec in QUESTIONS.sweep_claims()),
     *((spec, (within(-0.02, 0.02),)) for spec in QUESTIONS.gap_claims()),
+    *zip(
+        lottery.CLAIMS,
+        ((above(0.02), below(0.02)), (POINTS, POINTS), (within(-0.01, 0.01),), (POINTS,), (POINTS,), (POINTS,)),
+        strict=True,
+    ),
 ]
 
 

@@ -53,12 +53,12 @@ class Lottery:
     answers: ClassVar[tuple[str, ...]] = ("T1", "T2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"published": {"share": 0.2, "rounds": 14}}
 
-    setup: ImitationSetup = ImitationSetup(data="colour-shapes", seeds=(0, 1, 2))
-    model: str = "vgg-mini:8"
+    setup: ImitationSetup = ImitationSetup(data="colour-shapes")
+    model: str = "vgg-mini:5"
     """network of everybody: one without batch norm, whose last layer is a linear head"""
     moments: tuple[int, ...] = (0, 25, 150)
     """supervised steps to which tickets are rewound; 0: first weights, always among them"""
-    child_steps: int = 300
+    child_steps: int = 400
     """supervised steps of every training"""
     child_lr: float = 0.05
     """learning rate of these (SGD, momentum 0.9, cosine after a warm-up)"""
