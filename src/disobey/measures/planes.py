@@ -1,7 +1,7 @@
 """Is a valley asymmetric, and more so in one direction than in others? And which part of a plane to look at.
 
 Everything works on state dictionaries and a function of the caller that scores one, so on any network; planes
-themselves are in `paths`. Shapes: R directions, P points.
+themselves are in `paths`. Shapes: R directions.
 """
 
 from __future__ import annotations

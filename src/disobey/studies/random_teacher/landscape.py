@@ -21,7 +21,7 @@ from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.figures.heatmap import heat_map
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.measures.paths import plane, surface
+from disobey.measures.paths import Score, plane, surface
 from disobey.measures.planes import Asymmetry, asymmetry_beside, axes_around
 from disobey.measures.probes import neighbour_probe
 from disobey.models.features import feature_rows
@@ -60,7 +60,7 @@ class Valley:
         states = [load_file(e.records[Run(recipe, seed)].weights()) for recipe in recipes]
         return cls(seed, *_network(recipes[1], seed), *states)
 
-    def divergence(self):
+    def divergence(self) -> Score:
         """KL(teacher‖network) of the taught outputs on test images, as a score of weights."""
         x = self._rows("test", ROWS)[0]
         target = self._outputs(self.teacher, x)
@@ -70,7 +70,7 @@ class Valley:
 
         return score
 
-    def neighbours(self):
+    def neighbours(self) -> Score:
         """Test accuracy of 20 nearest neighbours of the features, as a score of weights."""
         (x, y), (x_test, y_test) = self._rows("train", 2 * ROWS), self._rows("test", 2 * ROWS)
 
