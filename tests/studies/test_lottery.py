@@ -33,7 +33,7 @@ def made_up(sparse, replaced=0.6):
             for k in range(STUDY.rounds + 1):
                 noise = 0.001 * rng.normal()
                 summary |= {f"density@{k}": 0.5**k, f"ticket@{k}": (sparse[name] if k else 0.9) + noise}
-                summary |= {f"replaced@{k}": (replaced if k else 0.9) + noise}
+                summary |= {f"replaced@{k}": (replaced if k else 0.9) + 0.001 * rng.normal()}
         found[run] = Fake(summary)
     return found
 
