@@ -8,6 +8,7 @@ import pytest
 from disobey.studies.kit.imitation import ImitationSetup
 from disobey.studies.lottery.claims import FAR, FIRST, NOISE, STUDENT, WALK
 from disobey.studies.lottery.study import Lottery
+from disobey.training.imitation import PruneSpec
 from disobey.training.recipe import imitation_spec
 from tests.support.refusals import refuses
 
@@ -70,7 +71,7 @@ def test_arms_differ_in_their_start_alone():
     assert set(arms) == {*PLANTED}
     for name, arm in arms.items():
         spec = imitation_spec(arm.recipe)
-        plain = replace(spec, origin="teacher", prune=replace(spec.prune, moved=False))
+        plain = replace(spec, origin="teacher", prune=PruneSpec(STUDY.rounds, STUDY.share))
         like = replace(arm.recipe, teacher=arms[FIRST].recipe.teacher, teaching=arms[FIRST].recipe.teaching)
         assert replace(like, imitation=plain) == arms[FIRST].recipe, name
     assert arms[WALK].recipe.teacher == arms[STUDENT].recipe.teacher
