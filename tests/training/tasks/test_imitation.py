@@ -171,7 +171,7 @@ def test_children_start_at_their_parent_and_differ_in_order_alone(store):
 
 
 def tickets_of(teacher, origin="teacher", step=None, **options):
-    spec = ImitationSpec(**{"origin": origin, "init": "lecun", "prune": PruneSpec(**options)})
+    spec = replace(ImitationSpec(init="lecun", prune=PruneSpec(**options)), origin=origin)
     return replace(TEACHER, keep=(), replica=2, teacher=teacher, teaching=Teaching(step=step), imitation=spec)
 
 
