@@ -10,6 +10,7 @@ from disobey.data.dataset import DataSpec
 from disobey.diagnosis.input.predict import predict_pair
 from disobey.models.mlp import MLP
 from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
+from disobey.models.recurrent.reflection_walk import reflection_walk
 from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies import STUDIES
@@ -104,6 +105,23 @@ def test_the_scan_takes_its_kernel_and_agrees_at_length():
         for reverse in (False, True):
             wanted = linear_recurrence(decay, inputs, reverse=reverse, backend="loop")
             torch.testing.assert_close(linear_recurrence(decay, inputs, reverse=reverse), wanted)
+
+
+def test_the_walk_through_reflections_takes_its_kernel_and_agrees():
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def made(*shape):
+        return torch.randn(shape, generator=generator, device="cuda", dtype=torch.float64)
+
+    given = [made(3, 40, 4, 5, 24), made(3, 5, 24), made(3, 40, 5, 24), torch.sigmoid(made(3, 40, 24))]
+    found = []
+    for backend in ("triton", "loop", "auto"):
+        own = [value.clone().requires_grad_() for value in given]
+        states = reflection_walk(*own, backend=backend)
+        states.sin().sum().backward()
+        found.append([states.detach(), *(value.grad for value in own)])
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
 
 
 def test_predict_pair_takes_models_where_they_are():

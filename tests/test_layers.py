@@ -49,7 +49,10 @@ OPTIONAL = {  # imported inside functions only, where the user asked for them
 }
 
 
-LAZY = {"models/recurrent/scan_triton.py"}  # imported inside functions only, so what they need may stand at their top
+LAZY = {
+    "models/recurrent/scan_triton.py",
+    "models/recurrent/walk_triton.py",
+}  # imported inside functions only, so what they need may stand at their top
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:

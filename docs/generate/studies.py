@@ -7,6 +7,7 @@ from typing import Any
 
 from disobey.studies import STUDIES
 from disobey.studies.kit.declared import claim_specs
+from disobey.studies.kit.null_table import null_block, stored
 from disobey.studies.kit.options import options
 from generate.experiments import Experiment
 
@@ -28,15 +29,36 @@ studies.
 
 """
 
+NULL = "How nulls are made, and what a false word is: [](../guides/null.md)."
+NULLS = """
+## With no effect
+
+How often a study says something false where there is nothing to find ([](../guides/null.md)); the pages of the studies
+have every claim.
+
+| study | null | most often false | a false word somewhere | after Holm's correction |
+|---|---|---|---|---|
+"""
+
 
 def pages(experiments: list[Experiment], gallery: set[str]) -> dict[str, str]:
     """Text of every page by its path below docs/."""
     rows = "".join(f"| [{name}]({name}.md) | {_cell(study.question)} |\n" for name, study in STUDIES.items())
-    index = HEAD + rows + "\n" + COMMON + "\n".join(STUDIES) + "\n```\n"
+    index = HEAD + rows + NULLS + "".join(map(_null_row, STUDIES)) + "\n" + COMMON + "\n".join(STUDIES) + "\n```\n"
     return {"studies/index.md": index} | {
         f"studies/{name}.md": _page(study, [e for e in experiments if f"run {name}" in e.command], name in gallery)
         for name, study in STUDIES.items()
     }
+
+
+def _null_row(name: str) -> str:
+    measured = stored().get(name)
+    if measured is None:
+        return f"| [{name}]({name}.md) | not measured | | | |\n"
+    worst = max(measured["claims"], key=lambda claim: claim["wrong"])
+    shares = (measured["any_wrong"], measured["any_wrong_corrected"])
+    found = f"{worst['id']}: {worst['wrong']:.1%} | " + " | ".join(f"{share:.1%}" for share in shares)
+    return f"| [{name}]({name}.md) | {measured['mechanism']} | {found} |\n"
 
 
 def _page(study: Any, experiments: list[Experiment], shown: bool) -> str:
@@ -54,6 +76,10 @@ def _page(study: Any, experiments: list[Experiment], shown: bool) -> str:
         table = ["| id | claim | source | rule |", "|---|---|---|---|"]
         table += [f"| {c.id} | {_cell(c.text)} | {_cell(c.source.name)} | {_cell(c.rule.words)} |" for c in specs]
         parts += ["## Claims", "\n".join(table)]
+    for null in null_block(study.name):
+        table = [f"| {' | '.join(null.columns)} |", "|---" * len(null.columns) + "|"]
+        table += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in null.rows]
+        parts += ["## With no effect", null.caption, "\n".join(table), NULL]
     if experiments:
         lines = [f"- {e.date}: [{e.title}](../experiments/{e.name}.md). {e.answer}" for e in experiments]
         parts += ["## Experiments", "\n".join(lines)]

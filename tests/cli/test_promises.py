@@ -144,3 +144,12 @@ def test_a_store_as_json(tmp_path, capsys):
 def test_numbers_that_json_lacks_are_null(capsys):
     print_json({"a": float("nan"), "b": [float("inf"), 1.5]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5]}
+
+
+def test_a_dry_run_of_a_null_study_says_which_pool_it_would_train(tmp_path, capsys):
+    words = ["run", "loss-switching", "--smoke", "--null", "--pool", "4", "--dry-run", "--json", "--out", str(tmp_path)]
+    assert main(words) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert any("replica" in kind for kind in plan["kinds"])
+    assert plan["there"] == 0
+    assert not list(tmp_path.glob("runs/*"))

@@ -10,13 +10,14 @@ from itertools import chain
 import pytest
 
 from disobey.records.results import Estimate
-from disobey.studies import loss_switching, sequence_distillation, sequence_tasks, state_distillation
+from disobey.studies import STUDIES, loss_switching, sequence_distillation, sequence_tasks, state_distillation
 from disobey.studies.data_size import claims as data_size
 from disobey.studies.denoising import claims as denoising
 from disobey.studies.denoising import theory as simulated
 from disobey.studies.deviation import claims as deviation
 from disobey.studies.eigenspace import claims as eigenspace
 from disobey.studies.eigenspace import theory as exact
+from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalence, OneSide, decide
 from disobey.studies.lottery import claims as lottery
 from disobey.studies.state_tracking import claims as state_tracking
@@ -79,7 +80,7 @@ RULES = [
             (POINTS, within(-0.005, 0.005), above(-0.005)),
             (SAME_SIGN,),
             (above(0),),
-            (within(0.3, 0.7),),
+            (within(0.3, 0.7), (SUPPORTED, 0, UNDECIDED)),
             (POINTS, below(0.005)),
             (below(0.05), POINTS, below(0.005)),
             ((UNDECIDED, 0.8, SUPPORTED), below(0.8)),
@@ -115,6 +116,61 @@ RULES = [
         strict=True,
     ),
 ]
+
+# The same by study and claim, where a study declares them.
+WIDE = (SEQUENCES,)
+DECLARED = {
+    "random-teacher": {
+        "R0": (above(0.02),),
+        **dict.fromkeys(("R1a", "R1b", "R1c", "R1e", "R2b", "R2d", "R3a", "R3b"), (POINTS,)),
+        "R1d": (POINTS,) * 4,
+        "R2a": (above(0),),
+        "R2c": (falls(0.005),),
+        **dict.fromkeys(("R3c", "R4b"), (within(-0.01, 0.01),)),
+        **dict.fromkeys(("R4a", "R4c"), (within(-0.005, 0.005),)),
+    },
+    "kinship": {
+        "U0": (above(0.5), rises(0.02)),
+        "U1a": WIDE,
+        "U1b": (within(-0.05, 0.05),),
+        **dict.fromkeys(("U1c", "U4b", "U4c", "U6", "U7"), (falls(0.02),)),
+        "U2a": (below(0),),
+        "U2b": (within(-0.02, 0.02),),
+        "U2c": (above(0),),
+        **dict.fromkeys(("U3a", "U3b"), (within(-0.01, 0.01),)),
+        "U3c": (POINTS,),
+        "U4a": WIDE,
+        "U5": (above(0.5),),
+    },
+    "connectivity": {
+        "L0": (above(0.02),),
+        **dict.fromkeys(("L1", "L2"), (below(0.02),)),
+        **dict.fromkeys(("L3", "L4"), (falls(0.02),)),
+    },
+    "state-tracking": {
+        "F1a": (above(0.95),),
+        "F1b": (above(-0.05),) * 4,
+        **dict.fromkeys(("F1c", "F1d"), (below(0.2),)),
+        "F1e": (above(0.9),),
+        "F2a": (above(0),),
+        "F2b": (above(0.5),),
+        **dict.fromkeys(("G1", "G2", "G3", "G4", "G5"), WIDE),
+    },
+    "sequence-tasks": {"F5": WIDE},
+    "sequence-distillation": {**dict.fromkeys(("W1", "W2", "W3"), (within(-0.02, 0.02),)), "W4": WIDE},
+}
+RULES += [
+    (spec, DECLARED[name][spec.id])
+    for name in DECLARED
+    for spec in claim_specs(STUDIES[name]())
+    if spec.id in DECLARED[name]
+]
+
+
+def test_no_claim_of_any_study_is_left_out():
+    covered = {(spec.id, spec.text) for spec, _ in RULES}
+    declared = [(name, spec) for name, study in STUDIES.items() for spec in claim_specs(study())]
+    assert [(name, spec.id) for name, spec in declared if (spec.id, spec.text) not in covered] == []
 
 
 def tight(value, width=1e-5):

@@ -182,7 +182,8 @@ def planted(gain, *, study=EVERY_REGIME, noise=0.001, kl=None):
     sizes = np.array(study.design.sizes)
     gap = (0.5 * sizes**-0.5) * (1 + 0.02 * rng.normal(size=(seeds, len(sizes)))) if kl is None else kl(sizes, seeds)
     still = np.zeros_like(gap)
-    values = (1 - still, 1 - gap, gap, still, gap, gap)
+    of_labels = gap + 0.1 + 0.01 * rng.normal(size=gap.shape)
+    values = (1 - still, 1 - gap, gap, still, gap, gap, of_labels)
     for k, n in enumerate(study.design.sizes):
         cells[Cell(KD, n)] |= {kind: value[:, k] for kind, value in zip(FIDELITY, values, strict=True)}
     crossed, closed = (None,) * len(sizes), ClosedFormResults()
@@ -283,6 +284,20 @@ def test_a_planted_contradiction_is_contradicted():
         "C11",
         "C12",
     }
+
+
+def test_a_fidelity_gap_that_students_on_labels_have_too_says_nothing_of_distillation():
+    results = with_closed_forms(planted(as_published), kernel=0.2, probe=0.95)
+    cells = {
+        cell: {**kinds, "gap, labels": kinds["gap"]} if "gap" in kinds else kinds
+        for cell, kinds in results.cells.items()
+    }
+    noisy = np.random.default_rng(3).normal(0, 0.01, len(results.seeds))
+    for kinds in cells.values():
+        if "gap" in kinds:
+            kinds["gap, labels"] = kinds["gap"] + noisy
+    assert verdicts(results)["C9"] == "supported"
+    assert verdicts(replace(results, cells=cells))["C9"] == "undecided"
 
 
 def test_a_gain_that_vanishes_for_one_width_is_left_open_and_crossovers_off_the_grid_too():

@@ -11,7 +11,7 @@ from disobey.cli.progress import progress_bar
 from disobey.errors import refusal
 from disobey.records.results import Table
 from disobey.records.store import Store
-from disobey.studies.kit.null import null_of
+from disobey.studies.kit.null import Null, null_of
 from disobey.studies.kit.null_table import as_json, count, table_of
 from disobey.studies.kit.study import Study
 from disobey.training.execution.engine import run_all
@@ -38,11 +38,16 @@ class NullOptions(Common):
         return self.null or self.planted != 0
 
 
+def pool_of(study: Study, options: NullOptions) -> Null:
+    """The null study that is asked for."""
+    return null_of(study, pool=options.pool, replicas=options.replicas)
+
+
 def run_null(study: Study, options: NullOptions, *, as_text: bool) -> int:
     """Trains the pool, draws the null studies, prints the table; exit status 1 where runs failed."""
     if options.studies < 1:
         raise refusal("no-null-studies", "--studies of at least 1", options.studies, "--studies 1000")
-    null = null_of(study, pool=options.pool, replicas=options.replicas)
+    null = pool_of(study, options)
     with progress_bar(options.quiet) as progress:
         outcome = run_all(
             null.runs(),

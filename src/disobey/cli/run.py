@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from disobey.cli.forecast import power_and_cost
-from disobey.cli.null import NullOptions, run_null
+from disobey.cli.null import NullOptions, pool_of, run_null
 from disobey.cli.options import parse_study
 from disobey.cli.output import print_json
 from disobey.cli.progress import progress_bar
@@ -77,16 +77,16 @@ def main(argv: list[str]) -> int:
         prog=f"disobey run {kind.name}",
         description=f"{kind.question}\n\n{inspect.cleandoc(kind.__doc__ or '')}",
     )
-    if options.asks_null:
+    if options.asks_null and not options.dry_run:
         return run_null(study, options, as_text=not options.json)
-    runs = study.plan()
+    runs = pool_of(study, options).runs() if options.asks_null else study.plan()
     store = Store(options.out)
     rule = stopping_rule(options.until_settled, options.max_seeds, options.block)
     registered = Registered.read(options.registered, study, rule)
     if options.dry_run:
         found = rehearse(runs, store, options, options.reports)
         plan = forecast(study.name, runs, found, folder_of(study, store.root, options.until_settled))
-        plan["forecast"] = power_and_cost(study, store)
+        plan["forecast"] = [] if options.asks_null else power_and_cost(study, store)
         print_json(plan) if options.json else print("\n".join([*forecast_lines(plan), *plan["forecast"]]))
         return 0
     folder = Path(options.reports) if options.reports else folder_of(study, options.out, options.until_settled)

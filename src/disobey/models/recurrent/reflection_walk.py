@@ -1,13 +1,15 @@
 """The walk h_t = g_t A_t h_{t-1} + b_t, where A_t is a product of R reflections I - s u uᵀ in each of H heads.
 
-One operator, two backends that agree to rounding: ``"cpp"`` (compiled on first use, CPU) and ``"loop"`` (any device).
-Both normalize the keys themselves and write the gradient out. Neither keeps anything between forward and backward but
-the states, since what stands between the factors of one token is cheap to compute again from the state before.
+One operator, three backends that agree to rounding: ``"cpp"`` (compiled on first use, CPU), ``"triton"`` (CUDA) and
+``"loop"`` (any device). All normalize the keys themselves and write the gradient out. None keeps anything between
+forward and backward but the states, since what stands between the factors of one token is cheap to compute again from
+the state before.
 
 Shapes: B batch, T time, H heads of n dimensions, R factors a token. The heads stand innermost, ``(..., n, H)``: every
 arithmetic operation then runs over contiguous heads, whatever n and R are.
 """
 
+import os
 from typing import Literal
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from disobey.errors import refusal
 from disobey.models.recurrent import scan_cpu
 
-Backend = Literal["auto", "cpp", "loop"]
+Backend = Literal["auto", "cpp", "triton", "loop"]
 SOURCE = scan_cpu.SOURCE.with_name("reflection_walk.cpp")
 EPS = 1e-6  # the shortest key that is normalized, as in `torch.nn.functional.normalize`
 LARGEST, WORK = 4096, 16384  # what the compiled walk holds in cache: n H, and (R + 1) n H
@@ -39,14 +41,14 @@ def reflection_walk(
         drive: ``(B, T, n, H)``, added after the factors; nothing where None.
         gates: ``(B, T, H)``, one number a head that multiplies what the factors give; 1 where None.
         strengths: ``(B, T, R, H)``, s of ``I - s u uᵀ``: 2 (None) is a reflection, 1 a projection, 0 nothing.
-        backend: ``auto`` takes the compiled walk where it can.
+        backend: ``auto`` takes the compiled walk, or Triton's, where it can.
 
     Returns:
         States ``(B, T, n, H)`` in float32 or float64; half precision is computed in float32, since a walk adds up its
         rounding errors. First derivatives only.
 
     Raises:
-        Refusal: `walk-shapes`, or `walk-backend` where ``cpp`` was asked for and cannot be had.
+        Refusal: `walk-shapes`, or `walk-backend` where ``cpp`` or ``triton`` was asked for and cannot be had.
 
     >>> keys = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2, 1)
     >>> reflection_walk(keys, torch.tensor([3.0, 4.0]).view(1, 2, 1)).flatten().tolist()
@@ -61,12 +63,24 @@ def reflection_walk(
 
 def _chosen(backend: str, keys: Tensor) -> str:
     """The backend to run, checked."""
-    can = keys.device.type == "cpu" and _fits(keys) and scan_cpu.kernel(SOURCE) is not None
-    if backend == "cpp" and not can:
-        raise refusal("walk-backend", "CPU tensors of moderate size and a C++ compiler", str(keys.device), "'auto'")
-    if backend not in ("auto", "cpp", "loop"):
-        raise refusal("walk-backend", "backend auto, cpp or loop", repr(backend))
-    return "cpp" if backend != "loop" and can else "loop"
+    able = [name for name in ("cpp", "triton") if _can(name, keys, asked=backend == name)]
+    if backend in ("cpp", "triton") and backend not in able:
+        needs = "CPU tensors of moderate size and a C++ compiler" if backend == "cpp" else "a CUDA device and Triton"
+        raise refusal("walk-backend", needs, str(keys.device), "'auto'")
+    if backend not in ("auto", "cpp", "triton", "loop"):
+        raise refusal("walk-backend", "backend auto, cpp, triton or loop", repr(backend))
+    return backend if backend != "auto" else [*able, "loop"][0]
+
+
+def _can(name: str, keys: Tensor, *, asked: bool) -> bool:
+    """Whether a backend can run here; Triton on a CPU (its interpreter) only where it is asked for."""
+    if name == "cpp":
+        return keys.device.type == "cpu" and _fits(keys) and scan_cpu.kernel(SOURCE) is not None
+    if keys.device.type != "cuda" and not (asked and os.environ.get("TRITON_INTERPRET") == "1"):
+        return False
+    from disobey.models.recurrent import walk_triton
+
+    return walk_triton.AVAILABLE
 
 
 def _fits(keys: Tensor) -> bool:
@@ -92,7 +106,8 @@ def _check(keys: Tensor, first: Tensor, drive: Tensor | None, gates: Tensor | No
 class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx, keys, first, drive, gates, strengths, backend):
-        states = (_forward_cpp if backend == "cpp" else _forward_loop)(keys, first, drive, gates, strengths)
+        run = {"cpp": _forward_cpp, "triton": _forward_triton, "loop": _forward_loop}[backend]
+        states = run(keys, first, drive, gates, strengths)
         ctx.save_for_backward(keys, first, gates, strengths, states)
         ctx.backend, ctx.driven = backend, drive is not None
         return states
@@ -100,7 +115,7 @@ class _Walk(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        run = _backward_cpp if ctx.backend == "cpp" else _backward_loop
+        run = {"cpp": _backward_cpp, "triton": _backward_triton, "loop": _backward_loop}[ctx.backend]
         keys, first, gates, strengths, states = ctx.saved_tensors
         return (*run(keys, first, gates, strengths, states, grad.contiguous(), ctx.driven), None)
 
@@ -125,6 +140,18 @@ def _backward_cpp(keys, first, gates, strengths, states, grad, driven):
     arrays = (keys, strengths, gates, first, states, grad, d_keys, d_strengths, d_gates, d_drive, d_first)
     call(*map(scan_cpu.address, arrays), *scan_cpu.sizes(keys))
     return d_keys, d_first, d_drive, d_gates, d_strengths
+
+
+def _forward_triton(keys, first, drive, gates, strengths):
+    from disobey.models.recurrent import walk_triton
+
+    return walk_triton.forward(keys, first, drive, gates, strengths)
+
+
+def _backward_triton(keys, first, gates, strengths, states, grad, driven):
+    from disobey.models.recurrent import walk_triton
+
+    return walk_triton.backward(keys, first, gates, strengths, states, grad, driven)
 
 
 def _units(keys):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from disobey.measures.fidelity import fidelity_law
+from disobey.measures.inference.runs import mean_over_runs
 from disobey.measures.sample_efficiency import crossover, label_equivalence, slope_on_log_size
 from disobey.records.results import Estimate
 from disobey.studies.data_size.cells import KD, LABELS, MAIN, Budget, teacher_of, wide
@@ -135,10 +136,19 @@ def _log_ratio(last: Estimate, first: Estimate) -> Estimate:
     "The gap between training and test fidelity falls as the inverse square root of n.",
     "equal steps; exponent b of c·n^−b, or of c·n^−b + d if the interval of d excludes 0, fitted to training minus "
     "test agreement with the teacher",
-    Equivalence(0.2, center=0.5),
+    AllOf(
+        (
+            ("exponent b", Equivalence(0.2, center=0.5)),
+            ("gap minus that of students on labels", Effect(-1, unit=POINTS, existence=True)),
+        )
+    ),
 )
 def fidelity_gap_falls_as_inverse_root(results: CellResults) -> Answer:
-    """Exponents of the power law."""
+    """Exponents of the power law, and the gap beside that of students without a teacher.
+
+    Such students' gap falls with n, too, and may do so at this rate: the law is one of distillation only where the
+    teacher has made the gap smaller.
+    """
     law = fidelity_law(results.design.sizes, results.table("gap", KD))
     by_kl = fidelity_law(results.design.sizes, results.table("gap in KL", KD)).exponent
     by_kl = replace(by_kl, name="exponent b of the gap in KL (not tested)")
@@ -146,4 +156,6 @@ def fidelity_gap_falls_as_inverse_root(results: CellResults) -> Answer:
     note += "" if by_kl.known else " The gap in KL follows no power law of n."
     note += f" {law.not_positive} gaps at or below 0 are included." if law.not_positive else ""
     others = [e for e in (law.exponent, law.exponent_with_offset, law.offset) if e != law.best_exponent]
-    return Noted([law.best_exponent, *others, by_kl], note)
+    beside = (results.table("gap", KD) - results.table("gap, labels", KD)).mean(axis=1)
+    less = mean_over_runs(beside, "gap, distillation − labels, mean over sizes")
+    return Parts([[law.best_exponent], [less]], more=[*others, by_kl], note=note)

@@ -23,7 +23,7 @@ from disobey.studies.kit.memo import remembered
 from disobey.training.recipe import Run
 
 MIN_SEEDS = 5  # for intervals over seeds and examples
-FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL")
+FIDELITY = ("agreement, train", "agreement, test", "gap", "KL, train", "KL, test", "gap in KL", "gap, labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class CellResults:
             examples under the same condition, ``validation`` accuracy, ``nll`` on test (nats), ``chosen`` (the step of
             the checkpoint chosen on validation, as a fraction of all). For distillation in the main design also the
             kinds `FIDELITY`: agreement and KL (nats, τ = 1) with the teacher; the gaps say how much better a student
-            copies its own training examples.
+            copies its own training examples, ``gap, labels`` the same of the student on labels.
         teacher_accuracy: test accuracy of the main design's teacher.
         crossed: by size, the gain from distillation with an interval over seeds *and* test examples; None below five
             seeds.
@@ -186,13 +186,17 @@ def _arrays(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
 
 
 def _fidelity(evidence: Evidence, arm: kit.Arm) -> dict[str, NDArray]:
-    arrays = {}
-    for split in ("train", "test"):
-        rows = [_fidelity_of(evidence, arm, split, seed) for seed in evidence.seeds]
-        arrays[f"KL, {split}"], arrays[f"agreement, {split}"] = map(np.array, zip(*rows, strict=True))
-    arrays["gap"] = arrays["agreement, train"] - arrays["agreement, test"]
-    arrays["gap in KL"] = arrays["KL, test"] - arrays["KL, train"]
-    return arrays
+    (kl_train, train), (kl_test, test) = (_copies(evidence, arm, split) for split in ("train", "test"))
+    (_, labels_train), (_, labels_test) = (_copies(evidence, arm.control_arm(), split) for split in ("train", "test"))
+    gaps = (train - test, kl_train, kl_test, kl_test - kl_train, labels_train - labels_test)
+    return dict(zip(FIDELITY, (train, test, *gaps), strict=True))
+
+
+def _copies(evidence: Evidence, arm: kit.Arm, split: str) -> tuple[NDArray, NDArray]:
+    """KL to the teacher and agreement with it by seed, (S,) each."""
+    rows = [_fidelity_of(evidence, arm, split, seed) for seed in evidence.seeds]
+    kl, agreement = map(np.array, zip(*rows, strict=True))
+    return kl, agreement
 
 
 def _fidelity_of(evidence: Evidence, arm: kit.Arm, split: str, seed: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from disobey.records.results import Block, Table
+from disobey.records.results import Table
 from disobey.studies.kit.claims import ORDER, changing
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.memo import Remembering
@@ -173,7 +173,7 @@ def stored() -> Mapping[str, Any]:
     return json.loads(resources.files("disobey.studies").joinpath("null_tables.json").read_text("utf-8"))
 
 
-def null_block(study: str) -> tuple[Block, ...]:
+def null_block(study: str) -> tuple[Table, ...]:
     """The stored null of a study as a table for its report; nothing where none was measured."""
     measured = stored().get(study)
     return () if measured is None else (table_of(measured, "With no effect: how often these rules decide"),)
