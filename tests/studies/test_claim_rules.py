@@ -19,7 +19,6 @@ from disobey.studies.eigenspace import claims as eigenspace
 from disobey.studies.eigenspace import theory as exact
 from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalence, OneSide, decide
-from disobey.studies.lottery import claims as lottery
 from disobey.studies.state_tracking import claims as state_tracking
 from disobey.studies.teacher_free import claims as teacher_free
 
@@ -110,11 +109,6 @@ RULES = [
     *((spec, (SEQUENCES,)) for spec in (*state_distillation.STATE_CLAIMS, *state_distillation.RANDOM_CLAIMS)),
     *((spec, (SEQUENCES,)) for spec in QUESTIONS.sweep_claims()),
     *((spec, (within(-0.02, 0.02),)) for spec in QUESTIONS.gap_claims()),
-    *zip(
-        lottery.CLAIMS,
-        ((above(0.02), below(0.02)), (POINTS, POINTS), (within(-0.01, 0.01),), (POINTS,), (POINTS,), (POINTS,)),
-        strict=True,
-    ),
 ]
 
 # The same by study and claim, where a study declares them.
@@ -146,6 +140,12 @@ DECLARED = {
         "L0": (above(0.02),),
         **dict.fromkeys(("L1", "L2"), (below(0.02),)),
         **dict.fromkeys(("L3", "L4"), (falls(0.02),)),
+    },
+    "lottery": {
+        "T0": (above(0.02), below(0.02)),
+        "T1": (POINTS, POINTS),
+        "T2": (within(-0.01, 0.01),),
+        **dict.fromkeys(("T3", "T4", "T5"), (POINTS,)),
     },
     "state-tracking": {
         "F1a": (above(0.95),),
