@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from disobey.studies.kit.imitation import ImitationSetup
+from disobey.studies.kit.null import null_of
 from disobey.studies.lottery.claims import FAR, FIRST, NOISE, STUDENT, WALK
 from disobey.studies.lottery.study import Lottery
 from disobey.training.imitation import PruneSpec
@@ -75,6 +76,10 @@ def test_arms_differ_in_their_start_alone():
         like = replace(arm.recipe, teacher=arms[FIRST].recipe.teacher, teaching=arms[FIRST].recipe.teaching)
         assert replace(like, imitation=plain) == arms[FIRST].recipe, name
     assert arms[WALK].recipe.teacher == arms[STUDENT].recipe.teacher
+
+
+def test_without_controls_its_null_is_centred():
+    assert null_of(STUDY, pool=6).places == ()
 
 
 def test_smoke_says_the_same_again(ran, says):
