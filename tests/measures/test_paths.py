@@ -7,6 +7,7 @@ from torch import nn
 
 from disobey.measures.matching import chain, matched, permuted
 from disobey.measures.paths import alignment, asymmetry, between, distance, path, plane, reestimated, surface
+from disobey.measures.planes import asymmetry_beside, axes_around
 from tests.support.refusals import refuses
 
 
@@ -121,3 +122,41 @@ def test_requests_that_cannot_be_met_are_refused():
         path(a, b, lambda state: 0.0)
     with refuses("no-inner-layer"):
         matched(a, a, ("",))
+
+
+def test_a_quadratic_loss_is_symmetric_in_every_direction_and_a_planted_valley_is_found(x):
+    model = convolutional()
+    center = {k: v.double() for k, v in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(5)
+
+    def away():
+        return {k: v + torch.randn(v.shape, generator=generator, dtype=v.dtype) for k, v in center.items()}
+
+    towards, others = away(), [away() for _ in range(8)]
+
+    def bowl(state):
+        return sum(float((state[k] - v).square().sum()) for k, v in center.items())
+
+    found = asymmetry_beside(center, towards, others, bowl)
+    assert abs(found.own) < 1e-9
+    assert np.abs(found.others).max() < 1e-9
+
+    def valley(state):
+        along = sum(float(((state[k] - v) * (towards[k] - v)).sum()) for k, v in center.items())
+        return bowl(state) * (9.0 if along < 0 else 1.0)
+
+    found = asymmetry_beside(center, towards, others, valley, length=0.5)
+    assert found.own == pytest.approx(np.log(9))
+    assert np.allclose(np.abs(found.others), np.log(9))  # either side of the same valley
+    even = asymmetry_beside(center, towards, [], valley)
+    assert (even.own, even.share_above) == (pytest.approx(np.log(9)), 1.0)
+
+
+def test_axes_hold_the_three_networks_and_no_line_beside_another():
+    torch.manual_seed(1)
+    of = plane(*(nn.Linear(4, 3).double().state_dict() for _ in range(3)))
+    for axis, values in zip(axes_around(of, 9), of.places.T, strict=True):
+        assert all(np.isclose(axis, value).any() for value in values)
+        assert np.diff(axis).min() > 0
+        assert axis[0] < values.min()
+        assert axis[-1] > values.max()

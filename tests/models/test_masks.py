@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from disobey.models.masks import apply_mask, by_magnitude, density, moved_within_layers, prunable, whole
-from disobey.training.pruning import tickets
+from disobey.training.pruning import tickets, trained_under
 from tests.support.refusals import refuses
 
 
@@ -75,6 +75,38 @@ def test_rounds_rewind_nest_and_end_sparse():
     assert all(torch.equal(v, last.weights[k]) for k, v in twin.state_dict().items())
     assert all(torch.equal(first[k], v) for k, v in network().state_dict().items())
     assert density(last.mask) == last.density
+
+
+def test_iterative_pruning_has_the_masks_of_torchs_global_pruning():
+    """Trained here by ours and there by torch's masks, round after round, the same weights go."""
+    mask = whole(network())
+    for one in tickets(network(), step, rounds=3, share=0.3):
+        assert all(torch.equal(one.mask[k], mask[k]) for k in mask)
+        twin = network()
+        step(apply_mask(twin, mask), mask, one.number)
+        layers = [(name, module) for name, module in twin.named_modules() if hasattr(module, "weight")]
+        for name, module in layers:
+            prune.custom_from_mask(module, "weight", mask[f"{name}.weight"])
+        pairs = [(module, "weight") for _, module in layers]
+        prune.global_unstructured(pairs, pruning_method=prune.L1Unstructured, amount=0.3)
+        mask = {f"{name}.weight": module.get_buffer("weight_mask").bool() for name, module in layers}
+
+
+def test_some_layers_alone_are_pruned_and_other_masks_are_trained_from_the_same_start(tmp_path):
+    net = network()
+    among = {k: v for k, v in whole(net).items() if k != "4.weight"}
+    rounds = tickets(net, step, rounds=2, among=among)
+    assert [set(one.mask) for one in rounds] == [{"0.weight", "3.weight"}] * 3
+    masks = [moved_within_layers(one.mask, torch.Generator().manual_seed(1)) for one in rounds]
+    start = {k: v.clone() for k, v in network().state_dict().items()}
+    found = trained_under(network(), step, masks, rewind=start, folder=tmp_path)
+    assert [one.density for one in found] == [one.density for one in rounds]
+    read = trained_under(network(), lambda *_: pytest.fail("trained again"), masks, rewind=start, folder=tmp_path)
+    for one, other, mask in zip(found, read, masks, strict=True):
+        assert all(torch.equal(one.weights[k], v) for k, v in other.weights.items())
+        assert all(not bool(one.weights[k][~part].any()) for k, part in mask.items())
+    with refuses("other-pruning"):
+        trained_under(network(), step, masks[::-1], folder=tmp_path)
 
 
 def test_an_interrupted_pruning_goes_on_at_its_round(tmp_path):

@@ -157,6 +157,12 @@ DECLARED = {
         **dict.fromkeys(("L1", "L2"), (below(0.02),)),
         **dict.fromkeys(("L3", "L4"), (falls(0.02),)),
     },
+    "lottery": {
+        "T0": (above(0.02), below(0.02)),
+        "T1": (POINTS, POINTS),
+        "T2": (within(-0.01, 0.01),),
+        **dict.fromkeys(("T3", "T4", "T5"), (POINTS,)),
+    },
     "state-tracking": {
         "F1a": (above(0.95),),
         "F1b": (above(-0.05),) * 4,

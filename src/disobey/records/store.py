@@ -79,6 +79,10 @@ class Store:
         """Where a long run leaves what it needs to go on after it was killed."""
         return self.root / "resume" / f"{checked_id(run_id)}.pt"
 
+    def resume_folder(self, run_id: str) -> Path:
+        """Where a run that consists of several trainings leaves those that are finished, until it is."""
+        return self.root / "resume" / checked_id(run_id)
+
     def find(self, run_id: str, recipe: Mapping[str, Any] | None = None) -> RunRecord | None:
         """The finished run, or None where there is none or it is damaged, incomplete or another run's.
 

@@ -30,6 +30,7 @@ class _Studies(Mapping[str, "type[Study]"]):
         "kinship": ("kinship.study", "Kinship"),
         "connectivity": ("connectivity", "Connectivity"),
         "top-k": ("top_k.study", "TopK"),
+        "lottery": ("lottery.study", "Lottery"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:

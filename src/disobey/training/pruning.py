@@ -6,7 +6,7 @@ smallest weights, put the others back to where they were at the rewinding point,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def tickets(
     share: float = 0.2,
     rewind: Mapping[str, Tensor] | None = None,
     layerwise: bool = False,
+    among: Mask | None = None,
     folder: Path | None = None,
 ) -> list[Round]:
     """The rounds of iterative magnitude pruning.
@@ -56,6 +57,7 @@ def tickets(
         rewind: the weights that every round starts from (those of an early step, or of a student's checkpoint); the
             model's own first weights where not given.
         layerwise: prune the share of every layer and not of all together.
+        among: True where a weight may be pruned: of some layers alone, say; all of them where not given.
         folder: where finished rounds are kept, to go on from after an interruption; for one pruning alone.
 
     Returns:
@@ -72,20 +74,57 @@ def tickets(
     if rounds < 0 or not 0 < share < 1:
         raise refusal("prune-rounds", "at least 0 rounds and a share between 0 and 1", f"{rounds} and {share}")
     start = {name: value.clone() for name, value in (model.state_dict() if rewind is None else rewind).items()}
-    mask, done = whole(model), []
+    mask, done = whole(model) if among is None else among, []
     for number in range(rounds + 1):
-        kept = None if folder is None else _read(folder / f"round-{number}.safetensors", mask)
-        if kept is None:
-            model.load_state_dict(start)
-            train(apply_mask(model, mask), mask, number)
-            apply_mask(model, mask)
-            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-            if folder is not None:
-                _write(folder / f"round-{number}.safetensors", mask, kept)
-        done.append(Round(number, mask, kept))
-        mask = by_magnitude(kept, mask, share, layerwise=layerwise)
+        done.append(_trained(model, train, start, mask, number, folder))
+        mask = by_magnitude(done[-1].weights, mask, share, layerwise=layerwise)
     model.load_state_dict(dict(done[-1].weights))
     return done
+
+
+def trained_under(
+    model: nn.Module,
+    train: Trainer,
+    masks: Sequence[Mask],
+    *,
+    rewind: Mapping[str, Tensor] | None = None,
+    folder: Path | None = None,
+) -> list[Round]:
+    """One training under each of several masks, all from the same weights: controls of tickets.
+
+    Args:
+        model: any module, changed in place.
+        train: as for `tickets`; rounds are numbered from 0.
+        masks: of any origin, as `disobey.models.masks.moved_within_layers` makes them.
+        rewind: the weights that every training starts from; the model's own where not given.
+        folder: where finished ones are kept, as for `tickets`, and not that of a pruning.
+
+    Raises:
+        Refusal: ``other-pruning`` for a folder of other masks.
+
+    Example:
+        >>> net = nn.Linear(5, 2)
+        >>> mask = by_magnitude({"weight": net.weight.detach()}, whole(net), 0.5)
+        >>> [one.density for one in trained_under(net, lambda model, mask, number: None, [whole(net), mask])]
+        [1.0, 0.5]
+    """
+    start = {name: value.clone() for name, value in (model.state_dict() if rewind is None else rewind).items()}
+    return [_trained(model, train, start, mask, number, folder) for number, mask in enumerate(masks)]
+
+
+def _trained(
+    model: nn.Module, train: Trainer, start: Mapping[str, Tensor], mask: Mask, number: int, folder: Path | None
+) -> Round:
+    """One round from the weights ``start``, read where it is finished."""
+    kept = None if folder is None else _read(folder / f"round-{number}.safetensors", mask)
+    if kept is None:
+        model.load_state_dict(dict(start))
+        train(apply_mask(model, mask), mask, number)
+        apply_mask(model, mask)
+        kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        if folder is not None:
+            _write(folder / f"round-{number}.safetensors", mask, kept)
+    return Round(number, mask, kept)
 
 
 def _write(path: Path, mask: Mask, weights: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from disobey.records.runs import RunRecord
@@ -53,6 +54,7 @@ def train(
         with store.writing(run.id) as folder:
             task.write(folder, task.train(run, Context(store, pick_device(device), observers, checkpoint)))
         store.resume_file(run.id).unlink(missing_ok=True)
+        shutil.rmtree(store.resume_folder(run.id), ignore_errors=True)
     record = store.find(run.id, recipe)
     assert record is not None
     return record

@@ -5,19 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
+from disobey.measures.paths import distance
 from disobey.models.near import near
 from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.training.context import Context
 from disobey.training.execution.engine import run_all
 from disobey.training.facts import Facts
-from disobey.training.imitation import ImitationSpec
+from disobey.training.imitation import ImitationSpec, PruneSpec
+from disobey.training.loop import fit
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec, Teaching
 from disobey.training.tasks import TASKS
+from disobey.training.tasks.imitation import rounds
 from disobey.training.tasks.imitation.fitting import train_imitation
 from disobey.training.tasks.imitation.inputs import ShownBatches, phase_randomized, repeating
 from disobey.training.tasks.imitation.network import fresh, root, start
@@ -166,6 +170,64 @@ def test_children_start_at_their_parent_and_differ_in_order_alone(store):
     assert younger.summary["barrier"] > -0.5
 
 
+def tickets_of(teacher, origin="teacher", step=None, **options):
+    spec = replace(ImitationSpec(init="lecun", prune=PruneSpec(**options)), origin=origin)
+    return replace(TEACHER, keep=(), replica=2, teacher=teacher, teaching=Teaching(step=step), imitation=spec)
+
+
+def test_a_walk_is_as_long_as_the_teachers_way_and_leads_elsewhere(store):
+    records(store, TEACHER)
+    dataset = load(DATA, 0)
+    first, end = (
+        weights(fresh(TEACHER, dataset, 0)),
+        load_file(store.folder(Run(TEACHER, 0).id) / "weights/last.safetensors"),
+    )
+    walked = weights(start(Run(tickets_of(TEACHER, "walk"), 0), dataset, store))
+    for name in first:
+        lengths = [float((other[name] - first[name]).norm()) for other in (end, walked)]
+        assert lengths[0] == pytest.approx(lengths[1], rel=1e-4)
+    assert distance(walked, end) > distance(first, end)
+
+
+def test_rounds_of_pruning_leave_the_untrained_head_alone(store):
+    recipe = tickets_of(TEACHER, step=3, rounds=2, share=0.4, moved=True)
+    (found,) = records(store, recipe)
+    keys = [f"{name}@{k}" for name in ("density", "ticket", "replaced") for k in range(3)]
+    assert {*keys} <= found.summary.keys()
+    assert [found.summary[f"density@{k}"] for k in range(3)] == pytest.approx([1, 0.6, 0.36], abs=1e-3)
+    assert found.summary["replaced@0"] == found.summary["ticket@0"]
+    last = load_file(found.weights())
+    left = [int((v != 0).sum()) for k, v in last.items() if k.endswith("weight") and not k.startswith("auxiliary")]
+    sizes = [v.numel() for k, v in last.items() if k.endswith("weight") and not k.startswith("auxiliary")]
+    assert sum(left) / sum(sizes) == pytest.approx(0.36, abs=1e-3)
+    begin = weights(start(Run(recipe, 0), load(DATA, 0), store))
+    assert torch.equal(last["auxiliary.weight"], begin["auxiliary.weight"])
+    assert (found.log_probs("test").argmax(-1) == load(DATA, 0).test.labels).mean() == found.summary["ticket@2"]
+
+
+def test_killed_between_rounds_a_run_goes_on_there_and_says_the_same(store, tmp_path, monkeypatch):
+    recipe, seen = tickets_of(TEACHER, step=3, rounds=3), []
+    (whole,) = records(store, recipe)
+    other = Store(tmp_path)
+    records(other, TEACHER)
+    context, run = Context(other, torch.device("cpu")), Run(recipe, 0)
+
+    def killed(*args, **options):
+        seen.append(len(seen))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return fit(*args, **options)
+
+    monkeypatch.setattr(rounds, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_imitation(run, context)
+    (again,) = records(other, recipe)
+    assert len(seen) == 5  # two rounds, the third that was killed, and the third and fourth
+    ticks = [key for key in whole.summary if "@" in key]
+    assert [again.summary[key] for key in ticks] == [whole.summary[key] for key in ticks]
+    assert not other.resume_folder(run.id).exists()
+
+
 def test_readings_are_there_where_they_are_asked_for(store):
     wanted = ("probes", "short", "barrier", "start", "matched", "walk", "shuffled", "pixels")
     plain, read = records(store, student(), student(readings=wanted, curve=3))
@@ -201,5 +263,9 @@ def test_what_cannot_run_is_refused_before_training():
         student(other="mnist-5k")
     with refuses("control-of-noise"):
         student(control="rows")
+    with refuses("prune-labels"):
+        student(prune=PruneSpec())
+    with refuses("prune-rounds"):
+        PruneSpec(rounds=0)
     with refuses("labels-of-inputs"):
         ImitationSpec(inputs="noise")

@@ -145,7 +145,10 @@ def design_of(study: Study) -> Design | None:
 
 def _places(study: Study) -> tuple[Place, ...]:
     design, found = design_of(study), {}
-    for arm in () if design is None else design.arms:
+    arms = () if design is None else design.arms
+    if all(arm.control is None for arm in arms):
+        return ()  # a run in its own place would be an effect, not a null
+    for arm in arms:
         control = arm.recipe if arm.control is None else arm.control
         found.setdefault(control, {control: None})[arm.recipe] = None
     return tuple(Place(control, tuple(recipes)) for control, recipes in found.items())

@@ -23,6 +23,7 @@ from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.random_teacher.cells import Line, cells, core
 from disobey.studies.random_teacher.charts import alpha_chart, dose_chart, student_table, vanished_table
 from disobey.studies.random_teacher.claims import CLAIMS, PAPER, Family
+from disobey.studies.random_teacher.landscape import asymmetry_table, plane_charts
 from disobey.training.recipe import Run
 
 SHARES = (0.05, 0.25)
@@ -52,17 +53,24 @@ class RandomTeacher:
     """another data set to distil on; none where it is empty"""
     sgd_lr: float = 0.1
     """learning rate of the SGD student (momentum 0.9)"""
+    grid: int = 11
+    """points of each axis of the plane through teacher and students, at least"""
+    directions: int = 50
+    """random directions beside the student's, for the asymmetry of the valley"""
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
         if not self.widths or self.outputs < 2 or self.sgd_lr <= 0:
             raise refusal("random-teacher-options", "a width, outputs above 1, sgd-lr above 0", self.widths)
+        if self.grid < 2 or self.directions < 1:
+            expected = "a grid of at least 2 points and a direction"
+            raise refusal("random-teacher-options", expected, f"{self.grid} and {self.directions}")
 
     @classmethod
     def smoke(cls) -> Self:
         """The whole study in seconds, on digits."""
         setup = ImitationSetup("digits-8x8", 200, seeds=(0, 1), steps=4, batch=16)
-        return cls(setup, widths=(2, 3), outputs=8, is_smoke=True)
+        return cls(setup, widths=(2, 3), outputs=8, grid=2, directions=3, is_smoke=True)
 
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for."""
@@ -109,6 +117,8 @@ class RandomTeacher:
             dose_chart(e, main),
             student_table(e, self.families),
             vanished_table(e, self.families),
+            *plane_charts(e, main, self.grid),
+            asymmetry_table(e, main, self.directions),
         ]
         return conclude(self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER)
 
@@ -125,5 +135,6 @@ class RandomTeacher:
             "logistic regression on standardized features of up to 2,000 training images, C chosen on validation; "
             "neighbours: 20, Euclidean; published probe: ten epochs of AdamW on raw features; all tested on up to "
             "3,000 test images. Training the head alone leaves the features as they are and is left out. The larger "
-            "network of a width scan has a wider head, too, at the same rate and number of steps."
+            "network of a width scan has a wider head, too, at the same rate and number of steps. Plane and asymmetry "
+            "are of the first width, read from stored weights on up to 250 test images (neighbours: 500 and 500)."
         )

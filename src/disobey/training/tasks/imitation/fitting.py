@@ -30,6 +30,7 @@ from disobey.training.tasks.imitation.inputs import ShownBatches, repeating
 from disobey.training.tasks.imitation.network import PRECISIONS, fresh, root, start
 from disobey.training.tasks.imitation.objective import ImitationObjective, class_logits
 from disobey.training.tasks.imitation.readings import Subject, readings
+from disobey.training.tasks.imitation.rounds import fit_rounds
 
 CURVE_ROWS = 500  # test examples on which the class head is read during training
 
@@ -66,7 +67,12 @@ def train_imitation(run: Run, context: Context) -> Imitated:
         savepoint = context.savepoint(run)
         if savepoint is not None:
             savepoint.keepers = (curve,)
-        fitted = fit(model, run, batches, objective.backward, observers=observers, savepoint=savepoint)
+        found: dict[str, float] = {}
+        prune = imitation_spec(run.recipe).prune
+        if prune is None:
+            fitted = fit(model, run, batches, objective.backward, observers=observers, savepoint=savepoint)
+        else:
+            fitted, found = fit_rounds(run, model, dataset, batches, objective.backward, context)
         model.eval().requires_grad_(True)
         answers = _answers(model, dataset)
         for step, weights in fitted.kept.items():
@@ -74,13 +80,13 @@ def train_imitation(run: Run, context: Context) -> Imitated:
             other.load_state_dict(weights)
             answers |= {f"{split}@{step}": rows for split, rows in _answers(other.eval(), dataset).items()}
         first = root(run)  # features are read on all of its data, however few of them the student saw
-        summary = _accuracies(answers, dataset) | readings(
-            Subject(run, load(first.recipe.data, first.seed), model, teacher, begin)
-        )
+        subject = Subject(run, load(first.recipe.data, first.seed), model, teacher, begin)
+        summary = _accuracies(answers, dataset) | readings(subject) | found
     if len(fitted.losses):
         summary["loss"] = float(fitted.losses[-20:].double().mean())
     summary["parameters"] = sum(p.numel() for p in model.parameters())
-    cost = clock.cost() | {"examples": steps_of(run) * run.recipe.optim.batch, "device": "cpu"}
+    trainings = 1 if prune is None else prune.trainings
+    cost = clock.cost() | {"examples": trainings * steps_of(run) * run.recipe.optim.batch, "device": "cpu"}
     return Imitated(run, dataset, model, fitted, answers, curve.history(), summary, cost)
 
 

@@ -16,7 +16,7 @@ from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.errors import refusal
 from disobey.models.heads import ProjectionHead, TwoHeads
-from disobey.models.near import lecun, near
+from disobey.models.near import lecun, near, random_walk
 from disobey.records.store import Store
 from disobey.training.imitation import PARTS
 from disobey.training.recipe import Recipe, Run, imitation_spec
@@ -68,6 +68,10 @@ def _origin(run: Run, dataset: Dataset, store: Store) -> Mapping[str, Tensor]:
     (teacher,) = run.teachers()
     if origin == "teacher":
         return load_file(teacher_record(store, teacher).weights(run.recipe.teaching.step))
+    if origin == "walk":
+        first, generator = root(run), torch_stream(run.seed, "control")
+        begin = fresh(first.recipe, dataset, first.seed).state_dict()
+        return random_walk(begin, load_file(teacher_record(store, teacher).weights(None)), generator)
     if origin == "sibling":
         return start(teacher, dataset, store).state_dict()
     first = root(run)

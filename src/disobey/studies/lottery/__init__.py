@@ -1,0 +1,1 @@
+"""Lottery tickets in the student of a random teacher."""
