@@ -7,7 +7,6 @@ from torch import nn
 
 from disobey.measures.matching import chain, matched, permuted
 from disobey.measures.paths import alignment, asymmetry, between, distance, path, plane, reestimated, surface
-from disobey.models.vgg import VGGMini
 from tests.support.refusals import refuses
 
 
@@ -51,40 +50,6 @@ def test_a_reordered_copy_has_a_barrier_until_its_units_are_matched(x):
     assert score(copy) == pytest.approx(0, abs=1e-9)  # the same function
     assert path(state, copy, score).barrier > 1e-4
     assert path(state, matched(state, copy, chain(model)), score).barrier == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_no_barrier_between_a_trained_network_of_the_studies_and_its_reordered_copy(seed):
-    """The network of `connectivity`, trained for some steps: units of five layers are out of order at once."""
-    model, (inputs, labels) = trained_vgg(seed)
-    state = {k: v.clone() for k, v in model.state_dict().items()}
-    layers, rng = chain(model), np.random.default_rng(seed)
-    copy = permuted(state, layers, [rng.permutation(len(state[f"{name}.weight"])) for name in layers[:-1]])
-    found = matched(state, copy, layers)
-    assert all(torch.equal(value, state[name]) for name, value in found.items())
-
-    def score(weights):
-        model.load_state_dict(weights)
-        with torch.inference_mode():
-            return float(nn.functional.cross_entropy(model(inputs), labels))
-
-    assert path(state, copy, score).barrier > 0.1
-    assert path(state, found, score).barrier == pytest.approx(0, abs=1e-6)
-
-
-def trained_vgg(seed):
-    """A small network without batch norm, and the blobs of colour that it learned to tell apart."""
-    torch.manual_seed(seed)
-    labels = torch.arange(60) % 3
-    inputs = 0.3 * torch.randn(60, 3, 16, 16)
-    inputs[torch.arange(60), labels] += 1
-    model = VGGMini((3, 16, 16), 3, width=4)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(40):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
-    return model, (inputs, labels)
 
 
 def test_matching_recovers_the_order_under_noise(x):
