@@ -295,12 +295,16 @@ def dose_chart(levels: Sequence[Level], e: Evidence, measure: str, words: str) -
 def arm_table(levels: Sequence[Level], e: Evidence) -> Table:
     """Every student with its differences from plain distillation."""
     plain = {arm: level.arms["plain"] for level in levels for arm in level.arms.values()}
+
+    def over_plain(arm: Arm) -> Estimate:
+        return e.mean(arm, ACCURACY, minus=plain[arm])
+
     columns = (
         ("label noise", lambda arm: f"{arm['noise']:.0%}"),
         ("student", lambda arm: arm["arm"]),
         ("accuracy", e.means(ACCURACY)),
         ("− control (points)", in_points(e.means(ACCURACY, minus=CONTROL))),
-        ("− plain (points)", in_points(lambda arm: e.mean(arm, ACCURACY, minus=plain[arm]))),
+        ("− plain (points)", in_points(over_plain)),
         ("NLL", e.means(NLL)),
         ("ECE, debiased", e.means(ECE)),
         ("KL to teacher, train", e.means(KL, split="train")),
