@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from disobey.records.results import Claim
 from disobey.studies.deviation.study import Deviation
-from disobey.studies.forced_deviation import ForcedDeviation, dose_response
+from disobey.studies.forced_deviation import ForcedDeviation, causal_words, dose_response
+from disobey.studies.kit.claims import Verdicts
 from tests.support.refusals import refuses
 
 SLOPES = (0.7, 1.0, 1.3, 1.6)
@@ -51,3 +53,10 @@ def test_refusals():
         ForcedDeviation(slopes=(1.0,))
     with refuses("bad-match-budget"):
         ForcedDeviation(members=1)
+
+
+@pytest.mark.parametrize(("guard", "said"), [("supported", "exaggeration contradicted"), ("undecided", "open, as G2")])
+def test_no_causal_answer_where_a_guard_fails(guard, said):
+    words = {"G2": guard, "G3": "supported", "F1": "contradicted", "F4": "supported"}
+    claims = tuple(Claim("", "", word, (), "", name, "clean") for name, word in words.items())
+    assert said in causal_words(Verdicts(claims), "clean")
