@@ -11,6 +11,7 @@ import pytest
 
 from disobey.records.results import Estimate
 from disobey.studies import STUDIES, loss_switching, sequence_distillation, sequence_tasks, state_distillation
+from disobey.studies import forced_deviation, loss_switching, sequence_distillation, sequence_tasks, state_distillation
 from disobey.studies.data_size import claims as data_size
 from disobey.studies.denoising import claims as denoising
 from disobey.studies.denoising import theory as simulated
@@ -67,6 +68,22 @@ RULES = [
     (deviation.CLAIMS[4], (POINTS,)),
     (deviation.ASSOCIATION, (above(0),)),
     *zip(loss_switching.CLAIMS, ((POINTS,), (above(0.5),), (can_rise(0.005),)), strict=True),
+    *zip(
+        forced_deviation.CLAIMS,
+        (
+            (below(0.05),),
+            (within(-0.005, 0.005),),
+            (rises(0.05),),
+            (POINTS,),
+            (POINTS,),
+            (falls(0.01),),
+            (falls(0.005),),
+            (POINTS,),
+            (falls(0.005),),
+            (POINTS,),
+        ),
+        strict=True,
+    ),
     *((spec, (POINTS,)) for spec in (*teacher_free.CLAIMS[:5], teacher_free.SIMILARITY)),
     (teacher_free.CLAIMS[5], (above(0.5),)),
     *zip(

@@ -18,6 +18,7 @@ class _Studies(Mapping[str, "type[Study]"]):
     homes: Mapping[str, tuple[str, str]] = {
         "deviation": ("deviation.study", "Deviation"),
         "loss-switching": ("loss_switching", "LossSwitching"),
+        "forced-deviation": ("forced_deviation", "ForcedDeviation"),
         "eigenspace": ("eigenspace.study", "Eigenspace"),
         "denoising": ("denoising.study", "Denoising"),
         "teacher-free": ("teacher_free.study", "TeacherFree"),

@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 
 from disobey.errors import refusal
 from disobey.targets.arms import ARMS
+from disobey.targets.reshape import RESHAPES
 from disobey.targets.smoothing import (
     VIRTUAL_TEMPERATURE,
     one_hot,
@@ -277,8 +278,8 @@ def control_name(name: str) -> str:
         'shuffled_within_class'
     """
     found = PAPER_IDS.get(name, name)
-    if found not in CONTROLS and found != OF_ALL:
-        known = ", ".join((*CONTROLS, OF_ALL))
+    if found not in CONTROLS and found not in RESHAPES and found != OF_ALL:
+        known = ", ".join((*CONTROLS, *RESHAPES, OF_ALL))
         hint = f"ARMS[{name!r}].schedule(), which is a loss or a teacher and no control" if name in ARMS else ""
         raise refusal(
             "unknown-control", f"one of the controls {known}, or an id ({', '.join(PAPER_IDS)})", repr(name), hint
@@ -303,7 +304,8 @@ def controlled(
     is the controlled target.
 
     Args:
-        name: a key of `CONTROLS`, ``class_mean_of_all``, or the id of an arm (``A11``).
+        name: a key of `CONTROLS`, ``class_mean_of_all``, the id of an arm (``A11``), or a key of `reshape.RESHAPES`,
+            which changes the teacher at temperature 1, before softening.
         teacher: logits or log-probabilities (N, C).
         labels: observed labels (N,).
         generator: for controls that draw random numbers.
@@ -328,6 +330,9 @@ def controlled(
     if teacher.ndim != 2 or labels.shape != teacher.shape[:1]:
         got = f"{tuple(teacher.shape)} and {tuple(labels.shape)}"
         raise refusal("teacher-shape", "teacher predictions (N, C) and labels (N,)", got)
+    if name in RESHAPES:
+        reshaped = RESHAPES[name](torch.log_softmax(teacher.double(), -1), generator, amount)
+        return reshaped.to(torch.promote_types(teacher.dtype, torch.float32)), None
     softened = torch.log_softmax(teacher.double() / temperature, -1)
     if name == OF_ALL:
         if pool is None:

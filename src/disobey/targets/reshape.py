@@ -1,0 +1,150 @@
+"""Reshaped teachers: targets under which a perfectly obedient student shows a planned deviation.
+
+All functions act on the teacher at temperature 1, on the log-odds x of its most likely class; the other classes keep
+their proportions. A student that matches the reshaped teacher exactly has the planned log-odds against the original.
+Where x falls, another class may become the most likely one: that is part of what is forced.
+
+N examples, C classes; log-odds in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import logsigmoid
+
+from disobey.errors import refusal
+
+QUARTILE = 0.25
+
+
+def top_log_odds(log_probs: Tensor) -> Tensor:
+    """Log-odds of the most likely class against all others.
+
+    Args:
+        log_probs: (N, C), log-probabilities or logits.
+
+    Returns:
+        (N,), in nats.
+
+    Example:
+        >>> top_log_odds(torch.tensor([[0.75, 0.25], [0.2, 0.8]]).log())
+        tensor([1.0986, 1.3863])
+    """
+    top = log_probs.max(-1, keepdim=True)
+    rest = log_probs.scatter(-1, top.indices, -torch.inf)
+    return top.values.squeeze(-1) - rest.logsumexp(-1)
+
+
+def with_top_log_odds(log_probs: Tensor, odds: Tensor) -> Tensor:
+    """Gives the most likely class new log-odds; the others share the rest in their old proportions.
+
+    Args:
+        log_probs: (N, C).
+        odds: new log-odds of each row's most likely class (N,), in nats.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Example:
+        >>> with_top_log_odds(torch.tensor([[0.6, 0.3, 0.1]]).log(), torch.tensor([0.0])).exp()
+        tensor([[0.5000, 0.3750, 0.1250]])
+    """
+    top = log_probs.argmax(-1, keepdim=True)
+    rest = log_probs.scatter(-1, top, -torch.inf)
+    spread = rest - rest.logsumexp(-1, keepdim=True) + logsigmoid(-odds).unsqueeze(-1)
+    return spread.scatter(-1, top, logsigmoid(odds).unsqueeze(-1))
+
+
+def sloped(log_probs: Tensor, slope: float) -> Tensor:
+    """Multiplies the log-odds of the most likely class: above 1 exaggerates the teacher's confidence, below 1 shrinks.
+
+    Args:
+        log_probs: (N, C).
+        slope: of the obedient student's log-odds on the teacher's, above 0.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``reshape-amount``.
+
+    Example:
+        >>> sloped(torch.tensor([[0.75, 0.25]]).log(), 2.0).exp()
+        tensor([[0.9000, 0.1000]])
+    """
+    return with_top_log_odds(log_probs, _positive(slope) * top_log_odds(log_probs))
+
+
+def underfit_lowest(log_probs: Tensor, factor: float) -> Tensor:
+    """Lowers the quarter of the examples with the lowest log-odds: their distance to the median grows by a factor.
+
+    Args:
+        log_probs: (N, C).
+        factor: 1 changes nothing, above 1 underfits.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``reshape-amount``.
+
+    Example:
+        >>> p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
+        >>> underfit_lowest(p, 2.0).exp()[:2]
+        tensor([[0.1000, 0.9000],
+                [0.9000, 0.1000]])
+    """
+    odds = top_log_odds(log_probs)
+    rows, shift = _lowest(odds, _positive(factor))
+    return with_top_log_odds(log_probs, odds.index_add(0, rows, shift))
+
+
+def underfit_random(log_probs: Tensor, generator: Generator, factor: float) -> Tensor:
+    """Control for `underfit_lowest`: the same changes of log-odds, dealt to a random quarter of the examples.
+
+    Args:
+        log_probs: (N, C).
+        generator: draws the quarter.
+        factor: as in `underfit_lowest`.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``reshape-amount``.
+
+    Example:
+        >>> p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
+        >>> changed = underfit_random(p, torch.Generator().manual_seed(0), 2.0) - p
+        >>> int((changed.abs().sum(-1) > 1e-6).sum())
+        1
+    """
+    odds = top_log_odds(log_probs)
+    _, shift = _lowest(odds, _positive(factor))
+    rows = torch.randperm(len(odds), generator=generator)[: len(shift)].to(odds.device)
+    return with_top_log_odds(log_probs, odds.index_add(0, rows, shift))
+
+
+def _lowest(odds: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """The lowest quarter's rows, and by how much their log-odds change (none rises for a factor above 1)."""
+    rows = odds.argsort(stable=True)[: int(QUARTILE * len(odds))]
+    return rows, (factor - 1) * (odds[rows] - odds.median())
+
+
+def _positive(amount: float) -> float:
+    if not 0 < amount < float("inf"):
+        raise refusal("reshape-amount", "a slope or factor above 0", amount, "1, which changes nothing")
+    return amount
+
+
+# (log-probabilities at temperature 1, generator, amount) -> log-probabilities at temperature 1
+Reshape = Callable[[Tensor, Generator, float], Tensor]
+
+RESHAPES: dict[str, Reshape] = {
+    "sloped": lambda p, _g, a: sloped(p, a),
+    "underfit_lowest": lambda p, _g, a: underfit_lowest(p, a),
+    "underfit_random": underfit_random,
+}
