@@ -10,8 +10,14 @@ from itertools import chain
 import pytest
 
 from disobey.records.results import Estimate
-from disobey.studies import STUDIES, loss_switching, sequence_distillation, sequence_tasks, state_distillation
-from disobey.studies import forced_deviation, loss_switching, sequence_distillation, sequence_tasks, state_distillation
+from disobey.studies import (
+    STUDIES,
+    forced_deviation,
+    loss_switching,
+    sequence_distillation,
+    sequence_tasks,
+    state_distillation,
+)
 from disobey.studies.data_size import claims as data_size
 from disobey.studies.denoising import claims as denoising
 from disobey.studies.denoising import theory as simulated
