@@ -108,6 +108,12 @@ def test_which_words_are_right_without_an_effect(rule, centred, right):
     assert right_words(ClaimSpec("Q", "So.", Source("x"), rule, lambda e, s: []), centred) == right
 
 
+def test_a_number_with_a_value_of_its_own_lies_on_one_side_of_a_border():
+    spec = ClaimSpec("Q", "The divergence is below 0.005.", Source("x"), Effect(-1, 0.005), lambda e, s: [])
+    assert right_words(spec, False, 0.3) == ("contradicted",)
+    assert right_words(spec, False, 0.001) == right_words(spec, False, float("nan")) == ("supported",)
+
+
 def test_what_was_read_once_is_remembered_and_shared():
     record, made = Placed(0.5, []), []
     shared = Remembering({})

@@ -241,11 +241,12 @@ def _moved(rule: Single | OneSide, estimate: Estimate, truth: float | None, effe
     return replace(estimate, value=estimate.value + by, low=estimate.low + by, high=estimate.high + by)
 
 
-def right_words(spec: ClaimSpec, centred: bool) -> tuple[str, ...]:
+def right_words(spec: ClaimSpec, centred: bool, value: float = 0.0) -> tuple[str, ...]:
     """The decided words that are right where there is no effect.
 
-    Where the truth is the border, none but that an equivalence holds. Replicas have no effect, which is a value of 0:
-    it may lie surely on one side of a border elsewhere (a factor of 1.5, most of a gain, less than half a point).
+    Where the truth is the border, none but that an equivalence holds. Replicas have no effect beyond their control, but
+    the number of a rule with a border elsewhere (a factor of 1.5, most of a gain, a divergence from the teacher) has a
+    value all the same, and surely lies on one side: ``value``, that of the whole pool.
     """
     rule = spec.rule
     if isinstance(rule, AllOf):
@@ -253,7 +254,8 @@ def right_words(spec: ClaimSpec, centred: bool) -> tuple[str, ...]:
     if isinstance(rule, Equivalence):
         return ("supported",) if centred or abs(rule.center) < rule.margin else ("contradicted",)
     if isinstance(rule, Effect) and not centred and rule.border:
-        return ("supported",) if rule.direction * rule.border < 0 else ("contradicted",)
+        at = value if np.isfinite(value) else 0.0
+        return ("supported",) if rule.direction * (at - rule.border) > 0 else ("contradicted",)
     return ()
 
 

@@ -89,9 +89,12 @@ def count(null: Null, records: Records, *, studies: int = 1000, effect: float = 
             if claim.evidence[claim.deciding].over not in OVER_RUNS:
                 found.exact[claim.id] = None
                 continue
+            if not null.places and key not in truth.specs:
+                continue  # judged in no study on the whole pool: there is no centre to move from
             if key not in found.claims:
                 spec = truth.specs.get(key)
-                right = right_words(spec, not null.places) if spec else ()
+                centre = next(iter(truth.values.get(key, ())), np.nan)
+                right = right_words(spec, not null.places, centre) if spec else ()
                 found.claims[key] = ClaimCounts(*key, right, claim.margin)
             own = found.claims[key]
             own.words[claim.verdict] += 1
