@@ -8,7 +8,7 @@ import pytest
 from disobey.data.formats.files import from_path
 from tests.support.refusals import refuses
 
-SHARED = Path(__file__).parents[5] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 FINE = ("ABBR:exp", "DESC:manner", "DESC:def", "NUM:date")
 
 
