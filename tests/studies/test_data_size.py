@@ -157,6 +157,13 @@ def test_sizes_beyond_the_data_are_refused():
         DataSize(sizes=(20, 200, 4000)).plan()
 
 
+def test_fewer_examples_are_the_largest_size_of_teacher_and_students():
+    study = DataSize(Setup("digits-8x8", train=300), points=3)
+    assert study.design.sizes[-1] == study.design.total == 300
+    asked = {run.recipe.data.train for run in study.plan() if run.recipe.data.train not in study.design.sizes[:-1]}
+    assert asked == {300}
+
+
 # --- planted tables -------------------------------------------------------------------------------------------------
 
 EVERY_REGIME = replace(SMALL, regimes=("fresh", "same-n", "teacher-sizes", "quality", "noise", "augment", "widths"))

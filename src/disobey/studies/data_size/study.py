@@ -206,10 +206,8 @@ class DataSize:
 
     def _data(self, cell: Cell, n: int | None, fold: int, noise: float = 0.0) -> DataSpec:
         """Training examples, n of them (None: N), for the teacher (fold 0) or the student (fold 1) of a cell."""
-        everything = n is not None and n >= len(self.setup.dataset.train)
-        train = (
-            self.setup.train if n is None else None if everything else n
-        )  # None: all, so that other studies share the run
+        everything = n is None or n >= len(self.setup.dataset.train)
+        train = self.setup.train if everything else n  # all as other studies say it, so that they share the run
         halves = (fold, 2) if cell.regime.fresh else None
         augment = cell.regime.augment or self.base.augment
         return replace(self.base.spec, train=train, fold=halves, noise=noise, augment=augment)
