@@ -45,7 +45,7 @@ def test_lines_margins_corrected_words_and_registrations_are_shown(samples):
     assert "In all columns: self student, τ = 4." in text
     assert "literal ✗ contradicted Holm ? undecided" in text
     assert "would see 0.8 points" in text
-    assert "“Holm”: corrected for all 6 claims." in text
+    assert "“Holm”: the word after correction for all 6 claims." in text
     assert "Said before registered 2026-01-02, sha256 0123abcd" in text
     assert "Less moved by single runs: median" in text
     assert elements.count("svg", role="img", **{"class": "forest"}) == 6

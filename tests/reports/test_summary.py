@@ -19,7 +19,7 @@ def test_the_same_words_as_on_the_page(samples):
     text = " ".join(" ".join(summary_lines(result)).split())
     assert "Clean labels: undecided, −0.04 points [−0.54, 0.46] (0.8 points would have been seen);" in text
     assert "20% wrong labels: yes, +1.92 points [1.02, 2.82]." in text
-    assert "After correction for all 6 claims of this report (Holm) the answer stays." in text
+    assert "After correction for all 6 claims of this report (Holm) the answer above stays." in text
     assert "(after correction for 6 claims: 1 supported, 5 undecided)" in text
     assert "literal contradicted; undecided after correction" in text
 

@@ -180,7 +180,7 @@ def _basis(result: Result, claims: Sequence[Claim]) -> str:
     found = [cells.note_on_intervals(estimates)]
     if correction_known(every) and len(every) > 1:
         same = all(claim.corrected == claim.verdict for claim in claims)
-        said = "the answer stays" if same else "the answer changes where that is said"
+        said = "the answer above stays" if same else "the answer above changes where that is said"
         found.append(f"After correction for all {len(every)} claims of this report (Holm) {said}.")
     return " ".join(filter(None, found))
 

@@ -190,14 +190,14 @@ def _headline(evidence: Evidence, text: str) -> str:
     """The sentence, and how far student and teacher agree."""
     met = _agreement(evidence)
     text = text.replace("{closer}", "the student is closer to its teacher than its control (twin)")
-    return text[:1].upper() + text[1:] + (f" (they {met})" if met else "")
+    return text[:1].upper() + text[1:] + (f" (student and teacher {met})" if met else "")
 
 
 def _agreement(evidence: Evidence) -> str:
     found = estimate(evidence, agreement.MEASURES["agreement"])
     if found is None:
         return ""
-    return f"agree on {found.value:.1%}, {100 * found.level:g}% interval {found.low:.1%} to {found.high:.1%}"
+    return f"agree on {found.value:.1%} of the examples, {100 * found.level:g}% interval {found.low:.1%} to {found.high:.1%}"
 
 
 def _lacks(evidence: Evidence) -> float:

@@ -143,7 +143,7 @@ def mean_error(column: NDArray, codes: NDArray) -> float:
 
     >>> rng = np.random.default_rng(0)
     >>> round(mean_error(np.repeat(rng.normal(size=50), 20), np.repeat(np.arange(50), 20)), 3)
-    0.14
+    0.13
     """
     sums = np.bincount(codes, np.asarray(column, np.float64) - np.mean(column, dtype=np.float64))
     present = np.count_nonzero(np.bincount(codes))
