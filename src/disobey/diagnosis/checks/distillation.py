@@ -197,7 +197,8 @@ def _agreement(evidence: Evidence) -> str:
     found = estimate(evidence, agreement.MEASURES["agreement"])
     if found is None:
         return ""
-    return f"agree on {found.value:.1%} of the examples, {100 * found.level:g}% interval {found.low:.1%} to {found.high:.1%}"
+    interval = f"{100 * found.level:g}% interval {found.low:.1%} to {found.high:.1%}"
+    return f"agree on {found.value:.1%} of the examples, {interval}"
 
 
 def _lacks(evidence: Evidence) -> float:
