@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.models.spec import model_spec
 from disobey.records.results import Axis, Chart, Result, Table
 from disobey.studies.kit.claims import Answer, ClaimSpec, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence, run_summary
-from disobey.studies.kit.imitation import ImitationSetup
+from disobey.studies.kit.imitation import ImitationSetup, started
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
 from disobey.studies.kit.verdicts import POINTS, Effect
-from disobey.training.imitation import ImitationSpec
-from disobey.training.recipe import Recipe, Run
-from disobey.training.specs import OptimSpec, Teaching
+from disobey.training.recipe import Recipe, Run, imitation_spec
+from disobey.training.specs import Teaching
 
 PAPER = Source(
     "arXiv 2302.12091",
@@ -158,53 +156,23 @@ class Connectivity:
 
     # which runs
 
-    def _spec(self, **options: Any) -> ImitationSpec:
-        return ImitationSpec(outputs=self.outputs, head="projection", **options)
-
     @cached_property
     def parent(self) -> Recipe:
         """Supervised training, whose checkpoints are starts."""
-        optim = OptimSpec("sgd", self.child_lr, self.child_steps, self.setup.batch, warmup=10)
-        keep = tuple(sorted(self.moments))
-        spec = self._spec()
-        return Recipe(self.setup.spec, model_spec(self.model), optim, keep=keep, imitation=spec, name="supervised")
-
-    def near_teacher(self, name: str, **options: Any) -> Recipe:
-        """A student of the parent's first weights, which starts at them."""
-        spec = self._spec(learns="auxiliary", **options)
-        return replace(
-            self.parent,
-            optim=self.setup.optim,
-            keep=(),
-            teacher=self.parent,
-            teaching=Teaching(step=0),
-            replica=1,
-            imitation=spec,
-            name=name,
-        )
+        return self.setup.supervised(self.model, self.child_lr, self.child_steps, self.moments, self.outputs)
 
     def starts(self) -> dict[str, tuple[Recipe, int | None]]:
         """By name: whose weights, and after which step; None: its last."""
         found: dict[str, tuple[Recipe, int | None]] = {moment(k): (self.parent, k) for k in sorted(self.moments)}
-        found[STUDENT] = self.near_teacher(STUDENT), None
-        found[CONTROL] = self.near_teacher(CONTROL, control="constant"), None
+        found[STUDENT] = self.setup.near_teacher(self.parent, STUDENT), None
+        found[CONTROL] = self.setup.near_teacher(self.parent, CONTROL, control="constant"), None
         return found
 
     def family(self, start: str) -> list[Recipe]:
         """The children of a start: the first starts at it, the others where the first did."""
         whose, step = self.starts()[start]
-        optim = self.parent.optim
-        first = replace(
-            self.parent,
-            optim=optim,
-            keep=(),
-            teacher=whose,
-            teaching=Teaching(step=step),
-            replica=2,
-            imitation=self._spec(origin="teacher"),
-            name=f"first child, {start}",
-        )
-        sibling = self._spec(origin="sibling", readings=("barrier",))
+        first = started(self.parent, whose, step, 2, f"first child, {start}", origin="teacher")
+        sibling = replace(imitation_spec(first), origin="sibling", readings=("barrier",))
         return [first] + [
             replace(first, teacher=first, teaching=Teaching(), replica=2 + c, imitation=sibling, name=f"child {c + 1}")
             for c in range(1, self.children)

@@ -81,9 +81,9 @@ def kl_bucket(logits: Tensor, targets: Tensor, k: int, *, temperature: float = 1
     listed = dot(log_p.exp(), log_p - log_q.gather(-1, ids))
     if k == logits.shape[-1]:
         return times_squared(temperature, listed, logits)
-    rest = torch.zeros_like(log_q, dtype=torch.bool).scatter(-1, ids, True)
+    listed_here = torch.zeros_like(log_q, dtype=torch.bool).scatter(-1, ids, True)
     tail = (1 - log_p.exp().sum(-1)).clamp_min(SMALLEST)
-    log_tail = log_q.masked_fill(rest, -torch.inf).logsumexp(-1)  # summed: 1 − q(L) may round to 0
+    log_tail = log_q.masked_fill(listed_here, -torch.inf).logsumexp(-1)  # summed: 1 − q(L) may round to 0
     return times_squared(temperature, listed + tail * (tail.log() - log_tail), logits)
 
 

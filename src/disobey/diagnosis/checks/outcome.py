@@ -121,11 +121,7 @@ def large_enough(evidence: Evidence) -> Finding | None:
         return warning(
             id, "Too few examples for any interval.", advice="Evaluate on more examples.", case="no-interval"
         )
-    half, n, units = (
-        (fixed.high - fixed.low) / 2,
-        fixed.n,
-        fixed.over,
-    )  # over examples alone: more of them shrink nothing else
+    half, n, units = (fixed.high - fixed.low) / 2, fixed.n, fixed.over  # over these alone: more shrink nothing else
     z = norm_quantile(0.5 + gap.level / 2)
     least = max(abs(gap.value), LEAST)
     needed = int(np.ceil(n * (half / least * (z + norm_quantile(POWER)) / z) ** 2))

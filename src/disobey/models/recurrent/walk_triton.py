@@ -12,6 +12,8 @@ for each factor (R is small, and the keys are in the cache by then).
 import torch
 from torch import Tensor
 
+from disobey.models.recurrent.reflection_walk import EPS
+
 try:
     import triton  # pyright: ignore[reportMissingImports]
     import triton.language as tl  # pyright: ignore[reportMissingImports]
@@ -24,7 +26,14 @@ BLOCK = 8  # heads a program: a warp's lanes are shared by heads and their few d
 DRIVE, GATES, STRENGTHS = 1, 2, 4  # bits of HAS: which optional arrays there are
 
 if AVAILABLE:
-    SHORTEST = tl.constexpr(1e-6)  # the shortest key that is normalized: `reflection_walk.EPS`
+    SHORTEST = tl.constexpr(EPS)
+
+    @triton.jit
+    def _place(n, heads, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+        """This program's batch row, its heads (1, heads), which of its (n, heads) there are, and where."""
+        head = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
+        dimension = tl.arange(0, ROWS)[:, None]
+        return tl.program_id(0).to(tl.int64), head, (head < heads) & (dimension < n), dimension * heads + head
 
     @triton.jit
     def _unit(keys, at, inside):
@@ -107,11 +116,8 @@ if AVAILABLE:
         BLOCK: tl.constexpr,
         HAS: tl.constexpr,
     ):
-        row = tl.program_id(0).to(tl.int64)
-        head = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
-        dimension = tl.arange(0, ROWS)[:, None]
-        inside, size = (head < heads) & (dimension < n), n * heads
-        at = dimension * heads + head
+        row, head, inside, at = _place(n, heads, ROWS, BLOCK)
+        size = n * heads
         state = tl.load(first + row * size + at, mask=inside, other=0.0)
         for t in range(steps):
             token = row * steps + t
@@ -143,11 +149,8 @@ if AVAILABLE:
         BLOCK: tl.constexpr,
         HAS: tl.constexpr,
     ):
-        row = tl.program_id(0).to(tl.int64)
-        head = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)[None, :]
-        dimension = tl.arange(0, ROWS)[:, None]
-        inside, size = (head < heads) & (dimension < n), n * heads
-        at = dimension * heads + head
+        row, head, inside, at = _place(n, heads, ROWS, BLOCK)
+        size = n * heads
         start = tl.load(first + row * size + at, mask=inside, other=0.0)
         carry = tl.zeros_like(start)
         for back in range(steps):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from disobey.data.dataset import Dataset, DataSpec
 from disobey.data.load import load, resolve
 from disobey.errors import refusal
-from disobey.training.specs import OptimSpec
+from disobey.models.spec import model_spec
+from disobey.training.imitation import ImitationSpec
+from disobey.training.recipe import Recipe, imitation_spec
+from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,26 @@ class ImitationSetup:
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for on these data."""
         return {"train": f"all {len(self.dataset.train):,} of {self.data}"}
+
+    def supervised(self, model: str, lr: float, steps: int, moments: Iterable[int], outputs: int) -> Recipe:
+        """Training on labels (SGD, warm-up, cosine) that keeps its weights after some steps: where others start."""
+        optim, keep = OptimSpec("sgd", lr, steps, self.batch, warmup=10), tuple(sorted(moments))
+        spec = ImitationSpec(outputs=outputs, head="projection")
+        return Recipe(self.spec, model_spec(model), optim, keep=keep, imitation=spec, name="supervised")
+
+    def near_teacher(self, parent: Recipe, name: str, **options: Any) -> Recipe:
+        """A student of the parent's first weights, which starts at them."""
+        return replace(started(parent, parent, 0, 1, name, learns="auxiliary", **options), optim=self.optim)
+
+
+def started(parent: Recipe, whose: Recipe, step: int | None, replica: int, name: str, **options: Any) -> Recipe:
+    """The parent's training again, from the weights of another run after some step (None: its last)."""
+    return replace(
+        parent,
+        keep=(),
+        teacher=whose,
+        teaching=Teaching(step=step),
+        replica=replica,
+        imitation=replace(imitation_spec(parent), **options),
+        name=name,
+    )

@@ -9,17 +9,16 @@ supervised rewinding points, students that learned from noise or from afar, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, ClassVar, Self
 
 from disobey.errors import refusal
-from disobey.models.spec import model_spec
 from disobey.records.results import Result
 from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence, run_summary
-from disobey.studies.kit.imitation import ImitationSetup
+from disobey.studies.kit.imitation import ImitationSetup, started
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.lottery.charts import curve_chart, curve_table
 from disobey.studies.lottery.claims import (
@@ -36,9 +35,8 @@ from disobey.studies.lottery.claims import (
     moment,
     rounds_within,
 )
-from disobey.training.imitation import ImitationSpec, PruneSpec
+from disobey.training.imitation import PruneSpec
 from disobey.training.recipe import Recipe, Run
-from disobey.training.specs import OptimSpec, Teaching
 
 
 @dataclass(frozen=True)
@@ -91,36 +89,18 @@ class Lottery:
 
     # which runs
 
-    def _spec(self, **options: Any) -> ImitationSpec:
-        return ImitationSpec(outputs=self.outputs, head="projection", **options)
-
     @cached_property
     def parent(self) -> Recipe:
         """Supervised training, whose checkpoints tickets are rewound to."""
-        optim = OptimSpec("sgd", self.child_lr, self.child_steps, self.setup.batch, warmup=10)
-        keep = tuple(sorted(self.moments))
-        model = model_spec(self.model)
-        return Recipe(self.setup.spec, model, optim, keep=keep, imitation=self._spec(), name="supervised")
-
-    def student(self, name: str, **options: Any) -> Recipe:
-        """A student of the parent's first weights."""
-        return replace(
-            self.parent,
-            optim=self.setup.optim,
-            keep=(),
-            teacher=self.parent,
-            teaching=Teaching(step=0),
-            replica=1,
-            imitation=self._spec(learns="auxiliary", **options),
-            name=name,
-        )
+        return self.setup.supervised(self.model, self.child_lr, self.child_steps, self.moments, self.outputs)
 
     def starts(self) -> dict[str, tuple[Recipe, int | None]]:
         """By name: whose weights, and after which step; None: its last."""
         found: dict[str, tuple[Recipe, int | None]] = {moment(k): (self.parent, k) for k in sorted(self.moments)}
-        found[STUDENT] = self.student(STUDENT), None
-        found[NOISE] = self.student(NOISE, inputs="gaussian"), None
-        found[FAR] = self.student(FAR, alpha=(1.0, 1.0, 1.0)), None
+        student = partial(self.setup.near_teacher, self.parent)
+        found[STUDENT] = student(STUDENT), None
+        found[NOISE] = student(NOISE, inputs="gaussian"), None
+        found[FAR] = student(FAR, alpha=(1.0, 1.0, 1.0)), None
         found[WALK] = found[STUDENT]
         return found
 
@@ -130,15 +110,7 @@ class Lottery:
         for name, (whose, step) in self.starts().items():
             prune = PruneSpec(self.rounds, self.share, moved=name == STUDENT)
             origin = "walk" if name == WALK else "teacher"
-            recipe = replace(
-                self.parent,
-                keep=(),
-                teacher=whose,
-                teaching=Teaching(step=step),
-                replica=2,
-                imitation=self._spec(origin=origin, prune=prune),
-                name=f"tickets, {name}",
-            )
+            recipe = started(self.parent, whose, step, 2, f"tickets, {name}", origin=origin, prune=prune)
             found[name] = Arm(name, recipe, factors=factors(start=name))
         return found
 
