@@ -71,6 +71,16 @@ def test_words_are_counted_and_planted_effects_are_found():
     assert "false word" in table.columns
 
 
+def test_a_claim_that_the_whole_pool_leaves_open_has_no_centre_and_is_left_out(monkeypatch):
+    null = null_of(STUDY, pool=7)
+    found = records(null)
+    centred = Null(null.study, null.seeds)
+    own = {run: found.get(run, Placed(0.5, [])) for run in centred.runs()}
+    assert "S0" in {id for id, _ in count(centred, own, studies=2).claims}
+    monkeypatch.setattr("disobey.studies.kit.null_table.centres", lambda *_: Centres())
+    assert count(centred, own, studies=2).claims == {}
+
+
 def test_centred_estimates_lie_on_the_border_of_their_rule():
     rule = AllOf((("one", above(0.5, margin=0.1)), ("two", Equivalence(0.2, center=1.0))))
     spec = ClaimSpec("Q", "Both.", Source("x"), rule, lambda e, s: [])
