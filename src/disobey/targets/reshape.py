@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from disobey.errors import refusal
+from disobey.targets.calibrated import FITTED, divided
 
 QUARTILE = 0.25
 
@@ -147,4 +148,5 @@ RESHAPES: dict[str, Reshape] = {
     "sloped": lambda p, _g, a: sloped(p, a),
     "underfit_lowest": lambda p, _g, a: underfit_lowest(p, a),
     "underfit_random": underfit_random,
+    FITTED: lambda p, _g, a: divided(p, a),
 }

@@ -22,7 +22,9 @@ from disobey.data.tensors import inputs_tensor
 from disobey.errors import refusal
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.targets.calibrated import FITTED, best_temperature
 from disobey.targets.controls import OF_ALL
+from disobey.targets.teachers import averaged
 from disobey.training.batches import ExampleBatches, Order, order_of, steps_of
 from disobey.training.devices import on_device
 from disobey.training.objective import Objective
@@ -32,6 +34,7 @@ from disobey.training.recipe import Run
 from disobey.training.restore import built, redraw_head, teacher_record, trained
 from disobey.training.seeds import stream_seed
 from disobey.training.soundness import check_network
+from disobey.training.specs import Teaching
 from disobey.training.teacher_table import table_for, teacher_fn
 
 T = TypeVar("T")
@@ -131,6 +134,7 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
     def own() -> Tensor:
         return logits(student, inputs_tensor(dataset, "train").to(shared.device))
 
+    controls = {term.control for term in recipe.targets.terms}
     return Objective(
         recipe.targets,
         recipe.optim.steps,
@@ -140,7 +144,8 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
         about=about,
         own=own,
         seed=stream_seed(run.seed, "control"),
-        pool=pool_of(records) if any(t.control == OF_ALL for t in recipe.targets.terms) else None,
+        pool=pool_of(records) if OF_ALL in controls else None,
+        fitted=fitted_to(records, recipe.teaching) if FITTED in controls else 0.0,
     )
 
 
@@ -162,6 +167,18 @@ def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
         raise refusal("one-teacher", f"one teacher for control {OF_ALL!r}", len(records), "teaching of one member")
     log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
     return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
+
+
+def fitted_to(records: Sequence[RunRecord], teaching: Teaching) -> float:
+    """The temperature that fits the teachers' answers on validation examples to the labels there.
+
+    Of an ensemble that of its mean; of cross-fitted teachers, which answer one by one, a common one.
+    """
+    answers = torch.stack([torch.from_numpy(np.array(r.log_probs("validation", teaching.step))) for r in records])
+    labels = torch.from_numpy(np.array(records[0].examples["validation.labels"]))
+    if teaching.folds:
+        return best_temperature(answers.flatten(0, 1), labels.repeat(len(answers)))
+    return best_temperature(averaged(answers), labels)
 
 
 def _tensor(labels: NDArray, device: torch.device) -> Tensor:
