@@ -125,8 +125,12 @@ class Choice:
             Teacher("student's own size", self._sized(full, self.sizes[0])),
             Teacher("large", self._sized(full, self.sizes[2])),
             Teacher(f"ensemble of {self.members}", full, Teaching(members=self.members), float(self.members)),
-            Teacher(f"cross-fitted, {self.folds} folds", replace(full, keep=(), name="teacher, cross-fitted"),
-                    Teaching(folds=self.folds), float(self.folds)),
+            Teacher(
+                f"cross-fitted, {self.folds} folds",
+                replace(full, keep=(), name="teacher, cross-fitted"),
+                Teaching(folds=self.folds),
+                float(self.folds),
+            ),
         ]
         return {teacher.name: teacher for teacher in found}
 
@@ -155,7 +159,11 @@ class Choice:
         return Arm(f"{noise:.0%} label noise, {name}", recipe, factors=factors(noise=noise, student=name))
 
     def cell(
-        self, noise: float, temperature: float, grid: Sequence[tuple[float, float]], pilot: float,
+        self,
+        noise: float,
+        temperature: float,
+        grid: Sequence[tuple[float, float]],
+        pilot: float,
         teachers: Mapping[str, Teacher] | None = None,
     ) -> Cell:
         """All students of a noise level.
