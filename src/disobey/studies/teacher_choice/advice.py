@@ -23,8 +23,7 @@ def advice(e: Evidence, cell: Cell, temperature: float) -> tuple[Recommendation,
 
     Rank-only students answer a question and are no candidates; fitted temperatures are.
     """
-    first, *more = cell.teachers.values()
-    default = cell.teachers.get("fully trained", first)
+    default = cell.default
     standard = cell.grid[temperature, 1.0]
     found = [
         _candidate(e, cell.control, "labels alone", _choice("none", None, 0.0), plain=True),

@@ -13,7 +13,7 @@ from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.verdicts import POINTS, AllOf, Equivalence, above, below, gain, most_of
 from disobey.studies.teacher_choice.properties import PROPERTIES
 from disobey.studies.teacher_choice.ranking import ACCURACY, FEWEST_TEACHERS, PILOT, Ranking
-from disobey.studies.teacher_choice.teachers import Cell
+from disobey.studies.teacher_choice.teachers import FULL, LARGE, OWN, Cell
 
 HARUTYUNYAN = Source(
     "arXiv 2301.12245", "Harutyunyan et al., Supervision complexity and its role in knowledge distillation, 2023"
@@ -24,7 +24,6 @@ FAN = Source(
 )
 BURNS = Source("arXiv 2312.09390", "Burns et al., Weak-to-strong generalization, 2023")
 OURS = Source("this study")
-FULL, LARGE, OWN = "fully trained", "large", "student's own size"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ def _starting(name: str, other: tuple[str, str]):
 
 
 def _default(s: Setting) -> Arm:
-    return next(iter(s.cell.grid.values()))
+    return s.cell.students[s.cell.default.name, "raw"]
 
 
 def _pays(e: Evidence, s: Setting) -> Answer:
@@ -91,9 +90,8 @@ def _gap_closed(e: Evidence, s: Setting) -> Answer:
 
 
 def _ranks_keep(e: Evidence, s: Setting) -> Answer:
-    default = _default(s)
-    teacher = next(name for name, arm in s.cell.of("raw").items() if arm == default)
-    return [e.share(s.cell.students[teacher, "ranks"], ACCURACY, of=default, over=s.cell.control)]
+    ranks = s.cell.students[s.cell.default.name, "ranks"]
+    return [e.share(ranks, ACCURACY, of=_default(s), over=s.cell.control)]
 
 
 def recovered(e: Evidence, s: Setting) -> Answer:
@@ -112,14 +110,14 @@ def _ranked(s: Setting) -> Skip | None:
 
 
 def _ranks(name: str):
-    return lambda e, s: _ranked(s) or [s.ranking.correlation(name)]
+    return lambda _, s: _ranked(s) or [s.ranking.correlation(name)]
 
 
-def _better_than_accuracy(e: Evidence, s: Setting) -> Answer:
+def _better_than_accuracy(_: Evidence, s: Setting) -> Answer:
     return _ranked(s) or [s.ranking.difference("NLL", "accuracy"), s.ranking.difference("calibration", "accuracy")]
 
 
-def _pilot_beats_all(e: Evidence, s: Setting) -> Answer:
+def _pilot_beats_all(_: Evidence, s: Setting) -> Answer:
     return _ranked(s) or Parts([[s.ranking.difference(PILOT, name)] for name in PROPERTIES])
 
 

@@ -33,7 +33,7 @@ from disobey.studies.teacher_choice.linear import linear_table
 from disobey.studies.teacher_choice.properties import kernel_of
 from disobey.studies.teacher_choice.ranking import ranking_of
 from disobey.studies.teacher_choice.tables import property_table, ranking_table, student_table
-from disobey.studies.teacher_choice.teachers import EARLY, SIZES, Cell, Choice
+from disobey.studies.teacher_choice.teachers import EARLY, FULL, LONG, SIZES, Cell, Choice
 from disobey.theory.kernel_students import KernelProblem
 from disobey.training.recipe import Run, closure
 
@@ -168,7 +168,7 @@ class TeacherChoice:
             said.append(words)
             advised += blocks
         ages = [(age, f"after {age:.0%}") for age in sorted(set(self.ages))]
-        ages += [(1.0, "fully trained"), (self.over, "over-trained")]
+        ages += [(1.0, FULL), (self.over, LONG)]
         shown: list[Block] = [
             *advised,
             students_chart(e, settings),

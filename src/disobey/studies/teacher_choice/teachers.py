@@ -17,6 +17,7 @@ from disobey.targets.schedule import distill, labels
 from disobey.training.recipe import Recipe
 from disobey.training.specs import OptimSpec, Teaching
 
+FULL, OWN, LARGE, LONG = "fully trained", "student's own size", "large", "over-trained"
 EARLY = 0.25  # the age that claims call early: the one that other studies keep, so that runs are shared
 READINGS: Mapping[str, str] = {"raw": "", "fitted": FITTED, "ranks": "rank_only"}
 SIZES: Mapping[str, tuple[str, str, str]] = {
@@ -77,6 +78,11 @@ class Cell:
         extra = [arm for arm in (self.weak, self.strong, self.ceiling) if arm is not None]
         return tuple(dict.fromkeys((self.control, *self.students.values(), *self.grid.values(), *extra)))
 
+    @property
+    def default(self) -> Teacher:
+        """The fully trained teacher; of a user's own the first."""
+        return self.teachers.get(FULL) or next(iter(self.teachers.values()))
+
     def of(self, reading: str) -> dict[str, Arm]:
         """The students with one reading of their teacher, by teacher."""
         return {teacher: arm for (teacher, own), arm in self.students.items() if own == reading}
@@ -120,10 +126,10 @@ class Choice:
                 found.append(Teacher(f"after {age:.0%}", replace(full, optim=optim, keep=(), name=name), cost=age))
         longer = replace(full.optim, steps=round(self.over * steps))
         found += [
-            Teacher("fully trained", full),
-            Teacher("over-trained", replace(full, optim=longer, keep=(), name="teacher, over-trained"), cost=self.over),
-            Teacher("student's own size", self._sized(full, self.sizes[0])),
-            Teacher("large", self._sized(full, self.sizes[2])),
+            Teacher(FULL, full),
+            Teacher(LONG, replace(full, optim=longer, keep=(), name="teacher, over-trained"), cost=self.over),
+            Teacher(OWN, self._sized(full, self.sizes[0])),
+            Teacher(LARGE, self._sized(full, self.sizes[2])),
             Teacher(f"ensemble of {self.members}", full, Teaching(members=self.members), float(self.members)),
             Teacher(
                 f"cross-fitted, {self.folds} folds",
@@ -186,7 +192,7 @@ class Choice:
             students[name, "pilot"] = self.student(
                 teacher, noise, temperature=temperature, optim=short, name=f"{name}, pilot"
             )
-        default = own["fully trained"] if teachers is None else next(iter(own.values()))
+        default = own.get(FULL) or next(iter(own.values()))
         points = {(temperature, 1.0): students[default.name, "raw"]}
         for t, w in dict.fromkeys(grid):
             if (t, w) != (temperature, 1.0):
@@ -198,7 +204,7 @@ class Choice:
 
     def _weak_to_strong(self, cell: Cell, temperature: float) -> Cell:
         """The large student of a small teacher, its ceiling and the teacher itself."""
-        weak, noise = cell.teachers["student's own size"], cell.noise
+        weak, noise = cell.teachers[OWN], cell.noise
         own = Arm(f"{cell.label}, weak teacher", weak.recipe, factors=factors(noise=noise, student="weak teacher"))
         big = self.sizes[2]
         strong = self.student(weak, noise, word=big, temperature=temperature, name="strong student of the weak teacher")
