@@ -27,9 +27,16 @@ def students_chart(e: Evidence, settings: Sequence[Setting]) -> Chart:
     alt = "Test accuracy of students minus labels alone, by teacher and by what is kept of it; intervals over seeds."
     axes = Axis("x", "teacher", "nominal"), Axis("y", "student − labels alone (points)")
     return estimates_chart(
-        rows, "students", "Which teacher brings how much", *axes, alt, kind="interval", color="teacher read",
-        points=True, zero="as good as labels alone",
-    )  # fmt: skip
+        rows,
+        "students",
+        "Which teacher brings how much",
+        *axes,
+        alt,
+        kind="interval",
+        color="teacher read",
+        points=True,
+        zero="as good as labels alone",
+    )
 
 
 def grid_chart(e: Evidence, settings: Sequence[Setting]) -> Chart:
@@ -42,9 +49,16 @@ def grid_chart(e: Evidence, settings: Sequence[Setting]) -> Chart:
     alt = "Test accuracy of the default teacher's students minus labels alone against temperature, by weight."
     axes = Axis("x", "temperature", "log"), Axis("y", "student − labels alone (points)")
     return estimates_chart(
-        rows, "grid", "Temperature and weight, default teacher", *axes, alt, kind="line", color="teacher's weight",
-        points=True, zero="as good as labels alone",
-    )  # fmt: skip
+        rows,
+        "grid",
+        "Temperature and weight, default teacher",
+        *axes,
+        alt,
+        kind="line",
+        color="teacher's weight",
+        points=True,
+        zero="as good as labels alone",
+    )
 
 
 def ranking_chart(settings: Sequence[Setting]) -> Chart:

@@ -28,9 +28,15 @@ def linear_table() -> Table:
         share = float(can_be_beaten(CASE, weak).mean())
         rows.append((name, found.weak, when, found.student, best.student, found.ceiling, found.recovered, share))
     columns = (
-        "weak teacher", "its risk", "student stops", "student", "best of all students", "strong model on labels",
-        "gap recovered", "directions with a gain",
-    )  # fmt: skip
+        "weak teacher",
+        "its risk",
+        "student stops",
+        "student",
+        "best of all students",
+        "strong model on labels",
+        "gap recovered",
+        "directions with a gain",
+    )
     caption = (
         "Exact excess risks (lower is better), no training: 100 directions with eigenvalues 1/k^1.5, the signal in the "
         "first 10, 200 examples, label noise 0.1. Student and strong model see all directions and stop at their best "

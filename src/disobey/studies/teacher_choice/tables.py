@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.records.results import Table
+from disobey.records.results import Estimate, Table
 from disobey.studies.kit.evidence import Evidence
+from disobey.studies.kit.recommend import in_points as as_points
 from disobey.studies.kit.tables import in_points, table
 from disobey.studies.teacher_choice.claims import Setting
 from disobey.studies.teacher_choice.properties import PROPERTIES
-from disobey.studies.teacher_choice.ranking import ACCURACY, CEILING, PILOT
+from disobey.studies.teacher_choice.ranking import ACCURACY, CEILING, PILOT, Ranking
 from disobey.studies.teacher_choice.teachers import READINGS
 
 
@@ -37,31 +38,37 @@ def property_table(settings: Sequence[Setting]) -> Table:
 def student_table(e: Evidence, settings: Sequence[Setting]) -> Table:
     """Every student beside labels alone and beside the raw student of the same teacher."""
     rows = [(s, t, r, s.cell.students[t, r]) for s in settings for t in s.cell.teachers for r in READINGS]
+
+    def over_raw(row: tuple) -> Estimate:
+        return e.mean(row[3], ACCURACY, minus=row[0].cell.students[row[1], "raw"])
+
     columns = (
         ("label noise", lambda row: f"{row[0].cell.noise:.0%}"),
         ("teacher", lambda row: row[1]),
         ("read", lambda row: row[2]),
         ("accuracy", lambda row: e.mean(row[3], ACCURACY)),
         ("− labels (points)", in_points(lambda row: e.mean(row[3], ACCURACY, minus=row[0].cell.control))),
-        ("− raw (points)", lambda row: None if row[2] == "raw" else in_points(
-            lambda r: e.mean(r[3], ACCURACY, minus=r[0].cell.students[r[1], "raw"]))(row)),
+        ("− raw (points)", lambda row: None if row[2] == "raw" else in_points(over_raw)(row)),
         ("NLL", lambda row: e.mean(row[3], "nll")),
-    )  # fmt: skip
+    )
     return table("Every student (test)", rows, columns, "Means over seeds; differences are paired.")
 
 
 def ranking_table(settings: Sequence[Setting]) -> Table:
     """How well each number ranks, and what choosing by it brings and leaves."""
     rows = [(s, name) for s in settings for name in (*PROPERTIES, PILOT, CEILING, "")]
+
+    def of(make: Callable[[Ranking, str], Estimate]) -> Callable[[tuple[Setting, str]], Estimate | None]:
+        return lambda row: make(row[0].ranking, row[1]) if row[1] else None
+
     columns = (
         ("label noise", lambda row: f"{row[0].cell.noise:.0%}"),
         ("chosen by", lambda row: row[1] or "nothing: at random"),
-        ("Spearman", lambda row: row[0].ranking.correlation(row[1]) if row[1] else None),
-        ("Kendall", lambda row: row[0].ranking.kendall(row[1]) if row[1] else None),
-        ("− at random (points)", lambda row: in_points(lambda r: r[0].ranking.over_random(r[1]))(row)
-            if row[1] else None),
+        ("Spearman", of(Ranking.correlation)),
+        ("Kendall", of(Ranking.kendall)),
+        ("− at random (points)", of(lambda ranking, name: as_points(ranking.over_random(name)))),
         ("regret (points)", in_points(lambda row: row[0].ranking.regret(row[1]))),
-    )  # fmt: skip
+    )
     caption = (
         "Within each seed over all teachers, then means over seeds. Regret: the seed's best student minus the chosen "
         f"one's, on test examples. {CEILING.capitalize()} is known only afterwards: a ceiling for what can be ranked."
