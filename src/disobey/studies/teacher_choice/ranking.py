@@ -7,12 +7,14 @@ Teachers T, seeds S: tables (T, S).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
+from disobey.data.formats.answers import read_answers
+from disobey.data.load import load
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
@@ -103,15 +105,29 @@ def ranking_of(e: Evidence, cell: Cell, kernel: KernelProblem) -> Ranking:
 
 def _properties(e: Evidence, student: Run, kernel: KernelProblem) -> Mapping[str, float]:
     """Properties of a student's teachers on validation examples, by name."""
-    teachers = [e.records[run] for run in student.teachers()]
     teaching = student.recipe.teaching
+    teachers = [e.records[run] for run in student.teachers()]
+    if teaching.saved:
+        teachers = [e.records[student]]  # for the labels, and to remember by
 
     def make() -> Mapping[str, float]:
-        answers = teacher_answers(teachers, teaching.step, bool(teaching.folds))
+        if teaching.saved:
+            answers = [_saved_answers(student, teachers[0])]
+        else:
+            answers = teacher_answers(teachers, teaching.step, bool(teaching.folds))
         rows = [{name: of(p, kernel) for name, of in PROPERTIES.items()} for p in answers]
         return {name: float(np.mean([row[name] for row in rows])) for name in PROPERTIES}
 
     return remembered(e.records, ("properties", teaching), teachers, make)
+
+
+def _saved_answers(student: Run, record: RunRecord) -> Predictions:
+    """What a teacher whose answers are saved says of the validation examples."""
+    whole = load(replace(student.recipe.data, train=None, noise=0.0), student.seed)
+    teaching = student.recipe.teaching
+    log_probs = read_answers(teaching.saved, whole, teaching.saved_content)["validation"]
+    labels, ids = record.examples["validation.labels"], record.examples["validation.ids"]
+    return Predictions(log_probs, log_probs, labels, ids, "validation")
 
 
 def teacher_answers(

@@ -29,6 +29,7 @@ from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.teacher_choice.advice import advice_blocks
 from disobey.studies.teacher_choice.charts import age_chart, grid_chart, ranking_chart, students_chart
 from disobey.studies.teacher_choice.claims import CLAIMS, HARUTYUNYAN, RANK_CLAIMS, Setting
+from disobey.studies.teacher_choice.given import given_teachers
 from disobey.studies.teacher_choice.linear import linear_table
 from disobey.studies.teacher_choice.properties import kernel_of
 from disobey.studies.teacher_choice.ranking import ranking_of
@@ -64,6 +65,8 @@ class TeacherChoice:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"text": {"setup": Setup(data="languages")}}
 
     setup: Setup = Setup()
+    teachers: tuple[str, ...] = ()
+    """your own teachers, the default first: saved answers (.npz, a run's folder), hf:NAME or FILE.py:FACTORY"""
     student: str = ""
     """model of the student, NAME or NAME:WIDTH"""
     teacher: str = ""
@@ -87,7 +90,7 @@ class TeacherChoice:
     pilot: float = 0.1
     """share of the steps of a pilot student"""
     label_noise: tuple[float, ...] = (0.0, 0.2)
-    """fractions of training labels to corrupt"""
+    """fractions of training labels to corrupt; your own teachers are asked about the labels as they are"""
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
@@ -127,7 +130,9 @@ class TeacherChoice:
         """All students, one cell a noise level."""
         choice = Choice(self.setup, self.sizes, self.ages, self.over, self.members, self.folds)
         grid = [(t, w) for t in sorted(set(self.temperatures)) for w in sorted(set(self.weights))]
-        return [choice.cell(noise, self.temperature, grid, self.pilot) for noise in self.label_noise]
+        given = given_teachers(self.teachers, self.setup) if self.teachers else None
+        noises = (0.0,) if given else self.label_noise
+        return [choice.cell(noise, self.temperature, grid, self.pilot, given) for noise in noises]
 
     def design(self) -> Design:
         """Every student, paired by seed."""
@@ -172,13 +177,13 @@ class TeacherChoice:
         shown: list[Block] = [
             *advised,
             students_chart(e, settings),
-            age_chart(e, settings, ages),
+            *([] if self.teachers else [age_chart(e, settings, ages)]),
             grid_chart(e, settings),
             ranking_chart(settings),
             ranking_table(settings),
             property_table(settings),
             student_table(e, settings),
-            linear_table(),
+            *([] if self.teachers else [linear_table()]),
         ]
         summary = f"{verdicts.summary()} {' '.join(said)}"
         return conclude(
@@ -188,16 +193,21 @@ class TeacherChoice:
     def methods(self) -> str:
         """What was trained and how, in sentences."""
         student, teacher, large = self.sizes
+        teachers = (
+            f"The default teacher is {teacher}, fully trained; early ones are its own checkpoints or runs that stop on "
+            f"the same schedule, the over-trained one has {self.over:g} times the steps, the large one is {large}. "
+            "Weak to strong: the strong student is the large model, its ceiling the same model on labels; teacher and "
+            "student see the same training examples. "
+        )
+        if self.teachers:
+            teachers = f"Teachers, trained elsewhere and not here: {', '.join(self.teachers)}, the default first. "
         return (
             f"Data: {self.setup.data}. Students ({student}) minimize T²·KL at τ={self.temperature:g} for "
-            f"{budget_words(self.setup.optim)}. The default teacher is {teacher}, fully trained; early ones are its "
-            f"own checkpoints or runs that stop on the same schedule, the over-trained one has {self.over:g} times the "
-            f"steps, the large one is {large}. Fitted: the teacher's logits are divided by the temperature that fits "
-            "the labels of the validation examples, before softening. Ranks: every example gets the same mean profile "
-            "of probabilities in its own order of classes. Pilots have "
-            f"{self.pilot:.0%} of the steps on a schedule of their own and are read on validation examples, as are all "
-            "properties. Supervision complexity uses the Laplace kernel of the inputs in place of the tangent kernel. "
-            "Weak to strong: the strong student is the large model, its ceiling the same model on labels; teacher and "
-            "student see the same training examples. The recommendation chooses on validation examples and corrects "
-            "for all comparisons. Validation labels are clean at every noise level."
+            f"{budget_words(self.setup.optim)}. {teachers}Fitted: the teacher's logits are divided by the temperature "
+            "that fits the labels of the validation examples, before softening. Ranks: every example gets the same "
+            f"mean profile of probabilities in its own order of classes. Pilots have {self.pilot:.0%} of the steps on "
+            "a schedule of their own and are read on validation examples, as are all properties. Supervision "
+            "complexity uses the Laplace kernel of the inputs in place of the tangent kernel. The recommendation "
+            "chooses on validation examples and corrects for all comparisons. Validation labels are clean at every "
+            "noise level."
         )

@@ -33,13 +33,13 @@ class Teacher:
 
     Attributes:
         name: in words.
-        recipe: how it is trained; of an ensemble its first member.
+        recipe: how it is trained; of an ensemble its first member; None for saved answers.
         teaching: how it becomes targets.
         cost: training steps that exist for it alone, in those of the fully trained one.
     """
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | None
     teaching: Teaching = Teaching()
     cost: float = 1.0
 
@@ -205,6 +205,7 @@ class Choice:
     def _weak_to_strong(self, cell: Cell, temperature: float) -> Cell:
         """The large student of a small teacher, its ceiling and the teacher itself."""
         weak, noise = cell.teachers[OWN], cell.noise
+        assert weak.recipe is not None
         own = Arm(f"{cell.label}, weak teacher", weak.recipe, factors=factors(noise=noise, student="weak teacher"))
         big = self.sizes[2]
         strong = self.student(weak, noise, word=big, temperature=temperature, name="strong student of the weak teacher")
