@@ -186,6 +186,15 @@ DECLARED = {
         "T2": (within(-0.01, 0.01),),
         **dict.fromkeys(("T3", "T4", "T5"), (POINTS,)),
     },
+    "teacher-choice": {
+        **dict.fromkeys(("W0", "W1", "W7", "W8", "W9"), (POINTS,)),
+        "W2": (falls(0.005),),
+        "W3": (falls(0.005), within(-0.005, 0.005)),
+        "W4": (above(0.5),),
+        "W5": (rises(0.05),),
+        "W6": (rises(0.05),) * 7,
+        **dict.fromkeys((f"P{i}" for i in range(1, 9)), (above(0),)),
+    },
     "state-tracking": {
         "F1a": (above(0.95),),
         "F1b": (above(-0.05),) * 4,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +131,15 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     ("state-tracking", "patience"): 2,
     ("sequence-tasks", "lengths"): (6, 8, 12),
     ("sequence-tasks", "far"): 6,
+}
+OTHER |= {
+    ("teacher-choice", "teachers"): (str(Path(__file__).parents[1] / "support/small_teacher.py") + ":make",),
+    ("teacher-choice", "ages"): (0.25, 0.5),
+    ("teacher-choice", "temperature"): 2.0,
+    "large": "mlp:12",
+    "over": 2.0,
+    "weights": (0.25,),
+    "pilot": 0.5,
 }
 BESIDE = {  # what must hold, with the old value and with the new one, for an option to mean anything
     ("loss-switching", "early"): {"teachers": ("early",)},
