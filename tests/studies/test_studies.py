@@ -13,7 +13,7 @@ from disobey.studies import STUDIES
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.options import options
 from disobey.studies.kit.setup import Setup
-from disobey.studies.loss_switching import LossSwitching
+from disobey.studies.loss_switching.study import LossSwitching
 from tests.support.refusals import refuses
 
 SETUP = Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4), steps=60)
