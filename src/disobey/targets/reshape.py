@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from disobey.errors import refusal
+from disobey.targets.calibrated import FITTED, divided
 
 QUARTILE = 0.25
 KEPT = 0.5  # share of its lead that the most likely class keeps at least; part of what the names below mean
@@ -182,4 +183,5 @@ RESHAPES: dict[str, Reshape] = {
     "sloped": lambda p, _g, a: sloped(p, a),
     "underfit_lowest_kept": lambda p, _g, a: underfit_lowest_kept(p, a),
     "underfit_random_kept": underfit_random_kept,
+    FITTED: lambda p, _g, a: divided(p, a),
 }
