@@ -182,7 +182,7 @@ DECLARED = {
     },
     "connectivity": {
         "L0": (above(0.02),),
-        **dict.fromkeys(("L1", "L2"), (below(0.02),)),
+        **dict.fromkeys(("L1", "L2"), (above(0.5),)),
         **dict.fromkeys(("L3", "L4"), (falls(0.02),)),
     },
     "lottery": {
