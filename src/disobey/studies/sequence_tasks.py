@@ -252,7 +252,7 @@ class SequenceTasks:
     def beside(self, task: str, e: SequenceEvidence) -> Table:
         """Scaled accuracy over all lengths, ours beside what is published."""
         ours = {f"{name}, here": mean_over_runs(over_lengths(e, r), name) for name, r in self.arms(task).items()}
-        rows: dict[str, Cell] = {f"{name}, published": value for name, value in PUBLISHED[task].items()} | ours
+        rows: Mapping[str, Cell] = {f"{name}, published": value for name, value in PUBLISHED[task].items()} | ours
         return table(
             f"{task}: beside published numbers",
             rows,
