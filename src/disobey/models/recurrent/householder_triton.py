@@ -192,9 +192,14 @@ if AVAILABLE:
 
 def call(way: str, arrays: tuple[Tensor, ...], begin: int, end: int, rank: int, scale: float) -> None:
     """One way, ``forward`` or ``backward``, over the times from ``begin`` to ``end``, as `householder_kernel` asks."""
+    _launch(_forward if way == "forward" else _backward, arrays, begin, end, rank, scale)
+
+
+def _launch(kernel, arrays: tuple[Tensor, ...], begin: int, end: int, rank: int, scale: float) -> None:
+    """Runs a kernel on every row."""
     batch, steps, width = arrays[1].shape
     ranks, block = triton.next_power_of_2(rank), triton.next_power_of_2(width)
-    (_forward if way == "forward" else _backward)[(batch,)](
+    kernel[(batch,)](
         *arrays,
         begin,
         end,
