@@ -64,6 +64,7 @@ class Objective:
         seed: of what controls of the teacher draw.
         pool: the teacher's log-probabilities (M, C) and labels (M,) beyond the student's examples, for the control
             that averages over them.
+        marked: rows of the table (M,) bool that some controls change, or spare.
 
     Raises:
         Refusal: ``control-without-table``, for a control of the teacher that cannot be applied once for all steps.
@@ -81,6 +82,7 @@ class Objective:
         own: Callable[[], Tensor] | None = None,
         seed: int = 0,
         pool: tuple[Tensor, Tensor] | None = None,
+        marked: Tensor | None = None,
     ):
         for term in schedule.terms:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
@@ -91,7 +93,7 @@ class Objective:
                     "augment other than 'mixup'" if table is None else "a fixed temperature",
                 )
         self.schedule, self.steps, self.labels, self.table, self.teacher = schedule, steps, labels, table, teacher
-        self.about, self.own, self.seed, self.pool = about, own, seed, pool
+        self.about, self.own, self.seed, self.pool, self.marked = about, own, seed, pool, marked
         self.terms = ScheduleTerms(schedule, steps)
         self._soft: dict[tuple, SoftTargets] = {}
         self._targets: dict[tuple, tuple[Tensor, Tensor | None]] = {}
@@ -153,6 +155,7 @@ class Objective:
                 temperature=term.temperature,
                 amount=term.amount,
                 pool=self.pool,
+                marked=self.marked,
             )
             device = self.labels.device
             self._targets[key] = logits.to(device), None if weights is None else weights.to(device)
