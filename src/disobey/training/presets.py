@@ -57,7 +57,7 @@ OF_PIXELS = Defaults(
     ModelSpec("unet", width=8),
     ModelSpec("unet", width=4),
     ModelSpec("unet", width=16),
-    OptimSpec(lr=1e-2, steps=400, batch=16),
+    OptimSpec(lr=2e-2, steps=400, batch=16),
 )
 
 

@@ -48,9 +48,9 @@ def rendered(
     examples: int = 800,
     size: int = 32,
     classes: int = 5,
-    similarity: float = 0.7,
+    similarity: float = 0.4,
     occlusion: float = 0.4,
-    noise: float = 0.15,
+    noise: float = 0.08,
     seed: int = 0,
 ) -> Scenes:
     """Draws the scenes.

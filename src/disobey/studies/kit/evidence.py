@@ -146,7 +146,7 @@ class Evidence:
     def example_error(
         self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None, iou: bool = False
     ) -> float:
-        """Standard error of a mean accuracy (or mean IoU), or of a mean difference, that comes from the split's examples.
+        """Standard error of a mean accuracy (or IoU), or of a mean difference, that comes from the split's examples.
 
         0 where the seeds do not share their examples: then they vary with the runs, and count there.
         """
