@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from disobey.diagnosis import diagnose
+from disobey.diagnosis.diagnose import diagnose
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import pair_from
 from disobey.records.results import Gallery, Table

@@ -32,6 +32,7 @@ from disobey.data.noise import (
 )
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
+from disobey.data.sources.hub_masks import from_hub_masks
 from disobey.data.sources.regroup import REGROUPED
 from disobey.data.sources.scenes import SCENES, scenes
 from disobey.data.sources.scenes import from_name as rendered_scenes
@@ -181,6 +182,8 @@ def _made(name: str, file_signature: tuple) -> Dataset:
         base = DATASETS[name]()
     elif place == SCENES:
         base = rendered_scenes(name)
+    elif place.startswith(f"{SEGMENTATION}hub:"):
+        base = from_hub_masks(name)
     elif place.startswith(SEGMENTATION):
         base = from_masks(name)
     elif place.startswith("hub:"):

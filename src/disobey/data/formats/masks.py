@@ -56,6 +56,12 @@ def from_masks(name: str) -> Dataset:
         else:
             found, names = _coco(path, options.size)
             parts = {"train": found}
+    return assembled(name, parts, names)
+
+
+def assembled(name: str, parts: dict[str, Part], names: tuple[str, ...] = ()) -> Dataset:
+    """The data set of splits that were read; ``names`` of classes, numbers where there are none. Raises `Refusal`."""
+    place = name.partition("#")[0]
     most = max(int(masks.max(initial=0)) for _, masks in parts.values()) + 1
     names = names or tuple(str(number) for number in range(max(most, 2)))
     if most > len(names):
@@ -110,18 +116,19 @@ def _pairs(path: Path, size: int) -> Part:
         got = f"{len(odd)} without the other, first {odd[0]!r}" if odd else "none"
         raise refusal("no-masks", "a mask of the same name for every picture", got, where=path)
     images = decoded(((str(p), p) for p in pictures.values()), len(pictures), size)
-    return images, _stacked(((str(p), _mask(p)) for p in masks.values()), images.shape[:3], size)
+    return images, stacked(((str(p), mask_of(str(p), p)) for p in masks.values()), images.shape[:3], size)
 
 
-def _mask(path: Path) -> Any:
-    image = opened(str(path), path)
+def mask_of(where: str, content: bytes | Path) -> Any:
+    """A picture of class numbers, one channel of 8 bits. Raises `Refusal`: ``mask-mode``, or as `opened` does."""
+    image = opened(where, content)
     if image.mode not in ("L", "P", "1"):
         expected, attempt = "an 8-bit grey or palette PNG whose values are classes", "one channel of class numbers"
-        raise refusal("mask-mode", expected, f"mode {image.mode}", attempt, where=path)
+        raise refusal("mask-mode", expected, f"mode {image.mode}", attempt, where=where)
     return pillow().fromarray(np.array(image, dtype=np.uint8))
 
 
-def _stacked(masks: Iterator[tuple[str, Any]], shape: Sequence[int], size: int) -> NDArray:
+def stacked(masks: Iterator[tuple[str, Any]], shape: Sequence[int], size: int) -> NDArray:
     """Masks (N, H, W) int16, of the pictures' sizes, scaled by nearest neighbours."""
     result = np.empty(tuple(shape), np.int16)
     for row, (where, mask) in enumerate(masks):
@@ -167,7 +174,7 @@ def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
         raise refusal("not-coco", "a picture or more, at most 250 classes", f"{len(files)}, {len(names)}", where=path)
     images = decoded(((str(p), p) for p in files.values()), len(files), size)
     masks = ((str(files[id]), _drawn(files[id], shapes[id])) for id in files)
-    return (images, _stacked(masks, images.shape[:3], size)), ("ground", *names.values())
+    return (images, stacked(masks, images.shape[:3], size)), ("ground", *names.values())
 
 
 def _beside(path: Path, name: str) -> Path:
