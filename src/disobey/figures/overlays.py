@@ -24,7 +24,7 @@ COLOURS = np.array(
 VOID = np.array([128.0, 128.0, 128.0])
 BOTH, STUDENT, OTHER = np.array([230.0, 0.0, 0.0]), np.array([0.0, 190.0, 0.0]), np.array([255.0, 220.0, 0.0])
 GAP = 2  # white pixels between panels
-PANELS = "image; label; teacher; student; where they disagree"
+WIDE = 240  # pixels of a sheet up to which small ones are enlarged
 
 
 def colours_of(classes: NDArray) -> NDArray:
@@ -59,7 +59,7 @@ def disagreement(image: NDArray, teacher: NDArray, student: NDArray, labels: NDA
 
 
 def panels(image: NDArray | None, labels: NDArray | None, teacher: NDArray, student: NDArray) -> NDArray:
-    """Side by side what there is of `PANELS`, (H, W', 3) from 0 to 255, each pixel enlarged where images are small.
+    """Two rows of pictures, see `words`, (H', W', 3) from 0 to 255; small ones are enlarged.
 
     Args:
         image: (H, W), (H, W, 3) or (3, H, W), from 0 to 255 or on any other scale.
@@ -68,12 +68,36 @@ def panels(image: NDArray | None, labels: NDArray | None, teacher: NDArray, stud
         student: classes (H, W).
     """
     picture = np.full((*teacher.shape, 3), 128.0) if image is None else _rgb(image)
-    parts = [] if image is None else [picture]
-    parts += [] if labels is None else [colours_of(labels)]
-    parts += [colours_of(teacher), colours_of(student), disagreement(picture, teacher, student, labels)]
-    white = np.full((teacher.shape[0], GAP, 3), 255.0)
-    joined = np.concatenate([piece for part in parts for piece in (part, white)][:-1], axis=1)
-    return joined
+    first = [] if image is None else [picture]
+    first += [] if labels is None else [colours_of(labels)]
+    rows = [*first, disagreement(picture, teacher, student, labels)], [colours_of(teacher), colours_of(student)]
+    height, width = teacher.shape
+    columns = max(map(len, rows))
+    sheet = np.full((2 * height + GAP, columns * width + (columns - 1) * GAP, 3), 255.0)
+    for y, row in enumerate(rows):
+        for x, part in enumerate(row):
+            top, left = y * (height + GAP), x * (width + GAP)
+            sheet[top : top + height, left : left + width] = part
+    times = max(1, WIDE // sheet.shape[1])
+    return sheet.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def words(image: bool, labels: bool) -> str:
+    """What stands where in `panels`, for a caption.
+
+    Args:
+        image: whether the images are known.
+        labels: whether the true classes are.
+
+    >>> words(False, True)[:62]
+    'Upper row: label, where they disagree; lower row: teacher, stu'
+    """
+    upper = [*(["image"] if image else []), *(["label"] if labels else []), "where they disagree"]
+    colours = "red: the student is wrong and the teacher right; green: the other way round; yellow: both wrong"
+    return (
+        f"Upper row: {', '.join(upper)}; lower row: teacher, student. Where they disagree: "
+        f"{colours if labels else 'yellow'}. Black is class 0, grey has no class."
+    )
 
 
 def _rgb(image: NDArray) -> NDArray:

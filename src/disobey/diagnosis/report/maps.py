@@ -9,7 +9,7 @@ from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.maps import Maps
 from disobey.diagnosis.report.tables import CONTROL
 from disobey.figures.examples import pixels
-from disobey.figures.overlays import PANELS, panels
+from disobey.figures.overlays import panels, words
 from disobey.measures.inference.examples import over_examples, paired_over_examples
 from disobey.measures.segmentation import MEASURES
 from disobey.records.results import Cell, Exhibit, Gallery, Table
@@ -69,13 +69,7 @@ def overlays(evidence: Evidence) -> Gallery | None:
         exhibits.append(
             Exhibit(f"image {row}", tuple(lines), image=pixels(shown[::step, ::step], LARGEST), key=f"image {row}")
         )
-    given = PANELS.split("; ")
-    given = given[0 if maps.images is not None else 1 :] if maps.labels is not None else [*given[:1], *given[2:]]
-    given = given if maps.images is not None or maps.labels is not None else given[1:]
-    caption = (
-        f"From left to right: {'; '.join(given)} (red: the student is wrong and the teacher right; green: the other "
-        "way round; yellow: both wrong, or nobody knows). Black is class 0, grey has no class."
-    )
+    caption = words(bool(images), maps.labels is not None)
     return Gallery("Where student and teacher see different classes", tuple(exhibits), caption)
 
 

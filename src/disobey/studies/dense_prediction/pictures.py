@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from disobey.data.dataset import Dataset
 from disobey.data.tensors import inputs_tensor
 from disobey.figures.examples import pixels
-from disobey.figures.overlays import PANELS, panels
+from disobey.figures.overlays import panels, words
 from disobey.records.results import Exhibit, Gallery, Levels
 from disobey.studies.kit.design import Arm
 from disobey.studies.kit.evidence import Evidence
@@ -44,10 +44,7 @@ def overlays(arm: Arm, e: Evidence, dataset: Dataset, levels: Levels = ()) -> Ga
         image = panels(test.inputs[row], test.labels[row], teacher[row], student[row])
         name = str(test.ids[row])
         exhibits.append(Exhibit(f"image {name}", lines, image=pixels(image, 1280), key=name))
-    caption = (
-        f"From left to right: {PANELS} (red: the student is wrong and the teacher right; green: the other way round; "
-        f"yellow: both wrong). Shown: {arm.label}, seed {seed}."
-    )
+    caption = f"{words(True, True)} Shown: {arm.label}, seed {seed}."
     return Gallery("Where student and teacher see different classes", tuple(exhibits), caption, levels)
 
 
