@@ -191,6 +191,13 @@ DECLARED = {
         "T2": (within(-0.01, 0.01),),
         **dict.fromkeys(("T3", "T4", "T5"), (POINTS,)),
     },
+    "dense-prediction": {
+        **dict.fromkeys(("D1 train", "D1 test", "D3"), (falls(0.05), falls(0.05))),
+        **dict.fromkeys(("D2 train", "D2 test"), (STEEPER, rises(0.05))),
+        **dict.fromkeys(("D4", "D6"), (POINTS,)),
+        "D5": (above(0.5),),
+        **dict.fromkeys(("P1", "P2"), (falls(0.05),)),
+    },
     "state-tracking": {
         "F1a": (above(0.95),),
         "F1b": (above(-0.05),) * 4,

@@ -33,6 +33,7 @@ class _Studies(Mapping[str, "type[Study]"]):
         "top-k": ("top_k.study", "TopK"),
         "lottery": ("lottery.study", "Lottery"),
         "teacher-choice": ("teacher_choice.study", "TeacherChoice"),
+        "dense-prediction": ("dense_prediction.study", "DensePrediction"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:

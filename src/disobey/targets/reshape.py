@@ -139,6 +139,29 @@ def underfit_random_kept(log_probs: Tensor, generator: Generator, factor: float)
     return with_top_log_odds(log_probs, odds.index_add(0, rows, -fall))
 
 
+def sloped_where(log_probs: Tensor, rows: Tensor, slope: float) -> Tensor:
+    """`sloped` for some examples only; the others stay as they are.
+
+    Args:
+        log_probs: (N, C).
+        rows: (N,) bool.
+        slope: as in `sloped`.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``reshape-amount``.
+
+    Example:
+        >>> p = torch.tensor([[0.75, 0.25], [0.75, 0.25]]).log()
+        >>> sloped_where(p, torch.tensor([True, False]), 2.0).exp()
+        tensor([[0.9000, 0.1000],
+                [0.7500, 0.2500]])
+    """
+    return torch.where(rows[:, None], sloped(log_probs, slope), log_probs)
+
+
 def _lowest(log_probs: Tensor, odds: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """The lowest quarter's rows, and by how much their log-odds fall (by at least 0 for a factor above 1)."""
     rows = odds.argsort(stable=True)[: int(QUARTILE * len(odds))]
