@@ -100,6 +100,10 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     ("lottery", "judged"): (0.1, 0.2),
     ("lottery", "sparse"): (0.1, 0.5),
     ("random-teacher", "widths"): (4,),
+    ("dense-prediction", "train"): 20,
+    ("dense-prediction", "teacher"): "unet:8",
+    ("dense-prediction", "student"): "unet:8",
+    "caution": 0.7,
     ("top-k", "data"): "text:jinja2#130",
     ("top-k", "batch"): 3,
     ("top-k", "teacher"): "causal-transformer:16x2",
@@ -140,6 +144,7 @@ BESIDE = {  # what must hold, with the old value and with the new one, for an op
     ("data-size", "augment"): {"regimes": ()},
     ("data-size", "points"): {"sizes": ()},
     ("data-size", "first"): {"sizes": ()},
+    ("dense-prediction", "augment"): {"data": "colour-shapes"},  # of masks it is refused
     ("state-tracking", "patience"): {"groups": ("A4",), "details": ""},
     ("sequence-tasks", "longest"): {"far": 6},
 }

@@ -98,6 +98,12 @@ MODELS: dict[str, Architecture] = {
     "vit": Architecture(
         "disobey.models.vit:ViT", "vision transformer, 4 layers of 64", IMAGE, ("width", "depth", "dropout")
     ),
+    "vit-bn": Architecture(
+        "disobey.models.vit:BatchNormViT",
+        "the same with batch instead of layer normalization",
+        IMAGE,
+        ("width", "depth", "dropout"),
+    ),
     "text-bag": Architecture(
         "disobey.models.text:TextBag",
         "mean embedding of n-grams; depth = longest n-gram",
