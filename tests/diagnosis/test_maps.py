@@ -92,6 +92,12 @@ def test_maps_that_do_not_fit_are_refused(change, id):
         pair_from({"teacher": teacher, "student": student, "labels": labels} | change)
 
 
+def test_more_pixels_than_memory_holds_are_refused_before_they_are_read():
+    endless = np.broadcast_to(np.zeros((), np.float32), (2**20, 2, 32, 32))
+    with refuses("too-large"):
+        pair_from({"teacher": endless, "student": endless})
+
+
 def test_axes_that_cannot_be_told_apart_are_refused():
     square = np.zeros((6, 5, 5, 5))
     with refuses("map-axes"):

@@ -8,8 +8,12 @@ import pytest
 from disobey.figures.overlays import GAP, STUDENT, colours_of, disagreement, panels
 from disobey.measures.inference.runs import example_error
 from disobey.records.results import Claim, Gallery
+from disobey.records.store import Store
 from disobey.studies.dense_prediction.study import JUDGED, DensePrediction
+from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.evidence import CONTROL, IOU, Evidence
+from disobey.studies.kit.setup import Setup
+from disobey.training.execution.engine import run_all
 from tests.support.refusals import refuses
 
 
@@ -65,6 +69,18 @@ def test_a_disagreement_map_says_who_is_right():
     times = sheet.shape[1] // (2 * 2 + GAP)
     assert sheet.shape == (times * (2 * 2 + GAP), times * (2 * 2 + GAP), 3)
     assert not np.array_equal(colours_of(teacher), colours_of(student))
+
+
+def test_studies_of_classifiers_run_on_classes_of_pixels(tmp_path):
+    setup = Setup(data="scenes#examples=64,size=16", seeds=(0, 1), steps=4, batch=8)
+    study = Deviation(setup, "unet:4", students=("self",), temperatures=(4.0,), label_noise=(0.0,))
+    outcome = run_all(study.plan(), Store(tmp_path), workers=0)
+    assert not outcome.failed
+    result = study.analyze(outcome.records)
+    assert len([block for block in result.blocks if isinstance(block, Claim)]) == 6
+    (gallery,) = (block for block in result.blocks if isinstance(block, Gallery))
+    assert np.array(gallery.exhibits[0].image).shape == (16, 16, 3)
+    assert "the pixel in row" in gallery.exhibits[0].text
 
 
 def test_refusals():

@@ -18,6 +18,7 @@ from disobey.diagnosis.input.matrices import ArrayMatrix, BatchMatrix, Matrix, w
 from disobey.errors import refusal
 from disobey.records.pixels import PER_IMAGE, boundary, chosen
 
+MAX_PIXELS = 1 << 29  # of all images: their masks are held in memory
 VOIDS = (255, -1, -100)  # labels of pixels that have no class, where there are no so many classes
 
 
@@ -57,7 +58,7 @@ def flattened_maps(named: Mapping[str, Matrix]) -> tuple[dict[str, Matrix], dict
         The arrays, as they are where teacher and students are no maps; ``maps`` and the numbers of pixels by name.
 
     Raises:
-        Refusal: ``map-axes``, ``map-shapes``, ``map-labels`` or ``no-examples``.
+        Refusal: ``map-axes``, ``map-shapes``, ``map-labels``, ``too-large`` or ``no-examples``.
     """
     scores = {name: m for name, m in named.items() if name.split("/")[0] in ("teacher", "student", "twin")}
     if "teacher" not in scores or {len(m.shape) for m in scores.values()} != {4}:
@@ -69,6 +70,9 @@ def flattened_maps(named: Mapping[str, Matrix]) -> tuple[dict[str, Matrix], dict
     first = _classes_first(teacher, named.get("labels"))
     n, size = teacher.shape[0], teacher.shape[2:] if first else teacher.shape[1:3]
     classes = teacher.shape[1 if first else 3]
+    if n * int(np.prod(size)) > MAX_PIXELS:
+        got = f"{n:,} images of {size[0]} x {size[1]}"
+        raise refusal("too-large", f"at most {MAX_PIXELS:,} pixels", got, "fewer images", where=teacher.where)
     labels = _masks(named.get("labels"), n, size, classes)
     valid = np.ones((n, *size), bool) if labels is None else labels >= 0
     places = chosen(valid, np.arange(n))
@@ -124,9 +128,9 @@ def _masks(labels: Matrix | None, n: int, size: tuple[int, ...], classes: int) -
         raise refusal("map-labels", f"labels of shape {(n, *size)}, a class a pixel", labels.shape, where=labels.where)
     if labels.dtype.kind not in "iu":
         raise refusal("map-labels", "classes as integers", f"type {labels.dtype}", "astype(int)", where=labels.where)
-    found = whole(labels).astype(np.int32)
+    found = whole(labels)
     void = np.isin(found, VOIDS) & ((found < 0) | (found >= classes))
-    return np.where(void, -1, found)
+    return np.where(void, -1, found.astype(np.int32))
 
 
 def _batches(matrix: Matrix, first: bool, places: NDArray, pixels: int, rows: int) -> Iterator[NDArray]:
