@@ -11,7 +11,7 @@ from disobey.measures.inference.comparisons import ratio_over_runs
 from disobey.records.predictions import Predictions
 from disobey.records.results import Claim, Table
 from disobey.records.store import Store
-from disobey.studies.forced_deviation import ForcedDeviation
+from disobey.studies.forced_deviation.study import ForcedDeviation
 from disobey.studies.kit.recommend import Candidate, recommend
 from disobey.studies.kit.setup import Setup
 from disobey.studies.teacher_choice import properties

@@ -66,6 +66,7 @@ class Objective:
         pool: the teacher's log-probabilities (M, C) and labels (M,) beyond the student's examples, for the control
             that averages over them.
         fitted: the teacher's temperature as fitted on validation examples, for the control that divides by it.
+        marked: rows of the table (M,) bool that some controls change, or spare.
 
     Raises:
         Refusal: ``control-without-table``, for a control of the teacher that cannot be applied once for all steps.
@@ -84,6 +85,7 @@ class Objective:
         seed: int = 0,
         pool: tuple[Tensor, Tensor] | None = None,
         fitted: float = 0.0,
+        marked: Tensor | None = None,
     ):
         for term in schedule.terms:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
@@ -94,7 +96,8 @@ class Objective:
                     "augment other than 'mixup'" if table is None else "a fixed temperature",
                 )
         self.schedule, self.steps, self.labels, self.table, self.teacher = schedule, steps, labels, table, teacher
-        self.about, self.own, self.seed, self.pool, self.fitted = about, own, seed, pool, fitted
+        self.about, self.own, self.seed, self.pool = about, own, seed, pool
+        self.fitted, self.marked = fitted, marked
         self.terms = ScheduleTerms(schedule, steps)
         self._soft: dict[tuple, SoftTargets] = {}
         self._targets: dict[tuple, tuple[Tensor, Tensor | None]] = {}
@@ -156,6 +159,7 @@ class Objective:
                 temperature=term.temperature,
                 amount=self.fitted if term.control == FITTED and not term.amount else term.amount,
                 pool=self.pool,
+                marked=self.marked,
             )
             device = self.labels.device
             self._targets[key] = logits.to(device), None if weights is None else weights.to(device)

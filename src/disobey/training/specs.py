@@ -15,7 +15,9 @@ TEXT = "text:"  # running text, see `data.sources.passages`
 LEARNED = {
     PREFIX: "sequences",
     TEXT: "next_token",
+    "segmentation:": "dense",
 }  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
+OF_PIXELS = "scenes"  # the rendered data whose pixels have classes, whatever follows ``#``
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,8 @@ def learned_from(data: str) -> str:
     >>> learned_from("sequence:S3"), learned_from("mnist-5k")
     ('sequences', 'classification')
     """
+    if data.partition("#")[0] == OF_PIXELS:
+        return "dense"
     return next((task for prefix, task in LEARNED.items() if data.startswith(prefix)), "classification")
 
 
