@@ -152,8 +152,9 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers")
     data = load(DataSpec("digits-8x8"), 0)
     right = {s: 4 * np.eye(10)[data.split(s).labels] for s in ("train", "validation")}
-    np.savez(folder / "good.npz", **right)
-    np.savez(folder / "wrong.npz", **{split: np.roll(rows, 1, axis=1) for split, rows in right.items()})
+    np.savez(folder / "good.npz", train=right["train"], validation=right["validation"])
+    wrong = {split: np.roll(rows, 1, axis=1) for split, rows in right.items()}
+    np.savez(folder / "wrong.npz", train=wrong["train"], validation=wrong["validation"])
     (folder / "run" / "predictions").mkdir(parents=True)
     for split, rows in right.items():
         np.save(folder / "run" / "predictions" / f"{split}.npy", 0.5 * rows)
@@ -162,7 +163,7 @@ def given(tmp_path_factory):
 
 def test_own_teachers_end_with_a_recommendation(given, tmp_path):
     words = tuple(str(given / name) for name in ("wrong.npz", "good.npz", "run"))
-    setup = Setup("digits-8x8", seeds=(0, 1, 2), steps=60)
+    setup = Setup("digits-8x8", train=1000, seeds=(0, 1, 2), steps=60)
     study = TeacherChoice(setup, words, student="mlp:16", temperatures=(4.0,), weights=(0.5,))
     outcome = run_all(study.plan(), Store(tmp_path), workers=0)
     assert not outcome.failed
@@ -187,14 +188,14 @@ def test_a_models_factory_teaches_as_it_is():
 
 
 def test_refusals(given):
-    for id, change in (
-        ("bad-ages", {"ages": (0.5,)}),
-        ("bad-teachers", {"over": 0.5}),
-        ("bad-pilot", {"pilot": 1.0}),
-        ("bad-grid", {"weights": (0.0,)}),
-    ):
-        with refuses(id):
-            TeacherChoice(**change)
+    with refuses("bad-ages"):
+        TeacherChoice(ages=(0.5,))
+    with refuses("bad-teachers"):
+        TeacherChoice(over=0.5)
+    with refuses("bad-pilot"):
+        TeacherChoice(pilot=1.0)
+    with refuses("bad-grid"):
+        TeacherChoice(weights=(0.0,))
     good = str(given / "good.npz")
     with refuses("same-teacher"):
         TeacherChoice(Setup("digits-8x8"), (good, good)).plan()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from disobey.measures.inference.comparisons import ratio_over_runs
-from disobey.records.results import Estimate
 from disobey.studies.kit.claims import Answer, ClaimSpec, Parts, Skip, Source
 from disobey.studies.kit.design import Arm
 from disobey.studies.kit.evidence import Evidence
@@ -186,9 +185,3 @@ RANK_CLAIMS: tuple[W, ...] = tuple(
     W(id, f"Before distilling, {name} ranks the students.", OURS, above(0.0), _ranks(name))
     for id, name in RANKED.items()
 )
-
-
-def gap_recovered(e: Evidence, s: Setting) -> Estimate | None:
-    """The performance gap recovered on its own; None where there is no weak teacher."""
-    found = recovered(e, s)
-    return None if isinstance(found, (Skip, Parts)) else list(found)[1]

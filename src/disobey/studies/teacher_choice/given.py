@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from disobey.data.formats.answers import fingerprint, read_answers
+from disobey.data.load import load
 from disobey.errors import refusal
 from disobey.models.build import resolve
 from disobey.models.spec import HUGGING_FACE, TIMM, is_file, model_spec
@@ -29,7 +30,7 @@ def given_teachers(words: Sequence[str], setup: Setup) -> dict[str, Teacher]:
     """
     if len(set(words)) != len(words):
         raise refusal("same-teacher", "every teacher once", " ".join(words))
-    names = _names(words)
+    names, whole = _names(words), load(replace(setup.spec, train=None), 0)
     found = {}
     for name, word in zip(names, words, strict=True):
         if word.startswith((HUGGING_FACE, TIMM)) or is_file(word):
@@ -37,7 +38,7 @@ def given_teachers(words: Sequence[str], setup: Setup) -> dict[str, Teacher]:
             recipe = Recipe(setup.spec, model, replace(setup.optim, stop=0), name=f"teacher {name}, as it is")
             found[name] = Teacher(name, recipe, cost=0.0)
         else:
-            read_answers(word, setup.dataset)  # refused before anything is trained
+            read_answers(word, whole)  # refused before anything is trained
             found[name] = Teacher(name, None, Teaching(saved=word, saved_content=fingerprint(word)), 0.0)
     return found
 

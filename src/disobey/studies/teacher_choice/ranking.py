@@ -61,7 +61,7 @@ class Ranking:
     def kendall(self, name: str) -> Estimate:
         """Kendall's tau-b, mean over seeds."""
         pairs = zip(self.known[name].T, self.students.T, strict=True)
-        found = [0.0 if np.ptp(x) == 0 or np.ptp(y) == 0 else float(kendalltau(x, y)[0]) for x, y in pairs]
+        found = [0.0 if np.ptp(x) == 0 or np.ptp(y) == 0 else float(np.asarray(kendalltau(x, y))[0]) for x, y in pairs]
         return mean_over_runs(found, f"Kendall's tau, {name}")
 
     def over_random(self, name: str) -> Estimate:

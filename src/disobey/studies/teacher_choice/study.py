@@ -109,9 +109,18 @@ class TeacherChoice:
     def smoke(cls) -> Self:
         """The whole study in seconds, on digits."""
         setup = Setup(data="digits-8x8", seeds=(0, 1), steps=20)
-        models = {"student": "mlp:4", "teacher": "mlp:8", "large": "mlp:16"}
-        grid = {"temperatures": (4.0,), "weights": (0.5,)}
-        return cls(setup, **models, ages=(0.25,), members=2, **grid, label_noise=(0.2,), is_smoke=True)
+        return cls(
+            setup,
+            student="mlp:4",
+            teacher="mlp:8",
+            large="mlp:16",
+            ages=(0.25,),
+            members=2,
+            temperatures=(4.0,),
+            weights=(0.5,),
+            label_noise=(0.2,),
+            is_smoke=True,
+        )
 
     # which runs
 

@@ -42,12 +42,15 @@ def student_table(e: Evidence, settings: Sequence[Setting]) -> Table:
     def over_raw(row: tuple) -> Estimate:
         return e.mean(row[3], ACCURACY, minus=row[0].cell.students[row[1], "raw"])
 
+    def over_labels(row: tuple) -> Estimate:
+        return e.mean(row[3], ACCURACY, minus=row[0].cell.control)
+
     columns = (
         ("label noise", lambda row: f"{row[0].cell.noise:.0%}"),
         ("teacher", lambda row: row[1]),
         ("read", lambda row: row[2]),
         ("accuracy", lambda row: e.mean(row[3], ACCURACY)),
-        ("− labels (points)", in_points(lambda row: e.mean(row[3], ACCURACY, minus=row[0].cell.control))),
+        ("− labels (points)", in_points(over_labels)),
         ("− raw (points)", lambda row: None if row[2] == "raw" else in_points(over_raw)(row)),
         ("NLL", lambda row: e.mean(row[3], "nll")),
     )
@@ -67,7 +70,7 @@ def ranking_table(settings: Sequence[Setting]) -> Table:
         ("Spearman", of(Ranking.correlation)),
         ("Kendall", of(Ranking.kendall)),
         ("− at random (points)", of(lambda ranking, name: as_points(ranking.over_random(name)))),
-        ("regret (points)", in_points(lambda row: row[0].ranking.regret(row[1]))),
+        ("regret (points)", lambda row: as_points(row[0].ranking.regret(row[1]))),
     )
     caption = (
         "Within each seed over all teachers, then means over seeds. Regret: the seed's best student minus the chosen "
