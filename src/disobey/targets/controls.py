@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 
 from disobey.errors import refusal
 from disobey.targets.arms import ARMS
+from disobey.targets.calibrated import rank_only
 from disobey.targets.reshape import RESHAPES, sloped_where
 from disobey.targets.smoothing import (
     VIRTUAL_TEMPERATURE,
@@ -253,6 +254,7 @@ CONTROLS: dict[str, Control] = {
     "sampled": lambda p, _y, g, _a: Target(sampled_labels(p, g)),
     "margin": lambda p, y, _g, a: Target(one_hot_with_margin(p, y, a)),
     "top_k": lambda p, _y, _g, a: Target(top_k(p, int(a))),
+    "rank_only": lambda p, _y, _g, _a: Target(rank_only(p)),
     "wrong_image": lambda p, _y, g, _a: Target(wrong_image(p, g)),
 }
 

@@ -72,6 +72,8 @@ class Teaching:
         seed: one fixed teacher for the students of all seeds; None: the teacher of the same seed.
         views: ``same`` asks the teacher about the view that the student sees, ``fixed`` about the plain example.
         head: ``random`` redraws the teacher's last linear layer (a control: trained features, no knowledge of classes).
+        saved: a file or folder with the answers of a teacher that is not trained here (`data.formats.answers`).
+        saved_content: its fingerprint; files that changed are refused.
     """
 
     step: int | None = None
@@ -81,6 +83,8 @@ class Teaching:
     seed: int | None = None
     views: Literal["same", "fixed"] = "same"
     head: Literal["trained", "random"] = "trained"
+    saved: str = ""
+    saved_content: str = ""
 
 
 @dataclass(frozen=True)
