@@ -48,7 +48,7 @@ def rendered(
     examples: int = 800,
     size: int = 32,
     classes: int = 5,
-    similarity: float = 0.4,
+    similarity: float = 0.0,
     occlusion: float = 0.4,
     noise: float = 0.08,
     seed: int = 0,

@@ -136,7 +136,7 @@ class DensePrediction:
         e, levels = Evidence.read(self.design(), records, READ, SPLITS), self.levels()
         verdicts, dataset = self.judged(e), self.setup.dataset
         if not dataset.dense:
-            raise refusal("dense-labels", "images with masks", "one label an image", "--setup.data scenes")
+            raise refusal("dense-labels", "images with masks", "one label an image", "--data scenes")
         blocks = [
             place_chart(levels, e),
             *(self.logits(level, e) for level in levels),
