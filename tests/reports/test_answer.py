@@ -82,6 +82,12 @@ def test_a_number_that_decides_nothing_says_why(samples):
     assert "(" not in told(replace(few, verdict="supported", corrected="supported"))[0]
 
 
+def test_the_data_and_the_models_are_said_before_the_brackets(samples):
+    settings = {"data": "mnist-5k", "teacher": "cnn:16", "students": ("self", "small"), "student": "", "steps": 300}
+    basis = told(*samples.full_claims(), main=("C3",), settings=settings)[-1]
+    assert basis.startswith("Data: mnist-5k; teacher: cnn:16; students: self, small. Brackets: 95%")
+
+
 def test_warnings_about_runs_come_before_any_number(samples):
     fallen = Finding("Runs that collapsed", "warning", "Seed 3 fell out of line.")
     result = Result("s", "q?", (fallen, *samples.full_claims()), cautions=("A run is missing.",))

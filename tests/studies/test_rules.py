@@ -178,7 +178,7 @@ def test_notes_say_what_a_reader_must_know():
     rule = beyond_control(BELOW_ZERO)
     assert decide(rule, [[DOWN, DOWN]]).note == ""
     assert "control" in decide(rule, [[DOWN, ACROSS]]).note  # selection alone would have shown it
-    assert "literally" in decide(rule, [[UP, DOWN]]).note
+    assert "the other side" in decide(rule, [[UP, DOWN]]).note
     assert decide(most_of(0.5), [[UP]]).note == ""
     assert decide(most_of(0.5), [[UNKNOWN]]).note != ""
     assert decide(AllOf((("share", most_of(0.5)),)), [[UNKNOWN]]).note == decide(most_of(0.5), [[UNKNOWN]]).note

@@ -88,9 +88,9 @@ MODELS: dict[str, Architecture] = {
     "resnet20-ln": _resnet("the same with 20 layers", 20, "LayerNormResNet"),
     "vgg-mini": Architecture(
         "disobey.models.vgg:VGGMini",
-        "four 3x3 convolutions with pooling, 16 to 128 channels, no norm",
+        "four stages of a 3x3 convolution (depth: of each) with pooling, 16 to 128 channels, no norm",
         IMAGE,
-        ("width",),
+        ("width", "depth"),
     ),
     "mobilenet-v2": Architecture(
         "disobey.models.mobilenet:MobileNetV2", "MobileNet-v2 with strides for 32x32", IMAGE, ("width", "dropout")

@@ -23,6 +23,7 @@ from disobey.reports.wording import (
 )
 
 _NAMED = 60  # characters of the names of settings that are listed
+_WHERE = ("data", "groups", "tasks", "teacher", "student", "students")  # settings that say on what it was found
 _EACH = 3  # settings up to which each has a clause of its own
 
 
@@ -177,12 +178,23 @@ def cautions(result: Result, told: Answer) -> list[str]:
 def _basis(result: Result, claims: Sequence[Claim]) -> str:
     every = result.of(Claim)
     estimates = [estimate for claim in claims if (estimate := deciding(claim)) is not None]
-    found = [cells.note_on_intervals(estimates)]
+    found = [_where(result), cells.note_on_intervals(estimates)]
     if correction_known(every) and len(every) > 1:
         same = all(claim.corrected == claim.verdict for claim in claims)
         said = "the answer above stays" if same else "the answer above changes where that is said"
         found.append(f"After correction for all {len(every)} claims of this report (Holm) {said}.")
     return " ".join(filter(None, found))
+
+
+def _where(result: Result) -> str:
+    """The data and the models, where the result's settings name them."""
+    named = []
+    for key in _WHERE:
+        value = result.settings.get(key)
+        if value:
+            named.append(f"{key}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
+    text = "; ".join(named)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def paragraphs(text: str) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Arm, Records
 from disobey.studies.kit.design import Design as ArmsBySeed
 from disobey.studies.kit.methods import budget_words
-from disobey.studies.kit.setup import Setup, by_data
+from disobey.studies.kit.options import by_data
+from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
 from disobey.training.recipe import Recipe, Run

@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 
 from disobey.errors import refusal
 
+_BY_DATA = "chosen by the data: "
+
 
 @dataclass(frozen=True)
 class Option:
@@ -73,8 +75,35 @@ def options(study: Any) -> tuple[Option, ...]:
 
 
 def settings_of(study: Any) -> dict[str, Any]:
-    """Every option with its value: with what a result was made."""
+    """Every option with its value."""
     return {option.name: option.value for option in _options(study, ())}
+
+
+def effective_settings(study: Any) -> dict[str, Any]:
+    """With what a result was made: every option with its value, an open one with what it stood for on these data."""
+    found = {}
+    for option in options(study):
+        is_open = option.value is None or option.value in ("", "default")
+        found[option.name] = chosen_value(option.chosen) if is_open and option.chosen else option.value
+    return found
+
+
+def by_data(value: object, data: str) -> str:
+    """An option's value that depends on the data, for help and documents.
+
+    >>> by_data("1,200", "mnist-5k")
+    'chosen by the data: 1,200 for mnist-5k'
+    """
+    return f"{_BY_DATA}{value} for {data}"
+
+
+def chosen_value(words: str) -> str:
+    """The value alone.
+
+    >>> chosen_value(by_data("cnn:16", "mnist-5k"))
+    'cnn:16'
+    """
+    return words.removeprefix(_BY_DATA).split(" for ", 1)[0] if words.startswith(_BY_DATA) else words
 
 
 def changed(study: Any, values: Mapping[str, Any]) -> Any:

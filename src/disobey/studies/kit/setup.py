@@ -19,6 +19,7 @@ from disobey.errors import refusal
 from disobey.models.build import resolve as resolve_model
 from disobey.models.spec import ModelSpec, model_spec, spec_text
 from disobey.studies.kit.design import Arm, Factor
+from disobey.studies.kit.options import by_data
 from disobey.targets.schedule import Schedule, labels
 from disobey.training.presets import Defaults, budget, defaults_of
 from disobey.training.recipe import Recipe
@@ -100,15 +101,6 @@ class Setup:
         }
         words = {name: by_data(value, self.data) for name, value in values.items()}
         return words | {"train": f"all {len(self.dataset.train):,} of {self.data}"}
-
-
-def by_data(value: object, data: str) -> str:
-    """An option's value that depends on the data, for help and documents.
-
-    >>> by_data("1,200", "mnist-5k")
-    'chosen by the data: 1,200 for mnist-5k'
-    """
-    return f"chosen by the data: {value} for {data}"
 
 
 @dataclass(frozen=True)

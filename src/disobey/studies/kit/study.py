@@ -12,7 +12,7 @@ from disobey.studies.kit.collapse import collapses
 from disobey.studies.kit.design import Records
 from disobey.studies.kit.methods import methods_text
 from disobey.studies.kit.null_table import null_block
-from disobey.studies.kit.options import settings_of
+from disobey.studies.kit.options import effective_settings
 from disobey.training.recipe import Run
 
 
@@ -89,5 +89,5 @@ def conclude(
         text,
     )
     said = summary or verdicts.summary()
-    settings = settings_of(study)
+    settings = effective_settings(study)
     return Result(study.name, study.question, whole, said, study.is_smoke, settings, main=getattr(study, "answers", ()))

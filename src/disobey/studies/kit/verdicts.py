@@ -233,7 +233,7 @@ def decide(rule: Rule, groups: Groups, strict: Groups | None = None) -> Decision
             if (literal, word) == ("contradicted", "supported"):
                 word, note = (
                     "undecided",
-                    "Further on the claimed side than its control, yet literally on the other side.",
+                    "The student alone lies on the other side.",
                 )
             return Decision(word, rule.beyond, literal, 1, note.strip())
         case OneSide():
