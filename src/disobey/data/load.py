@@ -23,6 +23,7 @@ from disobey.data.moments import moments
 from disobey.data.noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
+from disobey.data.sources.reduced import REDUCED
 from disobey.data.sources.regroup import REGROUPED
 from disobey.data.sources.shapes import colour_shapes
 from disobey.data.sources.synthetic import SYNTHETIC
@@ -38,6 +39,8 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "fashion-mnist": fashion_mnist,
     **SYNTHETIC,
 }
+
+CHANGED: dict[str, Callable[[Dataset], Dataset]] = {**REGROUPED, **REDUCED}  # before a name, with a colon
 
 
 def description(name: str) -> str:
@@ -132,14 +135,14 @@ def _partners(base: Dataset) -> NDArray:
 def _base(name: str) -> Dataset:
     """The data set before anything that depends on a seed, with the input scale of its whole training split."""
     kind, _, inner = name.partition(":")
-    if kind in REGROUPED:
-        return _regrouped(kind, _base(inner))
+    if kind in CHANGED:
+        return _changed(kind, _base(inner))
     return _made(name, signature(name) if _is_path(name) else ())
 
 
-@lru_cache(maxsize=4)
-def _regrouped(kind: str, base: Dataset) -> Dataset:
-    return replace(REGROUPED[kind](base), name=f"{kind}:{base.name}")
+@lru_cache(maxsize=8)
+def _changed(kind: str, base: Dataset) -> Dataset:
+    return replace(CHANGED[kind](base), name=f"{kind}:{base.name}")
 
 
 @lru_cache(maxsize=4)

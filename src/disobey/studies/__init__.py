@@ -32,6 +32,7 @@ class _Studies(Mapping[str, "type[Study]"]):
         "connectivity": ("connectivity", "Connectivity"),
         "top-k": ("top_k.study", "TopK"),
         "lottery": ("lottery.study", "Lottery"),
+        "dataset-dependency": ("dataset_dependency.study", "DatasetDependency"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:
