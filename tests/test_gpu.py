@@ -9,6 +9,8 @@ import torch
 from disobey.data.dataset import DataSpec
 from disobey.diagnosis.input.predict import predict_pair
 from disobey.models.mlp import MLP
+from disobey.models.recurrent.fixed_point import FixedPointRNN
+from disobey.models.recurrent.householder_kernel import runs_here
 from disobey.models.recurrent.linear_rnn import linear_recurrence, scan_backend
 from disobey.models.recurrent.reflection_walk import reflection_walk
 from disobey.models.spec import ModelSpec
@@ -122,6 +124,19 @@ def test_the_walk_through_reflections_takes_its_kernel_and_agrees():
         found.append([states.detach(), *(value.grad for value in own)])
     for other in found[1:]:
         torch.testing.assert_close(found[0], other)
+
+
+@pytest.mark.parametrize(("rank", "dependent"), [(1, True), (2, False), (4, True)])
+def test_the_householder_walk_takes_its_kernel_and_agrees(rank, dependent):
+    torch.manual_seed(0)
+    layer = FixedPointRNN(5, 24, rank=rank, state_dependent=dependent).double().cuda()
+    x, found = torch.randn(3, 20, 5, dtype=torch.float64, device="cuda"), []
+    assert runs_here(x, rank)
+    for walk in (layer._walk, layer._generic_walk):
+        layer._walk = walk  # type: ignore[method-assign]
+        y, _ = layer(x)
+        found.append([y, *torch.autograd.grad(y.sin().sum(), list(layer.parameters()))])
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_predict_pair_takes_models_where_they_are():

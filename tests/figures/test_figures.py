@@ -15,6 +15,7 @@ from disobey.figures.verdicts import verdict_matrix
 from disobey.measures.deviation import confidence, fitted_line
 from disobey.records.predictions import Predictions
 from disobey.records.results import Axis, Claim, Estimate
+from tests.support.refusals import refuses
 
 
 def pair(n=300, classes=4, **columns):
@@ -132,6 +133,11 @@ def test_heat_maps_name_their_cells():
         [("x", "y", "f", 1.0)], "m", "M", Axis("x", ""), Axis("y", ""), Axis("v", ""), "", facet=Axis("g", "")
     )
     assert faceted.data["g"] == ("f",)
+    axes = Axis("x", "", "nominal"), Axis("y", "", "nominal"), Axis("v", "")
+    marked = heat_map([("a", "b", "", 1.0), ("c", "b", "", 2.0)], "m", "M", *axes, "", marks={("c", "b"): "T"})
+    assert marked.data[marked.marked] == ("", "T")
+    with refuses("no-cell"):
+        heat_map([("a", "b", "", 1.0)], "m", "M", *axes, "", marks={("b", "a"): "T"})
 
 
 def test_estimates_say_over_what():

@@ -253,6 +253,18 @@ def test_many_names_on_a_heat_map_are_turned_and_keep_their_ends():
     assert made.notes == ("Dots mark cells whose shade is below zero.",)
 
 
+@pytest.mark.parametrize("columns", [3, 9])
+def test_letters_stand_in_cells_of_a_heat_map(columns):
+    names = tuple(f"c{i}" for i in range(columns))
+    data = {"x": names, "y": ("r",) * columns, "v": tuple(float(i) for i in range(columns))}
+    axes = Axis("x", "to", "nominal"), Axis("y", "of", "nominal")
+    plain = Chart("h", "H", "heatmap", data, *axes, "alt", color=Axis("v", "V"))
+    letters = ("", "T", *[""] * (columns - 2))
+    made = words(svg(drawing(replace(plain, data=data | {"mark": letters}, marked="mark"))))
+    assert made.count("T") == 1
+    assert "T" not in words(svg(drawing(plain)))
+
+
 def test_marks_of_examples_that_are_shown_elsewhere_have_a_ring():
     made = chart("scatter", data={"id": ("7", "8", "9")}, key="id")
     plain, ringed = drawing(made), drawing(made, linked={"8", "77"})
@@ -268,6 +280,7 @@ def test_figures_use_only_colours_that_the_dark_knows(samples):
         samples.slope_chart(),
         samples.gain_chart(),
         samples.heatmap(),
+        replace(samples.heatmap(), marked=samples.heatmap().x.column),
         samples.bars(),
         samples.logit_plot(2000),
     ):

@@ -12,8 +12,6 @@ import pytest
 from disobey.records.results import Estimate
 from disobey.studies import (
     STUDIES,
-    forced_deviation,
-    loss_switching,
     sequence_distillation,
     sequence_tasks,
     state_distillation,
@@ -24,8 +22,10 @@ from disobey.studies.denoising import theory as simulated
 from disobey.studies.deviation import claims as deviation
 from disobey.studies.eigenspace import claims as eigenspace
 from disobey.studies.eigenspace import theory as exact
+from disobey.studies.forced_deviation import claims as forced_deviation
 from disobey.studies.kit.declared import claim_specs
 from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalence, OneSide, decide
+from disobey.studies.loss_switching import claims as loss_switching
 from disobey.studies.state_tracking import claims as state_tracking
 from disobey.studies.teacher_free import claims as teacher_free
 from disobey.studies.top_k import claims as top_k
@@ -73,13 +73,18 @@ RULES = [
     *((spec, (STEEPER, rises(0.05))) for spec in deviation.CLAIMS[2:4]),
     (deviation.CLAIMS[4], (POINTS,)),
     (deviation.ASSOCIATION, (above(0),)),
-    *zip(loss_switching.CLAIMS, ((POINTS,), (above(0.5),), (can_rise(0.005),)), strict=True),
+    *zip(
+        (*loss_switching.CLAIMS, loss_switching.AGE, loss_switching.NOISE),
+        ((POINTS,), (above(0.5),), (can_rise(0.005),), (within(-0.005, 0.005),), (POINTS,), (falls(0.005),)),
+        strict=True,
+    ),
     *zip(
         forced_deviation.CLAIMS,
         (
             (below(0.05),),
             (within(-0.005, 0.005),),
             (rises(0.05),),
+            (falls(0.05),),
             (POINTS,),
             (POINTS,),
             (falls(0.01),),
@@ -177,7 +182,7 @@ DECLARED = {
     },
     "connectivity": {
         "L0": (above(0.02),),
-        **dict.fromkeys(("L1", "L2"), (below(0.02),)),
+        **dict.fromkeys(("L1", "L2"), (above(0.5),)),
         **dict.fromkeys(("L3", "L4"), (falls(0.02),)),
     },
     "lottery": {
@@ -185,6 +190,22 @@ DECLARED = {
         "T1": (POINTS, POINTS),
         "T2": (within(-0.01, 0.01),),
         **dict.fromkeys(("T3", "T4", "T5"), (POINTS,)),
+    },
+    "teacher-choice": {
+        **dict.fromkeys(("W0", "W1", "W7", "W8", "W9"), (POINTS,)),
+        "W2": (falls(0.005),),
+        "W3": (falls(0.005), within(-0.005, 0.005)),
+        "W4": (above(0.5),),
+        "W5": (rises(0.05),),
+        "W6": (rises(0.05),) * 7,
+        **dict.fromkeys((f"P{i}" for i in range(1, 9)), (above(0),)),
+    },
+    "dense-prediction": {
+        **dict.fromkeys(("D1 train", "D1 test", "D3"), (falls(0.05), falls(0.05))),
+        **dict.fromkeys(("D2 train", "D2 test"), (STEEPER, rises(0.05))),
+        **dict.fromkeys(("D4", "D6"), (POINTS,)),
+        "D5": (above(0.5),),
+        **dict.fromkeys(("P1", "P2"), (falls(0.05),)),
     },
     "state-tracking": {
         "F1a": (above(0.95),),

@@ -93,5 +93,7 @@ def test_nonsense_is_refused():
         Lottery(moments=(5, 10))
     with refuses("lottery-rounds"):
         Lottery(rounds=1, share=0.5)
+    with refuses("lottery-rounds"):
+        Lottery(judged=(0.01, 0.02))
     with refuses("prune-rounds"):
         Lottery(share=1.0)

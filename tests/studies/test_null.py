@@ -11,7 +11,7 @@ from disobey.studies.kit.null import Centres, Null, drawn, moving, null_of, righ
 from disobey.studies.kit.null_table import as_json, count, table_of
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.verdicts import AllOf, Effect, Equivalence, above, gain
-from disobey.studies.loss_switching import LossSwitching
+from disobey.studies.loss_switching.study import LossSwitching
 from disobey.training.recipe import Run
 from tests.studies.test_kit import Record
 from tests.support.refusals import refuses
@@ -67,7 +67,7 @@ def test_words_are_counted_and_planted_effects_are_found():
     measured = as_json(null, none, much, 100.0)
     assert measured["mechanism"] == "replicas"
     table = table_of(measured, "x")
-    assert [row[0] for row in table.rows] == ["S0", "S1", "S2"]
+    assert [row[0] for row in table.rows] == ["S0", "S1", "S2", "S3"]
     assert "false word" in table.columns
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -97,7 +98,13 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     ("lottery", "moments"): (0, 3),
     ("lottery", "rounds"): 3,
     ("lottery", "share"): 0.7,
+    ("lottery", "judged"): (0.1, 0.2),
+    ("lottery", "sparse"): (0.1, 0.5),
     ("random-teacher", "widths"): (4,),
+    ("dense-prediction", "train"): 20,
+    ("dense-prediction", "teacher"): "unet:8",
+    ("dense-prediction", "student"): "unet:8",
+    "caution": 0.7,
     ("top-k", "data"): "text:jinja2#130",
     ("top-k", "batch"): 3,
     ("top-k", "teacher"): "causal-transformer:16x2",
@@ -131,6 +138,15 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     ("sequence-tasks", "lengths"): (6, 8, 12),
     ("sequence-tasks", "far"): 6,
 }
+OTHER |= {
+    ("teacher-choice", "teachers"): (str(Path(__file__).parents[1] / "support/small_teacher.py") + ":make",),
+    ("teacher-choice", "ages"): (0.25, 0.5),
+    ("teacher-choice", "temperature"): 2.0,
+    "large": "mlp:12",
+    "over": 2.0,
+    "weights": (0.25,),
+    "pilot": 0.5,
+}
 BESIDE = {  # what must hold, with the old value and with the new one, for an option to mean anything
     ("loss-switching", "early"): {"teachers": ("early",)},
     ("data-size", "data"): {"sizes": ()},
@@ -138,6 +154,7 @@ BESIDE = {  # what must hold, with the old value and with the new one, for an op
     ("data-size", "augment"): {"regimes": ()},
     ("data-size", "points"): {"sizes": ()},
     ("data-size", "first"): {"sizes": ()},
+    ("dense-prediction", "augment"): {"data": "colour-shapes"},  # of masks it is refused
     ("state-tracking", "patience"): {"groups": ("A4",), "details": ""},
     ("sequence-tasks", "longest"): {"far": 6},
 }

@@ -108,6 +108,17 @@ def test_settings_are_pooled_apart_and_matched_by_their_levels():
     ]
 
 
+def test_a_factor_with_one_level_a_result_sets_results_apart_and_not_claims():
+    def of(data, gain, student):
+        levels = {"levels": (("label noise", "20%"), ("student", student)), "setting": f"20%, {student}"}
+        result = on(data, gain, **levels)
+        return replace(result, settings={**result.settings, "students": (student,)})
+
+    (claim,) = pool([of("a", 0.03, "self"), of("b", 0.03, "resnet8"), of("a", 0.03, "vit")]).of(Claim)
+    assert (claim.setting, claim.levels) == ("label noise 20%", (("label noise", "20%"),))
+    assert len(claim.evidence) == 5
+
+
 def test_another_quantity_under_the_same_claim_is_pooled_apart():
     least_squares = on("c", 0.03)
     (claim,) = least_squares.of(Claim)

@@ -336,7 +336,11 @@ def test_settings_refuse_nonsense(make, id):
 def test_regular_tasks_stand_beside_published_numbers():
     study = SequenceTasks(**SequenceTasks.presets["regular"])
     records = records_of(study, lambda recipe, *_: 0.95 if recipe.model.name == "reflections" else 0.5)
-    found = verdicts(study.analyze(records))  # type: ignore[arg-type]
+    result = study.analyze(records)  # type: ignore[arg-type]
+    (beside,) = (b for b in result.blocks if isinstance(b, Table) and b.title.startswith("cycle-navigation: beside"))
+    assert beside.rows[2] == ("GatedDeltaProduct, published", 0.614)
+    assert len(beside.rows) == 3 + len(study.arms("cycle-navigation"))
+    found = verdicts(result)
     assert {found["F5", task] for task in ("arithmetic", "cycle-navigation")} == {"supported"}
     assert ("F5", "even-pairs") not in found
     other = SequenceTasks(tasks=("copying", "brackets", "arithmetic"))

@@ -13,7 +13,7 @@ from disobey.studies import STUDIES
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.options import options
 from disobey.studies.kit.setup import Setup
-from disobey.studies.loss_switching import LossSwitching
+from disobey.studies.loss_switching.study import LossSwitching
 from tests.support.refusals import refuses
 
 SETUP = Setup(data="digits-8x8", seeds=(0, 1, 2, 3, 4), steps=60)
@@ -73,6 +73,18 @@ def obedient_or_exaggerating(slope):
 
 def verdicts(result):
     return {claim.name: claim.verdict for claim in result.of(Claim)}
+
+
+def test_deviation_says_what_to_set():
+    study = Deviation(SETUP, "mlp:16", students=("self",), temperatures=(1.0, 4.0), label_noise=(0.0,))
+    result = study.analyze(records_of(study, obedient_or_exaggerating(1.0)))
+    (main,) = (t for t in result.of(Table) if t.title.startswith("Recommendation"))
+    rows = {row[0]: row[1] for row in main.rows}
+    assert rows["recommended"] == "final teacher, τ=4, weight 1"  # as good as its teacher; the controls are not
+    assert (rows["teacher"], rows["temperature"], rows["weight"]) == ("final", "4", "1")
+    assert any(str(what).startswith("claim C3") for what in rows)
+    (every,) = (t for t in result.of(Table) if t.title.startswith("Candidates"))
+    assert len(every.rows) == 4  # labels; the final teacher at two temperatures; an early one
 
 
 def deviation():

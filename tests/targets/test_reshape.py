@@ -5,7 +5,13 @@ import torch
 
 from disobey.targets.controls import controlled
 from disobey.targets.losses import loss_at
-from disobey.targets.reshape import RESHAPES, sloped, top_log_odds, underfit_lowest, underfit_random
+from disobey.targets.reshape import (
+    RESHAPES,
+    sloped,
+    top_log_odds,
+    underfit_lowest_kept,
+    underfit_random_kept,
+)
 from tests.support.refusals import refuses
 
 
@@ -38,13 +44,54 @@ def test_amount_1_changes_nothing_and_rows_are_distributions(log_probs, name):
     torch.testing.assert_close(changed.exp().sum(-1), torch.ones(40, dtype=torch.float64))
 
 
-def test_the_random_quarter_gets_the_same_changes(log_probs):
-    top, x = log_probs.argmax(-1), top_log_odds(log_probs)
-    low = log_odds_of(underfit_lowest(log_probs, 2.0), top) - x
-    random = log_odds_of(underfit_random(log_probs, seeded(), 2.0), top) - x
-    assert set(torch.nonzero(low.abs() > 1e-9).flatten().tolist()) == set(x.argsort()[:10].tolist())
-    assert bool((low < 1e-9).all())
+UNDERFITS = ("underfit_lowest_kept", "underfit_random_kept")
+
+
+def falls(log_probs, name, factor=2.0):
+    changed = RESHAPES[name](log_probs, seeded(), factor)
+    return top_log_odds(log_probs) - log_odds_of(changed, log_probs.argmax(-1))
+
+
+def test_the_random_quarter_gets_the_same_decreases(log_probs):
+    low, random = (falls(log_probs, name) for name in UNDERFITS)
+    lowest = set(top_log_odds(log_probs).argsort()[:10].tolist())
+    assert set(torch.nonzero(low.abs() > 1e-9).flatten().tolist()) <= lowest
+    assert bool((low > -1e-9).all())
+    assert set(torch.nonzero(random.abs() > 1e-9).flatten().tolist()) != lowest
     torch.testing.assert_close(low.sort().values, random.sort().values)
+
+
+@pytest.mark.parametrize("name", UNDERFITS)
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_an_underfit_keeps_every_class_and_half_of_its_lead(name, temperature):
+    generator = torch.Generator().manual_seed(2)
+    teacher = torch.log_softmax(2 * torch.randn(400, 7, generator=generator, dtype=torch.float64), -1)
+    target, _ = controlled(
+        name, teacher, torch.zeros(400, dtype=torch.long), seeded(), temperature=temperature, amount=8.0
+    )
+    first, second = teacher.topk(2, -1)[0].unbind(-1)
+    top = teacher.argmax(-1, keepdim=True)
+    after = target.gather(-1, top) - target.scatter(-1, top, -torch.inf).max(-1, keepdim=True).values
+    assert bool((after.squeeze(-1) >= (first - second) / 2 - 1e-5).all())
+    assert torch.equal(target.argmax(-1), teacher.argmax(-1))
+
+
+def test_an_underfit_takes_what_the_factor_asks_where_the_lead_allows_it():
+    p = torch.tensor([[0.75, 0.13, 0.12], *[[0.9, 0.05, 0.05]] * 3], dtype=torch.float64).log()
+    x = top_log_odds(p)
+    lead = float(p[0, 0] - p[0, 1])
+    assert falls(p, "underfit_lowest_kept", 1.1)[0] == pytest.approx(0.1 * float(x[1] - x[0]))
+    assert falls(p, "underfit_lowest_kept", 100.0)[0] == pytest.approx(lead / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_decreases_find_a_place_even_where_only_the_lowest_quarter_has_room(seed):
+    tight = torch.tensor([[0.5, 0.5, 0.0001]] * 30 + [[0.55, 0.44, 0.01]] * 10, dtype=torch.float64).log()
+    tight = torch.log_softmax(tight, -1)
+    low = underfit_lowest_kept(tight, 2.0)
+    random = underfit_random_kept(tight, torch.Generator().manual_seed(seed), 2.0)
+    changes = [(top_log_odds(tight) - top_log_odds(q)).sort().values for q in (low, random)]
+    torch.testing.assert_close(*changes)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

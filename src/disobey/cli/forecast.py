@@ -25,7 +25,7 @@ CHANCE = 0.8
 
 def power_and_cost(study: Study, store: Store) -> list[str]:
     """Lines on the smallest accuracy effect that the study's seeds see, and on the CPU time of what is missing."""
-    stored = _stored(study, store)
+    stored = stored_runs(study, store)
     return [*_power(study, stored), _cost(study, stored)]
 
 
@@ -34,7 +34,7 @@ def spread_of(estimate: Estimate) -> float:
     return standard_error(estimate) * math.sqrt(estimate.n)
 
 
-def _stored(study: Study, store: Store) -> Mapping[str, Mapping[int, RunRecord]]:
+def stored_runs(study: Study, store: Store) -> Mapping[str, Mapping[int, RunRecord]]:
     """Finished runs of every recipe of the study, by its key and the seed: seeds that it does not plan, too."""
     recipes = {run.id.rpartition("-s")[0]: run.recipe for run in closure(study.plan())}
     found: dict[str, dict[int, RunRecord]] = {key: {} for key in recipes}

@@ -54,6 +54,7 @@ def _data() -> dict[str, str]:
     return {name: description(name) for name in DATASETS} | {
         "PATH": "npz, npy, idx, parquet, CSV, JSON lines, labelled lines, JSON intents, or a folder "
         "with a folder of images for each class",
+        "segmentation:PATH": "images/ and masks/, COCO's JSON with polygons, or hub:NAME: classes of pixels",
         "hub:NAME": "data sets of the Hugging Face Hub",
     }
 
@@ -62,6 +63,7 @@ def _models() -> dict[str, str]:
     from disobey.models.build import MODELS
 
     own = {
+        "unet": "small U-Net with group normalization, 8 to 32 channels, for classes of pixels",
         "hf:NAME": "models of transformers, by name or folder; hf:NAME#random starts from random weights",
         "timm:NAME": "image models of timm; timm:NAME#random starts from random weights",
         "FILE.py:FACTORY": "your own model",

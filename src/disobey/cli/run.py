@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from disobey.cli.budget import planned, within_budget
 from disobey.cli.forecast import power_and_cost
 from disobey.cli.log import log_result
 from disobey.cli.null import NullOptions, pool_of, run_null
@@ -32,9 +33,10 @@ from disobey.records.provenance import stamp
 from disobey.records.results import Result
 from disobey.records.store import Store
 from disobey.studies import STUDIES, question_lines
+from disobey.studies.kit.budget import plan_lines, plan_values
 from disobey.studies.kit.settle import Stopping
 from disobey.studies.kit.study import Study
-from disobey.training.execution.engine import Outcome, run_all
+from disobey.training.execution.engine import Outcome, run_all, tell
 from disobey.training.recipe import Run, closure
 from disobey.training.serialize import encode
 
@@ -64,11 +66,17 @@ class RunOptions(NullOptions):
     block: int = 5
     """with --until-settled: seeds that are added at a time"""
     budget: float = math.inf
-    """with --until-settled: CPU-minutes of training that may be spent now"""
+    """CPU-minutes of training that may be spent now: whole seeds first, the same command goes on; with --until-settled:
+    no block that would exceed it"""
     log: Literal["", "wandb", "mlflow", "tensorboard"] = ""
     """also send estimates, verdicts, settings and the report to this tracker, which its own variables set up"""
     registered: str = ""
     """file of `disobey register`: says what differs, and marks the claims whose rules are older than the runs"""
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether seeds are trained as far as a budget goes; the loop of --until-settled keeps its own."""
+        return self.budget < math.inf and not self.until_settled and not self.asks_null
 
 
 def main(argv: list[str]) -> int:
@@ -93,7 +101,7 @@ def main(argv: list[str]) -> int:
     if options.dry_run:
         found = rehearse(runs, store, options, options.reports)
         plan = forecast(study.name, runs, found, folder_of(study, store.root, options.until_settled))
-        plan["forecast"] = [] if options.asks_null else power_and_cost(study, store)
+        plan |= _power_cost_budget(study, store, options)
         print_json(plan) if options.json else print("\n".join([*forecast_lines(plan), *plan["forecast"]]))
         return 0
     folder = Path(options.reports) if options.reports else folder_of(study, options.out, options.until_settled)
@@ -113,7 +121,7 @@ def main(argv: list[str]) -> int:
         print(f"disobey: {n} run{'s' * (n != 1)} tried again, because a worker or node ended", file=sys.stderr)
     if isinstance(result, ValueError):  # too little is left to say anything: the failures above are the message
         print(f"disobey: no report: {result}", file=sys.stderr)
-        return 1
+        return 1 if outcome.failed else 0
     if outcome.failed:
         result = marked(result, missing_of(runs, outcome), settle=options.partial)
     if registered is not None:
@@ -140,6 +148,10 @@ def _carried_out(study: Study, store: Store, options: RunOptions) -> tuple[Study
     for turn in range(MENDS):
         train = partial(_trained, store=store, options=options, verify=turn > 0)
         try:
+            if options.has_budget:
+                for line in plan_lines(planned(study, store, options.budget, options.device)) if turn == 0 else ():
+                    tell(line)
+                return within_budget(study, train, options.budget)
             if options.until_settled:
                 return until_settled(study, train, Stopping(options.max_seeds, options.block, 60 * options.budget))
             outcome = train(study)
@@ -157,7 +169,18 @@ def _carried_out(study: Study, store: Store, options: RunOptions) -> tuple[Study
     raise AssertionError("the loop returns or raises")
 
 
-def _trained(study: Study, *, store: Store, options: RunOptions, verify: bool) -> Outcome:
+def _power_cost_budget(study: Study, store: Store, options: RunOptions) -> dict[str, Any]:
+    """What a dry run adds: the smallest effect that is seen, the CPU time to come, and what a budget pays for."""
+    if options.asks_null:
+        return {"forecast": []}
+    lines = power_and_cost(study, store)
+    if not options.has_budget:
+        return {"forecast": lines}
+    fits = planned(study, store, options.budget, options.device)
+    return {"budget": plan_values(fits), "forecast": [*lines, *(f"  {line}" for line in plan_lines(fits))]}
+
+
+def _trained(study: Study, limit: float = math.inf, *, store: Store, options: RunOptions, verify: bool) -> Outcome:
     with progress_bar(options.quiet) as progress:
         return run_all(
             study.plan(),
@@ -168,6 +191,7 @@ def _trained(study: Study, *, store: Store, options: RunOptions, verify: bool) -
             verify=verify,
             stall=60 * options.stall_timeout,
             checkpoint=60 * options.checkpoint_minutes,
+            limit=limit,
         )
 
 

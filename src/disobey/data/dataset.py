@@ -1,7 +1,8 @@
 """`Dataset`: inputs, labels and three splits. `DataSpec`: which data, as a value that can be stored.
 
 Shapes: N examples. Images are (N, H, W, channels) uint8; texts (N, L) int64 token ids, 0 = padding; features (N, D)
-float32. Every choice is made on the validation split; the test split is used for no choice.
+float32. Labels are (N,) int64, or masks (N, H, W) int16 where pixels have classes. Every choice is made on the
+validation split; the test split is used for no choice.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["image", "text", "features"]
+VOID = -1  # class of a pixel that nobody labelled: left out of training and of every number
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Split:
 
     Attributes:
         inputs: see the shapes above.
-        labels: true classes (N,) int64.
+        labels: true classes (N,) int64; of pixels (N, H, W) int16, `VOID` where a pixel has none.
         ids: stable numbers of the examples within their data set, (N,) int64.
-        observed: labels that training uses, (N,) int64; the true ones unless noise was added.
+        observed: labels that training uses, like ``labels``; the true ones unless noise was added.
     """
 
     inputs: NDArray
@@ -72,7 +74,7 @@ class Split:
 
     @property
     def mislabelled(self) -> NDArray:
-        """Where the observed label is not the true one, (N,) bool."""
+        """Where the observed label is not the true one, bool, in the shape of the labels."""
         return self.observed != self.labels
 
     def take(self, rows: NDArray) -> Split:
@@ -107,6 +109,11 @@ class Dataset:
     separator: str = " "
     source: str = ""
     moments: tuple[NDArray, NDArray] | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether pixels have classes, and not whole images."""
+        return self.train.labels.ndim == 3
 
     @property
     def fingerprint(self) -> str:

@@ -19,12 +19,24 @@ from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset, DataSpec, Split
 from disobey.data.formats.files import fashion_mnist, from_path, signature
+from disobey.data.formats.masks import SEGMENTATION, from_masks
 from disobey.data.moments import moments
-from disobey.data.noise import NoisePlan, class_dependent, mean_similarity, most_similar, plant, symmetric
+from disobey.data.noise import (
+    NoisePlan,
+    class_dependent,
+    mean_similarity,
+    most_similar,
+    plant,
+    symmetric,
+    wrong_regions,
+)
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
+from disobey.data.sources.hub_masks import from_hub_masks
 from disobey.data.sources.reduced import REDUCED
 from disobey.data.sources.regroup import REGROUPED
+from disobey.data.sources.scenes import SCENES, scenes
+from disobey.data.sources.scenes import from_name as rendered_scenes
 from disobey.data.sources.shapes import colour_shapes
 from disobey.data.sources.synthetic import SYNTHETIC
 from disobey.data.subsets import stratified_order, stratified_parts, stream
@@ -36,6 +48,7 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "languages": languages.languages,
     "languages-ambiguous": languages.languages_ambiguous,
     "colour-shapes": colour_shapes,
+    SCENES: scenes,
     "fashion-mnist": fashion_mnist,
     **SYNTHETIC,
 }
@@ -75,6 +88,8 @@ def load(spec: DataSpec, seed: int) -> Dataset:
         )
         raise refusal("changed-data", expected, f"changed content, {_digest(base)}", attempt, where=spec.name)
     _check(spec, base)
+    if base.dense:
+        return base.with_train(_dense_train(spec, base, seed))
     order = stratified_order(base.train.labels, stream(seed, "subset"))
     rows = order if spec.train is None else order[: spec.train]
     rows = np.sort(rows)
@@ -86,6 +101,19 @@ def load(spec: DataSpec, seed: int) -> Dataset:
         part, parts = spec.fold
         train = train.take(np.flatnonzero(_parts(base, order, parts, seed)[rows] != part))
     return base.with_train(train)
+
+
+def _dense_train(spec: DataSpec, base: Dataset, seed: int) -> Split:
+    """The training images of a run, nested over sizes; noise gives a class's whole region of an image another class."""
+    train = base.train
+    if spec.noise:
+        observed = wrong_regions(train.labels, len(base.classes), spec.noise, stream(seed, "noise"))
+        train = Split(train.inputs, train.labels, train.ids, observed)
+    return (
+        train
+        if spec.train is None
+        else train.take(np.sort(stream(seed, "subset").permutation(len(train))[: spec.train]))
+    )
 
 
 def fold_parts(spec: DataSpec, seed: int, parts: int) -> NDArray:
@@ -137,7 +165,8 @@ def _base(name: str) -> Dataset:
     kind, _, inner = name.partition(":")
     if kind in CHANGED:
         return _changed(kind, _base(inner))
-    return _made(name, signature(name) if _is_path(name) else ())
+    path = name.removeprefix(SEGMENTATION)
+    return _made(name, signature(path) if path != name or _is_path(name) else ())
 
 
 @lru_cache(maxsize=8)
@@ -154,6 +183,12 @@ def _made(name: str, file_signature: tuple) -> Dataset:
         base = synthetic.from_name(name)
     elif name in DATASETS:
         base = DATASETS[name]()
+    elif place == SCENES:
+        base = rendered_scenes(name)
+    elif place.startswith(f"{SEGMENTATION}hub:"):
+        base = from_hub_masks(name)
+    elif place.startswith(SEGMENTATION):
+        base = from_masks(name)
     elif place.startswith("hub:"):
         base = from_hub(name)
     elif _is_path(name):
@@ -170,8 +205,9 @@ def _is_path(name: str) -> bool:
     place = Path(name.partition("#")[0])
     return (
         name not in DATASETS
+        and name.partition("#")[0] != SCENES
         and name.partition("#")[0] not in SYNTHETIC
-        and not name.startswith(("hub:", "synthetic:"))
+        and not name.startswith(("hub:", "synthetic:", SEGMENTATION))
         and (len(place.parts) > 1 or bool(place.suffix) or place.expanduser().exists())
     )
 
@@ -191,7 +227,7 @@ def resolve(spec: DataSpec) -> DataSpec:
     Raises:
         Refusal: ``unknown-data``, or a refusal of the files.
     """
-    if not (_is_path(spec.name) or spec.name.startswith("hub:")):
+    if not (_is_path(spec.name) or spec.name.startswith(("hub:", SEGMENTATION))):
         _base(spec.name)  # refuses an unknown name before any run
         return spec
     return replace(spec, fingerprint=_digest(_base(spec.name)))
@@ -216,6 +252,9 @@ def _check(spec: DataSpec, base: Dataset) -> None:
         raise refusal("unknown-augment", expected, repr(spec.augment), where=where)
     if spec.augment.startswith("crop") and base.kind != "image":
         raise refusal("augment-kind", f"images for augment={spec.augment!r}", base.kind, "'none'", where=where)
+    if base.dense and (spec.augment != "none" or spec.fold is not None or (spec.noise and spec.noise_kind == "class")):
+        expected = "plain images for classes of pixels: no augmentation, fold or noise by class"
+        raise refusal("dense-data", expected, f"{spec.augment}, {spec.fold}, {spec.noise_kind}", where=where)
     if spec.augment == "mixup" and base.kind == "text":
         raise refusal("augment-kind", "images or features for augment='mixup'", "text", "'none'", where=where)
     if spec.fold is not None:

@@ -145,3 +145,38 @@ def mean_similarity(means: NDArray) -> NDArray:
     squares = (means**2).sum(axis=1)
     similarity = 2 * means @ means.T - squares[:, None] - squares[None, :]
     return np.where(np.isnan(similarity), -np.inf, similarity)
+
+
+def wrong_regions(masks: NDArray, classes: int, share: float, generator: np.random.Generator) -> NDArray:
+    """Masks with noise: a share of all regions (the pixels of a class in an image) get another class.
+
+    Class 0, the ground, is no region, and no region becomes ground. Every region is drawn once, whatever the share.
+
+    Args:
+        masks: true classes (N, H, W).
+        classes: C, at least 3.
+        share: share of wrong regions, in [0, 1).
+        generator: of the random numbers.
+
+    Returns:
+        Observed masks (N, H, W).
+
+    Raises:
+        Refusal: ``noise-range``, or ``few-classes`` where there is no other class than the ground.
+
+    Example:
+        >>> masks = np.zeros((4, 2, 2), int)
+        >>> masks[:, 0] = 1
+        >>> observed = wrong_regions(masks, 3, 0.5, np.random.default_rng(0))
+        >>> int((observed == 2).any(axis=(1, 2)).sum()), int(observed[:, 1].max())
+        (2, 0)
+    """
+    if classes < 3:
+        raise refusal("few-classes", "two classes besides the ground for wrong labels", classes - 1)
+    images, found = np.divmod(np.unique(np.arange(len(masks))[:, None, None] * classes + np.maximum(masks, 0)), classes)
+    images, found = images[found > 0], found[found > 0]
+    wrong = plant(found - 1, symmetric(found - 1, classes - 1, generator), share) + 1
+    to = np.tile(np.arange(classes), (len(masks), 1))
+    to[images, found] = wrong
+    named = to[np.arange(len(masks))[:, None, None], np.maximum(masks, 0)]
+    return np.where(masks < 0, masks, named).astype(masks.dtype)

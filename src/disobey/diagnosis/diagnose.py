@@ -27,6 +27,7 @@ from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
 from disobey.diagnosis.report import breakdown, charts, knowledge
 from disobey.diagnosis.report import language as speech
+from disobey.diagnosis.report import maps as of_pixels
 from disobey.diagnosis.report import tables as comparisons
 from disobey.diagnosis.report.methods import methods
 from disobey.diagnosis.report.verdict import verdict
@@ -106,6 +107,7 @@ BREAKS: dict[Check, set[str]] = {
 
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     comparisons.outcome,
+    of_pixels.segmentation,
     comparisons.closeness,
     speech.overlap,
     speech.parts,
@@ -126,6 +128,7 @@ FIGURES: tuple[Callable[[Evidence], Chart | Gallery | None], ...] = (
     charts.reliability,
     charts.class_deviation,
     charts.similarity,
+    of_pixels.overlays,
     charts.most_disobeyed,
 )
 
@@ -143,6 +146,7 @@ def diagnose(
     cluster: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
+    images: ArrayLike | None = None,
     values: str = "auto",
     split: str = "test",
     temperature: float = 4.0,
@@ -153,16 +157,18 @@ def diagnose(
     """How a student deviates from its teacher: findings, tables with intervals, charts and a verdict.
 
     Args:
-        teacher: (N, C), or (sequences, tokens, C), of logits, log-probabilities or probabilities, as anything numpy can
-            read, tensors included; or a single path, `Predictions` or `Pair` that holds teacher and student.
+        teacher: (N, C), (sequences, tokens, C), or of pixels (images, C, H, W) or (images, H, W, C), of logits,
+            log-probabilities or probabilities, as anything numpy can read, tensors included; or a single path,
+            `Predictions` or `Pair` that holds teacher and student.
         student: the same of the student; several students as a mapping from their names (``student/seed0``, …).
-        labels: (N,) true classes, integers from 0.
+        labels: (N,) true classes, integers from 0; of pixels (images, H, W), 255 or −1 where there is none.
         twin: (N, C) of the control: the same student trained without the teacher.
         ids: (N,) who an example is.
         groups: (N,) any names to report by.
         cluster: (N,) which text, prompt or image an example belongs to: intervals are then over these.
         class_names: C names.
         texts: N texts, to be shown for the most disobeyed examples.
+        images: N images, likewise; of pixels, the images that the maps are of.
         values: ``logits``, ``log-probabilities`` or ``probabilities``; detected and stated where ``auto``.
         split: which examples these are; predictions on ``train`` are judged as such.
         temperature: the T at which divergences are given beside T = 1, above 0.
@@ -190,7 +196,7 @@ def diagnose(
     if not 0.5 <= level < 1:
         raise refusal("level-range", "a number from 0.5 to 1", level, "0.95", where="level")
     more = {"twin": twin, "ids": ids, "groups": groups, "cluster": cluster}
-    more |= {"class_names": class_names, "texts": texts}
+    more |= {"class_names": class_names, "texts": texts, "images": images}
     pair = _pair(teacher, student, labels, more, values, split)
     return report(gather(pair, temperature=temperature, level=level, seed=seed), checks)
 

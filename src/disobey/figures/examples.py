@@ -35,12 +35,13 @@ def most_likely(predictions: Predictions, log_probs: NDArray, count: int = 3) ->
     return tuple((class_word(predictions, c), round(float(np.exp(float(log_probs[c]))), 4)) for c in best)
 
 
-def pixels(image: NDArray) -> tuple[Any, ...]:
+def pixels(image: NDArray, side: int = SIDE) -> tuple[Any, ...]:
     """Nested rows of whole numbers, 0 to 255, for an `Exhibit`.
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3), (1, H, W) or (3, H, W). Values outside of 0 to 255, or all within 0 to 1,
             are taken for normalized ones and stretched to the full range.
+        side: pixels of height and width that are kept.
     """
     image = np.asarray(image, dtype=np.float64)
     if image.ndim == 3 and image.shape[-1] not in (1, 3) and image.shape[0] in (1, 3):
@@ -49,7 +50,7 @@ def pixels(image: NDArray) -> tuple[Any, ...]:
     low, high = np.nanmin(image), np.nanmax(image)
     if low < 0 or high <= 1 or high > 255:
         image = 255 * (image - low) / max(high - low, 1e-12)
-    return _nested(np.nan_to_num(image[:SIDE, :SIDE]).astype(int))
+    return _nested(np.nan_to_num(image[:side, :side]).astype(int))
 
 
 def _nested(array: NDArray) -> tuple[Any, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.errors import refusal
 from disobey.records.results import Axis, Chart
 
 HeatCell: TypeAlias = tuple[str, str, str, float | None]  # (x, y, facet, value)
@@ -24,6 +25,7 @@ def heat_map(
     *,
     caption: str = "",
     facet: Axis | None = None,
+    marks: Mapping[tuple[str, str], str] | None = None,
 ) -> Chart:
     """Cells shaded by their values.
 
@@ -37,10 +39,20 @@ def heat_map(
         alt: what somebody who cannot see the chart should know.
         caption: below the chart.
         facet: axis of the third entries, where there are panels.
+        marks: letters that stand in cells, by (x, y); ``alt`` and ``caption`` should say what each stands for.
+
+    Raises:
+        Refusal: ``no-cell`` for a mark without a cell.
     """
+    places = dict(marks or {})
+    if lost := set(places) - {(cell[0], cell[1]) for cell in cells}:
+        raise refusal("no-cell", "marks in cells of the map", sorted(lost), where=f"chart {name!r}")
     columns = {x.column: 0, y.column: 1, value.column: 3} | ({} if facet is None else {facet.column: 2})
     data = {column: tuple(cell[i] for cell in cells) for column, i in columns.items()}
-    return Chart(name, title, "heatmap", data, x, y, alt, caption=caption, color=value, facet=facet)
+    if places:
+        data["mark"] = tuple(places.get((cell[0], cell[1]), "") for cell in cells)
+    marked = "mark" if places else ""
+    return Chart(name, title, "heatmap", data, x, y, alt, caption=caption, color=value, facet=facet, marked=marked)
 
 
 def matrix_cells(matrix: NDArray, rows: Sequence[str], columns: Sequence[str], *, decimals: int = 5) -> list[HeatCell]:

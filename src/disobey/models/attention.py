@@ -5,9 +5,13 @@ Shapes: B batch, T tokens, D features, H heads.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Norm = Literal["layer", "batch"]
 
 
 def heads_for(width: int) -> int:
@@ -19,8 +23,21 @@ def heads_for(width: int) -> int:
     return next((heads for heads in (8, 4, 2) if width % heads == 0 and width // heads >= 16), 1)
 
 
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Batch normalization of every feature over the examples and tokens of a batch: ``(B, T, D)`` to the same."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The tokens, each feature with mean 0 and variance 1 over the batch."""
+        return super().forward(x.flatten(0, 1)).view(x.shape)
+
+
+def token_norm(norm: Norm, width: int) -> nn.Module:
+    """Layer normalization of every token, or batch normalization of every feature."""
+    return nn.LayerNorm(width) if norm == "layer" else TokenBatchNorm(width)
+
+
 class Block(nn.Module):
-    """Self-attention and an MLP of 4 D units, each after a layer norm and with a residual: ``(B, T, D)`` to the same.
+    """Self-attention and an MLP of 4 D units, each after a norm and with a residual: ``(B, T, D)`` to the same.
 
     This is the pre-norm order of Xiong et al., "On layer normalization in the transformer architecture", 2020, figure
     1b, which trains without warmup.
@@ -29,15 +46,16 @@ class Block(nn.Module):
         width: features D.
         dropout: probability of dropping a unit of either residual branch.
         causal: whether a token attends to itself and earlier ones only.
+        norm: ``layer``, or ``batch``, which sees padding too and is meant for inputs without any.
     """
 
-    def __init__(self, width: int, *, dropout: float = 0.0, causal: bool = False):
+    def __init__(self, width: int, *, dropout: float = 0.0, causal: bool = False, norm: Norm = "layer"):
         super().__init__()
         self.heads, self.causal = heads_for(width), causal
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = token_norm(norm, width)
         self.joined = nn.Linear(width, 3 * width)  # queries, keys, values
         self.output = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = token_norm(norm, width)
         self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 

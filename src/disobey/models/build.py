@@ -88,15 +88,21 @@ MODELS: dict[str, Architecture] = {
     "resnet20-ln": _resnet("the same with 20 layers", 20, "LayerNormResNet"),
     "vgg-mini": Architecture(
         "disobey.models.vgg:VGGMini",
-        "four 3x3 convolutions with pooling, 16 to 128 channels, no norm",
+        "four stages of a 3x3 convolution (depth: of each) with pooling, 16 to 128 channels, no norm",
         IMAGE,
-        ("width",),
+        ("width", "depth"),
     ),
     "mobilenet-v2": Architecture(
         "disobey.models.mobilenet:MobileNetV2", "MobileNet-v2 with strides for 32x32", IMAGE, ("width", "dropout")
     ),
     "vit": Architecture(
         "disobey.models.vit:ViT", "vision transformer, 4 layers of 64", IMAGE, ("width", "depth", "dropout")
+    ),
+    "vit-bn": Architecture(
+        "disobey.models.vit:BatchNormViT",
+        "the same with batch instead of layer normalization",
+        IMAGE,
+        ("width", "depth", "dropout"),
     ),
     "text-bag": Architecture(
         "disobey.models.text:TextBag",

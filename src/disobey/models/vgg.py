@@ -13,7 +13,7 @@ FACTORS = (1, 2, 4, 8)  # of the width, stage by stage
 
 
 class VGGMini(nn.Module):
-    """Four stages of 3×3 convolution, ReLU and 2×2 pooling: ``(B, c, H, W)`` to logits ``(B, C)``.
+    """Four stages of 3×3 convolutions with ReLU, and 2×2 pooling: ``(B, c, H, W)`` to logits ``(B, C)``.
 
     The stages have ``width`` times 1, 2, 4 and 8 channels. Sides below two pixels are not pooled; the last map is
     averaged, so that features have 8 ``width`` entries whatever the size of the images. Convolutions have He's normal
@@ -23,23 +23,26 @@ class VGGMini(nn.Module):
         shape: of one example, (channels, H, W).
         classes: C.
         width: channels of the first stage; 64 has 1.55 million parameters.
+        depth: convolutions of every stage.
 
     Example:
         >>> [sum(p.numel() for p in VGGMini((3, 16, 16), 10, width=w).parameters()) for w in (16, 32, 64)]
         [98730, 390986, 1556106]
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 16):
+    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 16, depth: int = 1):
         super().__init__()
         channels, side = shape[0], min(shape[1:])
         stages = []
         for factor in FACTORS:
-            layers: list[nn.Module] = [nn.Conv2d(channels, factor * width, 3, padding=1), nn.ReLU()]
+            layers: list[nn.Module] = []
+            for _ in range(depth):
+                layers += [nn.Conv2d(channels, factor * width, 3, padding=1), nn.ReLU()]
+                channels = factor * width
             if side >= 2:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
             stages.append(nn.Sequential(*layers))
-            channels = factor * width
         self.stage1, self.stage2, self.stage3, self.stage4 = stages
         self.pool = GlobalMean()
         self.head = nn.Linear(channels, classes)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from disobey.errors import refusal
-from disobey.models.attention import Block, TokenMean
+from disobey.models.attention import Block, Norm, TokenMean, token_norm
 
 
 def patch_size(height: int, breadth: int) -> int:
@@ -46,6 +46,7 @@ class ViT(nn.Module):
         width: features D, a multiple of 4.
         depth: number of blocks.
         dropout: probability of dropping a unit in the blocks.
+        norm: ``layer`` or ``batch`` (Yao et al., "Leveraging batch normalization for vision transformers", 2021).
 
     Raises:
         Refusal: ``vit-width``.
@@ -57,7 +58,16 @@ class ViT(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 64, depth: int = 4, dropout: float = 0.0):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 64,
+        depth: int = 4,
+        dropout: float = 0.0,
+        norm: Norm = "layer",
+    ):
         super().__init__()
         if width % 4:
             raise refusal("vit-width", "a width that is a multiple of 4 (sines and cosines of two axes)", width)
@@ -65,8 +75,10 @@ class ViT(nn.Module):
         side = patch_size(height, breadth)
         self.patches = nn.Conv2d(channels, width, side, stride=side)
         self.register_buffer("positions", positions(height // side, breadth // side, width), persistent=False)
-        self.layers = nn.ModuleDict({f"layer{i}": Block(width, dropout=dropout) for i in range(1, depth + 1)})
-        self.norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleDict(
+            {f"layer{i}": Block(width, dropout=dropout, norm=norm) for i in range(1, depth + 1)}
+        )
+        self.norm = token_norm(norm, width)
         self.pool = TokenMean()
         self.head = nn.Linear(width, classes)
         names = {name: f"layers.{name}" for name in self.layers}
@@ -78,3 +90,10 @@ class ViT(nn.Module):
         for layer in self.layers.values():
             x = layer(x)
         return self.head(self.pool(self.norm(x)))
+
+
+class BatchNormViT(ViT):
+    """A `ViT` with batch normalization."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int, *, width: int = 64, depth: int = 4, dropout: float = 0.0):
+        super().__init__(shape, classes, width=width, depth=depth, dropout=dropout, norm="batch")

@@ -46,13 +46,13 @@ def marked(result: Result, missing: Missing, *, settle: bool = False) -> Result:
         blocks = [_unsettled(block) if isinstance(block, Claim) else block for block in result.blocks]
     ending = "" if settle else " No claim is judged on the seeds that are left; --partial judges them all the same."
     caution = f"{missing.sentence}.{ending}"
-    return replace(
-        result,
-        blocks=tuple(blocks),
-        summary=f"{caution} {result.summary}".rstrip(),
-        headline=result.headline if settle else "",
-        cautions=(caution, *result.cautions),
-    )
+    return before(replace(result, blocks=tuple(blocks), headline=result.headline if settle else ""), caution)
+
+
+def before(result: Result, caution: str) -> Result:
+    """The result with a sentence that a reader must know before any number."""
+    summary = f"{caution} {result.summary}".rstrip()
+    return replace(result, summary=summary, cautions=(caution, *result.cautions))
 
 
 def _unsettled(claim: Claim) -> Claim:

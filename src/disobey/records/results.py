@@ -93,6 +93,7 @@ class Chart:
     tooltip: tuple[str, ...] = ()
     order: str = ""  # column of numbers by which the points of a line are joined; by x where empty
     key: str = ""  # column that names the example of each mark, as `Exhibit.key` does
+    marked: str = ""  # column of the letters that stand in some cells of a heat map
     levels: Levels = ()
 
     def __post_init__(self):

@@ -3,7 +3,8 @@
 Nothing is handed out unchecked: `manifest` compares it with what was written. A run's folder holds::
 
     run.json              recipe, seed, summary numbers, data fingerprint; provenance, cost, manifest and seal
-    examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,)
+    examples.safetensors  SPLIT.labels (N,) true, SPLIT.given (N,) as trained on, SPLIT.ids (N,); of pixels also
+                          SPLIT.cluster (N,) the image and SPLIT.boundary (N,) whether it lies at one
     history.safetensors   loss (steps,) per step; check_* at the looks at the validation split
     predictions/SPLIT[@STEP].npy   (N, C) float32 log-probabilities
     weights/last.safetensors, weights/STEP.safetensors
@@ -138,8 +139,15 @@ def pair(
         split=split,
         twin=None if twin is None else _joined(twin, split, ids, None),
         mislabelled=given != labels,
+        groups=_where(student.examples.get(f"{split}.boundary")),
         class_names=class_names,
+        cluster=student.examples.get(f"{split}.cluster"),
     )
+
+
+def _where(boundary: NDArray | None) -> NDArray | None:
+    """Where pixels lie, in words; None where examples are no pixels."""
+    return None if boundary is None else np.array(["interior", "boundary"])[boundary]
 
 
 def _joined(record: RunRecord, split: str, ids: NDArray, step: int | None) -> NDArray:

@@ -1,8 +1,8 @@
 """A chart's columns as clean rows under names of our own: what the drawing functions and the page both read.
 
 Column names and classes come from users' data, so none of them reaches a Vega expression: fields are called x, y,
-c (color), p (panel), l and h (low and high), v (a heat map's value), e (the example), g (whether it is shown
-elsewhere), z (a rule at zero), t0, t1, ... (what a hover shows).
+c (color), p (panel), l and h (low and high), v (a heat map's value), m (the letter in its cell), e (the example), g
+(whether it is shown elsewhere), z (a rule at zero), t0, t1, ... (what a hover shows).
 """
 
 from __future__ import annotations
@@ -206,6 +206,8 @@ def frame(chart: Chart) -> Frame:
         fields |= {"l": low, "h": high}
     if chart.order:
         fields["o"] = column(chart, chart.order)
+    if chart.marked:
+        fields["m"] = [value or None for value in column(chart, chart.marked)]
     if chart.key:
         fields["e"] = [level(value) for value in column(chart, chart.key)]
     colors: tuple[str, ...] = ()

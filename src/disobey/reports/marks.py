@@ -229,10 +229,22 @@ def _heatmap(view: View) -> list[alt.Chart]:
         strong = f"datum.v > {cut[1]:.5g}" + (f" || datum.v < {cut[0]:.5g}" if low < 0 < high else "")
         ink = alt.condition(strong, alt.value(palette.ON_STRONG[0]), alt.value(palette.ON_WEAK[0]))
         text = alt.Text(field="v", type="quantitative", format=".3~g")
-        layers.append(layer("numbers", POINT, known).mark_text(fontSize=11).encode(**axes, text=text, color=ink))
+        free = known + " && !isValid(datum.m)" * bool(view.chart.marked)
+        layers.append(layer("numbers", POINT, free).mark_text(fontSize=11).encode(**axes, text=text, color=ink))
     elif low < 0 < high:
         # On a grey printer both ends of the ramp are dark: a dot says "below zero", where the shade says so, too.
         dot: dict[str, Any] = {"size": 4, "opacity": 0.6} if many else {"size": 16, "opacity": 1}
         dots = layer("below", POINT, f" && datum.v < {-domain[1] / 7:.5g}").mark_point(filled=True, **dot)
         layers.append(dots.encode(**axes, color=alt.value(palette.ON_WEAK[0])))
-    return layers
+    return [*layers, *_letters(axes)] if view.chart.marked else layers
+
+
+def _letters(axes: Mapping[str, Any]) -> list[alt.Chart]:
+    """Letters on discs: legible on every shade, and on a grey printer."""
+    marked = " && isValid(datum.m)"
+    disc = layer("discs", POINT, marked).mark_point(
+        filled=True, size=230, opacity=1, fill=palette.PAPER[0], stroke=_INK, strokeWidth=1.2, tooltip=_TOLD
+    )
+    letter = layer("letters", POINT, marked).mark_text(fontSize=11, fontWeight="bold", tooltip=_TOLD)
+    text = alt.Text(field="m", type="nominal")
+    return [disc.encode(**axes), letter.encode(**axes, text=text, color=alt.value(_INK))]

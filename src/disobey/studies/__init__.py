@@ -17,8 +17,8 @@ class _Studies(Mapping[str, "type[Study]"]):
 
     homes: Mapping[str, tuple[str, str]] = {
         "deviation": ("deviation.study", "Deviation"),
-        "loss-switching": ("loss_switching", "LossSwitching"),
-        "forced-deviation": ("forced_deviation", "ForcedDeviation"),
+        "loss-switching": ("loss_switching.study", "LossSwitching"),
+        "forced-deviation": ("forced_deviation.study", "ForcedDeviation"),
         "eigenspace": ("eigenspace.study", "Eigenspace"),
         "denoising": ("denoising.study", "Denoising"),
         "teacher-free": ("teacher_free.study", "TeacherFree"),
@@ -33,6 +33,8 @@ class _Studies(Mapping[str, "type[Study]"]):
         "top-k": ("top_k.study", "TopK"),
         "lottery": ("lottery.study", "Lottery"),
         "dataset-dependency": ("dataset_dependency.study", "DatasetDependency"),
+        "teacher-choice": ("teacher_choice.study", "TeacherChoice"),
+        "dense-prediction": ("dense_prediction.study", "DensePrediction"),
     }
 
     def __getitem__(self, name: str) -> type[Study]:

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from disobey.errors import refusal
 from disobey.figures.estimates import estimates_chart
-from disobey.measures.inference.runs import mean_over_runs
+from disobey.measures.inference.runs import mean_over_runs, share_over_runs
 from disobey.records.results import Axis, Chart, Result, Table
-from disobey.studies.kit.claims import Answer, ClaimSpec, Skip, Source, Verdicts, judge
+from disobey.studies.kit.claims import Answer, ClaimSpec, Noted, Skip, Source, Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence, run_summary
 from disobey.studies.kit.imitation import ImitationSetup, started
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import POINTS, Effect
+from disobey.studies.kit.verdicts import POINTS, Effect, above
 from disobey.training.recipe import Recipe, Run, imitation_spec
 from disobey.training.specs import Teaching
 
@@ -74,13 +74,28 @@ def barrier_of(start: Callable[[Starts], str]) -> Callable[[Evidence, Starts], A
     return lambda e, s: [mean_over_runs(s.barrier(e, start(s)), f"barrier, {start(s)}")]
 
 
+def stable_from(start: Callable[[Starts], str]) -> Callable[[Evidence, Starts], Answer]:
+    """In which share of the seeds a start has no barrier; beside it their mean and the largest of them.
+
+    Barriers are nearly 0 in most seeds and large in a few: an interval of their mean from few seeds misses the few.
+    """
+
+    def share(e: Evidence, s: Starts) -> Answer:
+        found, name = s.barrier(e, start(s)), start(s)
+        largest = f"The largest barrier of a seed is {found.max():.3f}."
+        shown = share_over_runs(found < STABLE, f"seeds with a barrier below {STABLE:.0%}, {name}")
+        return Noted([shown, mean_over_runs(found, f"barrier, {name}")], largest)
+
+    return guarded(share)
+
+
 def less(first: str, second: str) -> Callable[[Evidence, Starts], Answer]:
     """The barrier from one start minus that from another."""
     name = f"barrier, {first} − {second}"
     return guarded(lambda e, s: [mean_over_runs(s.barrier(e, first) - s.barrier(e, second), name)])
 
 
-BELOW = Effect(-1, STABLE, unit=POINTS)
+MOST = above(0.5)
 LESS = Effect(-1, margin=STABLE, unit=POINTS)
 CLAIMS: tuple[ClaimSpec[Evidence, Starts], ...] = (
     ClaimSpec(
@@ -92,17 +107,17 @@ CLAIMS: tuple[ClaimSpec[Evidence, Starts], ...] = (
     ),
     ClaimSpec(
         "L1",
-        "Children of the latest supervised start do not.",
+        "Children of the latest supervised start do not, in most seeds.",
         FRANKLE,
-        BELOW,
-        guarded(barrier_of(lambda s: s.last)),
+        MOST,
+        stable_from(lambda s: s.last),
     ),
     ClaimSpec(
         "L2",
-        "Children of a random teacher's student do not.",
+        "Children of a random teacher's student do not, in most seeds.",
         PAPER,
-        BELOW,
-        guarded(barrier_of(lambda _: STUDENT)),
+        MOST,
+        stable_from(lambda _: STUDENT),
     ),
     ClaimSpec("L3", "Their barrier is lower than from first weights.", PAPER, LESS, less(STUDENT, moment(0))),
     ClaimSpec("L4", "It is lower than after as many steps on a constant target.", OURS, LESS, less(STUDENT, CONTROL)),
@@ -121,7 +136,7 @@ class Connectivity:
     answers: ClassVar[tuple[str, ...]] = ("L2", "L4")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"layer-norm": {"model": "resnet8-ln:8"}}
 
-    setup: ImitationSetup = ImitationSetup(data="colour-shapes", seeds=(0, 1, 2))
+    setup: ImitationSetup = ImitationSetup(data="colour-shapes", seeds=(0, 1, 2, 3, 4, 5))
     model: str = "vgg-mini:16"
     """network of everybody: one without batch norm, whose last layer is a linear head"""
     moments: tuple[int, ...] = (0, 10, 50, 150)

@@ -20,7 +20,8 @@ from torch import Generator, Tensor
 
 from disobey.errors import refusal
 from disobey.targets.arms import ARMS
-from disobey.targets.reshape import RESHAPES
+from disobey.targets.calibrated import rank_only
+from disobey.targets.reshape import RESHAPES, sloped_where
 from disobey.targets.smoothing import (
     VIRTUAL_TEMPERATURE,
     one_hot,
@@ -31,6 +32,7 @@ from disobey.targets.smoothing import (
 )
 
 OF_ALL = "class_mean_of_all"
+MARKED, UNMARKED = "sloped_marked", "sloped_unmarked"  # `sloped` where rows are marked, or for as many others
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +254,7 @@ CONTROLS: dict[str, Control] = {
     "sampled": lambda p, _y, g, _a: Target(sampled_labels(p, g)),
     "margin": lambda p, y, _g, a: Target(one_hot_with_margin(p, y, a)),
     "top_k": lambda p, _y, _g, a: Target(top_k(p, int(a))),
+    "rank_only": lambda p, _y, _g, _a: Target(rank_only(p)),
     "wrong_image": lambda p, _y, g, _a: Target(wrong_image(p, g)),
 }
 
@@ -278,8 +281,8 @@ def control_name(name: str) -> str:
         'shuffled_within_class'
     """
     found = PAPER_IDS.get(name, name)
-    if found not in CONTROLS and found not in RESHAPES and found != OF_ALL:
-        known = ", ".join((*CONTROLS, *RESHAPES, OF_ALL))
+    if found not in CONTROLS and found not in (*RESHAPES, OF_ALL, MARKED, UNMARKED):
+        known = ", ".join((*CONTROLS, *RESHAPES, OF_ALL, MARKED, UNMARKED))
         hint = f"ARMS[{name!r}].schedule(), which is a loss or a teacher and no control" if name in ARMS else ""
         raise refusal(
             "unknown-control", f"one of the controls {known}, or an id ({', '.join(PAPER_IDS)})", repr(name), hint
@@ -297,6 +300,7 @@ def controlled(
     temperature: float = 1.0,
     amount: float = 0.0,
     pool: tuple[Tensor, Tensor] | None = None,
+    marked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Applies one control to a whole table of teacher predictions, ready for the losses at T.
 
@@ -305,20 +309,21 @@ def controlled(
 
     Args:
         name: a key of `CONTROLS`, ``class_mean_of_all``, the id of an arm (``A11``), or a key of `reshape.RESHAPES`,
-            which changes the teacher at temperature 1, before softening.
+            ``sloped_marked`` or ``sloped_unmarked``, which change the teacher at temperature 1, before softening.
         teacher: logits or log-probabilities (N, C).
         labels: observed labels (N,).
         generator: for controls that draw random numbers.
         temperature: T of the loss.
         amount: epsilon for ``smoothed``, k for ``top_k``, the margin for ``margin`` (0: the teacher's mean margin), the
             softening for ``virtual_teacher`` (0: 20).
+        marked: for ``sloped_marked`` (changes these rows) and ``sloped_unmarked`` (as many others), (N,) bool.
         pool: for ``class_mean_of_all``, the teacher's predictions (M, C) and the labels (M,) of all its examples.
 
     Returns:
         Logits (N, C), and the weights (N,) of the examples or None.
 
     Raises:
-        Refusal: ``unknown-control``, ``teacher-shape``, ``no-pool``, or a refusal of the control.
+        Refusal: ``unknown-control``, ``teacher-shape``, ``no-pool``, ``no-marked-rows``, or a refusal of the control.
 
     Example:
         >>> logits, _ = controlled("confidence_only", torch.tensor([[4.0, 2.0, 0.0]]), torch.tensor([0]),
@@ -330,6 +335,10 @@ def controlled(
     if teacher.ndim != 2 or labels.shape != teacher.shape[:1]:
         got = f"{tuple(teacher.shape)} and {tuple(labels.shape)}"
         raise refusal("teacher-shape", "teacher predictions (N, C) and labels (N,)", got)
+    if name in (MARKED, UNMARKED):
+        rows = _rows(name, marked, len(teacher), generator)
+        reshaped = sloped_where(torch.log_softmax(teacher.double(), -1), rows, amount)
+        return reshaped.to(torch.promote_types(teacher.dtype, torch.float32)), None
     if name in RESHAPES:
         reshaped = RESHAPES[name](torch.log_softmax(teacher.double(), -1), generator, amount)
         return reshaped.to(torch.promote_types(teacher.dtype, torch.float32)), None
@@ -348,3 +357,14 @@ def controlled(
     )  # the largest is 0: smallest rounding error
     dtype = torch.promote_types(teacher.dtype, torch.float32)
     return logits.to(dtype), None if target.weights is None else target.weights.to(dtype)
+
+
+def _rows(name: str, marked: Tensor | None, n: int, generator: Generator) -> Tensor:
+    """The marked rows, or as many that are not marked (all of these, where they are fewer)."""
+    if marked is None or len(marked) != n:
+        raise refusal("no-marked-rows", f"marked rows for {name!r}: boundaries of masks, say", "none")
+    if name == MARKED:
+        return marked
+    others = (~marked).nonzero().squeeze(-1)
+    drawn = others[torch.randperm(len(others), generator=generator)[: int(marked.sum())]]
+    return torch.zeros(n, dtype=torch.bool).index_fill_(0, drawn, True)

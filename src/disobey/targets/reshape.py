@@ -2,7 +2,9 @@
 
 All functions act on the teacher at temperature 1, on the log-odds x of its most likely class; the other classes keep
 their proportions. A student that matches the reshaped teacher exactly has the planned log-odds against the original.
-Where x falls, another class may become the most likely one: that is part of what is forced.
+Where `sloped` lowers x, another class may become the most likely one: that is part of what is forced. The underfits
+keep the most likely class: lowering x by d lowers its lead over the next class by d, too, and no more than half of a
+lead is taken.
 
 N examples, C classes; log-odds in nats.
 """
@@ -16,8 +18,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from disobey.errors import refusal
+from disobey.targets.calibrated import FITTED, divided
 
 QUARTILE = 0.25
+KEPT = 0.5  # share of its lead that the most likely class keeps at least; part of what the names below mean
 
 
 def top_log_odds(log_probs: Tensor) -> Tensor:
@@ -78,8 +82,11 @@ def sloped(log_probs: Tensor, slope: float) -> Tensor:
     return with_top_log_odds(log_probs, _positive(slope) * top_log_odds(log_probs))
 
 
-def underfit_lowest(log_probs: Tensor, factor: float) -> Tensor:
-    """Lowers the quarter of the examples with the lowest log-odds: their distance to the median grows by a factor.
+def underfit_lowest_kept(log_probs: Tensor, factor: float) -> Tensor:
+    """Lowers the quarter of the examples with the lowest log-odds, and keeps each one's most likely class.
+
+    Their distance to the median grows by a factor, but no example loses more than half of the lead (in nats) that its
+    most likely class has over the next one.
 
     Args:
         log_probs: (N, C).
@@ -92,23 +99,26 @@ def underfit_lowest(log_probs: Tensor, factor: float) -> Tensor:
         Refusal: ``reshape-amount``.
 
     Example:
-        >>> p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
-        >>> underfit_lowest(p, 2.0).exp()[:2]
-        tensor([[0.1000, 0.9000],
+        >>> p = torch.tensor([[0.8, 0.2], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
+        >>> underfit_lowest_kept(p, 2.0).exp()[:2]
+        tensor([[0.6667, 0.3333],
                 [0.9000, 0.1000]])
     """
     odds = top_log_odds(log_probs)
-    rows, shift = _lowest(odds, _positive(factor))
-    return with_top_log_odds(log_probs, odds.index_add(0, rows, shift))
+    rows, fall = _lowest(log_probs, odds, _positive(factor))
+    return with_top_log_odds(log_probs, odds.index_add(0, rows, -fall))
 
 
-def underfit_random(log_probs: Tensor, generator: Generator, factor: float) -> Tensor:
-    """Control for `underfit_lowest`: the same changes of log-odds, dealt to a random quarter of the examples.
+def underfit_random_kept(log_probs: Tensor, generator: Generator, factor: float) -> Tensor:
+    """Control for `underfit_lowest_kept`: the same decreases of log-odds, each dealt to a random example.
+
+    Drawn from the examples that lose no more than half of their lead by it, the largest decrease first: every decrease
+    finds one, so both change the log-odds by equally much and neither changes a most likely class.
 
     Args:
         log_probs: (N, C).
-        generator: draws the quarter.
-        factor: as in `underfit_lowest`.
+        generator: deals the decreases.
+        factor: as in `underfit_lowest_kept`.
 
     Returns:
         Log-probabilities (N, C).
@@ -117,21 +127,70 @@ def underfit_random(log_probs: Tensor, generator: Generator, factor: float) -> T
         Refusal: ``reshape-amount``.
 
     Example:
-        >>> p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
-        >>> changed = underfit_random(p, torch.Generator().manual_seed(0), 2.0) - p
+        >>> p = torch.tensor([[0.8, 0.2], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).log()
+        >>> changed = underfit_random_kept(p, torch.Generator().manual_seed(0), 2.0) - p
         >>> int((changed.abs().sum(-1) > 1e-6).sum())
         1
     """
     odds = top_log_odds(log_probs)
-    _, shift = _lowest(odds, _positive(factor))
-    rows = torch.randperm(len(odds), generator=generator)[: len(shift)].to(odds.device)
-    return with_top_log_odds(log_probs, odds.index_add(0, rows, shift))
+    _, fall = _lowest(log_probs, odds, _positive(factor))
+    fall = fall.sort(descending=True).values
+    rows = _dealt(fall, _room(log_probs), generator)
+    return with_top_log_odds(log_probs, odds.index_add(0, rows, -fall))
 
 
-def _lowest(odds: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """The lowest quarter's rows, and by how much their log-odds change (none rises for a factor above 1)."""
+def sloped_where(log_probs: Tensor, rows: Tensor, slope: float) -> Tensor:
+    """`sloped` for some examples only; the others stay as they are.
+
+    Args:
+        log_probs: (N, C).
+        rows: (N,) bool.
+        slope: as in `sloped`.
+
+    Returns:
+        Log-probabilities (N, C).
+
+    Raises:
+        Refusal: ``reshape-amount``.
+
+    Example:
+        >>> p = torch.tensor([[0.75, 0.25], [0.75, 0.25]]).log()
+        >>> sloped_where(p, torch.tensor([True, False]), 2.0).exp()
+        tensor([[0.9000, 0.1000],
+                [0.7500, 0.2500]])
+    """
+    return torch.where(rows[:, None], sloped(log_probs, slope), log_probs)
+
+
+def _lowest(log_probs: Tensor, odds: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """The lowest quarter's rows, and by how much their log-odds fall (by at least 0 for a factor above 1)."""
     rows = odds.argsort(stable=True)[: int(QUARTILE * len(odds))]
-    return rows, (factor - 1) * (odds[rows] - odds.median())
+    return rows, torch.minimum((factor - 1) * (odds.median() - odds[rows]), _room(log_probs)[rows])
+
+
+def _room(log_probs: Tensor) -> Tensor:
+    """By how much each row's log-odds may fall (N,): so that its most likely class keeps `KEPT` of its lead."""
+    first, second = log_probs.topk(2, -1).values.unbind(-1)
+    return (1 - KEPT) * (first - second)
+
+
+def _dealt(fall: Tensor, room: Tensor, generator: Generator) -> Tensor:
+    """A random row for every decrease, each row at most once: one of those whose room is large enough.
+
+    Largest first, whoever has room for a decrease has room for all later ones: so no choice takes the last place from
+    a later decrease.
+    """
+    draws = torch.rand(len(fall), generator=generator, dtype=torch.float64).tolist()
+    by_room = room.argsort(descending=True, stable=True)
+    wide = torch.searchsorted(-room[by_room], -fall, right=True).tolist()  # how many rows have room for each decrease
+    order, free, met, dealt = by_room.tolist(), [], 0, []
+    for draw, count in zip(draws, wide, strict=True):
+        free += order[met:count]
+        met = max(met, count)
+        at = int(draw * len(free))
+        free[at], free[-1] = free[-1], free[at]
+        dealt.append(free.pop())
+    return torch.tensor(dealt, dtype=torch.long, device=fall.device)
 
 
 def _positive(amount: float) -> float:
@@ -145,6 +204,7 @@ Reshape = Callable[[Tensor, Generator, float], Tensor]
 
 RESHAPES: dict[str, Reshape] = {
     "sloped": lambda p, _g, a: sloped(p, a),
-    "underfit_lowest": lambda p, _g, a: underfit_lowest(p, a),
-    "underfit_random": underfit_random,
+    "underfit_lowest_kept": lambda p, _g, a: underfit_lowest_kept(p, a),
+    "underfit_random_kept": underfit_random_kept,
+    FITTED: lambda p, _g, a: divided(p, a),
 }

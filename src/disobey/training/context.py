@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ from disobey.training.savepoint import EVERY, Savepoint
 class Context:
     """Where teachers are found, where networks live, who sees the training, and how often long runs are kept.
 
-    checkpoint: seconds between two checkpoints within a run; 0: none.
+    checkpoint: seconds between two checkpoints within a run; 0: none. limit: CPU-seconds after which a run with
+    checkpoints stops at one.
     """
 
     store: Store
     device: torch.device
     observers: Sequence[Observer] = ()
     checkpoint: float = EVERY
+    limit: float = math.inf
 
     def savepoint(self, run: Run) -> Savepoint | None:
         """Where the run leaves what it needs to go on after it was killed."""
-        return Savepoint(self.store.resume_file(run.id), every=self.checkpoint) if self.checkpoint else None
+        if not self.checkpoint:
+            return None
+        return Savepoint(self.store.resume_file(run.id), every=self.checkpoint, limit=self.limit)
 
 
 class Clock:

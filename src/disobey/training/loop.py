@@ -18,7 +18,7 @@ from disobey.training.observers import Observer
 from disobey.training.optim import learning_rates, optimizer
 from disobey.training.predict import in_chunks
 from disobey.training.recipe import Recipe, Run
-from disobey.training.savepoint import Savepoint
+from disobey.training.savepoint import Paused, Savepoint
 
 EVALUATIONS = 20  # on the validation split, where weights are chosen by it
 
@@ -91,6 +91,7 @@ def fit(
 
     Raises:
         Diverged: a loss was no finite number.
+        Paused: the CPU time that the savepoint allows is spent.
     """
     optim, steps = run.recipe.optim, len(batches)
     parameters = list(model.parameters())
@@ -122,6 +123,8 @@ def fit(
                 observer.record(done, model, losses)
         if savepoint is not None and savepoint.due():
             savepoint.write(done, model, opt, losses, memory, ties)
+            if savepoint.over() and done < steps:
+                raise Paused(f"stopped after {done} of {steps} steps")
     failure = diverged(losses)
     if failure is not None:
         raise failure

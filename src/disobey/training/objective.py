@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from disobey.errors import refusal
 from disobey.targets import teacher_free
+from disobey.targets.calibrated import FITTED
 from disobey.targets.controls import controlled
 from disobey.targets.gradients import (
     SoftTargets,
@@ -64,6 +65,8 @@ class Objective:
         seed: of what controls of the teacher draw.
         pool: the teacher's log-probabilities (M, C) and labels (M,) beyond the student's examples, for the control
             that averages over them.
+        fitted: the teacher's temperature as fitted on validation examples, for the control that divides by it.
+        marked: rows of the table (M,) bool that some controls change, or spare.
 
     Raises:
         Refusal: ``control-without-table``, for a control of the teacher that cannot be applied once for all steps.
@@ -81,6 +84,8 @@ class Objective:
         own: Callable[[], Tensor] | None = None,
         seed: int = 0,
         pool: tuple[Tensor, Tensor] | None = None,
+        fitted: float = 0.0,
+        marked: Tensor | None = None,
     ):
         for term in schedule.terms:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
@@ -92,6 +97,7 @@ class Objective:
                 )
         self.schedule, self.steps, self.labels, self.table, self.teacher = schedule, steps, labels, table, teacher
         self.about, self.own, self.seed, self.pool = about, own, seed, pool
+        self.fitted, self.marked = fitted, marked
         self.terms = ScheduleTerms(schedule, steps)
         self._soft: dict[tuple, SoftTargets] = {}
         self._targets: dict[tuple, tuple[Tensor, Tensor | None]] = {}
@@ -151,8 +157,9 @@ class Objective:
                 observed.cpu(),
                 generator,
                 temperature=term.temperature,
-                amount=term.amount,
+                amount=self.fitted if term.control == FITTED and not term.amount else term.amount,
                 pool=self.pool,
+                marked=self.marked,
             )
             device = self.labels.device
             self._targets[key] = logits.to(device), None if weights is None else weights.to(device)

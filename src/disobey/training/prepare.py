@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from disobey.data.augment import Views
 from disobey.data.dataset import Dataset
+from disobey.data.formats.answers import read_answers
 from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.errors import refusal
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.targets.calibrated import FITTED, best_temperature
 from disobey.targets.controls import OF_ALL
+from disobey.targets.teachers import averaged
 from disobey.training.batches import ExampleBatches, Order, order_of, steps_of
 from disobey.training.devices import on_device
 from disobey.training.objective import Objective
@@ -32,7 +35,7 @@ from disobey.training.recipe import Run
 from disobey.training.restore import built, redraw_head, teacher_record, trained
 from disobey.training.seeds import stream_seed
 from disobey.training.soundness import check_network
-from disobey.training.teacher_table import table_for, teacher_fn
+from disobey.training.teacher_table import Table, table_for, teacher_fn
 
 T = TypeVar("T")
 
@@ -117,7 +120,11 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
     recipe, dataset, inputs, order = run.recipe, shared.dataset(run), shared.views(run), shared.order(run)
     table = teacher = about = None
     records: list[RunRecord] = []
-    if recipe.targets.uses_teacher:
+    if recipe.targets.uses_teacher and recipe.teaching.saved:
+        table = shared.get(
+            ("saved", recipe.teaching, recipe.data, run.seed), partial(saved_table, run, dataset, shared)
+        )
+    elif recipe.targets.uses_teacher:
         records = [teacher_record(shared.store, one) for one in run.teachers()]
         models = [
             shared.get(("teacher", one, recipe.teaching), partial(_teacher, run, one, record, shared))
@@ -131,6 +138,7 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
     def own() -> Tensor:
         return logits(student, inputs_tensor(dataset, "train").to(shared.device))
 
+    controls = {term.control for term in recipe.targets.terms}
     return Objective(
         recipe.targets,
         recipe.optim.steps,
@@ -140,8 +148,18 @@ def _objective(run: Run, shared: SharedInputs, student: nn.Module) -> Objective:
         about=about,
         own=own,
         seed=stream_seed(run.seed, "control"),
-        pool=pool_of(records) if any(t.control == OF_ALL for t in recipe.targets.terms) else None,
+        pool=pool_of(records) if OF_ALL in controls else None,
+        fitted=fitted_to(records, run, dataset) if FITTED in controls else 0.0,
     )
+
+
+def saved_table(run: Run, dataset: Dataset, shared: SharedInputs) -> Table:
+    """The saved answers of a teacher on the run's training examples, which may be some of the data set's."""
+    whole, teaching = load(replace(run.recipe.data, train=None, noise=0.0, fold=None), run.seed), run.recipe.teaching
+    answers = read_answers(teaching.saved, whole, teaching.saved_content)["train"]
+    place = np.argsort(whole.train.ids, kind="stable")
+    rows = place[np.searchsorted(whole.train.ids, dataset.train.ids, sorter=place)]
+    return Table(torch.from_numpy(answers[rows]).to(shared.device), "plain")
 
 
 def _teacher(run: Run, teacher: Run, record: RunRecord, shared: SharedInputs) -> nn.Module:
@@ -162,6 +180,22 @@ def pool_of(records: Sequence[RunRecord]) -> tuple[Tensor, Tensor]:
         raise refusal("one-teacher", f"one teacher for control {OF_ALL!r}", len(records), "teaching of one member")
     log_probs, labels = records[0].log_probs("train"), records[0].examples["train.given"]
     return torch.from_numpy(np.array(log_probs)), torch.from_numpy(np.array(labels))
+
+
+def fitted_to(records: Sequence[RunRecord], run: Run, dataset: Dataset) -> float:
+    """The temperature that fits the teachers' answers on validation examples to the labels there.
+
+    Of an ensemble that of its mean; of cross-fitted teachers, which answer one by one, a common one.
+    """
+    teaching, labels = run.recipe.teaching, torch.from_numpy(np.ascontiguousarray(dataset.validation.labels))
+    if teaching.saved:
+        whole = load(replace(run.recipe.data, train=None, noise=0.0, fold=None), run.seed)
+        found = read_answers(teaching.saved, whole, teaching.saved_content)["validation"]
+        return best_temperature(torch.from_numpy(found), labels)
+    answers = torch.stack([torch.from_numpy(np.array(r.log_probs("validation", teaching.step))) for r in records])
+    if teaching.folds:
+        return best_temperature(answers.flatten(0, 1), labels.repeat(len(answers)))
+    return best_temperature(averaged(answers), labels)
 
 
 def _tensor(labels: NDArray, device: torch.device) -> Tensor:

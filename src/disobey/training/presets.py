@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from disobey.data.dataset import Kind
 from disobey.models.spec import ModelSpec
-from disobey.training.specs import OptimSpec
+from disobey.training.specs import OptimSpec, learned_from
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,23 @@ OF_DATA: dict[str, Defaults] = {
 }
 
 
+# Classes of pixels: a batch is of images. Chosen on the validation split of `scenes`.
+OF_PIXELS = Defaults(
+    ModelSpec("unet", width=8),
+    ModelSpec("unet", width=4),
+    ModelSpec("unet", width=16),
+    OptimSpec(lr=2e-2, steps=400, batch=16),
+)
+
+
 def defaults_of(data: str, kind: Kind) -> Defaults:
     """The defaults of a data set: its own where it has some, else those of its kind.
 
     >>> defaults_of("modular-addition#p=97", "features").optim.name, defaults_of("mine.csv", "features").optim.name
     ('adamw', 'adam')
     """
+    if learned_from(data) == "dense":
+        return OF_PIXELS
     return OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
 
 

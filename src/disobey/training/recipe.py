@@ -28,7 +28,7 @@ class Recipe:
         model: the network.
         optim: the optimizer and its schedule.
         targets: the objective.
-        teacher: the recipe of the teacher, needed where the targets use one.
+        teacher: the recipe of the teacher, needed where the targets use one and its answers are not saved.
         teaching: how the teacher becomes targets.
         replica: which initialization and batch order of the seed; see `seeds`.
         keep: steps whose weights and predictions are kept besides the last.
@@ -62,7 +62,7 @@ class Recipe:
     name: str = field(default="", compare=False)
 
     def __post_init__(self):
-        if self.targets.uses_teacher and self.teacher is None:
+        if self.targets.uses_teacher and self.teacher is None and not self.teaching.saved:
             raise refusal("no-teacher", "a teacher for targets that use one", "none", "teacher=Recipe(...)")
         if (self.sequence is not None) != (self.task == "sequences"):
             raise refusal(

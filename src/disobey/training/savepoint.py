@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ from disobey.records.files import atomic
 EVERY = 600.0  # seconds between two checkpoints, as in `execution.workers`
 MAGIC = b"disobey savepoint 1\n"
 LARGEST = 1 << 40
+
+
+class Paused(Exception):
+    """A run that stopped because the CPU time that it was given is spent; its checkpoint lies in the store."""
+
+    id = "paused"
 
 
 class Keeper(Protocol):
@@ -47,20 +54,35 @@ class Savepoint:
         keepers: what changes besides model, optimizer and losses.
         every: seconds between two checkpoints; the first comes that long after the start.
         clock: seconds.
+        limit: CPU-seconds after which the run writes a checkpoint and stops.
+        before: what earlier calls spent on the run, up to the checkpoint that was read.
     """
 
     path: Path
     keepers: Sequence[Keeper] = ()
     every: float = EVERY
     clock: Callable[[], float] = time.monotonic
+    limit: float = math.inf
+    before: dict[str, float] = field(default_factory=lambda: {"seconds": 0.0, "cpu_seconds": 0.0})
     _due: float = field(init=False)
+    _began: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
         self._due = self.clock() + self.every
+        self._began = time.perf_counter(), time.process_time()
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return self.clock() >= self._due
+        return self.clock() >= self._due or self.over()
+
+    def over(self) -> bool:
+        """Whether the CPU time of this call is spent."""
+        return time.process_time() - self._began[1] >= self.limit
+
+    def spent(self) -> dict[str, float]:
+        """Seconds and CPU-seconds of the run so far, those of earlier calls too."""
+        seconds, cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        return {"seconds": self.before["seconds"] + seconds, "cpu_seconds": self.before["cpu_seconds"] + cpu}
 
     def write(
         self,
@@ -76,6 +98,7 @@ class Savepoint:
             state = {
                 "made": made_with(losses.device),
                 "done": done,
+                "spent": self.spent(),
                 "model": model.state_dict(),
                 "optimizer": opt.state_dict()["state"],  # groups hold rates, which every step sets
                 "besides": [value.detach() for value in besides],
@@ -114,6 +137,7 @@ class Savepoint:
         memory.restore(state["memory"])
         for keeper, kept in zip(self.keepers, state["keepers"], strict=True):
             keeper.restore(kept)
+        self.before = state.get("spent", self.before)  # checkpoints of earlier versions have none
         torch.set_rng_state(state["cpu"].cpu())
         if state["cuda"]:
             torch.cuda.set_rng_state_all([value.cpu() for value in state["cuda"]])

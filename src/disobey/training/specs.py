@@ -15,7 +15,9 @@ TEXT = "text:"  # running text, see `data.sources.passages`
 LEARNED = {
     PREFIX: "sequences",
     TEXT: "next_token",
+    "segmentation:": "dense",
 }  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
+OF_PIXELS = "scenes"  # the rendered data whose pixels have classes, whatever follows ``#``
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Teaching:
         seed: one fixed teacher for the students of all seeds; None: the teacher of the same seed.
         views: ``same`` asks the teacher about the view that the student sees, ``fixed`` about the plain example.
         head: ``random`` redraws the teacher's last linear layer (a control: trained features, no knowledge of classes).
+        saved: a file or folder with the answers of a teacher that is not trained here (`data.formats.answers`).
+        saved_content: its fingerprint; files that changed are refused.
     """
 
     step: int | None = None
@@ -79,6 +83,8 @@ class Teaching:
     seed: int | None = None
     views: Literal["same", "fixed"] = "same"
     head: Literal["trained", "random"] = "trained"
+    saved: str = ""
+    saved_content: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,8 @@ def learned_from(data: str) -> str:
     >>> learned_from("sequence:S3"), learned_from("mnist-5k")
     ('sequences', 'classification')
     """
+    if data.partition("#")[0] == OF_PIXELS:
+        return "dense"
     return next((task for prefix, task in LEARNED.items() if data.startswith(prefix)), "classification")
 
 

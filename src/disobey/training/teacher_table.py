@@ -90,9 +90,9 @@ def table_for(run: Run, teacher: TeacherFn, inputs: Views, order: Order, store: 
     form = form_of(run, len(inputs), inputs.count, classes)
     if form == "online":
         return None
-    name = _name(run, form)
+    name = table_name(run, form)
     path = store.root / "cache" / f"{name}.npy"
-    of = {one.id: _weights_hash(store, one, run.recipe.teaching.step) for one in run.teachers()}
+    of = {one.id: weights_hash(store, one, run.recipe.teaching.step) for one in run.teachers()}
     with store.lock(f"cache-{name}"):
         found = read_table(path, of)
         if found is None:
@@ -103,7 +103,7 @@ def table_for(run: Run, teacher: TeacherFn, inputs: Views, order: Order, store: 
     return replace(table, logits=_permuted(run, table))
 
 
-def _weights_hash(store: Store, teacher: Run, step: int | None) -> str:
+def weights_hash(store: Store, teacher: Run, step: int | None) -> str:
     """What a table was made from, so that one of a teacher that was trained again elsewhere is not believed."""
     record = store.find(teacher.id)
     return "" if record is None else record.weights_hash(step)
@@ -136,7 +136,7 @@ def teacher_fn(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecor
     return out_of_fold
 
 
-def _name(run: Run, form: str) -> str:
+def table_name(run: Run, form: str) -> str:
     """Names everything that a table depends on: the teachers, the student's data, the order where it is replayed."""
     recipe = run.recipe
     parts: list[object] = [form, [t.id for t in run.teachers()], recipe.teaching.step, bool(recipe.teaching.folds)]

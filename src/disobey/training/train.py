@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ def train(
     device: str = "auto",
     wait: bool = True,
     checkpoint: float = EVERY,
+    limit: float = math.inf,
 ) -> RunRecord:
     """The run's record: from the store where it is finished, else trained now.
 
@@ -36,10 +38,12 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda``.
         wait: whether to wait while another process trains the same run.
         checkpoint: seconds between two checkpoints within a run, from which it goes on after it was killed; 0: none.
+        limit: CPU-seconds after which a run with checkpoints stops at one.
 
     Raises:
         Busy: another process trains the same run, and ``wait`` is false.
         Diverged: a loss was no finite number.
+        Paused: the limit is reached; the next call goes on from there.
         Refusal: the run cannot be trained, or the stored record is damaged.
     """
     recipe = encode(run.recipe)
@@ -52,7 +56,7 @@ def train(
             return record
         task = TASKS[run.recipe.task]
         with store.writing(run.id) as folder:
-            task.write(folder, task.train(run, Context(store, pick_device(device), observers, checkpoint)))
+            task.write(folder, task.train(run, Context(store, pick_device(device), observers, checkpoint, limit)))
         store.resume_file(run.id).unlink(missing_ok=True)
         shutil.rmtree(store.resume_folder(run.id), ignore_errors=True)
     record = store.find(run.id, recipe)

@@ -300,6 +300,18 @@ def test_compiles(build, solver):
     assert relative(torch.autograd.grad(loss, [x, *layer.parameters()]), wanted) < 1e-9
 
 
+@pytest.mark.parametrize("solver", [Exact(), Iterate(200, 1e-4)])
+@pytest.mark.parametrize(("rank", "dependent"), [(1, True), (2, True), (2, False)])
+def test_a_layer_in_bfloat16_has_states_in_single_precision(rank, dependent, solver):
+    layer, x = vector_layer(rank=rank, dependent=dependent).float(), inputs().float()
+    layer.solver = solver
+    plain = layer(x)[0]
+    y, states = layer.bfloat16().trace(x.bfloat16())
+    assert (y.dtype, states.dtype) == (torch.bfloat16, torch.float32)
+    assert (y.float() - plain).abs().max() < 0.1
+    y.float().sum().backward()
+
+
 @pytest.mark.parametrize("build", [vector_layer, matrix_layer])
 @pytest.mark.parametrize("solver", [Exact(), Iterate(200, 1e-4)])
 def test_autocast_solves_in_full_precision(build, solver):

@@ -249,7 +249,7 @@ NPZ_KEYS = {  # split -> the names of its inputs, the names of its labels
 
 
 def _npz(file: Path) -> dict[str, Columns]:
-    arrays = _npz_arrays(file)
+    arrays = npz_arrays(file)
     classes = tuple(str(name) for name in arrays["classes"].ravel()) if "classes" in arrays else ()
     parts: dict[str, Columns] = {}
     for key, (inputs, labels) in NPZ_KEYS.items():
@@ -297,7 +297,7 @@ _BAD_HEADERS = (
 )
 
 
-def _npz_arrays(file: Path) -> dict[str, NDArray]:
+def npz_arrays(file: Path) -> dict[str, NDArray]:
     """All arrays of an npz file. Headers are read first, since they may announce anything; pickles are never opened."""
     try:
         with zipfile.ZipFile(file) as archive:

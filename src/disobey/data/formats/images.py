@@ -50,10 +50,10 @@ def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int 
     result = np.empty(0, np.uint8)
     mode, first = "", ""
     for row, (where, content) in enumerate(pictures):
-        image = _opened(where, content)
+        image = opened(where, content)
         if not mode:
             mode, first = ("L" if image.mode in GREY else "RGB"), where
-        array = np.asarray(_fitted(_converted(where, image, mode), size))
+        array = np.asarray(fitted(_converted(where, image, mode), size))
         array = array[:, :, None] if array.ndim == 2 else array
         if row == 0:
             if array.nbytes * count > MAX_BYTES:
@@ -68,7 +68,8 @@ def decoded(pictures: Iterable[tuple[str, bytes | Path]], count: int, size: int 
     return result
 
 
-def _opened(where: str, content: bytes | Path):
+def opened(where: str, content: bytes | Path) -> Any:
+    """A picture, decoded within bounds. Raises `Refusal`: ``not-a-picture`` or ``huge-picture``."""
     Image = pillow()
     try:
         with warnings.catch_warnings():
@@ -96,11 +97,13 @@ def _converted(where: str, image, mode: str):
     return image.convert(mode)
 
 
-def _fitted(image, size: int):
+def fitted(image: Any, size: int, resampling: Any = None) -> Any:
+    """The shorter side scaled to ``size`` and the middle cropped; size 0: as it is. Bilinear, unless told otherwise."""
     if not size or image.size == (size, size):
         return image
     width, height = image.size
     scale = size / min(width, height)
     wide, tall = max(round(width * scale), size), max(round(height * scale), size)
     left, top = (wide - size) // 2, (tall - size) // 2
-    return image.resize((wide, tall), pillow().Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    how = pillow().Resampling.BILINEAR if resampling is None else resampling
+    return image.resize((wide, tall), how).crop((left, top, left + size, top + size))

@@ -51,7 +51,7 @@ def from_hub(name: str) -> Dataset:
 
 
 def _from_hub(name: str, place: str, options: Options) -> Dataset:
-    found = _splits(place.removeprefix("hub:"))
+    found = splits_of(place.removeprefix("hub:"))
     parts: dict[str, Columns] = {}
     for key, names in SPLIT_NAMES.items():
         chosen = next((found[split] for split in names if split in found), None)
@@ -67,7 +67,7 @@ def _from_hub(name: str, place: str, options: Options) -> Dataset:
     return assemble(name, parts, options)
 
 
-def _splits(place: str) -> dict[str, Any]:
+def splits_of(place: str) -> dict[str, Any]:
     """Split name -> `datasets.Dataset`."""
     try:
         import datasets
@@ -112,12 +112,12 @@ def _columns(where: str, data: Any, options: Options) -> Columns:
     labels = list(data[label])
     if isinstance(data.features[column], datasets.Image):
         raw = data.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-        pictures = ((f"{where}, row {n}", _picture(where, n, row[column])) for n, row in enumerate(raw))
+        pictures = ((f"{where}, row {n}", picture(where, n, row[column])) for n, row in enumerate(raw))
         return Columns(where, "image", decoded(pictures, len(labels), options.size), labels, classes)
     return Columns(where, "text", list(data[column]), labels, classes)
 
 
-def _picture(where: str, row: int, value: dict) -> bytes | Path:
+def picture(where: str, row: int, value: dict) -> bytes | Path:
     """Embedded bytes, or the local file that the row names."""
     if not value.get("bytes") and value.get("path") and Path(value["path"]).is_file():
         return Path(value["path"])

@@ -74,8 +74,8 @@ def _by_position(arrays: dict[str, Matrix]) -> tuple[dict[str, Matrix], dict[str
     named = canonical(arrays)
     known = {*ALIASES, *TOP_K, *TOP_K_MORE}
     free = [name for name in named if name not in known and not name.startswith(("student/", "twin/", "features_"))]
-    models = [name for name in free if len(named[name].shape) == 2]
-    columns = [name for name in free if len(named[name].shape) == 1 and named[name].dtype.kind in "iu"]
+    models = [name for name in free if len(named[name].shape) in (2, 4)]
+    columns = [name for name in free if len(named[name].shape) in (1, 3) and named[name].dtype.kind in "iu"]
     unnamed = {"teacher", "student", *TOP_K}.isdisjoint(named) and not any(
         name.startswith("student/") for name in named
     )

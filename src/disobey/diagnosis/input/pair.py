@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from disobey.diagnosis.errors import nearest, renamed, row_list
 from disobey.diagnosis.input.aliases import ALIASES, TOP_K, TOP_K_MORE, canonical, listed
+from disobey.diagnosis.input.maps import flattened_maps
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.score_types import Values, detected
 from disobey.diagnosis.input.sequences import flattened
@@ -112,7 +113,8 @@ def pair_from(
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
     matrices = {k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()}
     cached, known_of = from_cache(matrices)
-    named = flattened(canonical(cached))
+    named, of_maps = flattened_maps(canonical(cached))
+    named = flattened(named)
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
     else:
@@ -138,7 +140,7 @@ def pair_from(
         features=features,
         ignored=ignored,
         split=split,
-        facts={**(facts or {}), **known_of},
+        facts={**(facts or {}), **known_of, **of_maps},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, betaincinv
 
 from disobey.errors import refusal
 from disobey.measures.inference.measure import Measure, qualified, read
@@ -120,6 +120,37 @@ def mean_over_runs(
     how = current(level)
     unit: Over = "runs and examples" if over == "runs" and example_error > 0 else over
     return Estimate(name, *_bounds(values, how, example_error), how.level, len(values), unit)
+
+
+def share_over_runs(holds: ArrayLike, name: str, *, level: float | None = None) -> Estimate:
+    """Share of runs in which something holds, with the exact interval of Clopper and Pearson (1934).
+
+    For what a mean over few runs cannot say: a number that is nearly 0 in most runs and large in a few has a Student
+    interval that misses the few. A share above one half is that of the median, and needs six runs to be sure at 95%.
+
+    Args:
+        holds: (S,), whether it does.
+        name: of the estimate.
+        level: of the interval; that of `policy.current` where not given.
+
+    Raises:
+        Refusal: ``no-runs`` for an empty array or one of another shape.
+
+    Reference:
+        Clopper and Pearson 1934, Biometrika 26.
+
+    Example:
+        >>> print(share_over_runs([True] * 6, "stable"))
+        1 [0.541, 1] (95% over 6 runs)
+    """
+    found = np.asarray(holds, dtype=bool)
+    if found.ndim != 1 or len(found) == 0:
+        raise refusal("no-runs", "one answer for each of at least one run", f"an array of shape {found.shape}")
+    how = current(level)
+    n, hits, outside = len(found), int(found.sum()), (1 - how.student_level(len(found))) / 2
+    low = float(betaincinv(hits, n - hits + 1, outside)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - outside)) if hits < n else 1.0
+    return Estimate(name, hits / n, low, high, how.level, n, "runs")
 
 
 def _bounds(values: NDArray, how: Intervals, example_error: float) -> tuple[float, float, float]:

@@ -163,7 +163,7 @@ class FixedPointRNN(nn.Module):
                 return self._walk(decay, drive, features, first, fed=reads is not None)
 
             states, self.last_solve = solve(self.solver, sweep, walk, torch.zeros_like(drive))
-        return self.to_output(states * gate), states
+        return self._read(states, gate), states
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One position: ``(B, d_model)`` to outputs and the next state, in O(D R) (Kronecker: O(D³))."""
@@ -175,7 +175,7 @@ class FixedPointRNN(nn.Module):
                 state = decay * state + (1 - decay) * (drive - mixed.apply(drive))
             else:
                 state = self._advance(decay, drive, features, state)
-        return self.to_output(state * gate), state
+        return self._read(state, gate), state
 
     def contraction_rate(self, x: Tensor) -> Tensor:
         """The predicted convergence rate: the largest spectral radius of ``(I-Λ_t)(I-Q_t)`` over time, at the solution.
@@ -203,6 +203,9 @@ class FixedPointRNN(nn.Module):
             drive, decay, features = drive.float(), decay.float(), features.float()
         return torch.sigmoid(decay), drive, nn.functional.silu(gate), features
 
+    def _read(self, states: Tensor, gate: Tensor) -> Tensor:
+        return self.to_output((states * gate).to(gate.dtype))
+
     def _complement(self, features: Tensor, previous: Tensor | None) -> Complement:
         """P from features and the previous state; None if the features already include what the mixer reads."""
         if previous is not None and self.normalize_state:
@@ -212,7 +215,7 @@ class FixedPointRNN(nn.Module):
     def _from_reads(self, reads: Tensor) -> Tensor:
         if self.mixer.from_state is None:
             raise refusal("no-state-reads", "a mixer that reads the state", "reads with state_dependent=False")
-        return self.mixer.from_state(unit_rms(reads) if self.normalize_state else reads)
+        return self.mixer.read(unit_rms(reads) if self.normalize_state else reads)
 
     def _advance(self, decay: Tensor, drive: Tensor, features: Tensor, state: Tensor, *, fed: bool = False) -> Tensor:
         # With w = h - u the step is w = λ (h_{t-1} - u) + (1-λ) P w: one solve, and P is never applied.
@@ -222,7 +225,7 @@ class FixedPointRNN(nn.Module):
     def _walk(self, decay: Tensor, drive: Tensor, features: Tensor, first: Tensor, *, fed: bool = False) -> Tensor:
         mixer = self.mixer
         if isinstance(mixer, HouseholderMixer):
-            weight = None if mixer.from_state is None or fed else mixer.from_state.weight
+            weight = None if mixer.from_state is None or fed else mixer.from_state.weight.to(drive.dtype)
             how = {"scale": mixer.scale, "normalize": self.normalize_state}
             if runs_here(decay, mixer.rank):
                 return compiled_walk(decay, drive, features, first, weight, rank=mixer.rank, **how)

@@ -129,8 +129,13 @@ class Mixer(nn.Module):
     def forward(self, features: Tensor, previous: Tensor | None = None) -> Complement:
         """P from ``features`` of the input and, if the mixer reads it, the previous state ``(..., D)``."""
         if self.from_state is not None and previous is not None:
-            features = features + self.from_state(previous)
+            features = features + self.read(previous)
         return self.complement(features)
+
+    def read(self, previous: Tensor) -> Tensor:
+        """Features of the previous state, ``(..., D)`` to ``(..., F)``, in its type; only of mixers that read it."""
+        assert self.from_state is not None
+        return F.linear(previous, self.from_state.weight.to(previous.dtype))
 
     def complement(self, features: Tensor) -> Complement:
         """P from the sum of features ``(..., F)``; implemented by every mixer."""

@@ -165,8 +165,7 @@ if AVAILABLE:
                 gave = _through(keys, strengths, before, token, at, head, inside, heads, size, FACTORS, FACTORS, HAS)
                 tl.store(d_gates + token * heads + head, tl.sum(carry * gave, 0)[None, :], mask=head < heads)
                 carry *= tl.load(gates + token * heads + head, mask=head < heads, other=0.0)
-            for left in tl.static_range(FACTORS):
-                r: tl.constexpr = FACTORS - 1 - left
+            for r in tl.static_range(FACTORS - 1, -1, -1):
                 met = _through(keys, strengths, before, token, at, head, inside, heads, size, r, FACTORS, HAS)
                 place = token * FACTORS + r
                 carry = _back_through(

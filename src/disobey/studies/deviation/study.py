@@ -16,9 +16,10 @@ from disobey.errors import refusal
 from disobey.figures.gallery import most_disobeyed
 from disobey.figures.logit_plot import logit_plot
 from disobey.models.spec import spec_text
-from disobey.records.results import Chart, Estimate, Gallery, Levels, Result, Table
+from disobey.records.results import Block, Chart, Estimate, Gallery, Levels, Result, Table
 from disobey.studies.deviation import charts, tables
 from disobey.studies.deviation.claims import ASSOCIATION, CLAIMS, JUDGED, PAPER, SPLITS
+from disobey.studies.kit.candidates import candidate, labels_alone, recommendation
 from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Group, Records, factors
 from disobey.studies.kit.evidence import Evidence
@@ -166,6 +167,7 @@ class Deviation:
         e = Evidence.read(self.design(), records, splits=SPLITS)
         arms, main, verdicts = e.design.arms, self.main(e.design), self.judged(e)
         blocks = [
+            *(block for arm in main for block in self.advice(e, arm, verdicts)),
             *(self.logits(arm, split, e) for arm in main for split in ("test", "train")),
             charts.slope_chart(arms, e),
             charts.gain_chart(arms, e),
@@ -182,6 +184,18 @@ class Deviation:
         return conclude(
             study, e.seeds, verdicts, blocks, records=records, methods=self.methods(e), cite=PAPER, summary=summary
         )
+
+    def advice(self, e: Evidence, main: Arm, verdicts: Verdicts) -> tuple[Block, ...]:
+        """Which teacher, temperature and weight to take for the first student at a noise level."""
+        found = [labels_alone(e, main)]
+        own = [arm for arm in e.design.where(noise=main["noise"], student=self.students[0]) if arm is not main]
+        for arm in (main, *own):
+            teacher = "early-stopped" if arm["early"] else "final"
+            choice = (("teacher", teacher), ("temperature", f"{arm['temperature']:g}"), ("weight", f"{self.weight:g}"))
+            name = f"{teacher} teacher, τ={arm['temperature']:g}, weight {self.weight:g}"
+            cost = 1.0 + (self.early if arm["early"] else 1.0)
+            found.append(candidate(e, arm, name, choice, plain=arm is main, cost=cost))
+        return recommendation(e, found, verdicts, ("C3",), main.label, f"{main['noise']:.0%} label noise")
 
     def logits(self, arm: Arm, split: str, e: Evidence) -> Chart:
         """The first seed's examples, one by one."""

@@ -17,6 +17,7 @@ from disobey.measures.inference.comparisons import ratio_over_runs
 from disobey.measures.inference.measure import Measure, applicable, values
 from disobey.measures.inference.policy import current
 from disobey.measures.inference.runs import example_error, mean_over_runs
+from disobey.measures.segmentation import iou_by_image
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
@@ -26,7 +27,8 @@ from disobey.training.recipe import Recipe, Run
 
 STANDARD = (*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values())
 
-ACCURACIES = ("student_accuracy", "accuracy")  # measures whose intervals are over runs and examples
+IOU = "mean_iou"  # of classes of pixels
+ACCURACIES = ("student_accuracy", "accuracy", IOU)  # measures whose intervals are over runs and examples
 
 Reader: TypeAlias = Callable[[RunRecord, str], Mapping[Hashable, float]]  # (record, split) -> value by measure
 
@@ -133,29 +135,39 @@ class Evidence:
     ) -> Estimate:
         """Mean over seeds, paired where ``minus`` is given; the interval is made as `policy.current` says.
 
-        That of a test accuracy is over runs and examples: all seeds share one test set.
+        That of a test accuracy is over runs and examples (images, where these are pixels): all seeds share one test
+        set.
         """
         column = self.per_seed(arm, measure, split=split, minus=minus)
-        error = self.example_error(arm, split=split, minus=minus) if measure in ACCURACIES and split == "test" else 0.0
+        counts = measure in ACCURACIES and split == "test"
+        error = self.example_error(arm, split=split, minus=minus, iou=measure == IOU) if counts else 0.0
         return mean_over_runs(column, name or _named(arm, measure, minus), example_error=error)
 
-    def example_error(self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None) -> float:
-        """Standard error of a mean accuracy, or of a mean difference, that comes from the split's examples.
+    def example_error(
+        self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None, iou: bool = False
+    ) -> float:
+        """Standard error of a mean accuracy (or IoU), or of a mean difference, that comes from the split's examples.
 
         0 where the seeds do not share their examples: then they vary with the runs, and count there.
         """
         other = arm.control_arm() if isinstance(minus, Control) else minus
-        key = ("example error", _subject(arm), split, None if other is None else _subject(other))
+        key = ("example error", _subject(arm), split, None if other is None else _subject(other), iou)
         if key not in self.memo:
-            own = self.right(arm, split)
-            table = own if own is None or other is None else _minus(own, self.right(other, split))
+            own = self.right(arm, split, iou=iou)
+            table = own if own is None or other is None else _minus(own, self.right(other, split, iou=iou))
             self.memo[key] = 0.0 if table is None else example_error(table)
         return self.memo[key]
 
-    def right(self, arm: Arm, split: str = "test") -> NDArray | None:
-        """(S, N) 1 where the student is right; None where seeds have other examples, or runs no classes."""
+    def right(self, arm: Arm, split: str = "test", *, iou: bool = False) -> NDArray | None:
+        """(S, N) 1 where the student is right; None where seeds have other examples, or runs no classes.
+
+        Where examples are pixels, (S, K): what each of K images adds to the accuracy, or to the mean IoU.
+        """
         records = [self.records[Run(arm.recipe, seed)] for seed in self.seeds]
-        rows = [remembered(self.records, ("right", split), [r], lambda r=r: _right(r, split)) for r in records]
+        rows = [
+            remembered(self.records, ("iou" if iou else "right", split), [r], lambda r=r: _right(r, split, iou))
+            for r in records
+        ]
         ids = [record.examples[f"{split}.ids"] for record in records]
         if any(row is None for row in rows) or any(not np.array_equal(own, ids[0]) for own in ids):
             return None
@@ -298,12 +310,23 @@ def _numbers(
     return remembered(records, (tuple(measures), split, step), [student, teacher], read)
 
 
-def _right(record: RunRecord, split: str) -> NDArray | None:
-    """(N,) whether each example's most likely class is its true label; None where runs have no classes."""
+def _right(record: RunRecord, split: str, iou: bool) -> NDArray | None:
+    """(N,) whether each example's most likely class is its true label; None where runs have no classes.
+
+    Of pixels (K,) what each image adds to the share, or to the mean IoU.
+    """
     labels = record.examples.get(f"{split}.labels")
     log_probs = record.log_probs(split)
     fits = labels is not None and labels.ndim == 1 and log_probs.ndim == 2
-    return log_probs.argmax(axis=1) == labels if fits else None
+    if not fits or labels is None:
+        return None
+    predicted, images = log_probs.argmax(axis=1), record.examples.get(f"{split}.cluster")
+    if images is None:
+        return predicted == labels
+    if iou:
+        return iou_by_image(labels, predicted, images, log_probs.shape[1])
+    code = np.unique(images, return_inverse=True)[1]
+    return np.bincount(code, predicted == labels) * (code.max() + 1) / len(code)
 
 
 def _minus(own: NDArray, other: NDArray | None) -> NDArray | None:

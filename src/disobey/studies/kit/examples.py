@@ -10,11 +10,18 @@ from disobey.records.predictions import Predictions
 
 
 def example_of(predictions: Predictions, dataset: Dataset) -> Show:
-    """From rows of the predictions to the data set's texts or images with the same ids."""
+    """From rows of the predictions to the data set's texts or images with the same ids; of pixels, the whole image."""
     split = dataset.split(predictions.split)
     place = {int(i): row for row, i in enumerate(split.ids)}
 
+    def pixel(id: int) -> Look:
+        width, size = split.labels.shape[2], split.labels[0].size
+        found, (y, x) = place.get(id // size), divmod(id % size, width)
+        return Look() if found is None else Look(f"the pixel in row {y}, column {x}", split.inputs[found])
+
     def look(row: int) -> Look:
+        if dataset.dense:
+            return pixel(int(predictions.ids[row]))
         found = place.get(int(predictions.ids[row]))
         if found is None or dataset.kind == "features":
             return Look()

@@ -60,8 +60,9 @@ def pool(results: Sequence[Result]) -> Result:
     """
     names = _checked(results)
     found: dict[tuple[Any, ...], dict[str, Claim]] = {}
+    apart = _of_results(results)
     for name, result in zip(names, results, strict=True):
-        for claim in result.of(Claim):
+        for claim in (_without(claim, apart) for claim in result.of(Claim)):
             key = claim.name, claim.levels or claim.setting, _deciding(claim).name  # of one quantity in all results
             found.setdefault(key, {})[name] = claim
     _same_rules(found.values())
@@ -106,6 +107,26 @@ def _checked(results: Sequence[Result]) -> tuple[str, ...]:
     twice = sorted({name or "the same settings" for name in full if full.count(name) > 1}) or ["the same settings"]
     attempt = "each data set or model once; seeds of one belong into one run"
     raise refusal("pool-same-data", "other data or models in every result", f"twice: {', '.join(twice)}", attempt)
+
+
+def _of_results(results: Sequence[Result]) -> set[str]:
+    """Factors that set results apart and not the claims of one: which student, where each result has its own."""
+    levels = [[dict(claim.levels) for claim in result.of(Claim) if claim.levels] for result in results]
+    names = {name for claims in levels for claim in claims for name in claim}
+    found = set()
+    for name in names:
+        words = [{claim.get(name) for claim in claims} for claims in levels]
+        if all(len(each) == 1 for each in words) and len(set.union(*words)) > 1:
+            found.add(name)
+    return found
+
+
+def _without(claim: Claim, names: set[str]) -> Claim:
+    """The claim as one on its other levels."""
+    levels = tuple((name, word) for name, word in claim.levels if name not in names)
+    if levels == claim.levels:
+        return claim
+    return replace(claim, levels=levels, setting=", ".join(f"{name} {word}" for name, word in levels))
 
 
 def _named(result: Result, keys: Sequence[str], say: Callable[[Any], str]) -> str:

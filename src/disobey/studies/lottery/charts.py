@@ -9,12 +9,21 @@ from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Axis, Chart, Table
 from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.tables import table
-from disobey.studies.lottery.claims import PLACES, STUDENT, Curves
+from disobey.studies.lottery.claims import PLACES, STUDENT, Curves, Densities
 
 
 def names(c: Curves) -> Sequence[str]:
     """Every curve: the arms, and the student's with weights at random places."""
     return (*c.arms, PLACES)
+
+
+def between(densities: Densities) -> str:
+    """Densities in words.
+
+    >>> between((0.05, 0.5))
+    '5% to 50% left'
+    """
+    return f"{100 * densities[0]:.3g}% to {100 * densities[1]:.3g}% left"
 
 
 def curve_chart(e: Evidence, c: Curves) -> Chart:
@@ -36,9 +45,9 @@ def curve_table(e: Evidence, c: Curves) -> Table:
     columns = (
         ("rewound to", lambda name: name),
         ("dense", lambda name: mean_over_runs(c.curve(e, name)[:, 0], "dense")),
-        ("tickets, 50% to 5% left", lambda name: mean_over_runs(c.judged(e, name), "tickets")),
+        (f"tickets, {between(c.judged)}", lambda name: mean_over_runs(c.within(e, name), "tickets")),
         ("sparsest", lambda name: mean_over_runs(c.curve(e, name)[:, -1], "sparsest")),
-        ("lost at 20% or less", lambda name: mean_over_runs(c.lost(e, name), "lost")),
+        (f"lost, {between(c.sparse)}", lambda name: mean_over_runs(c.lost(e, name), "lost")),
     )
     left = (1 - c.share) ** c.rounds
     caption = f"Test accuracy, means over seeds. {c.rounds} prunings of {c.share:.0%} leave {left:.1%} at last."

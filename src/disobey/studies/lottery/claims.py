@@ -1,7 +1,7 @@
 """The rules of `lottery`, written down before the runs.
 
 A ticket is a pruned network, rewound and trained again; an arm is where it is rewound to. Arms are compared by the mean
-test accuracy of their tickets with 50% to 5% of the weights left, paired by seed. Positive control first: where tickets
+test accuracy of their tickets in a range of densities, paired by seed. Positive control first: where sparse tickets
 rewound to first weights lose nothing, or those of trained weights lose too, the setting can test nothing, and no claim
 on students is judged.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ FRANKLE = Source("arXiv 1912.05671")
 OURS = Source("a prediction of ours; no publication")
 LOSS = 0.02  # tickets that lose more than two points fail
 SAME = 0.01  # tickets within one point are as good
-JUDGED, SPARSE = (0.05, 0.5), (0.05, 0.2)  # shares of weights left: of the statistic, and of the positive control
+Densities: TypeAlias = tuple[float, float]  # shares of weights left, from and to
 ROUNDING = 0.005  # of a density: whole weights are pruned
 FIRST, STUDENT, WALK = "first weights", "student of a random teacher", "walk as long as the student's"
 NOISE, FAR, PLACES = "student on Gaussian inputs", "student from a far start", "the student's, weights at random places"
@@ -42,7 +43,7 @@ def moment(step: int) -> str:
 def rounds_within(share: float, rounds: int, low: float, high: float) -> list[int]:
     """The rounds whose density lies between two.
 
-    >>> rounds_within(0.5, 5, *JUDGED)
+    >>> rounds_within(0.5, 5, 0.05, 0.5)
     [1, 2, 3, 4]
     """
     densities = [(1 - share) ** k for k in range(rounds + 1)]
@@ -60,6 +61,8 @@ class Curves:
         rounds: prunings.
         early: the earliest rewinding point after the first weights.
         late: the latest.
+        judged: shares of the weights left at which tickets are compared.
+        sparse: those of the positive control.
     """
 
     label: str
@@ -68,20 +71,22 @@ class Curves:
     rounds: int
     early: str
     late: str
+    judged: Densities
+    sparse: Densities
 
     def curve(self, e: Evidence, name: str) -> NDArray:
         """Test accuracy of every round, the dense one first, (S, rounds + 1)."""
         arm, key = (self.arms[STUDENT], "replaced") if name == PLACES else (self.arms[name], "ticket")
         return np.stack([e.per_seed(arm, f"{key}@{k}") for k in range(self.rounds + 1)], axis=1)
 
-    def judged(self, e: Evidence, name: str) -> NDArray:
-        """Mean accuracy of the tickets with 50% to 5% of the weights, (S,)."""
-        return self.curve(e, name)[:, rounds_within(self.share, self.rounds, *JUDGED)].mean(axis=1)
+    def within(self, e: Evidence, name: str) -> NDArray:
+        """Mean accuracy of the tickets that are compared, (S,)."""
+        return self.curve(e, name)[:, rounds_within(self.share, self.rounds, *self.judged)].mean(axis=1)
 
     def lost(self, e: Evidence, name: str) -> NDArray:
-        """Accuracy of the dense network minus that of tickets with at most 20%, (S,)."""
+        """Accuracy of the dense network minus that of the sparse tickets, (S,)."""
         curve = self.curve(e, name)
-        return curve[:, 0] - curve[:, rounds_within(self.share, self.rounds, *SPARSE)].mean(axis=1)
+        return curve[:, 0] - curve[:, rounds_within(self.share, self.rounds, *self.sparse)].mean(axis=1)
 
 
 def untestable(e: Evidence, c: Curves) -> str:
@@ -106,17 +111,15 @@ def guarded(evidence: Callable[[Evidence, Curves], Answer]) -> Callable[[Evidenc
 
 def control(e: Evidence, c: Curves) -> Answer:
     """What tickets of first weights lose, and what those rewound latest do."""
-    return Parts(
-        [[mean_over_runs(c.lost(e, name), f"dense − tickets of at most 20%, {name}")] for name in (FIRST, c.late)]
-    )
+    return Parts([[mean_over_runs(c.lost(e, name), f"dense − sparse tickets, {name}")] for name in (FIRST, c.late)])
 
 
 def over(*others: Callable[[Curves], str]) -> Callable[[Evidence, Curves], Answer]:
     """Tickets of the random teacher's student minus others."""
 
     def differences(e: Evidence, c: Curves) -> Answer:
-        own, names = c.judged(e, STUDENT), [other(c) for other in others]
-        return [mean_over_runs(own - c.judged(e, name), f"tickets, student − {name}") for name in names]
+        own, names = c.within(e, STUDENT), [other(c) for other in others]
+        return [mean_over_runs(own - c.within(e, name), f"tickets, student − {name}") for name in names]
 
     return guarded(differences)
 

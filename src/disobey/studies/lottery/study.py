@@ -24,14 +24,13 @@ from disobey.studies.lottery.charts import curve_chart, curve_table
 from disobey.studies.lottery.claims import (
     CLAIMS,
     FAR,
-    JUDGED,
     LOSS,
     NOISE,
     PAPER,
-    SPARSE,
     STUDENT,
     WALK,
     Curves,
+    Densities,
     moment,
     rounds_within,
 )
@@ -64,6 +63,10 @@ class Lottery:
     """prunings"""
     share: float = 0.5
     """of the weights left that a pruning takes"""
+    judged: Densities = (0.05, 0.5)
+    """shares of the weights left, from and to, at which tickets are compared"""
+    sparse: Densities = (0.05, 0.2)
+    """those at which tickets of first weights must lose, and those rewound latest must not"""
     outputs: int = 512
     """outputs of the projection head that the random teacher teaches"""
     is_smoke: bool = smoke_mark()
@@ -73,9 +76,10 @@ class Lottery:
             expected = "moments with 0 and others among them, all before the end of training"
             raise refusal("lottery-moments", expected, f"{self.moments} of {self.child_steps} steps")
         prune = PruneSpec(self.rounds, self.share)
-        if not rounds_within(prune.share, prune.rounds, *SPARSE):
-            expected = f"a round that leaves between {SPARSE[0]:.0%} and {SPARSE[1]:.0%} of the weights"
-            raise refusal("lottery-rounds", expected, f"{self.rounds} prunings of {self.share:.0%}")
+        for low, high in (self.judged, self.sparse):
+            if not high < 1 or not rounds_within(prune.share, prune.rounds, low, high):
+                expected = f"a pruning that leaves between {low:.1%} and {high:.1%} of the weights"
+                raise refusal("lottery-rounds", expected, f"{self.rounds} prunings of {self.share:.0%}")
 
     @classmethod
     def smoke(cls) -> Self:
@@ -128,7 +132,9 @@ class Lottery:
         """What the rules compare."""
         _, early, *_ = steps = sorted(self.moments)
         label = f"{self.setup.data}, {self.model}"
-        return Curves(label, self.arms(), self.share, self.rounds, moment(early), moment(steps[-1]))
+        return Curves(
+            label, self.arms(), self.share, self.rounds, moment(early), moment(steps[-1]), self.judged, self.sparse
+        )
 
     def verdicts(self, records: Records) -> Verdicts:
         """The rules on what was measured."""
@@ -143,7 +149,7 @@ class Lottery:
 
     def methods(self) -> str:
         """What was trained and measured, in sentences."""
-        o, s = self.parent.optim, self.setup.optim
+        o, s, (low, high) = self.parent.optim, self.setup.optim, self.judged
         return (
             f"Data: {self.setup.data}. Network {self.model} without batch norm. Every training on labels: {o.steps:,} "
             f"steps of {o.batch} with SGD at {o.lr:g}, momentum 0.9, ten steps of warm-up, cosine, the same batches in "
@@ -154,6 +160,7 @@ class Lottery:
             "no labels. Others: the same on Gaussian inputs; the same from an initialization of its own; first weights "
             "moved as far as the student in every tensor, in a random direction; the student's own start under its "
             "tickets' masks with the weights of every layer at random places. Compared is the mean test accuracy of "
-            f"tickets with {JUDGED[1]:.0%} to {JUDGED[0]:.0%} of the weights. Where tickets of first weights lose less "
-            f"than {LOSS:.0%} at {SPARSE[1]:.0%} or less, or those rewound latest lose as much, nothing else is judged."
+            f"tickets with {low:.0%} to {high:.0%} of the weights. Where tickets of first weights with "
+            f"{self.sparse[0]:.0%} to {self.sparse[1]:.0%} lose less than {LOSS:.0%}, or those rewound latest lose as "
+            "much, nothing else is judged."
         )

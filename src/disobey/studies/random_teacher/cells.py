@@ -72,7 +72,7 @@ def cells(shares: Sequence[float], *, other: bool) -> list[Cell]:
 
 def core() -> list[Cell]:
     """What is trained at widths other than the first."""
-    return [STUDENT, FAR, Cell(control="constant")]
+    return [STUDENT, FAR, Cell(control="rows"), Cell(control="constant")]
 
 
 @dataclass(frozen=True)

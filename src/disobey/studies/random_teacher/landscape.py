@@ -21,7 +21,7 @@ from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.figures.heatmap import heat_map
 from disobey.measures.inference.runs import mean_over_runs
-from disobey.measures.paths import Score, plane, surface
+from disobey.measures.paths import Plane, Score, plane, surface
 from disobey.measures.planes import Asymmetry, asymmetry_beside, axes_around
 from disobey.measures.probes import neighbour_probe
 from disobey.models.features import feature_rows
@@ -39,6 +39,7 @@ from disobey.training.tasks.imitation.objective import Taught, answers
 
 ROWS = 250  # test images that a divergence is measured on; twice as many train and test a probe
 STEPS = {"teacher": "teacher", "student": "student", "far": "far student"}
+LETTERS = dict(zip("TSF", STEPS.values(), strict=True))  # as they stand on the plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,13 @@ def plane_charts(e: Evidence, f: Family, points: int) -> list[Chart]:
         Axis("x", "distance from the teacher along its student's way", "nominal"),
         Axis("y", "distance across it", "nominal"),
     )
-    places = ", ".join(f"{n} at ({x:.3g}, {y:.3g})" for n, (x, y) in zip(STEPS.values(), of.places, strict=True))
+    places = ", ".join(
+        f"{letter} {name} at ({x:.3g}, {y:.3g})"
+        for (letter, name), (x, y) in zip(LETTERS.items(), of.places, strict=True)
+    )
     caption = f"Seed {valley.seed}: {places}, distances in weight space; their rows and columns bear their names."
+    ticks = [(_tick(x, of.places[:, 0]), _tick(y, of.places[:, 1])) for x, y in of.places]
+    marks = dict(zip(ticks, LETTERS, strict=True))
     charts = []
     for key, grid in found.items():
         cells = [
@@ -121,9 +127,11 @@ def plane_charts(e: Evidence, f: Family, points: int) -> list[Chart]:
             for y, row in reversed(list(zip(ys, grid, strict=True)))
             for x, v in zip(xs, row, strict=True)
         ]
-        alt = f"{names[key]} on a grid of the plane through a random teacher, its student and a far student."
+        alt = f"{names[key]} on a grid of the plane through a random teacher, its student and a far one. "
+        alt += _heights(of, xs, ys, grid)
         title = f"The plane through teacher and students: {key}"
-        charts.append(heat_map(cells, f"plane-{key}", title, *axes, Axis("v", names[key]), alt, caption=caption))
+        value = Axis("v", names[key])
+        charts.append(heat_map(cells, f"plane-{key}", title, *axes, value, alt, caption=caption, marks=marks))
     return charts
 
 
@@ -151,6 +159,15 @@ def _network(recipe: Recipe, seed: int) -> tuple[Dataset, TwoHeads, Taught]:
     dataset = load(recipe.data, seed)
     model = fresh(recipe, dataset, seed).eval().requires_grad_(False)
     return dataset, model, Taught(Run(recipe, seed), model)
+
+
+def _heights(of: Plane, xs: NDArray, ys: NDArray, grid: NDArray) -> str:
+    """The values at the three networks, in words."""
+    found = []
+    for (letter, name), (x, y) in zip(LETTERS.items(), of.places, strict=True):
+        value = grid[int(np.abs(ys - y).argmin()), int(np.abs(xs - x).argmin())]
+        found.append(f"{letter}, the {name}: {value:.3g}" if np.isfinite(value) else f"{letter}, the {name}: none")
+    return f"{'; '.join(found)}."
 
 
 def _tick(value: float, places: Sequence[float] | NDArray) -> str:

@@ -46,7 +46,7 @@ class RandomTeacher:
     model: str = "vgg-mini"
     """network of everybody: one without batch norm, whose last layer is a linear head"""
     widths: tuple[int, ...] = (16,)
-    """widths of it; those after the first train the student, the far start and one control"""
+    """widths of it; those after the first train the student, the far start and two controls"""
     outputs: int = 512
     """outputs of the projection head"""
     other: str = ""

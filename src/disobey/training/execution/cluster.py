@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from disobey.errors import refusal
-from disobey.training.execution.workers import EVERY, THREADS, Answer, Job, prepare_worker, work
+from disobey.training.execution.workers import THREADS, USUAL, Answer, Job, Pace, prepare_worker, work
 
 REACH = 20.0  # seconds that a cluster has to answer
 PROBE = 120.0  # seconds that a node has to start a worker and look for the store
@@ -61,10 +61,10 @@ class Ray:
         self._task: Any = ray.remote(**self._options)(_work)
 
     def submit(
-        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL
     ) -> Future[list[Answer]]:
         """Sends a run or a stack to the cluster."""
-        self._flying[slot] = self._task.remote(root, jobs, device, checkpoint)
+        self._flying[slot] = self._task.remote(root, jobs, device, pace)
         return self._flying[slot].future()
 
     def died(self, error: BaseException) -> bool:
@@ -120,9 +120,9 @@ class Ray:
             self._ray.shutdown()
 
 
-def _work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
+def _work(root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL) -> list[Answer]:
     prepare_worker()
-    return work(root, jobs, device, checkpoint)
+    return work(root, jobs, device, pace)
 
 
 def _sees(probe: Path, token: str) -> bool:

@@ -9,6 +9,7 @@ everything at once.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from disobey.training.execution.pools import worker_pool
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.reuse import check_data, look, set_aside
 from disobey.training.execution.vitals import Vitals
-from disobey.training.execution.workers import EVERY, Answer, Pool, heartbeat
+from disobey.training.execution.workers import EVERY, Answer, Pace, Pool, heartbeat
 from disobey.training.recipe import Run, closure
 from disobey.training.serialize import encode
 
@@ -62,12 +63,16 @@ class Outcome:
         reused: which of them were there before.
         failed: why the others have no record.
         retried: how often a run was tried again because its worker or node had died.
+        left: the runs that the limit on CPU time left, not begun or paused at a checkpoint.
+        cpu_seconds: of workers, spent in this call.
     """
 
     records: Mapping[Run, RunRecord]
     reused: frozenset[Run]
     failed: Mapping[Run, Failure]
     retried: Mapping[Run, int] = field(default_factory=dict)
+    left: tuple[Run, ...] = ()
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,17 @@ class _State:
     flying: dict[int, tuple[list[Run], Future[list[Answer]]]] = field(default_factory=dict)
     passed: int = 0  # steps of the runs that have ended
     deaths: Counter[Run] = field(default_factory=Counter)  # of the workers that had a run
+    limit: float = math.inf  # CPU-seconds
+    spent: float = 0.0
+    given: dict[int, float] = field(default_factory=dict)  # CPU-seconds to the runs of each worker
+
+    @property
+    def remaining(self) -> float:
+        """CPU-seconds that nobody has; 0 where they are too few to begin anything with."""
+        if self.limit == math.inf:
+            return math.inf
+        rest = self.limit - self.spent - sum(self.given.values())
+        return rest if rest > 0.01 * self.limit else 0.0
 
 
 def run_all(
@@ -111,6 +127,7 @@ def run_all(
     verify: bool = False,
     stall: float = 0.0,
     checkpoint: float = EVERY,
+    limit: float = math.inf,
 ) -> Outcome:
     """Trains what is missing of ``runs`` and their teachers.
 
@@ -125,6 +142,9 @@ def run_all(
         verify: compare every file of the records that are there with what was written, before it is read.
         stall: seconds without a sign of life after which a run is ended as failed; 0: never.
         checkpoint: seconds between two checkpoints within a long run, from which a killed run continues; 0: none.
+        limit: CPU-seconds of training in this call. Once they are spent no run is begun, and runs in progress stop at
+            a checkpoint, from which the next call goes on (those without checkpoints, and stacks of small networks,
+            are finished).
 
     Returns:
         The records, and the failures: a run that fails is never raised.
@@ -156,11 +176,12 @@ def run_all(
             say(line)
     store.sweep()
     state = _planned(store, missing, dict(found.records), device, say, Vitals(store.root, say, stall))
+    state.limit = limit
     total_steps = sum(map(_steps, missing))
     pool = worker_pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
     try:
         pool.check(store.root)
-        while state.queue or state.flying:
+        while state.flying or (state.queue and state.remaining > 0):
             _launch(state, pool, device, checkpoint)
             _collect(state, pool)
             if progress is not None:
@@ -173,7 +194,8 @@ def run_all(
         pool.close()
         _tidy(store)
     reused = frozenset(run for run, record in found.records.items() if state.records.get(run) is record)
-    return Outcome(state.records, reused, state.failed, dict(state.deaths))
+    left = tuple(run for run in ordered if run not in state.records and run not in state.failed)
+    return Outcome(state.records, reused, state.failed, dict(state.deaths), left, state.spent)
 
 
 def _planned(
@@ -214,14 +236,17 @@ def _launch(state: _State, pool: Pool, device: str, checkpoint: float) -> None:
     for slot in range(pool.size):
         if slot in state.flying:
             continue
-        runs = state.queue.take(pool.size)
+        share = state.remaining / (pool.size - len(state.flying))  # a free worker has as much as any other
+        runs = state.queue.take(pool.size) if share > 0 else []
         if not runs:
             return
+        if state.limit < math.inf:
+            state.given[slot] = share
         for run in runs:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
         state.vitals.began(slot, runs)
-        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, checkpoint)
+        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, Pace(checkpoint, share))
 
 
 def _collect(state: _State, pool: Pool) -> None:
@@ -236,12 +261,14 @@ def _collect(state: _State, pool: Pool) -> None:
             silent = state.vitals.silent(slot)
             if silent:
                 del state.flying[slot]
+                state.given.pop(slot, None)
                 pool.replace(slot)
                 for run in runs:
                     heartbeat(state.store.root, run.id).unlink(missing_ok=True)
                     _take_in(state, run, Answer("failed", silent, id="stalled"))
             continue
         del state.flying[slot]
+        state.given.pop(slot, None)
         error = future.exception()
         if error is None:
             for run, answer in zip(runs, future.result(), strict=True):
@@ -276,8 +303,11 @@ def _ended(state: _State, run: Run, error: BaseException, died: bool) -> None:
 
 
 def _take_in(state: _State, run: Run, answer: Answer) -> None:
+    state.spent += answer.cpu_seconds
     if answer.status == "busy":
         state.queue.again(run, PATIENCE)
+    elif answer.status == "paused":
+        state.queue.again(run, 0.0)  # where another worker gave time back
     elif answer.status == "full":
         raise state.store.unwritable(answer.message)
     elif answer.status == "damaged":

@@ -16,7 +16,7 @@ from typing import Any
 
 from disobey.errors import refusal
 from disobey.packages import missing
-from disobey.training.execution.workers import EVERY, THREADS, Answer, Job, prepare_worker, work
+from disobey.training.execution.workers import THREADS, USUAL, Answer, Job, Pace, prepare_worker, work
 
 JOBS = 32  # at a time, unless --workers slurm:N says another number
 MINUTES = 24 * 60  # a job may take, unless SBATCH_TIMELIMIT says another number
@@ -44,10 +44,10 @@ class Slurm:  # a `Pool`
         self._closed = threading.Event()
 
     def submit(
-        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL
     ) -> Future[list[Answer]]:
         """Sends a run or a stack to the cluster."""
-        job = self._open(root).submit(_work, root.resolve(), jobs, device, checkpoint)
+        job = self._open(root).submit(_work, root.resolve(), jobs, device, pace)
         self._flying[slot] = job
         future: Future[list[Answer]] = Future()
         threading.Thread(target=self._watch, args=(job, future), daemon=True).start()
@@ -102,7 +102,7 @@ class Slurm:  # a `Pool`
             return
 
 
-def _work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
+def _work(root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL) -> list[Answer]:
     os.environ |= THREADS
     prepare_worker()
-    return work(root, jobs, device, checkpoint)
+    return work(root, jobs, device, pace)

@@ -6,6 +6,7 @@ Every worker is an executor of one process, so that a killed worker ends only it
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import time
@@ -20,6 +21,17 @@ from typing import Any, Protocol
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, which brings torch)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """every: seconds between two checkpoints within a run, 0: none. limit: CPU-seconds after which it stops at one."""
+
+    every: float = EVERY
+    limit: float = math.inf
+
+
+USUAL = Pace()
 Job = tuple[str, int, str]  # a recipe as JSON, a seed, the name, which is no part of the recipe's JSON
 
 
@@ -29,16 +41,19 @@ class Answer:
 
     Attributes:
         status: ``done``; ``busy``, another process trains it; ``failed``; ``damaged``, a record that it needs is not as
-            it was written; ``full``, the store cannot be written any more.
+            it was written; ``paused``, the CPU time that it was given is spent; ``full``, the store cannot be written
+            any more.
         message: why it failed, for people; of a damaged record the run's id.
         trace: the traceback; of a damaged record what is wrong with it.
         id: what failed, for programs: a refusal's id, ``diverged``, or empty for any other exception.
+        cpu_seconds: spent on it now.
     """
 
     status: str
     message: str = ""
     trace: str = ""
     id: str = ""
+    cpu_seconds: float = 0.0
 
 
 class Pool(Protocol):
@@ -47,7 +62,7 @@ class Pool(Protocol):
     size: int
 
     def submit(
-        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL
     ) -> Future[list[Answer]]:
         """Trains the jobs together in this slot; an answer each."""
         ...
@@ -69,7 +84,7 @@ class Pool(Protocol):
         ...
 
 
-def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY) -> list[Answer]:
+def work(root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL) -> list[Answer]:
     """Trains one run, or several as a stack, in whatever process this is.
 
     Returns:
@@ -84,24 +99,32 @@ def work(root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
     runs = [Run(replace(Recipe.from_json(recipe), name=name), seed) for recipe, seed, name in jobs]
     store = Store(root)
     beat = Heartbeat(heartbeat(root, runs[0].id))  # the first run's stands for all of a stack
+    began = time.process_time()
+    answers: list[Answer] = []
     try:
         if len(runs) > 1:
             results = train_stack(runs, store, device=device, observers=lambda _run: [beat])
-            return [_failed(result) if isinstance(result, Exception) else Answer("done") for result in results]
-        train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=checkpoint)
-        return [Answer("done")]
+            answers = [_failed(result) if isinstance(result, Exception) else Answer("done") for result in results]
+        else:
+            train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=pace.every, limit=pace.limit)
+            answers = [Answer("done")]
     except Exception as error:
-        return [_failed(error)] * len(runs)
+        answers = [_failed(error)] * len(runs)
     finally:
         beat.path.unlink(missing_ok=True)
+    share = (time.process_time() - began) / len(runs)
+    return [replace(answer, cpu_seconds=share) for answer in answers]
 
 
 def _failed(error: Exception) -> Answer:
     from disobey.records.files import no_space
     from disobey.records.store import Busy, Damaged
+    from disobey.training.savepoint import Paused
 
     if isinstance(error, Busy):
         return Answer("busy")
+    if isinstance(error, Paused):
+        return Answer("paused", str(error), id=error.id)
     if isinstance(error, Damaged):
         return Answer("damaged", error.path.name, error.why)
     if no_space(error):
@@ -171,11 +194,11 @@ class Inline:  # a `Pool`
         root: Path,
         jobs: Sequence[Job],
         device: str,
-        checkpoint: float = EVERY,
+        pace: Pace = USUAL,
     ) -> Future[list[Answer]]:
         """Trains at once; the future is done."""
         future: Future[list[Answer]] = Future()
-        future.set_result(work(root, jobs, device, checkpoint))
+        future.set_result(work(root, jobs, device, pace))
         return future
 
     def replace(self, slot: int) -> None:
@@ -210,7 +233,7 @@ class Local:  # a `Pool`
         warnings.filterwarnings("ignore", message="A worker was restarted while some jobs", category=UserWarning)
 
     def submit(
-        self, slot: int, root: Path, jobs: Sequence[Job], device: str, checkpoint: float = EVERY
+        self, slot: int, root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL
     ) -> Future[list[Answer]]:
         """Sends the jobs to the slot's process, which is started where there is none."""
         if self._executors[slot] is None:
@@ -219,7 +242,7 @@ class Local:  # a `Pool`
             self._executors[slot] = ProcessPoolExecutor(
                 max_workers=1, timeout=None, initializer=prepare_worker, initargs=(os.getpid(),), env=THREADS
             )
-        return self._executors[slot].submit(work, root, jobs, device, checkpoint)
+        return self._executors[slot].submit(work, root, jobs, device, pace)
 
     def replace(self, slot: int) -> None:
         """Kills the slot's process; the next jobs in this slot get a new one."""

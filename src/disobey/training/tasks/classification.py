@@ -82,6 +82,7 @@ def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock, savepoint:
                 raise result
         else:
             result = fit_sequentially(one, validation, savepoint)
+            clock.before |= savepoint.before if savepoint is not None else {}
         return finished(one, result, shared, clock)
 
 

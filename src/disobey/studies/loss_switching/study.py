@@ -6,68 +6,29 @@ Added here: the share of the gain that a schedule recovers has its own interval 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from disobey.errors import refusal
-from disobey.figures.estimates import estimates_chart
-from disobey.figures.heatmap import heat_map
-from disobey.records.results import Axis, Cell, Chart, Result, Table
-from disobey.studies.kit.claims import ClaimSpec, Skip, Source, Verdicts, judge
+from disobey.models.spec import model_spec, spec_text
+from disobey.records.results import Block, Result
+from disobey.studies.kit.candidates import candidate, labels_alone, recommendation
+from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
-from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence
+from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.options import renamed
 from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
-from disobey.studies.kit.tables import table
-from disobey.studies.kit.verdicts import gain, most_of
+from disobey.studies.loss_switching.charts import line_chart, map_chart, map_table, schedule_table, winners
+from disobey.studies.loss_switching.claims import ACCURACY, AGE, CLAIMS, JUDGED, NOISE, PAPER, Condition, Series
 from disobey.targets.schedule import distill, labels, switch
-from disobey.training.recipe import Run
+from disobey.training.recipe import Recipe, Run
+from disobey.training.specs import Teaching
 
-PAPER = Source("arXiv 2301.12923", "Nagarajan et al., NeurIPS 2023 (arXiv 2301.12923)")
-ACCURACY = "student_accuracy"
-JUDGED = tuple(measure for measure in STANDARD if measure.name == ACCURACY)  # what claims read
-NEEDS_HALF = Skip("needs --switch-points 0.5")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The schedules of one noise level and one teacher, and the parts that some of them play in claims."""
-
-    label: str
-    arms: tuple[Arm, ...]
-    distilled: Arm  # from the first to the last step
-    late: Arm | None  # labels, then from half of training on the teacher
-    then_labels: Arm | None  # the teacher, then from half of training on labels
-    levels: tuple[tuple[str, str], ...] = ()
-
-
-CLAIMS: tuple[ClaimSpec[Evidence, Condition], ...] = (
-    ClaimSpec(
-        "S0",
-        "Distillation beats training on labels.",
-        PAPER,
-        gain(),
-        lambda e, c: [e.mean(c.distilled, ACCURACY, minus=CONTROL, name="accuracy, distillation − labels")],
-    ),
-    ClaimSpec(
-        "S1",
-        "Switching from labels to the teacher at half of training recovers most of distillation's gain.",
-        PAPER,
-        most_of(0.5),
-        lambda e, c: [e.share(c.late, ACCURACY, of=c.distilled)] if c.late else NEEDS_HALF,
-    ),
-    ClaimSpec(
-        "S2",
-        "Switching from the teacher to labels at half of training can beat distillation to the end.",
-        PAPER,
-        replace(gain(), existence=True),
-        lambda e, c: [e.mean(c.then_labels, ACCURACY, minus=c.distilled)] if c.then_labels else NEEDS_HALF,
-    ),
-)
+SIZES = ("self", "small", "large")  # models in a word that the data choose
 
 
 @dataclass(frozen=True)
@@ -82,7 +43,13 @@ class LossSwitching:
     answers: ClassVar[tuple[str, ...]] = ("S1", "S2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "text": {"setup": Setup(data="languages")},
-        "grid": {"teachers": ("final", "early"), "label_noise": (0.0, 0.2, 0.4)},
+        # Quality of the teacher by noise, for the map of where labels after the teacher win.
+        "grid": {
+            "teacher": "mlp:100",
+            "teachers": ("0.1", "0.25", "0.5", "final", "mlp:25", "mlp:400"),
+            "label_noise": (0.0, 0.2, 0.4),
+            "switch_points": (0.5,),
+        },
         "all-points": {"switch_points": (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), "windows": (0.0, 0.2)},
     }
 
@@ -99,8 +66,8 @@ class LossSwitching:
     """distillation temperature"""
     label_noise: tuple[float, ...] = renamed("noise", (0.0, 0.2))
     """fractions of training labels to corrupt"""
-    teachers: tuple[Literal["final", "early"], ...] = ("final",)
-    """the teacher at the end of its training, or stopped early"""
+    teachers: tuple[str, ...] = ("final",)
+    """teachers beside each other: final, early (see --early), a fraction of its training, or another model in a word"""
     student: str = "self"
     """model of the student: self, small, large, NAME or NAME:WIDTH"""
     is_smoke: bool = smoke_mark()
@@ -111,6 +78,9 @@ class LossSwitching:
             raise refusal("bad-switch-point", "switch points, fractions of training, in [0, 1]", self.switch_points)
         if "early" in self.teachers and not self.early:
             raise refusal("no-early-teacher", "--early above 0 for --teachers early", self.early, "--early 0.25")
+        known = [word if self.age(word) is None else self.age(word) for word in self.teachers]
+        if not known or len(set(known)) < len(known):
+            raise refusal("same-teachers", "at least one teacher, each once", self.teachers, "--teachers final 0.1")
 
     @classmethod
     def smoke(cls) -> Self:
@@ -127,21 +97,54 @@ class LossSwitching:
         """What open options stand for on these data."""
         return self.recipes.chosen()
 
+    def age(self, word: str) -> float | None:
+        """The fraction of its training after which a teacher is taken; None: another model, at its end."""
+        if word in ("final", "early"):
+            return 1.0 if word == "final" else self.early
+        try:
+            age = float(word)
+        except ValueError:
+            _ = word in SIZES or model_spec(word)  # refuses what is no model
+            return None
+        if not 0 < age < 1:
+            raise refusal("bad-teacher-age", "a fraction of the teacher's training between 0 and 1", word, "final")
+        return age
+
+    def step(self, word: str) -> int | None:
+        """The kept checkpoint that is meant; None: the last weights."""
+        age = self.age(word)
+        return None if age in (None, 1.0) else max(round(age * self.setup.optim.steps), 1)
+
+    def teacher_recipe(self, word: str, noise: float) -> Recipe:
+        """The teacher: one for all ages, which keeps every checkpoint that is asked for; or another model."""
+        usual = self.recipes.teacher_recipe(noise)
+        if self.age(word) is None:
+            model = self.setup.model(word, self.teacher)
+            return replace(usual, model=model, keep=(), name=f"teacher {spec_text(model)}")
+        kept = {step for step in map(self.step, self.teachers) if step is not None}
+        return replace(usual, keep=tuple(sorted({*usual.keep, *kept})))
+
+    def teacher_name(self, word: str) -> str:
+        """A teacher in words."""
+        if word in ("final", "early"):
+            return "final" if word == "final" else "early-stopped"
+        age = self.age(word)
+        return spec_text(self.setup.model(word, self.teacher)) if age is None else f"{age:.0%}-trained"
+
     def arm(self, noise: float, teacher: str, first: str, window: float, at: float) -> Arm:
         """One schedule; at the ends of the axis there is no switch, hence no window."""
         window = window if 0 < at < 1 else 0.0
         kd, one_hot = distill(self.temperature), labels()
         objectives = (one_hot, kd) if first == "labels first" else (kd, one_hot)
         name = f"{first} until {at:.0%}" + (f" over {window:.0%}" if window else "")
-        return self.recipes.arm(
-            name,
-            self.student,
-            switch(*objectives, at=at, over=window),
-            noise,
-            early=teacher == "early",
-            name=name,
-            factors=factors(noise=noise, teacher=teacher, first=first, window=window, at=at),
-        )
+        targets = switch(*objectives, at=at, over=window)
+        levels = factors(noise=noise, teacher=teacher, first=first, window=window, at=at)
+        arm = self.recipes.arm(name, self.student, targets, noise, name=name, factors=levels)
+        recipe, step = self.teacher_recipe(teacher, noise), self.step(teacher)
+        taught = arm.recipe
+        if targets.uses_teacher:
+            taught = replace(taught, teacher=recipe, teaching=Teaching(step=step))
+        return replace(arm, recipe=taught, teacher=recipe, teacher_step=step)
 
     def design(self) -> Design:
         """Every arm, paired by seed."""
@@ -153,7 +156,7 @@ class LossSwitching:
         """The settings that claims are judged on."""
         found = []
         for noise, teacher in product(self.label_noise, self.teachers):
-            name = "early-stopped" if teacher == "early" else "final"
+            name = self.teacher_name(teacher)
             here, half = {"noise": noise, "teacher": teacher}, {"at": 0.5, "window": 0.0}
             found.append(
                 Condition(
@@ -163,8 +166,34 @@ class LossSwitching:
                     late=design.maybe(**here, first="labels first", **half),
                     then_labels=design.maybe(**here, first="teacher first", **half),
                     levels=(("label noise", f"{noise:.0%}"), ("teacher", name)),
+                    age=self.age(teacher),
+                    noise=noise,
+                    teacher=name,
                 )
             )
+        return found
+
+    def by_age(self, conditions: list[Condition]) -> list[Series]:
+        """The teachers of one model along its training, a series for each noise level; none for a single age."""
+        found = []
+        for noise in self.label_noise:
+            own = tuple(c for c in conditions if c.noise == noise and c.age is not None and c.then_labels)
+            ages = tuple(c.age for c in own if c.age is not None)
+            if len(set(ages)) > 1:
+                label = f"{noise:.0%} label noise, teachers from {max(ages):.0%} to {min(ages):.0%} of their training"
+                found.append(Series(label, own, ages, (("label noise", f"{noise:.0%}"),)))
+        return found
+
+    def by_noise(self, conditions: list[Condition]) -> list[Series]:
+        """The noise levels of every teacher; none for a single level."""
+        found = []
+        for word in self.teachers:
+            name = self.teacher_name(word)
+            own = tuple(c for c in conditions if c.teacher == name and c.then_labels)
+            noises = tuple(c.noise for c in own)
+            if len(set(noises)) > 1:
+                label = f"{name} teacher, label noise from {min(noises):.0%} to {max(noises):.0%}"
+                found.append(Series(label, own, noises, (("teacher", name),)))
         return found
 
     def plan(self) -> list[Run]:
@@ -177,14 +206,19 @@ class LossSwitching:
 
     def judged(self, e: Evidence) -> Verdicts:
         """Every claim on its settings."""
-        return judge(CLAIMS, e, self.conditions(e.design))
+        conditions = self.conditions(e.design)
+        series = judge([AGE], e, self.by_age(conditions)) + judge([NOISE], e, self.by_noise(conditions))
+        return judge(CLAIMS, e, conditions) + series
 
     def analyze(self, records: Records) -> Result:
         """Claims, charts and tables of the complete seeds."""
         e = Evidence.read(self.design(), records)
         conditions, verdicts = self.conditions(e.design), self.judged(e)
         deviation = "Deviation in the teacher's lowest quartile (nats)"
+        grid = [c for c in conditions if c.then_labels]
         blocks = [
+            *(block for noise in self.label_noise for block in self.advice(e, noise, conditions, verdicts)),
+            *([map_chart(grid, e), map_table(grid, e, verdicts)] if len(grid) > 1 else []),
             line_chart(conditions, e, ACCURACY, "accuracy", "Test accuracy"),
             line_chart(conditions, e, "low_deviation", "deviation", deviation),
             schedule_table(conditions, e),
@@ -194,6 +228,20 @@ class LossSwitching:
         return conclude(
             self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
         )
+
+    def advice(self, e: Evidence, noise: float, conditions: list[Condition], verdicts: Verdicts) -> tuple[Block, ...]:
+        """Which teacher and which schedule to take at a noise level."""
+        own = [c for c in conditions if c.noise == noise]
+        found = [labels_alone(e, own[0].distilled)]
+        for c in own:
+            for arm in (c.distilled, *(arm for arm in c.arms if 0 < arm.number("at") < 1)):
+                schedule = "distillation to the end" if arm is c.distilled else arm.label
+                choice = (("teacher", c.teacher), ("schedule", schedule), ("temperature", f"{self.temperature:g}"))
+                plain = arm is own[0].distilled
+                cost = 1.0 + (1.0 if c.age is None else c.age)
+                found.append(candidate(e, arm, f"{schedule}, {c.teacher} teacher", choice, plain=plain, cost=cost))
+        where = f"{noise:.0%} label noise"
+        return recommendation(e, found, verdicts, [spec.id for spec in CLAIMS], own[0].label, where)
 
     def methods(self) -> str:
         """What was trained and how, in sentences."""
@@ -206,74 +254,3 @@ class LossSwitching:
             "recovered is (accuracy − labels) / (distillation − labels), a ratio of paired means with Fieller's "
             "interval; it is undefined where the gain's own interval does not lie above 0."
         )
-
-
-def line_chart(conditions: Sequence[Condition], e: Evidence, measure: str, name: str, title: str) -> Chart:
-    """One measure against the switch point, a line for each order of objectives."""
-    rows = [
-        (
-            arm.number("at"),
-            f"{arm['first']}" + (f", over {arm['window']:.0%}" if arm["window"] else ""),
-            c.label,
-            e.mean(arm, measure),
-        )
-        for c in conditions
-        for arm in c.arms
-    ]
-    alt = (
-        f"{title} by switch point. Labels first runs from distillation (0) to labels alone (1), teacher first the "
-        "other way round; bands are 95% intervals over runs."
-    )
-    axes = Axis("x", "fraction of training before the switch"), Axis("y", title)
-    return estimates_chart(rows, name, f"{title} by switch point", *axes, alt, kind="line", color="schedule")
-
-
-def schedule_table(conditions: Sequence[Condition], e: Evidence) -> Table:
-    """Every schedule with its differences from the two ends."""
-    distilled = {arm: condition.distilled for condition in conditions for arm in condition.arms}
-
-    def share(arm: Arm) -> Cell:
-        recovered = e.share(arm, ACCURACY, of=distilled[arm])
-        return recovered if recovered.known else "undefined: no sure gain"
-
-    columns = (
-        ("label noise", lambda arm: f"{arm['noise']:.0%}"),
-        ("teacher", lambda arm: arm["teacher"]),
-        ("first", lambda arm: arm["first"]),
-        ("until", lambda arm: f"{arm['at']:.0%}"),
-        ("window", lambda arm: f"{arm['window']:.0%}" if arm["window"] else "abrupt"),
-        ("test accuracy", e.means(ACCURACY)),
-        ("− labels", e.means(ACCURACY, minus=CONTROL)),
-        ("− distillation", lambda arm: e.mean(arm, ACCURACY, minus=distilled[arm])),
-        ("share of the gain recovered", share),
-        ("agreement", e.means("agreement")),
-        ("slope (OLS)", e.means("ols_slope")),
-        ("lowest quartile: mean y−x", e.means("low_deviation")),
-    )
-    return table(
-        "Every schedule", distilled, columns, "Means over seeds with intervals over runs; differences are paired."
-    )
-
-
-def winners(conditions: Sequence[Condition], e: Evidence) -> Chart:
-    """Where each schedule wins: accuracy over distillation to the end, by condition."""
-    repeated = (("labels first", 0.0), ("teacher first", 1.0), ("teacher first", 0.0))  # distillation; labels again
-    cells = [
-        (
-            c.label,
-            "labels alone" if arm["at"] == 1 else arm.label,
-            "",
-            float(e.per_seed(arm, ACCURACY, minus=c.distilled).mean()),
-        )
-        for c in conditions
-        for arm in c.arms
-        if not arm["window"] and (arm["first"], arm["at"]) not in repeated
-    ]
-    axes = (
-        Axis("condition", "condition", "nominal"),
-        Axis("schedule", "schedule", "nominal"),
-        Axis("gain", "accuracy − distillation"),
-    )
-    title = "Where each schedule wins: test accuracy minus distillation to the end"
-    alt = "Accuracy of each schedule minus plain distillation's, by label noise and age of the teacher."
-    return heat_map(cells, "winners", title, *axes, alt, caption="Means over seeds; the table has the intervals.")

@@ -1,0 +1,199 @@
+"""Pictures whose pixels have classes, from files: a folder of masks, or COCO's JSON with polygons.
+
+A folder holds ``images/`` and ``masks/`` (or those two in ``train/``, ``val/`` and ``test/``). A mask is an 8-bit grey
+or palette PNG with its picture's name, whose values are classes; 255 is void. ``classes.txt`` may name the classes, one
+a line. In COCO's JSON a later polygon lies before an earlier one, class 0 is the ground, and pictures lie beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disobey.bounds import Tally, mendable, read_bounded, text_file
+from disobey.data.dataset import VOID, Dataset, Split
+from disobey.data.formats.columns import Options
+from disobey.data.formats.files import PICTURES
+from disobey.data.formats.images import decoded, fitted, opened, pillow
+from disobey.data.formats.tables import decoded_size
+from disobey.data.sources.scenes import dense_splits
+from disobey.errors import refusal
+
+SEGMENTATION = "segmentation:"  # how names of such data begin
+VOID_VALUE = 255  # of a mask's pixel that has no class
+SPLITS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
+MAX_POINTS = 1 << 20  # of the polygons of one picture
+
+Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16
+
+
+def from_masks(name: str) -> Dataset:
+    """The data set of a name that begins with ``segmentation:``.
+
+    Args:
+        name: ``segmentation:FOLDER`` or ``segmentation:FILE.json``, with ``#size=32`` to scale and crop.
+
+    Returns:
+        The data set, read completely; its labels are masks. A fifth of the pictures becomes the test split, and an
+        eighth of the rest the validation split, where the files do not say.
+
+    Raises:
+        Refusal: ``no-file``, ``no-masks``, ``mask-mode``, ``mask-size``, ``mask-classes``, ``few-pictures``,
+            ``not-coco``, or a refusal of the pictures.
+    """
+    place, options = Options.parse(name)
+    path = Path(place.removeprefix(SEGMENTATION)).expanduser()
+    if not path.exists():
+        raise refusal("no-file", "a file or folder", "nothing there", "another path", where=place)
+    with mendable(place):
+        if path.is_dir():
+            parts, names = _folder(path, options.size), _names(path)
+        else:
+            found, names = _coco(path, options.size)
+            parts = {"train": found}
+    return assembled(name, parts, names)
+
+
+def assembled(name: str, parts: dict[str, Part], names: tuple[str, ...] = ()) -> Dataset:
+    """The data set of splits that were read; ``names`` of classes, numbers where there are none. Raises `Refusal`."""
+    place = name.partition("#")[0]
+    most = max(int(masks.max(initial=0)) for _, masks in parts.values()) + 1
+    names = names or tuple(str(number) for number in range(max(most, 2)))
+    if most > len(names):
+        raise refusal("mask-classes", f"classes below {len(names)}, as many as have names", most - 1, where=place)
+    return Dataset(name, "image", names, *_splits(place, parts), source="files")
+
+
+def _splits(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+    shapes = {images.shape[1:] for images, _ in parts.values()}
+    total = sum(len(images) for images, _ in parts.values())
+    if len(shapes) > 1 or total < 8 or "train" not in parts:
+        got = f"{total} of {len(shapes)} sizes in {', '.join(parts)}"
+        raise refusal("few-pictures", "8 pictures or more of one size, some to train on", got, "#size=32", where=where)
+    images, masks = parts["train"]
+    if "test" not in parts:
+        held = len(images) // 5
+        return dense_splits(images, masks, validation=(len(images) - held) // 8, test=held)
+    test = Split(*parts["test"], np.arange(len(parts["test"][0])))
+    if "validation" in parts:
+        return (
+            Split(images, masks, np.arange(len(images))),
+            Split(*parts["validation"], _ids(parts["validation"])),
+            test,
+        )
+    train, validation, _ = dense_splits(images, masks, validation=len(images) // 8, test=0)
+    return train, validation, test
+
+
+def _ids(part: Part) -> NDArray:
+    return np.arange(len(part[0]))
+
+
+def _folder(path: Path, size: int) -> dict[str, Part]:
+    if (path / "masks").is_dir():
+        return {"train": _pairs(path, size)}
+    found = {}
+    for key, names in SPLITS.items():
+        place = next((path / name for name in names if (path / name / "masks").is_dir()), None)
+        if place is not None:
+            found[key] = _pairs(place, size)
+    if "train" not in found:
+        expected = "folders images/ and masks/, or train/ with both"
+        raise refusal("no-masks", expected, "none", "a format of docs/guides/dense-prediction.md", where=path)
+    return found
+
+
+def _pairs(path: Path, size: int) -> Part:
+    pictures = {p.stem: p for p in sorted((path / "images").glob("*")) if p.suffix.lower() in PICTURES}
+    masks = {p.stem: p for p in sorted((path / "masks").glob("*")) if p.suffix.lower() == ".png"}
+    odd = sorted(pictures.keys() ^ masks.keys())
+    if odd or not masks:
+        got = f"{len(odd)} without the other, first {odd[0]!r}" if odd else "none"
+        raise refusal("no-masks", "a mask of the same name for every picture", got, where=path)
+    images = decoded(((str(p), p) for p in pictures.values()), len(pictures), size)
+    return images, stacked(((str(p), mask_of(str(p), p)) for p in masks.values()), images.shape[:3], size)
+
+
+def mask_of(where: str, content: bytes | Path) -> Any:
+    """A picture of class numbers, one channel of 8 bits. Raises `Refusal`: ``mask-mode``, or as `opened` does."""
+    image = opened(where, content)
+    if image.mode not in ("L", "P", "1"):
+        expected, attempt = "an 8-bit grey or palette PNG whose values are classes", "one channel of class numbers"
+        raise refusal("mask-mode", expected, f"mode {image.mode}", attempt, where=where)
+    return pillow().fromarray(np.array(image, dtype=np.uint8))
+
+
+def stacked(masks: Iterator[tuple[str, Any]], shape: Sequence[int], size: int) -> NDArray:
+    """Masks (N, H, W) int16, of the pictures' sizes, scaled by nearest neighbours."""
+    result = np.empty(tuple(shape), np.int16)
+    for row, (where, mask) in enumerate(masks):
+        values = np.array(fitted(mask, size, pillow().Resampling.NEAREST), dtype=np.int16)
+        if values.shape != result.shape[1:]:
+            raise refusal("mask-size", f"a mask of {result.shape[1:]}, as its picture", values.shape, where=where)
+        result[row] = np.where(values == VOID_VALUE, VOID, values)
+    return result
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    file = path / "classes.txt"
+    if not file.is_file():
+        return ()
+    return tuple(filter(None, map(str.strip, read_bounded(file, 1 << 16).decode("utf-8", "replace").splitlines())))
+
+
+def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
+    """Pictures and masks of COCO's JSON, and the names of its classes after the ground's."""
+    try:
+        text = read_bounded(text_file(path), 1 << 28).decode("utf-8")
+        Tally(path).add(decoded_size(text))
+        content = json.loads(text)
+        names = {int(c["id"]): str(c["name"])[:100] for c in content["categories"]}
+        number = {id: place for place, id in enumerate(names, 1)}
+        files = {int(i["id"]): _beside(path, str(i["file_name"])) for i in content["images"]}
+        shapes: dict[int, list[tuple[int, list[list[float]]]]] = {id: [] for id in files}
+        for one in content["annotations"]:
+            polygons = one["segmentation"]
+            if not isinstance(polygons, list):
+                raise refusal("not-coco", "polygons as segmentation", "run lengths", "polygons", where=path)
+            points = [[float(v) for v in polygon] for polygon in polygons]
+            if any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in points):
+                raise refusal("not-coco", "polygons x1, y1, x2, y2, x3, y3, ...", str(polygons)[:60], where=path)
+            shapes[int(one["image_id"])].append((number[int(one["category_id"])], points))
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        if hasattr(error, "id"):
+            raise
+        got = f"{type(error).__name__}: {str(error)[:100]}"
+        expected = "COCO's JSON: images, categories, annotations with polygons"
+        raise refusal("not-coco", expected, got, "a format of docs/guides/dense-prediction.md", where=path) from None
+    if not files or len(names) > 250:
+        raise refusal("not-coco", "a picture or more, at most 250 classes", f"{len(files)}, {len(names)}", where=path)
+    images = decoded(((str(p), p) for p in files.values()), len(files), size)
+    masks = ((str(files[id]), _drawn(files[id], shapes[id])) for id in files)
+    return (images, stacked(masks, images.shape[:3], size)), ("ground", *names.values())
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
+    folder = path.parent.resolve()
+    for place in (folder / name, folder / "images" / name):
+        if place.is_file() and place.resolve().is_relative_to(folder):
+            return place
+    raise refusal("no-file", f"the picture {name[:100]!r} beside the file", "none", "images/ beside it", where=path)
+
+
+def _drawn(picture: Path, shapes: list[tuple[int, list[list[float]]]]) -> Any:
+    from PIL import ImageDraw
+
+    if sum(len(points) for _, polygons in shapes for points in polygons) > MAX_POINTS:
+        raise refusal("not-coco", f"at most {MAX_POINTS:,} numbers of polygons a picture", "more", where=picture)
+    mask = pillow().new("L", opened(str(picture), picture).size, 0)
+    draw = ImageDraw.Draw(mask)
+    for number, polygons in shapes:
+        for points in polygons:
+            draw.polygon(points, fill=number)
+    return mask

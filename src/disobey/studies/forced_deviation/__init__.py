@@ -1,0 +1,1 @@
+"""Students whose deviation from their teacher is set."""

@@ -1,0 +1,1 @@
+"""Labels first or teacher first, and when to switch."""

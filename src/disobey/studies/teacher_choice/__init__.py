@@ -1,0 +1,1 @@
+"""Which teacher? Teachers by age, size and kind, what is known of them before distilling, and what to do."""
