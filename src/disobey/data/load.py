@@ -171,6 +171,8 @@ def _base(name: str) -> Dataset:
 
 @lru_cache(maxsize=8)
 def _changed(kind: str, base: Dataset) -> Dataset:
+    if base.dense:
+        raise refusal("change-masks", "one class for every example", "a class for every pixel", where=base.name)
     return replace(CHANGED[kind](base), name=f"{kind}:{base.name}")
 
 
