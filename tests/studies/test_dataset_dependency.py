@@ -7,6 +7,7 @@ import pytest
 
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
+from disobey.records.runs import RunRecord
 from disobey.studies.dataset_dependency.claims import CLAIMS, Scope
 from disobey.studies.dataset_dependency.findings import FACTORS, Findings
 from disobey.studies.dataset_dependency.properties import (
@@ -51,6 +52,8 @@ def test_versions_of_a_data_set_differ_in_classes_labels_and_size():
 
 def test_student_and_control_share_everything_but_the_targets():
     for arm in DatasetDependency.smoke().arms:
+        assert arm.control is not None
+        assert arm.teacher is not None
         assert arm.control.targets != arm.recipe.targets
         assert replace(arm.recipe, targets=arm.control.targets, teacher=None, name="control") == arm.control
         assert arm.teacher.replica != arm.control.replica
@@ -109,11 +112,19 @@ def test_dimension_and_slope_of_planted_noise_are_recovered():
     assert (flat[SLOPE], steep[SLOPE]) == pytest.approx((0.0, 1.5), abs=0.25)
 
 
-class Teacher:
+class Teacher(RunRecord):
     """Sure of every training example, and right in all; unsure of validation examples."""
 
-    examples = {"train.given": np.arange(6) % 3}  # noqa: RUF012
-    summary = {"validation_accuracy": 0.25}  # noqa: RUF012
+    def __init__(self):
+        pass
+
+    @property
+    def examples(self):
+        return {"train.given": np.arange(6) % 3}
+
+    @property
+    def summary(self):
+        return {"validation_accuracy": 0.25}
 
     def log_probs(self, split, step=None):
         sure = np.eye(3)[np.arange(6) % 3] * 50

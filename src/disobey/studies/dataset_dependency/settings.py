@@ -12,7 +12,14 @@ from scipy.stats import qmc
 from disobey.data.dataset import DataSpec, Kind
 
 PLANTED = "planted"  # the name of the generator's family
-FACTORS = ("similarity", "label noise", "overlap σ", "log2 features", "spectrum slope", "log2 examples")
+FACTORS: tuple[str, ...] = (
+    "similarity",
+    "label noise",
+    "overlap σ",
+    "log2 features",
+    "spectrum slope",
+    "log2 examples",
+)
 """what the generator plants, in the order of the grid's columns"""
 BOUNDS = ((0.0, 0.9), (0.0, 0.4), (0.2, 0.6), (4.0, 6.0), (0.0, 1.5), (8.5, 11.0))
 CLASSES = 10
@@ -55,7 +62,8 @@ def planted_settings(count: int) -> list[Setting]:
     """So many settings of the generator, spread evenly over the ranges of its six factors (scrambled Sobol points)."""
     low, high = map(list, zip(*BOUNDS, strict=True))
     exponent = int(np.ceil(np.log2(max(count, 2))))
-    points = qmc.scale(qmc.Sobol(len(BOUNDS), seed=7).random_base2(exponent), low, high)
+    sobol = qmc.Sobol(len(BOUNDS), seed=7)  # pyright: ignore[reportCallIssue]
+    points = qmc.scale(sobol.random_base2(exponent), low, high)
     return [_planted(i, row) for i, row in enumerate(points[:count])]
 
 

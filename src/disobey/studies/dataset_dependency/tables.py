@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Cell, Table
 from disobey.studies.dataset_dependency.findings import Findings
@@ -33,7 +35,7 @@ def prediction_table(f: Findings) -> Table:
             ours, mean = (round(100 * error, 3) for error in f.errors(predictions, f.families[family]))
             rows.append((family, words, len(f.families[family]), ours, mean, round(mean - ours, 3)))
         if len(f.advantages(predictions)) > 1:
-            advantage = in_points(lambda p: f.advantage(p, "advantage"))(predictions)
+            advantage = in_points(partial(f.advantage, name="advantage"))(predictions)
             rows.append(("mean over data sets", words, "", "", "", advantage))
     columns = ("left out", "fitted to", "settings", "error, properties", "error, mean", "mean − properties")
     caption = "Mean absolute errors of the predicted gain over the settings of a data set, in points."
