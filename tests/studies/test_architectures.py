@@ -8,7 +8,7 @@ from disobey.records.results import Claim
 from disobey.records.store import Store
 from disobey.studies.deviation.study import Deviation
 from disobey.studies.kit.setup import Setup
-from disobey.studies.loss_switching import LossSwitching
+from disobey.studies.loss_switching.study import LossSwitching
 from disobey.training.execution.engine import run_all
 
 IMAGES = (

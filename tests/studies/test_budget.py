@@ -24,6 +24,7 @@ def seeds(costs):
 
 def test_whole_seeds_come_first_and_the_rest_goes_into_the_next():
     plan = plan_budget(STUDY, set(), PRICES, 70.0)
+    assert plan.begun is not None
     assert (seeds(plan.now), plan.begun.seed, seeds(plan.later)) == ([0, 1], 2, [3])
     assert (plan.seconds, plan.further, plan.unknown) == (60.0, 50.0, 0)
     assert plan_values(plan)["now"] == [0, 1]
@@ -51,6 +52,7 @@ def test_a_budget_that_is_spent_exactly_begins_nothing():
 
 def test_nothing_is_promised_without_a_price():
     plan = plan_budget(STUDY, set(), dict(list(PRICES.items())[:2]), 1000.0)
+    assert plan.begun is not None
     assert (plan.now, plan.begun.seed, seeds(plan.later), plan.unknown) == ((), 0, [1, 2, 3], 4)
     assert math.isnan(plan.further) or plan.further >= 0
     assert plan_values(plan)["without_price"] == 4

@@ -12,6 +12,7 @@ N examples, C classes; log-odds in nats.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Generator, Tensor
@@ -180,17 +181,24 @@ def _dealt(fall: Tensor, room: Tensor, generator: Generator) -> Tensor:
     Largest first, whoever has room for a decrease has room for all later ones: so no choice takes the last place from
     a later decrease.
     """
-    draws = torch.rand(len(fall), generator=generator, dtype=torch.float64).tolist()
+    draws = _numbers(torch.rand(len(fall), generator=generator, dtype=torch.float64))
     by_room = room.argsort(descending=True, stable=True)
-    wide = torch.searchsorted(-room[by_room], -fall, right=True).tolist()  # how many rows have room for each decrease
-    order, free, met, dealt = by_room.tolist(), [], 0, []
-    for draw, count in zip(draws, wide, strict=True):
-        free += order[met:count]
+    wide = _numbers(torch.searchsorted(-room[by_room], -fall, right=True))  # how many rows have room for each decrease
+    order, met = _numbers(by_room), 0
+    free: list[int] = []
+    dealt: list[int] = []
+    for draw, count in zip(draws, map(int, wide), strict=True):
+        free += map(int, order[met:count])
         met = max(met, count)
         at = int(draw * len(free))
         free[at], free[-1] = free[-1], free[at]
         dealt.append(free.pop())
     return torch.tensor(dealt, dtype=torch.long, device=fall.device)
+
+
+def _numbers(values: Tensor) -> list[float]:
+    """A vector as numbers of Python."""
+    return cast(list[float], values.tolist())  # pyright: ignore[reportUnknownMemberType]
 
 
 def _positive(amount: float) -> float:
