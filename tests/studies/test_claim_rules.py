@@ -207,6 +207,12 @@ DECLARED = {
         "D5": (above(0.5),),
         **dict.fromkeys(("P1", "P2"), (falls(0.05),)),
     },
+    "dataset-dependency": {
+        "D0": (above(0.0), below(0.0)),
+        **dict.fromkeys(("D1", "D2", "D3", "D4"), (rises(0.0025),)),
+        **dict.fromkeys(("D5", "D6"), (rises(0.001),)),
+        "D7": (falls(0.05),),
+    },
     "state-tracking": {
         "F1a": (above(0.95),),
         "F1b": (above(-0.05),) * 4,

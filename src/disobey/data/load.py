@@ -33,6 +33,7 @@ from disobey.data.noise import (
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
 from disobey.data.sources.hub_masks import from_hub_masks
+from disobey.data.sources.reduced import REDUCED
 from disobey.data.sources.regroup import REGROUPED
 from disobey.data.sources.scenes import SCENES, scenes
 from disobey.data.sources.scenes import from_name as rendered_scenes
@@ -51,6 +52,8 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "fashion-mnist": fashion_mnist,
     **SYNTHETIC,
 }
+
+CHANGED: dict[str, Callable[[Dataset], Dataset]] = {**REGROUPED, **REDUCED}  # before a name, with a colon
 
 
 def description(name: str) -> str:
@@ -160,15 +163,17 @@ def _partners(base: Dataset) -> NDArray:
 def _base(name: str) -> Dataset:
     """The data set before anything that depends on a seed, with the input scale of its whole training split."""
     kind, _, inner = name.partition(":")
-    if kind in REGROUPED:
-        return _regrouped(kind, _base(inner))
+    if kind in CHANGED:
+        return _changed(kind, _base(inner))
     path = name.removeprefix(SEGMENTATION)
     return _made(name, signature(path) if path != name or _is_path(name) else ())
 
 
-@lru_cache(maxsize=4)
-def _regrouped(kind: str, base: Dataset) -> Dataset:
-    return replace(REGROUPED[kind](base), name=f"{kind}:{base.name}")
+@lru_cache(maxsize=8)
+def _changed(kind: str, base: Dataset) -> Dataset:
+    if base.dense:
+        raise refusal("change-masks", "one class for every example", "a class for every pixel", where=base.name)
+    return replace(CHANGED[kind](base), name=f"{kind}:{base.name}")
 
 
 @lru_cache(maxsize=4)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
-Over: TypeAlias = Literal["examples", "clusters", "runs", "runs and examples", "draws", "cases"]
+Over: TypeAlias = Literal[
+    "examples", "clusters", "runs", "runs and examples", "draws", "cases", "settings", "data sets"
+]
 """What varies behind an interval: test examples, whole clusters of them (texts, prompts), training runs (seeds), draws
-of a simulation, compared settings."""
+of a simulation, compared cases, settings that were each trained with several seeds, data sets with their settings."""
 
 
 @dataclass(frozen=True, repr=False)

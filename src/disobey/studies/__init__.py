@@ -32,6 +32,7 @@ class _Studies(Mapping[str, "type[Study]"]):
         "connectivity": ("connectivity", "Connectivity"),
         "top-k": ("top_k.study", "TopK"),
         "lottery": ("lottery.study", "Lottery"),
+        "dataset-dependency": ("dataset_dependency.study", "DatasetDependency"),
         "teacher-choice": ("teacher_choice.study", "TeacherChoice"),
         "dense-prediction": ("dense_prediction.study", "DensePrediction"),
     }

@@ -1,8 +1,9 @@
 """Synthetic data whose best prediction is known, from sizes and a seed.
 
-There are ``synthetic:spectrum``, ``synthetic:similarity`` and ``synthetic:overlap``, with the parameters of the
-functions below after ``#``: ``synthetic:overlap#classes=5,distance=2``. The data have a ``seed`` of their own, so that
-the truth stays fixed while the seeds of runs vary. ``modular-addition#p=97`` has the same form; it needs no seed.
+There are ``synthetic:spectrum``, ``synthetic:similarity``, ``synthetic:overlap`` and ``synthetic:planted`` (module
+`planted`), with the parameters of the functions after ``#``: ``synthetic:overlap#classes=5,distance=2``. The data have
+a ``seed`` of their own, so that the truth stays fixed while the seeds of runs vary. ``modular-addition#p=97`` has the
+same form; it needs no seed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset
 from disobey.data.sources.modular import modular_addition
+from disobey.data.sources.planted import planted
 from disobey.data.subsets import base_splits, stream
 from disobey.errors import refusal
 
@@ -174,6 +176,7 @@ SYNTHETIC: dict[str, Callable[..., Dataset]] = {
     "synthetic:spectrum": spectrum,
     "synthetic:similarity": similarity,
     "synthetic:overlap": overlap,
+    "synthetic:planted": planted,
     "modular-addition": modular_addition,
 }
 

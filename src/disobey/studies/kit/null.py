@@ -36,7 +36,7 @@ from disobey.studies.kit.verdicts import AllOf, BeyondControl, Effect, Equivalen
 from disobey.training.recipe import Recipe, Run
 
 Study: TypeAlias = Any  # `kit.study.Study` with a ``setup`` that has seeds; that module shows what is stored here
-OVER_RUNS = ("runs", "runs and examples")
+OVER_RUNS = ("runs", "runs and examples", "settings", "data sets")  # of trained runs
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What about the data decides whether distillation pays."""
