@@ -21,7 +21,7 @@ SLOPE, PER_CLASS, GAP = "spectrum slope", "log n per class", "teacher gap"
 PROPERTIES = (NOISE, SIMILARITY, ENTROPY, DIMENSION, SLOPE, PER_CLASS, GAP)
 WORDS = {
     NOISE: "share of training labels that are neither of a fast model's first two guesses, times (C − 1) / (C − 2)",
-    SIMILARITY: "how far the fast model's second score lies above the rest, in units of its first: b / a where planted",
+    SIMILARITY: "how far the fast model's second score lies above the rest, in units of its first; noise raises it",
     ENTROPY: "mean entropy of the teacher's predictions on validation examples, 1 for a uniform guess",
     DIMENSION: "natural logarithm of the participation ratio of the inputs' covariance",
     SLOPE: "of the logarithm of its eigenvalues on that of their rank (the leading 32), with the sign changed",
