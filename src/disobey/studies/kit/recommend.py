@@ -127,8 +127,15 @@ class Recommendation:
 
 
 def points(estimate: Estimate) -> str:
-    """An estimate that is a fraction, in points with its interval."""
-    return f"{in_points(estimate)} points"
+    """An estimate that is a fraction, in points with its interval.
+
+    >>> points(Estimate("gain", 0.0146, -0.0031, 0.0323, 0.9989, 10, "runs"))
+    '+1.46 points [−0.31, 3.23]'
+    """
+    own = in_points(estimate)
+    if not math.isfinite(own.low):
+        return f"{own.value:+.2f} points, without an interval".replace("-", "−")
+    return f"{own.value:+.2f} points [{own.low:.2f}, {own.high:.2f}]".replace("-", "−")
 
 
 def in_points(estimate: Estimate) -> Estimate:
