@@ -42,7 +42,7 @@ class WeakToStrong:
     def recovered(self) -> float:
         """Performance gap recovered: 0 at the teacher, 1 at the ceiling; NaN where the ceiling is not better.
 
-        >>> WeakToStrong(0.3, 0.2, 0.1).recovered
+        >>> round(WeakToStrong(0.3, 0.2, 0.1).recovered, 6)
         0.5
         """
         gap = self.weak - self.ceiling
