@@ -11,7 +11,7 @@ from disobey.records.runs import RunRecord
 from disobey.studies.kit.claims import Verdicts
 from disobey.studies.kit.design import Arm
 from disobey.studies.kit.evidence import Evidence
-from disobey.studies.kit.recommend import Candidate, recommend, recommend_blocks
+from disobey.studies.kit.recommend import Candidate, ExampleError, recommend, recommend_blocks
 from disobey.training.recipe import Run
 
 LABELS_ALONE = "labels alone"
@@ -39,6 +39,17 @@ def labels_alone(e: Evidence, arm: Arm) -> Candidate:
     return candidate(e, arm.control_arm(), LABELS_ALONE, choice, plain=True)
 
 
+def examples_error(e: Evidence) -> ExampleError:
+    """The standard error of a difference of two candidates that is due to the test examples; subjects are arms."""
+
+    def error(one: Candidate, other: Candidate) -> float:
+        assert isinstance(one.subject, Arm)
+        assert isinstance(other.subject, Arm)
+        return e.example_error(one.subject, minus=other.subject)
+
+    return error
+
+
 def recommendation(
     e: Evidence, candidates: Sequence[Candidate], verdicts: Verdicts, ids: Sequence[str], setting: str, where: str
 ) -> tuple[Block, ...]:
@@ -52,12 +63,7 @@ def recommendation(
         setting: whose claims.
         where: the setting in the words of titles.
     """
-
-    def error(one: Candidate, other: Candidate) -> float:
-        assert isinstance(one.subject, Arm)
-        assert isinstance(other.subject, Arm)
-        return e.example_error(one.subject, minus=other.subject)
-
+    error = examples_error(e)
     claims = [c for c in verdicts.corrected().claims if c.name in ids and c.setting == setting]
     return recommend_blocks(recommend(candidates, error), error, claims, where)
 

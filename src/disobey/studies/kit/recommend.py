@@ -24,6 +24,7 @@ from disobey.errors import refusal
 from disobey.measures.inference.policy import Intervals, current, using
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Claim, Estimate, Levels, Table, Text
+from disobey.studies.kit.tables import as_points
 from disobey.studies.kit.verdicts import silent
 
 MOST_SEEDS = 1000  # beyond which nobody is told to wait for more
@@ -132,16 +133,10 @@ def points(estimate: Estimate) -> str:
     >>> points(Estimate("gain", 0.0146, -0.0031, 0.0323, 0.9989, 10, "runs"))
     '+1.46 points [−0.31, 3.23]'
     """
-    own = in_points(estimate)
+    own = as_points(estimate)
     if not math.isfinite(own.low):
         return f"{own.value:+.2f} points, without an interval".replace("-", "−")
     return f"{own.value:+.2f} points [{own.low:.2f}, {own.high:.2f}]".replace("-", "−")
-
-
-def in_points(estimate: Estimate) -> Estimate:
-    """A fraction as percentage points."""
-    bounds = {name: 100 * getattr(estimate, name) for name in ("value", "low", "high")}
-    return replace(estimate, **bounds)
 
 
 def comparisons(candidates: Sequence[Candidate]) -> int:
@@ -254,9 +249,9 @@ def recommend_blocks(
     label = f", {where}" if where else ""
     levels = (("setting", where),) if where else ()
     rows: list[tuple] = [("recommended", found.chosen.name), *found.chosen.choice]
-    rows += [(f"− {estimate.name} (points)", in_points(estimate)) for estimate in found.rests]
+    rows += [(f"− {estimate.name} (points)", as_points(estimate)) for estimate in found.rests]
     rows += [(f"claim {claim.name}: {claim.text}", claim.corrected) for claim in claims]
-    rows += [(f"undecided: {one.name} (points)", in_points(one.estimate)) for one in found.undecided]
+    rows += [(f"undecided: {one.name} (points)", as_points(one.estimate)) for one in found.undecided]
     rows += [("paired seeds", found.seeds)]
     caption = f"Intervals at the level that {max(found.comparisons, 1)} comparisons leave each ({found.level:.2%})."
     main = Table(f"Recommendation{label}", ("what", "value"), tuple(rows), caption, levels)
@@ -269,7 +264,7 @@ def _candidate_table(found: Recommendation, error: ExampleError | None, label: s
     def row(c: Candidate) -> tuple:
         with using(replace(current(), level=found.level)):
             shared = 0.0 if error is None or c is first else error(c, first)
-            over = None if c is first else in_points(mean_over_runs(c.test - first.test, "", example_error=shared))
+            over = None if c is first else as_points(mean_over_runs(c.test - first.test, "", example_error=shared))
         marks = [("recommended", c is found.chosen), ("leads on validation", c is found.leader), ("plain", c.plain)]
         said = ", ".join(word for word, holds in marks if holds)
         return c.name, c.cost, 100 * float(np.mean(c.validation)), 100 * float(np.mean(c.test)), over, said

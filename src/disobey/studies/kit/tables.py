@@ -12,14 +12,14 @@ R = TypeVar("R")
 Column: TypeAlias = tuple[str, Callable[[R], Cell]]  # heading, and the cell of a row
 
 
+def as_points(estimate: Estimate) -> Estimate:
+    """A fraction as percentage points."""
+    return replace(estimate, value=100 * estimate.value, low=100 * estimate.low, high=100 * estimate.high)
+
+
 def in_points(cell: Callable[[R], Estimate]) -> Callable[[R], Estimate]:
     """A column of fractions as percentage points."""
-
-    def points(row: R) -> Estimate:
-        found = cell(row)
-        return replace(found, value=100 * found.value, low=100 * found.low, high=100 * found.high)
-
-    return points
+    return lambda row: as_points(cell(row))
 
 
 def table(title: str, rows: Iterable[R], columns: Sequence[Column[R]], caption: str = "", levels: Levels = ()) -> Table:

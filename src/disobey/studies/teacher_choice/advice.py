@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from disobey.records.results import Block, Claim, Levels
-from disobey.studies.kit.design import Arm
+from disobey.studies.kit.candidates import LABELS_ALONE, candidate, examples_error
 from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.recommend import (
-    Candidate,
     ExampleError,
     Recommendation,
     recommend,
     recommend_blocks,
 )
-from disobey.studies.teacher_choice.ranking import ACCURACY
-from disobey.studies.teacher_choice.teachers import Cell, Teacher
+from disobey.studies.teacher_choice.teachers import Cell
 
 BEARS_ON = ("W0", "W1", "W2", "W6")  # claims that a reader of the recommendation looks for
 
@@ -26,35 +24,24 @@ def advice(e: Evidence, cell: Cell, temperature: float) -> tuple[Recommendation,
     default = cell.default
     standard = cell.grid[temperature, 1.0]
     found = [
-        _candidate(e, cell.control, "labels alone", _choice("none", None, 0.0), plain=True),
-        _candidate(e, standard, default.name, _choice(default.name, temperature, 1.0), plain=True, teacher=default),
+        candidate(e, cell.control, LABELS_ALONE, _choice("none", None, 0.0), plain=True),
+        candidate(
+            e, standard, default.name, _choice(default.name, temperature, 1.0), plain=True, cost=1.0 + default.cost
+        ),
     ]
     for (t, w), arm in cell.grid.items():
         if arm is not standard:
             name = f"{default.name}, τ = {t:g}, weight {w:g}"
-            found.append(_candidate(e, arm, name, _choice(default.name, t, w), teacher=default))
+            found.append(candidate(e, arm, name, _choice(default.name, t, w), cost=1.0 + default.cost))
     for name, teacher in cell.teachers.items():
         for reading in ("raw", "fitted"):
             arm = cell.students[name, reading]
             if arm is not standard:
                 words = name if reading == "raw" else f"{name}, fitted"
                 said = name if reading == "raw" else f"{name}, at its fitted temperature"
-                found.append(_candidate(e, arm, words, _choice(said, temperature, 1.0), teacher=teacher))
-
-    def error(one: Candidate, other: Candidate) -> float:
-        assert isinstance(one.subject, Arm)
-        assert isinstance(other.subject, Arm)
-        return e.example_error(one.subject, minus=other.subject)
-
+                found.append(candidate(e, arm, words, _choice(said, temperature, 1.0), cost=1.0 + teacher.cost))
+    error = examples_error(e)
     return recommend(found, error), error
-
-
-def _candidate(
-    e: Evidence, arm: Arm, name: str, choice: Levels, *, plain: bool = False, teacher: Teacher | None = None
-) -> Candidate:
-    validation, test = (e.per_seed(arm, ACCURACY, split=split) for split in ("validation", "test"))
-    cost = 1.0 + (0.0 if teacher is None else teacher.cost)
-    return Candidate(name, choice, validation, test, plain, cost, arm)
 
 
 def _choice(teacher: str, temperature: float | None, weight: float) -> Levels:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from disobey.measures.inference.runs import mean_over_runs
 from disobey.records.results import Estimate, Table
 from disobey.studies.kit.evidence import Evidence
-from disobey.studies.kit.recommend import in_points as as_points
-from disobey.studies.kit.tables import in_points, table
+from disobey.studies.kit.tables import as_points, in_points, table
 from disobey.studies.teacher_choice.claims import Setting
 from disobey.studies.teacher_choice.properties import PROPERTIES
 from disobey.studies.teacher_choice.ranking import ACCURACY, CEILING, PILOT, Ranking
