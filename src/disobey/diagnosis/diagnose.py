@@ -25,6 +25,7 @@ from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
+from disobey.diagnosis.report import boxes as of_boxes
 from disobey.diagnosis.report import breakdown, charts, knowledge
 from disobey.diagnosis.report import language as speech
 from disobey.diagnosis.report import maps as of_pixels
@@ -108,6 +109,7 @@ BREAKS: dict[Check, set[str]] = {
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     comparisons.outcome,
     of_pixels.segmentation,
+    of_boxes.detection,
     comparisons.closeness,
     speech.overlap,
     speech.parts,
@@ -129,6 +131,7 @@ FIGURES: tuple[Callable[[Evidence], Chart | Gallery | None], ...] = (
     charts.class_deviation,
     charts.similarity,
     of_pixels.overlays,
+    of_boxes.disagreements,
     charts.most_disobeyed,
 )
 
