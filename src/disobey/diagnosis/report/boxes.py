@@ -11,6 +11,7 @@ from disobey.data.formats.coco import beside as picture_beside
 from disobey.data.formats.images import opened
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.boxes import Detections
+from disobey.diagnosis.report.breakdown import by
 from disobey.diagnosis.report.tables import CONTROL
 from disobey.errors import Refusal
 from disobey.figures.boxes import beside
@@ -22,7 +23,7 @@ from disobey.records.results import Cell, Estimate, Exhibit, Gallery, Table
 SHOWN = 6
 SURE = 0.5  # score from which a box counts as found in pictures and among those without truth
 MOST_SHOWN = 100  # boxes of a model on one picture
-PICTURE = 650  # pixels of a sheet
+PICTURE = 500  # pixels of a sheet
 COLUMNS = {"AP": None, "AP50": (0.5,), "AP75": (0.75,)}
 
 
@@ -35,8 +36,11 @@ def detection(evidence: Evidence) -> Table | None:
     each = {who: _by_image(evidence, about, *model) for who, model in models.items()}
     seeds = [who for who in models if who not in ("teacher", CONTROL)]
     rows: list[tuple[Cell, ...]] = []
+    codes = about.truth.images[about.examples][evidence.rows]
     for who, columns in each.items():
-        rows.append((who, *(_mean(evidence, name, column) for name, column in columns.items())))
+        cells = [_mean(evidence, name, column) for name, column in columns.items() if name != "missed"]
+        cells.insert(len(COLUMNS), mean_of("missed", models[who][1].argmax(axis=1) == 0, evidence.level, codes))
+        rows.append((who, *cells))
     for who in seeds:
         for other in ("teacher", CONTROL):
             if other in each:
@@ -87,6 +91,19 @@ def _mean(evidence: Evidence, name: str, column: NDArray) -> Estimate:
     return mean_of(name, column, evidence.level, np.arange(len(column)))
 
 
+def per_size(evidence: Evidence) -> Table | None:
+    """The breakdown by area: thirds of the true boxes."""
+    about: Detections | None = evidence.pair.facts.get("boxes")
+    if about is None:
+        return None
+    boxes = about.truth.boxes[about.examples]
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    first, second = np.quantile(areas, [1 / 3, 2 / 3])
+    third = (areas > first).astype(np.int64) + (areas > second)
+    names = {0: f"up to {first:,.0f} pixels", 1: f"up to {second:,.0f}", 2: "beyond"}
+    return by(evidence, third, {n: name for n, name in names.items() if (third == n).any()}, "By size", "area")
+
+
 def disagreements(evidence: Evidence) -> Gallery | None:
     """The images on which answers for true boxes, and counts of boxes where none is, differ most."""
     about: Detections | None = evidence.pair.facts.get("boxes")
@@ -109,8 +126,8 @@ def disagreements(evidence: Evidence) -> Gallery | None:
         pictured += picture is not None
         exhibits.append(_exhibit(evidence, about, sides, row, picture, [int(own[row]) for own in odd]))
     caption = (
-        f"Left: the teacher's boxes in orange; right: the student's in blue; of a score of {SURE:g} or more. True boxes "
-        f"are white. {'' if pictured else 'Pictures are not known: the canvas is empty. '}Lines name true boxes whose "
+        f"Left: the teacher's boxes in orange; right: the student's in blue; scores of {SURE:g} or more. White: true "
+        f"boxes. {'' if pictured else 'Pictures are not known: the canvas is empty. '}Lines name true boxes whose "
         "answers differ, with the share of the answer."
     )
     return Gallery("Where student and teacher see different boxes", tuple(exhibits), caption)
