@@ -19,7 +19,7 @@ from disobey.measures.inference.examples import mean_of
 from disobey.records.results import Estimate
 
 SPLITS = 5  # into halves
-TIMES = 2.0  # what halves are above the whole, to what the whole is above many images: the excess falls as 1/sqrt(n)
+TIMES = 1 / (2**0.5 - 1)  # the whole's excess in units of what halves have more: it falls as 1 / sqrt(images)
 
 
 def ap_over_images(
