@@ -54,7 +54,7 @@ class DensePrediction:
     answers: ClassVar[tuple[str, ...]] = ("D4", "D1 train")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    setup: Setup = Setup(data="scenes")
+    setup: Setup = Setup(data="scenes#examples=1600")
     teacher: str = ""
     """model of the teacher, unet or unet:WIDTH"""
     student: str = "self"
