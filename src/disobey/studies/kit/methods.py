@@ -28,9 +28,10 @@ def budget_words(optim: OptimSpec) -> str:
     >>> budget_words(OptimSpec(lr=0.01, steps=1200))
     '1,200 steps of 128 examples with adam (learning rate 0.01, cosine schedule)'
     """
+    warm = f", {optim.warmup:,} steps of linear warm-up" if optim.warmup else ""
     return (
         f"{optim.steps:,} steps of {optim.batch} examples with {optim.name} (learning rate {optim.lr:g}, {optim.decay} "
-        "schedule)"
+        f"schedule{warm})"
     )
 
 
