@@ -53,7 +53,7 @@ def momenta(spec: OptimSpec) -> NDArray | None:
 def _cycle(spec: OptimSpec, start: float, peak: float, end: float) -> NDArray:
     """From start to peak to end, (steps,), with the corners of `torch.optim.lr_scheduler.OneCycleLR`."""
     top, last = (spec.warmup or RISE * spec.steps) - 1, spec.steps - 1
-    corners = [min(0.0, top - 1), top, last if last > top else top + 1]
+    corners = [0.0 if top > 0 else top - 1, top, last if last > top else top + 1]
     place = np.interp(np.arange(spec.steps), corners, [0.0, 1.0, 2.0])
     share = np.where(place > 1, place - 1, place)
     if spec.decay == "one-cycle":
@@ -65,12 +65,12 @@ class Rates:
     """Sets an optimizer's rate, and its momentum where that follows the rate, before every step."""
 
     def __init__(self, spec: OptimSpec, opt: torch.optim.Optimizer):
-        self.groups, self.rates, self.momenta = opt.param_groups, learning_rates(spec), momenta(spec)
+        self.opt, self.rates, self.momenta = opt, learning_rates(spec), momenta(spec)
         self._sgd = spec.name == "sgd"
 
     def __call__(self, step: int) -> None:
         """For the step with this number, from 0."""
-        for group in self.groups:
+        for group in self.opt.param_groups:  # which a resumed run replaces
             group["lr"] = self.rates[step]
             if self.momenta is not None:
                 momentum = float(self.momenta[step])

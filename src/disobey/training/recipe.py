@@ -18,6 +18,8 @@ from disobey.training.imitation import ImitationSpec
 from disobey.training.serialize import decode, encode
 from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec, Teaching, learned_from
 
+ROUNDED = ("classification", "dense")  # tasks whose forward pass may be computed in another precision than float32
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -70,10 +72,10 @@ class Recipe:
                 f"sequence options for data named {PREFIX}TASK and for no other",
                 f"{'none' if self.sequence is None else 'some'} for {self.data.name!r}",
             )
-        if self.optim.precision != "float32" and self.task != "classification":
+        if self.optim.precision != "float32" and self.task not in ROUNDED:
             raise refusal(
                 "precision-of-task",
-                f"precision 'float32' for {self.data.name!r}: only classifiers train with another",
+                f"precision 'float32' for {self.data.name!r}: only classifiers, of pixels too, train with another",
                 repr(self.optim.precision),
             )
         if self.teaching.members > 1 and self.teaching.folds:
