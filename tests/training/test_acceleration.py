@@ -19,6 +19,7 @@ from disobey.training.accelerated import Captured, forward_pass, obstacle, step_
 from disobey.training.acceleration import Acceleration
 from disobey.training.devices import deterministic
 from disobey.training.execution.engine import run_all
+from disobey.training.execution.pools import worker_pool
 from disobey.training.loop import fit
 from disobey.training.prepare import SharedInputs, prepared
 from disobey.training.recipe import Recipe, Run
@@ -190,6 +191,24 @@ def test_tf32_is_switched_by_the_recipe_and_put_back():
         with deterministic(torch.device("cuda"), precision):
             assert (cudnn.allow_tf32, products.allow_tf32) == (wanted, wanted)
         assert (cudnn.allow_tf32, products.allow_tf32) == before
+
+
+@pytest.mark.parametrize(("memory", "workers"), [(80 << 30, 6), (9 << 30, 2), (1 << 30, 1)])
+def test_workers_share_a_gpu_by_its_memory(memory, workers, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _i: SimpleNamespace(total_memory=memory))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: range(6), raising=False)
+    assert worker_pool("auto", "cuda").size == workers
+    assert worker_pool("auto", "cpu").size == 6
+
+
+def test_a_full_gpu_says_what_to_try(tmp_path, monkeypatch):
+    def full(*_inputs):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nand more")
+
+    monkeypatch.setattr("disobey.training.tasks.classification.step_of", full)
+    failure = run_all([Run(CNN)], Store(tmp_path), workers=0, device="cpu").failed[Run(CNN)]
+    assert failure.id == "gpu-memory"
 
 
 # A GPU's graph, imitated: a replay does the captured pass again, from the same memory and into the same memory.

@@ -56,7 +56,8 @@ class Step:
 def step_of(one: Prepared, acceleration: Acceleration = PLAIN) -> Step:
     """The step of a prepared run, which is tried on its first examples where it is compiled."""
     device, precision = one.order.rows.device, one.run.recipe.optim.precision
-    reasons, network = [], one.model
+    reasons: list[str] = []
+    network: Forward = one.model
     if acceleration.compile and len(one.order):
         network, why = _compiled(one, precision)
         reasons += [why] if why else []
@@ -74,7 +75,7 @@ def step_of(one: Prepared, acceleration: Acceleration = PLAIN) -> Step:
     return Step(backward if captured is None else captured, acceleration, compiled, captured, reasons)
 
 
-def forward_pass(model: nn.Module, precision: Precision, device: torch.device) -> Forward:
+def forward_pass(model: Forward, precision: Precision, device: torch.device) -> Forward:
     """The network's training pass under autocast where the recipe says so; logits come out in float32.
 
     Weights stay in float32 and so do their gradients: what is rounded are products, convolutions and what lies between.
@@ -91,7 +92,7 @@ def forward_pass(model: nn.Module, precision: Precision, device: torch.device) -
     return forward
 
 
-def _compiled(one: Prepared, precision: Precision) -> tuple[nn.Module, str]:
+def _compiled(one: Prepared, precision: Precision) -> tuple[Forward, str]:
     """The compiled network, or the network and why not. It is tried at once, so that no step is half done."""
     model, order = one.model, one.order
     rows, views = order.rows[0], None if order.views is None else order.views[0]

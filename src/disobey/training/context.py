@@ -43,7 +43,7 @@ class Clock:
     """Seconds since it was made, on top of what was spent ``before``."""
 
     def __init__(self, before: Mapping[str, float] | None = None) -> None:
-        self.before = {"seconds": 0.0, "cpu_seconds": 0.0, **(before or {})}
+        self.before: dict[str, Any] = {"seconds": 0.0, "cpu_seconds": 0.0, **(before or {})}
         self.started, self.cpu = time.perf_counter(), time.process_time()
 
     def cost(self) -> dict[str, Any]:

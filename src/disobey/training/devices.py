@@ -59,7 +59,7 @@ class deterministic:
 
     def __enter__(self):
         cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-        self.before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32)
+        self.before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, bool(products.allow_tf32))
         if self.cuda:
             self._set(True, False, self.precision == "tf32", self.precision == "tf32")
 

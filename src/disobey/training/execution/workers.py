@@ -146,6 +146,9 @@ def _failed(error: Exception) -> Answer:
     if no_space(error):
         return Answer("full", str(error))
     trace = "".join(traceback.format_exception(error))
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU that workers share
+        first = (str(error).splitlines() or [""])[0]
+        return Answer("failed", f"the GPU's memory is full ({first}): try fewer --workers", trace, "gpu-memory")
     return Answer("failed", f"{type(error).__name__}: {error}", trace, getattr(error, "id", ""))
 
 
