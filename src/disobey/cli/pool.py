@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal, refusal
 from disobey.records.files import write_text
 from disobey.records.provenance import file_record, stamp
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     paths = [path / "result.json" if path.is_dir() else path for path in options.results]
-    result = pool([read(path) for path in paths])
+    result = pool([read(path) for path in paths], [cost_of(path) for path in paths])
     folder = options.out or Path("disobey-runs") / "reports" / result.study
     # No run of its own: those that it rests on are named by the reports of its inputs.
     provenance = stamp() | {"inputs": [file_record(path) for path in paths], "runs": []}
@@ -67,3 +68,12 @@ def read(path: Path) -> Result:
         raise refusal("no-result", expected, error.strerror or error, where=path) from None
     except Refusal as error:
         raise Refusal(error.id, f"{path}: {error}") from error
+
+
+def cost_of(path: Path) -> dict[str, float]:
+    """What the runs of a result took, from the provenance beside it; empty where that does not say."""
+    try:
+        found = json.loads(read_bounded(path.with_name("provenance.json"), 1 << 24))["cost"]
+        return {key: float(found[key]) for key in ("runs", "cpu_seconds_with_reused")}
+    except (OSError, Refusal, ValueError, KeyError, TypeError):
+        return {}

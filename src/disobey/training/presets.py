@@ -52,12 +52,13 @@ OF_DATA: dict[str, Defaults] = {
 }
 
 
-# Classes of pixels: a batch is of images. Chosen on the validation split of `scenes`.
+# Classes of pixels: a batch is of images. Chosen on the validation split of `scenes`. The rate rises, as at its full
+# height a quarter to a half of the units die within twenty steps, all of which move every pixel towards the ground.
 OF_PIXELS = Defaults(
     ModelSpec("unet", width=8),
     ModelSpec("unet", width=4),
     ModelSpec("unet", width=16),
-    OptimSpec(lr=2e-2, steps=400, batch=16),
+    OptimSpec(lr=1e-2, steps=3200, batch=8, warmup=200),
 )
 
 
@@ -81,5 +82,10 @@ def defaults_of(data: str, kind: Kind) -> Defaults:
 
 
 def budget(base: OptimSpec, **changes: object) -> OptimSpec:
-    """``base`` with the given fields changed; None leaves a field as it is."""
-    return replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    """``base`` with the given fields changed; None leaves a field as it is. At most a tenth of it is warm-up.
+
+    >>> budget(OptimSpec(steps=2000, warmup=100), steps=300).warmup
+    30
+    """
+    changed: OptimSpec = replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    return replace(changed, warmup=min(changed.warmup, changed.steps // 10))
