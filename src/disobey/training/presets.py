@@ -62,15 +62,23 @@ OF_PIXELS = Defaults(
 )
 
 
+# Classes of boxes, likewise. Chosen on the validation split of `scenes-boxes`.
+OF_BOXES = Defaults(
+    ModelSpec("detector", width=8),
+    ModelSpec("detector", width=4),
+    ModelSpec("detector", width=16),
+    OptimSpec(lr=1e-2, steps=1000, batch=16),
+)
+
+
 def defaults_of(data: str, kind: Kind) -> Defaults:
     """The defaults of a data set: its own where it has some, else those of its kind.
 
     >>> defaults_of("modular-addition#p=97", "features").optim.name, defaults_of("mine.csv", "features").optim.name
     ('adamw', 'adam')
     """
-    if learned_from(data) == "dense":
-        return OF_PIXELS
-    return OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
+    of_parts = {"dense": OF_PIXELS, "detection": OF_BOXES}.get(learned_from(data))
+    return of_parts or OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
 
 
 def budget(base: OptimSpec, **changes: object) -> OptimSpec:
