@@ -82,7 +82,7 @@ def _boxes(arm: Arm, e: Evidence, dataset: Dataset, levels: Levels) -> Gallery:
             f"right: teacher {right[0]}, student {right[1]}",
         )
         truth = test.labels[row][present(test.labels[row]), :4]
-        found = [_sure(record.history["test.found"], test.ids[row]) for record in records]
+        found = [_sure(record.history["test.found"], int(test.ids[row])) for record in records]
         size = test.inputs[row].shape[:2]
         name = str(test.ids[row])
         exhibits.append(
