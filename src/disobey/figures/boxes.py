@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from disobey.figures.overlays import GAP
 
 TRUE, TEACHER, STUDENT = np.array([255.0] * 3), np.array([230.0, 159.0, 0.0]), np.array([86.0, 180.0, 233.0])
-WIDE = 160  # pixels of a picture's longer side up to which small ones are enlarged
-LONGEST = 320  # and beyond which large ones are thinned
+WIDE = 200  # pixels of a picture's longer side up to which small ones are enlarged
+LONGEST = 240  # and beyond which large ones are thinned
 
 
 def beside(image: NDArray | None, size: tuple[int, int], truth: NDArray, teacher: NDArray, student: NDArray) -> NDArray:
@@ -29,7 +29,7 @@ def beside(image: NDArray | None, size: tuple[int, int], truth: NDArray, teacher
     (80, 322, 3)
     """
     height, width = size
-    scale = min(max(1, WIDE // max(size)), LONGEST) if max(size) <= LONGEST else LONGEST / max(size)
+    scale = max(1, WIDE // max(size)) if max(size) <= LONGEST else LONGEST / max(size)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     canvas = np.full((*shape, 3), 60.0) if image is None else _resized(_grey(image), shape)
     halves = [
