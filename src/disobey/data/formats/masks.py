@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from disobey.bounds import mendable, read_bounded
 from disobey.data.dataset import VOID, Dataset, Split
-from disobey.data.formats.coco import read_coco
+from disobey.data.formats.coco import beside, read_coco
 from disobey.data.formats.columns import Options
 from disobey.data.formats.files import PICTURES
 from disobey.data.formats.images import decoded, fitted, opened, pillow
@@ -160,15 +160,6 @@ def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
     images = decoded(((str(p), p) for p in files), len(files), size)
     masks = ((str(file), _drawn(file, shape)) for file, shape in zip(files, shapes, strict=True))
     return (images, stacked(masks, images.shape[:3], size)), ("ground", *found.names)
-
-
-def beside(path: Path, name: str) -> Path:
-    """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
-    folder = path.parent.resolve()
-    for place in (folder / name, folder / "images" / name):
-        if place.is_file() and place.resolve().is_relative_to(folder):
-            return place
-    raise refusal("no-file", f"the picture {name[:100]!r} beside the file", "none", "images/ beside it", where=path)
 
 
 def _drawn(picture: Path, shapes: list[tuple[int, list[list[float]]]]) -> Any:
