@@ -48,13 +48,13 @@ def test_the_error_of_a_score_is_over_images_and_that_of_a_difference_is_paired(
     e = Evidence.read(made.design(), records, JUDGED, ("test",))
     arm = made.levels()[0].arms["distilled"]
     for measure in ("student_accuracy", IOU):
-        table = e.right(arm, iou=measure == IOU)
+        table = e.right(arm, of=measure)
         assert table is not None
         assert table.shape == (2, 24)
         np.testing.assert_allclose(table.mean(axis=1), e.per_seed(arm, measure), atol=1e-12)
-        other = e.right(arm.control_arm(), iou=measure == IOU)
+        other = e.right(arm.control_arm(), of=measure)
         assert other is not None
-        found = e.example_error(arm, minus=CONTROL, iou=measure == IOU)
+        found = e.example_error(arm, minus=CONTROL, of=measure)
         assert found == pytest.approx(example_error(table - other))
 
 

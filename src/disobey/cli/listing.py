@@ -64,6 +64,7 @@ def _models() -> dict[str, str]:
 
     own = {
         "unet": "small U-Net with group normalization, 8 to 32 channels, for classes of pixels",
+        "detector": "the way down of such a U-Net and one step up, for classes of boxes",
         "hf:NAME": "models of transformers, by name or folder; hf:NAME#random starts from random weights",
         "timm:NAME": "image models of timm; timm:NAME#random starts from random weights",
         "FILE.py:FACTORY": "your own model",

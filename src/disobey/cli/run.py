@@ -193,6 +193,7 @@ def _trained(study: Study, limit: float = math.inf, *, store: Store, options: Ru
             verify=verify,
             stall=60 * options.stall_timeout,
             checkpoint=60 * options.checkpoint_minutes,
+            acceleration=options.acceleration,
             limit=limit,
         )
 

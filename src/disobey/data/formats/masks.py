@@ -7,7 +7,6 @@ a line. In COCO's JSON a later polygon lies before an earlier one, class 0 is th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.bounds import Tally, mendable, read_bounded, text_file
+from disobey.bounds import mendable, read_bounded
 from disobey.data.dataset import VOID, Dataset, Split
+from disobey.data.formats.coco import read_coco
 from disobey.data.formats.columns import Options
 from disobey.data.formats.files import PICTURES
 from disobey.data.formats.images import decoded, fitted, opened, pillow
-from disobey.data.formats.tables import decoded_size
 from disobey.data.sources.scenes import dense_splits
 from disobey.errors import refusal
 
@@ -148,36 +147,21 @@ def _names(path: Path) -> tuple[str, ...]:
 
 def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
     """Pictures and masks of COCO's JSON, and the names of its classes after the ground's."""
-    try:
-        text = read_bounded(text_file(path), 1 << 28).decode("utf-8")
-        Tally(path).add(decoded_size(text))
-        content = json.loads(text)
-        names = {int(c["id"]): str(c["name"])[:100] for c in content["categories"]}
-        number = {id: place for place, id in enumerate(names, 1)}
-        files = {int(i["id"]): _beside(path, str(i["file_name"])) for i in content["images"]}
-        shapes: dict[int, list[tuple[int, list[list[float]]]]] = {id: [] for id in files}
-        for one in content["annotations"]:
-            polygons = one["segmentation"]
-            if not isinstance(polygons, list):
-                raise refusal("not-coco", "polygons as segmentation", "run lengths", "polygons", where=path)
-            points = [[float(v) for v in polygon] for polygon in polygons]
-            if any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in points):
-                raise refusal("not-coco", "polygons x1, y1, x2, y2, x3, y3, ...", str(polygons)[:60], where=path)
-            shapes[int(one["image_id"])].append((number[int(one["category_id"])], points))
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        if hasattr(error, "id"):
-            raise
-        got = f"{type(error).__name__}: {str(error)[:100]}"
-        expected = "COCO's JSON: images, categories, annotations with polygons"
-        raise refusal("not-coco", expected, got, "a format of docs/guides/dense-prediction.md", where=path) from None
-    if not files or len(names) > 250:
-        raise refusal("not-coco", "a picture or more, at most 250 classes", f"{len(files)}, {len(names)}", where=path)
-    images = decoded(((str(p), p) for p in files.values()), len(files), size)
-    masks = ((str(files[id]), _drawn(files[id], shapes[id])) for id in files)
-    return (images, stacked(masks, images.shape[:3], size)), ("ground", *names.values())
+    found = read_coco(path)
+    if len(found.names) > 250:
+        raise refusal("not-coco", "at most 250 classes", len(found.names), where=path)
+    shapes: list[list[tuple[int, list[list[float]]]]] = [[] for _ in found.files]
+    for image, number, polygons in zip(found.image, found.category, found.polygons, strict=True):
+        if polygons is None:
+            raise refusal("not-coco", "polygons as segmentation", "run lengths or none", "polygons", where=path)
+        shapes[image].append((int(number), polygons))
+    files = [beside(path, name) for name in found.files]
+    images = decoded(((str(p), p) for p in files), len(files), size)
+    masks = ((str(file), _drawn(file, shape)) for file, shape in zip(files, shapes, strict=True))
+    return (images, stacked(masks, images.shape[:3], size)), ("ground", *found.names)
 
 
-def _beside(path: Path, name: str) -> Path:
+def beside(path: Path, name: str) -> Path:
     """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
     folder = path.parent.resolve()
     for place in (folder / name, folder / "images" / name):
