@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from disobey.training.observers import Observer
-from disobey.training.optim import learning_rates, optimizer
+from disobey.training.optim import Rates, optimizer
 from disobey.training.predict import in_chunks
 from disobey.training.recipe import Recipe, Run
 from disobey.training.savepoint import Paused, Savepoint
@@ -111,7 +111,8 @@ def fit(
     optim, steps = run.recipe.optim, len(batches)
     parameters = list(model.parameters())
     learned = [*parameters, *besides]
-    rates, opt = learning_rates(optim), optimizer(optim, learned)
+    opt = optimizer(optim, learned)
+    rates = Rates(optim, opt)
     losses = torch.zeros(steps, device=parameters[0].device)
     memory = _Memory(run.recipe, steps, score)
     memory(0, model)
@@ -124,8 +125,7 @@ def fit(
         losses[step] = backward(step, model, batches(step))
         if optim.clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.clip)
-        for group in opt.param_groups:
-            group["lr"] = rates[step]
+        rates(step)
         opt.step()
         for parameter in learned:  # what zero_grad does, without its bookkeeping
             parameter.grad = None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from disobey.errors import refusal
 from disobey.targets import teacher_free
@@ -130,7 +130,7 @@ class Objective:
         """From a checkpoint within the run."""
         self._strengths = {(control, tuple(groups)): value for control, groups, value in state["strengths"]}
 
-    def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
+    def backward(self, step: int, model: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         """Forward and backward pass of a batch, for `loop.fit`; the loss, ()."""
         logits = model(batch.inputs)
         loss, gradient = self(step, logits, batch)
@@ -222,7 +222,7 @@ class Objective:
             if term.loss == "kl":
                 return kl_with_gradient(logits, soft_targets(target, term.temperature), scale=scale)
             return _traced(loss_at(term.loss, term.temperature), logits, target, scale)
-        where = self.table.row(step, batch.rows, batch.views)
+        where = self.table.row(step, batch)
         targets, weights = self.targets_of(term)
         if term.loss == "kl":
             key = (term.control, term.amount, term.temperature)

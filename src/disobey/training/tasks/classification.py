@@ -18,6 +18,8 @@ from disobey.data.tensors import inputs_tensor
 from disobey.models.build import resolve
 from disobey.models.spec import HUGGING_FACE, TIMM, is_file
 from disobey.records.runs import SPLITS
+from disobey.training.accelerated import Step, step_of
+from disobey.training.acceleration import PLAIN, Acceleration
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
 from disobey.training.facts import Facts, NetworkFacts
@@ -68,32 +70,41 @@ def check(run: Run, facts: Facts) -> None:
 def train(run: Run, context: Context) -> Trained:
     """Trains the run, with the bits that it also has as a slice of any stack."""
     clock, shared = Clock(), SharedInputs(context.store, context.device)
-    return train_prepared(prepared(run, shared, context.observers), shared, clock, context.savepoint(run))
+    one = prepared(run, shared, context.observers)
+    return train_prepared(one, shared, clock, context.savepoint(run), context.acceleration)
 
 
-def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock, savepoint: Savepoint | None = None) -> Trained:
-    """Trains one prepared run alone: as a stack of one where such runs are stacked."""
-    validation = shared.validation(one.run)
-    with seeded(one.run.seed, "dropout", one.run.recipe.replica), deterministic(shared.device):
+def train_prepared(
+    one: Prepared,
+    shared: SharedInputs,
+    clock: Clock,
+    savepoint: Savepoint | None = None,
+    acceleration: Acceleration = PLAIN,
+) -> Trained:
+    """Trains one prepared run alone: as a stack of one, never accelerated, where such runs are stacked."""
+    validation, precision = shared.validation(one.run), one.run.recipe.optim.precision
+    with seeded(one.run.seed, "dropout", one.run.recipe.replica), deterministic(shared.device, precision):
         if is_stacked(one):
             (result,) = fit_stack([one], validation=validation)
             if isinstance(result, Diverged):
                 raise result
         else:
-            result = fit_sequentially(one, validation, savepoint)
-            clock.before |= savepoint.before if savepoint is not None else {}
+            step = step_of(one, acceleration)
+            result = fit_sequentially(one, validation, savepoint, step)
+            clock.before |= (savepoint.before if savepoint is not None else {}) | step.notes()
         return finished(one, result, shared, clock)
 
 
-def fit_sequentially(one: Prepared, validation: tuple[Tensor, Tensor], savepoint: Savepoint | None = None) -> Fit:
+def fit_sequentially(
+    one: Prepared, validation: tuple[Tensor, Tensor], savepoint: Savepoint | None = None, step: Step | None = None
+) -> Fit:
     """The one loop on a prepared run; validation: inputs (N, ...) and labels (N,)."""
+    step = step_of(one) if step is None else step
     score = partial(accuracy, inputs=validation[0], labels=validation[1])
     batches = one.batches
     if savepoint is not None:
-        savepoint.keepers = (batches, one.objective)
-    return fit(
-        one.model, one.run, batches, one.objective.backward, score=score, observers=one.observers, savepoint=savepoint
-    )
+        savepoint.keepers, savepoint.how = (batches, one.objective), step.how
+    return fit(one.model, one.run, batches, step.backward, score=score, observers=one.observers, savepoint=savepoint)
 
 
 def is_stacked(one: Prepared) -> bool:

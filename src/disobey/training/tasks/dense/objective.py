@@ -5,11 +5,12 @@ Shapes: B images of H x W pixels, N training images, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from disobey.records.pixels import boundary
 from disobey.training.batches import Batch
@@ -38,7 +39,7 @@ class PixelObjective:
         """From a checkpoint within the run."""
         self.objective.restore(state)
 
-    def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
+    def backward(self, step: int, model: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         """Forward and backward pass of a batch of images, for `loop.fit`; the loss, ()."""
         logits = flat(model(batch.inputs))
         rows = (batch.rows[:, None] * self.size + self.pixels).flatten()
