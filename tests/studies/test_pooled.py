@@ -98,6 +98,38 @@ def test_data_sets_are_counted_on_the_side_that_the_claim_says():
     assert table(pool(unsided), "On how many data sets").rows == ()
 
 
+def test_what_the_source_counts_stands_beside_our_counts():
+    """Beside the student alone, as sources have no controls; and only for the claim that the study declares."""
+    spec = next(spec for spec in claim_specs(STUDIES["deviation"]()) if spec.id == "C1 test")
+
+    def of(name, **about):
+        alone = replace(on(name, -0.3).of(Claim)[0].evidence[0], name="mean deviation")
+        beside = {"rule": spec.rule.words, "direction": -1, "margin": 0.05, "name": spec.id, "id": spec.id}
+        (claim,) = on(name, 0.2, **beside).of(Claim)
+        said = {"text": spec.text, "source": spec.source.name, "evidence": (alone, *claim.evidence), "deciding": 1}
+        return replace(on(name, 0.2), study="deviation", blocks=(replace(claim, **(said | about)),))
+
+    alone, beyond = table(pool([of(name) for name in "abc"]), "On how many data sets").rows
+    assert alone[2:] == ("student alone", 3, 3, 3, 0, "18 of 18 image settings")
+    assert beyond[2:] == ("student minus control", 3, 0, 0, 3, "")
+    other = table(pool([of(name, text="Another statement.") for name in "abc"]), "On how many data sets")
+    assert "in the source" not in other.columns
+
+
+def test_results_are_found_wherever_they_lie_below_a_folder(tmp_path, capsys):
+    for place, data, planted in (("x/deep/one", "a", 0.03), ("y", "b", 0.02)):
+        on(data, planted).write(tmp_path / "store" / place / "result.json")
+    words = ["pool", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--json"]
+    assert main(words) == 0
+    assert [row[0] for row in table(Result.from_json(capsys.readouterr().out), "What was joined").rows] == ["a", "b"]
+    replace(on("c", 0.0), study="other").write(tmp_path / "store" / "z" / "result.json")
+    assert main(words) == 2
+    assert "results of one study" in capsys.readouterr().err
+    assert main([*words, "--study", "demo"]) == 0
+    (tmp_path / "empty").mkdir()
+    assert main(["pool", str(tmp_path / "empty")]) == 2
+
+
 def test_what_each_result_took_stands_beside_it(tmp_path, capsys):
     for name in "ab":
         on(name, GAINS[name]).write(tmp_path / name / "result.json")

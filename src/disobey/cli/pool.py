@@ -21,7 +21,9 @@ class PoolOptions:
     """Options of `disobey pool`."""
 
     results: tyro.conf.Positional[tuple[Path, ...]]
-    """result.json files of one study, or the folders they are in"""
+    """result.json files of one study, or folders that they are in or below"""
+    study: str = ""
+    """take the results of this study only, where folders hold those of several"""
     out: Path | None = None
     """folder of the report; disobey-runs/reports/STUDY-pooled where not given"""
     json: bool = False
@@ -43,8 +45,11 @@ def main(argv: list[str]) -> int:
         description="Joins the results of one study on several data sets or models.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    paths = [path / "result.json" if path.is_dir() else path for path in options.results]
-    result = pool([read(path) for path in paths], [cost_of(path) for path in paths])
+    found = {path: read(path) for given in options.results for path in results_in(given)}
+    if options.study:
+        found = {path: result for path, result in found.items() if result.study == options.study}
+    paths = list(found)
+    result = pool(list(found.values()), [cost_of(path) for path in paths])
     folder = options.out or Path("disobey-runs") / "reports" / result.study
     # No run of its own: those that it rests on are named by the reports of its inputs.
     provenance = stamp() | {"inputs": [file_record(path) for path in paths], "runs": []}
@@ -57,6 +62,14 @@ def main(argv: list[str]) -> int:
         print("\n".join(summary_lines(result)))
         print(f"\nreport: {page}")
     return 0
+
+
+def results_in(path: Path) -> list[Path]:
+    """A file itself; of a folder its result.json, or else all those below it, in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    below = [] if (path / "result.json").exists() else sorted(path.rglob("result.json"))
+    return below or [path / "result.json"]
 
 
 def read(path: Path) -> Result:

@@ -23,6 +23,7 @@ class Forest:
         without: the same without each data set in turn; empty for two.
         alone: the estimate without a control by the name of the data set, where the claim's rule has such a line.
         line: border and direction (1 above, -1 below) of those.
+        counted: how the claim's source counts, in words; empty where it does not.
     """
 
     claim: Claim
@@ -31,6 +32,7 @@ class Forest:
     without: Mapping[str, Pooled]
     alone: Mapping[str, Estimate] = field(default_factory=dict)
     line: tuple[float, int] = (0.0, 1)
+    counted: str = ""
 
 
 def forest_chart(forests: Sequence[Forest]) -> Chart:
@@ -129,19 +131,22 @@ def counts_table(forests: Sequence[Forest]) -> Table:
         claim = forest.claim
         if claim.direction == 0:  # neither side is claimed
             continue
-        if forest.alone:
-            counts = _sides(forest.alone.values(), *forest.line)
-            rows.append((claim.name, claim.setting, "student alone", len(forest.alone), *counts))
-        what = "student minus control" if forest.alone else claim.evidence[0].name.removesuffix(AVERAGE)
+        alone = forest.alone  # what sources count: they have no controls
+        if alone:
+            counts = _sides(alone.values(), *forest.line)
+            rows.append((claim.name, claim.setting, "student alone", len(alone), *counts, forest.counted))
+        what = "student minus control" if alone else claim.evidence[0].name.removesuffix(AVERAGE)
         counts = _sides(forest.each.values(), claim.border, claim.direction)
-        rows.append((claim.name, claim.setting, what, len(forest.each), *counts))
+        rows.append((claim.name, claim.setting, what, len(forest.each), *counts, "" if alone else forest.counted))
     columns = ("claim", "setting", "what", "data sets", "as claimed", "surely as claimed", "surely the other way")
     caption = (
         "As claimed: the estimate lies on the claimed side of the border; surely: its 95% interval does. A count "
         "weighs a tiny effect like a large one and a noisy data set like a clean one, and about half of all data sets "
         "lie on either side of nothing: the words come from averages."
     )
-    return Table("On how many data sets", columns, tuple(rows), caption)
+    if any(forest.counted for forest in forests):
+        return Table("On how many data sets", (*columns, "in the source"), tuple(rows), caption)
+    return Table("On how many data sets", columns, tuple(row[:-1] for row in rows), caption)
 
 
 def _sides(estimates: Iterable[Estimate], border: float, direction: int) -> tuple[int, int, int]:

@@ -83,7 +83,8 @@ def pool(results: Sequence[Result], costs: Sequence[Mapping[str, float]] = ()) -
             left_out.append(f"{id} ({first.setting or 'no setting'}: an interval in fewer than two results)")
             continue
         literal = _literal(rule, usable, by_anytime)
-        forests.append(_forest(usable, {name: errors[name] for name in usable}, rule, literal, missing))
+        forest = _forest(usable, {name: errors[name] for name in usable}, rule, literal, missing)
+        forests.append(replace(forest, counted=_counted(first, results[0].study)))
     if not forests:
         raise refusal("pool-nothing", "a claim with an interval in at least two results", "none", "more seeds a result")
     return _result(results, names, forests, left_out, costs)
@@ -251,6 +252,13 @@ def rule_of(claim: Claim, study: str) -> Single | BeyondControl | None:
     if claim.direction == 0:
         return Equivalence(claim.margin, claim.border, claim.unit) if claim.margin > 0 else None
     return Effect(1 if claim.direction > 0 else -1, claim.border, claim.margin, claim.unit)
+
+
+def _counted(claim: Claim, study: str) -> str:
+    """How the claim's source counts, where the study still declares the claim as it is; else nothing."""
+    specs = claim_specs(STUDIES[study]()) if study in STUDIES else ()
+    same = (spec for spec in specs if (spec.id, spec.text, spec.source.name) == (claim.name, claim.text, claim.source))
+    return next((spec.counted for spec in same), "")
 
 
 def _note(claim: Claim, joined: Pooled, words: Mapping[str, Verdict], verdict: Verdict, missing: Sequence[str]) -> str:
