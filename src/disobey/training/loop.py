@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from disobey.training.observers import Observer
@@ -58,6 +60,19 @@ class Fit:
     checks: dict[int, float]
     kept: dict[int, Weights]
     chosen: int
+
+    @property
+    def history(self) -> dict[str, NDArray]:
+        """The losses and the looks at the validation split, as records keep them."""
+        history = {"loss": self.losses.numpy()}
+        if self.checks:
+            history["check_step"] = np.array(list(self.checks))
+            history["check_accuracy"] = np.array(list(self.checks.values()))
+        return history
+
+    def weights(self, model: nn.Module) -> dict[str, Weights]:
+        """The trained model's weights and those that were kept, by the name of their file in the record."""
+        return {"last": model.state_dict(), **{str(step): kept for step, kept in self.kept.items()}}
 
 
 class Diverged(ArithmeticError):

@@ -16,8 +16,9 @@ LEARNED = {
     PREFIX: "sequences",
     TEXT: "next_token",
     "segmentation:": "dense",
+    "detection:": "detection",
 }  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
-OF_PIXELS = "scenes"  # the rendered data whose pixels have classes, whatever follows ``#``
+RENDERED = {"scenes": "dense", "scenes-boxes": "detection"}  # likewise, for whole names before ``#``
 
 Decay = Literal["cosine", "constant", "steps", "one-cycle", "one-cycle-linear"]
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -249,11 +250,12 @@ def stream_of(spec: SequenceSpec, name: str) -> str:
 def learned_from(data: str) -> str:
     """The key of `tasks.TASKS` that data of this name belongs to.
 
-    >>> learned_from("sequence:S3"), learned_from("mnist-5k")
-    ('sequences', 'classification')
+    >>> learned_from("sequence:S3"), learned_from("scenes-boxes#size=48"), learned_from("mnist-5k")
+    ('sequences', 'detection', 'classification')
     """
-    if data.partition("#")[0] == OF_PIXELS:
-        return "dense"
+    place = data.partition("#")[0]
+    if place in RENDERED:
+        return RENDERED[place]
     return next((task for prefix, task in LEARNED.items() if data.startswith(prefix)), "classification")
 
 

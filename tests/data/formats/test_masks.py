@@ -63,7 +63,8 @@ def test_coco_polygons(tmp_path):
         file.write_text(json.dumps(bad))
         with refuses("not-coco"):
             read(file)
-    file.write_text(json.dumps(content | {"images": [{"id": 0, "file_name": "../../etc/passwd"}]}))
+    outside = {"images": [{"id": 0, "file_name": "../../etc/passwd"}], "annotations": annotations[:1]}
+    file.write_text(json.dumps(content | outside))
     with refuses("no-file"):
         read(file)
 

@@ -7,7 +7,6 @@ a line. In COCO's JSON a later polygon lies before an earlier one, class 0 is th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from disobey.bounds import Tally, mendable, read_bounded, text_file
+from disobey.bounds import mendable, read_bounded
 from disobey.data.dataset import VOID, Dataset, Split
+from disobey.data.formats.coco import beside, read_coco
 from disobey.data.formats.columns import Options
 from disobey.data.formats.files import PICTURES
 from disobey.data.formats.images import decoded, fitted, opened, pillow
-from disobey.data.formats.tables import decoded_size
 from disobey.data.sources.scenes import dense_splits
 from disobey.errors import refusal
 
@@ -29,7 +28,7 @@ VOID_VALUE = 255  # of a mask's pixel that has no class
 SPLITS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 MAX_POINTS = 1 << 20  # of the polygons of one picture
 
-Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16
+Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16, or boxes (N, K, 5)
 
 
 def from_masks(name: str) -> Dataset:
@@ -66,27 +65,28 @@ def assembled(name: str, parts: dict[str, Part], names: tuple[str, ...] = ()) ->
     names = names or tuple(str(number) for number in range(max(most, 2)))
     if most > len(names):
         raise refusal("mask-classes", f"classes below {len(names)}, as many as have names", most - 1, where=place)
-    return Dataset(name, "image", names, *_splits(place, parts), source="files")
+    return Dataset(name, "image", names, *splits_of_pictures(place, parts), source="files")
 
 
-def _splits(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+def splits_of_pictures(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+    """(train, validation, test) of parts that were read; what is missing is cut from training. Raises `Refusal`."""
     shapes = {images.shape[1:] for images, _ in parts.values()}
     total = sum(len(images) for images, _ in parts.values())
     if len(shapes) > 1 or total < 8 or "train" not in parts:
         got = f"{total} of {len(shapes)} sizes in {', '.join(parts)}"
         raise refusal("few-pictures", "8 pictures or more of one size, some to train on", got, "#size=32", where=where)
-    images, masks = parts["train"]
+    images, labels = parts["train"]
     if "test" not in parts:
         held = len(images) // 5
-        return dense_splits(images, masks, validation=(len(images) - held) // 8, test=held)
+        return dense_splits(images, labels, validation=(len(images) - held) // 8, test=held)
     test = Split(*parts["test"], np.arange(len(parts["test"][0])))
     if "validation" in parts:
         return (
-            Split(images, masks, np.arange(len(images))),
+            Split(images, labels, np.arange(len(images))),
             Split(*parts["validation"], _ids(parts["validation"])),
             test,
         )
-    train, validation, _ = dense_splits(images, masks, validation=len(images) // 8, test=0)
+    train, validation, _ = dense_splits(images, labels, validation=len(images) // 8, test=0)
     return train, validation, test
 
 
@@ -148,42 +148,18 @@ def _names(path: Path) -> tuple[str, ...]:
 
 def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
     """Pictures and masks of COCO's JSON, and the names of its classes after the ground's."""
-    try:
-        text = read_bounded(text_file(path), 1 << 28).decode("utf-8")
-        Tally(path).add(decoded_size(text))
-        content = json.loads(text)
-        names = {int(c["id"]): str(c["name"])[:100] for c in content["categories"]}
-        number = {id: place for place, id in enumerate(names, 1)}
-        files = {int(i["id"]): _beside(path, str(i["file_name"])) for i in content["images"]}
-        shapes: dict[int, list[tuple[int, list[list[float]]]]] = {id: [] for id in files}
-        for one in content["annotations"]:
-            polygons = one["segmentation"]
-            if not isinstance(polygons, list):
-                raise refusal("not-coco", "polygons as segmentation", "run lengths", "polygons", where=path)
-            points = [[float(v) for v in polygon] for polygon in polygons]
-            if any(len(p) < 6 or len(p) % 2 or not np.isfinite(p).all() for p in points):
-                raise refusal("not-coco", "polygons x1, y1, x2, y2, x3, y3, ...", str(polygons)[:60], where=path)
-            shapes[int(one["image_id"])].append((number[int(one["category_id"])], points))
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        if hasattr(error, "id"):
-            raise
-        got = f"{type(error).__name__}: {str(error)[:100]}"
-        expected = "COCO's JSON: images, categories, annotations with polygons"
-        raise refusal("not-coco", expected, got, "a format of docs/guides/dense-prediction.md", where=path) from None
-    if not files or len(names) > 250:
-        raise refusal("not-coco", "a picture or more, at most 250 classes", f"{len(files)}, {len(names)}", where=path)
-    images = decoded(((str(p), p) for p in files.values()), len(files), size)
-    masks = ((str(files[id]), _drawn(files[id], shapes[id])) for id in files)
-    return (images, stacked(masks, images.shape[:3], size)), ("ground", *names.values())
-
-
-def _beside(path: Path, name: str) -> Path:
-    """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
-    folder = path.parent.resolve()
-    for place in (folder / name, folder / "images" / name):
-        if place.is_file() and place.resolve().is_relative_to(folder):
-            return place
-    raise refusal("no-file", f"the picture {name[:100]!r} beside the file", "none", "images/ beside it", where=path)
+    found = read_coco(path)
+    if len(found.names) > 250:
+        raise refusal("not-coco", "at most 250 classes", len(found.names), where=path)
+    shapes: list[list[tuple[int, list[list[float]]]]] = [[] for _ in found.files]
+    for image, number, polygons in zip(found.image, found.category, found.polygons, strict=True):
+        if polygons is None:
+            raise refusal("not-coco", "polygons as segmentation", "run lengths or none", "polygons", where=path)
+        shapes[image].append((int(number), polygons))
+    files = [beside(path, name) for name in found.files]
+    images = decoded(((str(p), p) for p in files), len(files), size)
+    masks = ((str(file), _drawn(file, shape)) for file, shape in zip(files, shapes, strict=True))
+    return (images, stacked(masks, images.shape[:3], size)), ("ground", *found.names)
 
 
 def _drawn(picture: Path, shapes: list[tuple[int, list[list[float]]]]) -> Any:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -139,8 +138,8 @@ def write(folder: Path, trained: Trained) -> None:
     """Weights, predictions, examples, history and summary."""
     dataset = trained.dataset
     content = Content(
-        weights={"last": trained.model.state_dict(), **{str(step): kept for step, kept in trained.fit.kept.items()}},
-        history=_history(trained.fit),
+        weights=trained.fit.weights(trained.model),
+        history=trained.fit.history,
         data={"name": dataset.name, "fingerprint": trained.fingerprint, "source": dataset.source},
         summary=_summary(trained),
         cost=trained.cost,
@@ -156,14 +155,6 @@ def _examples(dataset: Dataset) -> dict[str, NDArray]:
         split = dataset.split(name)
         arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.observed, f"{name}.ids": split.ids}
     return arrays
-
-
-def _history(result: Fit) -> dict[str, NDArray]:
-    history = {"loss": result.losses.numpy()}
-    if result.checks:
-        history["check_step"] = np.array(list(result.checks))
-        history["check_accuracy"] = np.array(list(result.checks.values()))
-    return history
 
 
 def _summary(trained: Trained) -> dict[str, float]:
