@@ -16,7 +16,8 @@ from disobey.models.recurrent.reflection_walk import reflection_walk
 from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
 from disobey.studies import STUDIES
-from disobey.targets.schedule import distill
+from disobey.targets.schedule import distill, labels, switch
+from disobey.training.acceleration import Acceleration
 from disobey.training.execution.engine import run_all
 from disobey.training.recipe import Recipe, Run
 from disobey.training.specs import OptimSpec
@@ -47,12 +48,6 @@ def answers(store: Store, runs: list[Run], device: str) -> list[np.ndarray]:
     return [outcome.records[run].log_probs("test") for run in runs]
 
 
-@pytest.fixture
-def full_precision(monkeypatch):
-    """Convolutions in float32, not TF32 (PyTorch's default), so that only the order of sums differs."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-
-
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_study_runs(name, tmp_path):
     study = STUDIES[name].smoke()
@@ -62,7 +57,7 @@ def test_every_study_runs(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_learns_what_the_processor_learns(name, tmp_path, full_precision):
+def test_learns_what_the_processor_learns(name, tmp_path):
     """In few steps: on a CPU, weights perturbed by 1e-7 differ by up to 1% after 10 steps, 9% after 30 (ResNet-8)."""
     recipe = pupil(name, optim=replace(OPTIM, steps=10))
     runs = [Run(recipe, seed) for seed in (0, 1, 2)]
@@ -84,12 +79,48 @@ def test_the_same_runs_give_the_same_bits(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mlp", "deep-linear", "lenet"])
-def test_a_stack_gives_what_its_slices_give_alone(name, tmp_path, full_precision):
+def test_a_stack_gives_what_its_slices_give_alone(name, tmp_path):
     runs = [Run(pupil(name), seed) for seed in (0, 1, 2)]
     together = answers(Store(tmp_path / "together"), runs, "cuda")
     for run, a in zip(runs, together, strict=True):
         (b,) = answers(Store(tmp_path / f"alone{run.seed}"), [run], "cuda")
         assert np.abs(a - b).mean() < 0.01 * np.abs(a).mean()
+
+
+CROPS = {"data": replace(DATA, augment="crop-flip"), "optim": replace(OPTIM, steps=10)}
+CYCLE = replace(OPTIM, name="sgd", steps=10, decay="one-cycle", clip=1.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [CROPS, {"optim": CYCLE}, {"targets": switch(labels(), distill(3.0), at=0.5), "optim": replace(OPTIM, steps=16)}],
+    ids=["a table of the batches to come", "one cycle, clipped", "labels, then a teacher"],
+)
+@pytest.mark.parametrize("how", [Acceleration(capture=True), Acceleration(True, True)], ids=["captured", "both"])
+def test_accelerated_steps_are_the_plain_ones_to_rounding(changes, how, tmp_path):
+    run = Run(pupil("resnet8", **changes))
+    (plain,) = answers(Store(tmp_path / "plain"), [run], "cuda")
+    outcome = run_all([run], Store(tmp_path / "fast"), workers=0, device="cuda", acceleration=how)
+    assert not outcome.failed
+    record = outcome.records[run]
+    assert "captured" in record.cost["step"], record.cost
+    assert np.abs(record.log_probs("test") - plain).mean() < 0.05
+
+
+def test_dropout_is_not_captured(tmp_path):
+    run = Run(pupil("mlp", model=ModelSpec("vit", width=16, depth=1, dropout=0.2)))
+    outcome = run_all([run], Store(tmp_path), workers=0, device="cuda", acceleration=Acceleration(capture=True))
+    assert "dropout" in outcome.records[run].cost["not_accelerated"]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_other_precisions_learn_the_same_to_their_rounding(precision, tmp_path):
+    optim = replace(OPTIM, steps=10)
+    plain, rounded = (
+        answers(Store(tmp_path), [Run(pupil("resnet8", optim=replace(optim, precision=word)))], "cuda")[0]
+        for word in ("float32", precision)
+    )
+    assert 0 < np.abs(plain - rounded).mean() < 0.5
 
 
 def test_a_teacher_trained_on_the_processor_teaches_on_the_gpu(tmp_path):

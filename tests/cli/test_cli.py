@@ -119,6 +119,16 @@ def test_the_same_again_trains_nothing_and_gives_the_same_bytes(smoke):
     assert "10 there already, 0 to train" in dry.stdout
 
 
+def test_a_result_without_a_page_is_the_same_and_can_be_drawn_later(smoke, tmp_path, capsys):
+    out, _ = smoke
+    words = ["run", "deviation", "--smoke", "--workers", "0", "--out", str(out), "--no-report", "--reports"]
+    assert main([*words, str(tmp_path)]) == 0
+    assert str(tmp_path / "result.json") in capsys.readouterr().out
+    drawn = next((out / "reports").iterdir())
+    assert (tmp_path / "result.json").read_bytes() == (drawn / "result.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["provenance.json", "result.json"]
+
+
 def test_loss_switching_reuses_the_ends(smoke):
     out, _ = smoke
     dry = disobey("run", "loss-switching", "--smoke", "--out", str(out), "--dry-run")

@@ -21,6 +21,7 @@ OTHER = {  # another value of every option, by name; of a study alone as (study,
     "optimizer": "adamw",
     "decay": "steps",
     "weight_decay": 0.03,
+    "precision": "bfloat16",
     "teacher": "mlp:12",
     "early": 0.5,
     # training and judging

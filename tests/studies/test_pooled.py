@@ -26,6 +26,11 @@ def on(data, gain, sd=0.004, setting="20% label noise", more=(), **about):
     return Result("demo", "Does it pay?", (claim, *more), settings={"data": data, "seeds": (0, 1, 2, 3, 4)})
 
 
+def table(result, title):
+    """A table by its title."""
+    return next(found for found in result.of(Table) if found.title == title)
+
+
 GAINS = {"a": 0.030, "b": 0.034, "c": 0.026, "d": 0.040}
 
 
@@ -41,7 +46,7 @@ def test_gains_everywhere_are_a_gain_on_average_and_on_the_next_data_set():
     assert "above 0" in claim.note
     (forest,) = result.of(Chart)
     assert forest.data["data"] == (*GAINS, "average of 4", "next data set")
-    assert len(result.of(Table)[1].rows) == 4
+    assert len(table(result, "Effects by data set, and the average without each").rows) == 4
     assert Result.from_json(result.to_json()).to_json() == result.to_json()
 
 
@@ -79,6 +84,63 @@ def test_nothing_is_supported_against_the_literal_line():
     (steeper,) = pool([beside(name, 1.1) for name in "abcd"]).of(Claim)
     assert (flatter.literal, flatter.verdict) == ("contradicted", "undecided")
     assert (steeper.literal, steeper.verdict) == ("supported", "supported")
+    mixed = pool([beside(name, 0.9 if name < "c" else 1.1) for name in "abcd"])
+    alone, beyond = (row[2:] for row in table(mixed, "On how many data sets").rows)
+    assert alone == ("student alone", 4, 2, 2, 2)
+    assert beyond == ("student minus control", 4, 4, 4, 0)
+
+
+def test_data_sets_are_counted_on_the_side_that_the_claim_says():
+    below = [on(name, gain, sd=0.001, direction=-1) for name, gain in {"a": -0.03, "b": 0.03, "c": -0.02}.items()]
+    (row,) = table(pool(below), "On how many data sets").rows
+    assert row == ("C3", "20% label noise", "gain", 3, 2, 2, 1)
+    unsided = [on(name, 0.0, direction=0, rule="within 0.5 points of 0") for name in "ab"]
+    assert table(pool(unsided), "On how many data sets").rows == ()
+
+
+def test_what_the_source_counts_stands_beside_our_counts():
+    """Beside the student alone, as sources have no controls; and only for the claim that the study declares."""
+    spec = next(spec for spec in claim_specs(STUDIES["deviation"]()) if spec.id == "C1 test")
+
+    def of(name, **about):
+        alone = replace(on(name, -0.3).of(Claim)[0].evidence[0], name="mean deviation")
+        beside = {"rule": spec.rule.words, "direction": -1, "margin": 0.05, "name": spec.id, "id": spec.id}
+        (claim,) = on(name, 0.2, **beside).of(Claim)
+        said = {"text": spec.text, "source": spec.source.name, "evidence": (alone, *claim.evidence), "deciding": 1}
+        return replace(on(name, 0.2), study="deviation", blocks=(replace(claim, **(said | about)),))
+
+    pooled = pool([of(name) for name in "abc"])
+    alone, beyond = table(pooled, "On how many data sets").rows
+    assert "alone on 3 (18 of 18 image settings in the source)" in pooled.of(Claim)[0].note
+    assert alone[2:] == ("student alone", 3, 3, 3, 0, "18 of 18 image settings")
+    assert beyond[2:] == ("student minus control", 3, 0, 0, 3, "")
+    other = table(pool([of(name, text="Another statement.") for name in "abc"]), "On how many data sets")
+    assert "in the source" not in other.columns
+
+
+def test_results_are_found_wherever_they_lie_below_a_folder(tmp_path, capsys):
+    for place, data, planted in (("x/deep/one", "a", 0.03), ("y", "b", 0.02)):
+        on(data, planted).write(tmp_path / "store" / place / "result.json")
+    words = ["pool", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--json"]
+    assert main(words) == 0
+    assert [row[0] for row in table(Result.from_json(capsys.readouterr().out), "What was joined").rows] == ["a", "b"]
+    replace(on("c", 0.0), study="other").write(tmp_path / "store" / "z" / "result.json")
+    assert main(words) == 2
+    assert "results of one study" in capsys.readouterr().err
+    assert main([*words, "--study", "demo"]) == 0
+    (tmp_path / "empty").mkdir()
+    assert main(["pool", str(tmp_path / "empty")]) == 2
+
+
+def test_what_each_result_took_stands_beside_it(tmp_path, capsys):
+    for name in "ab":
+        on(name, GAINS[name]).write(tmp_path / name / "result.json")
+    cost = {"runs": 12, "cpu_seconds_with_reused": 34.5, "reused": 3}
+    (tmp_path / "a" / "provenance.json").write_text(json.dumps({"cost": cost}))
+    (tmp_path / "b" / "provenance.json").write_text("{}")
+    assert main(["pool", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    joined = table(Result.from_json(capsys.readouterr().out), "What was joined")
+    assert joined.rows == (("a", 5, 12.0, 34.5), ("b", 5, None, None))
 
 
 def test_claims_that_several_numbers_decide_are_not_pooled():

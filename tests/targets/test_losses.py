@@ -365,3 +365,21 @@ def test_written_out_gradients_train_as_autograd_does():
             direct.grad = None
     assert traced.abs().max() > 0.1
     torch.testing.assert_close(direct, traced)
+
+
+def test_many_rows_of_few_classes_equal_the_same_rows_a_few_at_a_time():
+    logits, taught = (drawn(3000, 6, seed=seed, dtype=torch.float32) for seed in (0, 1))
+    labels = torch.arange(3000) % 6
+    many, few = torch.arange(3000), torch.arange(700, 720)
+    soft = soft_targets(taught, 4.0)
+    torch.testing.assert_close(soft.probs[few], soft_targets(taught[few], 4.0).probs)
+    for whole, part in (
+        (kl_with_gradient(logits, soft[many]), kl_with_gradient(logits[few], soft[few])),
+        (
+            label_cross_entropy_with_gradient(logits, labels),
+            label_cross_entropy_with_gradient(logits[few], labels[few]),
+        ),
+    ):
+        for a, b in zip(whole, part, strict=True):
+            assert a.is_contiguous()
+            torch.testing.assert_close(a[few], b)

@@ -55,6 +55,7 @@ def _data() -> dict[str, str]:
         "PATH": "npz, npy, idx, parquet, CSV, JSON lines, labelled lines, JSON intents, or a folder "
         "with a folder of images for each class",
         "segmentation:PATH": "images/ and masks/, COCO's JSON with polygons, or hub:NAME: classes of pixels",
+        "detection:PATH": "COCO's JSON with boxes, a folder with one a split, or hub:NAME: classes of boxes",
         "hub:NAME": "data sets of the Hugging Face Hub",
     }
 
@@ -64,6 +65,7 @@ def _models() -> dict[str, str]:
 
     own = {
         "unet": "small U-Net with group normalization, 8 to 32 channels, for classes of pixels",
+        "detector": "the way down of such a U-Net and one step up, for classes of boxes",
         "hf:NAME": "models of transformers, by name or folder; hf:NAME#random starts from random weights",
         "timm:NAME": "image models of timm; timm:NAME#random starts from random weights",
         "FILE.py:FACTORY": "your own model",

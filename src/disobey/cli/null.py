@@ -57,6 +57,7 @@ def run_null(study: Study, options: NullOptions, *, as_text: bool) -> int:
             progress=progress,
             stall=60 * options.stall_timeout,
             checkpoint=60 * options.checkpoint_minutes,
+            acceleration=options.acceleration,
         )
     for failure in outcome.failed.values():
         print(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from disobey.studies.kit.options import Option, changed, options
+from disobey.training.acceleration import Acceleration
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -27,12 +28,21 @@ class Common:
     """worker processes: a number, auto (one per core), 0 (none: train in this process), ray or slurm[:JOBS]"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """device that networks are trained on"""
+    compile: bool = False
+    """pass networks through torch.compile in training; changes the last bits, never which run it is"""
+    capture: bool = False
+    """replay forward and backward pass as a CUDA graph (GPUs only); changes the last bits at most"""
     checkpoint_minutes: float = 10.0
     """minutes between two checkpoints within a long run, from which it goes on after it was killed; 0: none"""
     stall_timeout: float = 0.0
     """minutes without a sign of life after which a run is ended as failed; 0: never"""
     quiet: bool = False
     """print neither progress nor summary"""
+
+    @property
+    def acceleration(self) -> Acceleration:
+        """How the steps of classifiers are computed."""
+        return Acceleration(self.compile, self.capture)
 
     @property
     def worker_count(self) -> int | str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from disobey.bounds import read_bounded
 from disobey.errors import Refusal, refusal
 from disobey.records.files import write_text
 from disobey.records.provenance import file_record, stamp
@@ -20,7 +21,9 @@ class PoolOptions:
     """Options of `disobey pool`."""
 
     results: tyro.conf.Positional[tuple[Path, ...]]
-    """result.json files of one study, or the folders they are in"""
+    """result.json files of one study, or folders that they are in or below"""
+    study: str = ""
+    """take the results of this study only, where folders hold those of several"""
     out: Path | None = None
     """folder of the report; disobey-runs/reports/STUDY-pooled where not given"""
     json: bool = False
@@ -42,8 +45,11 @@ def main(argv: list[str]) -> int:
         description="Joins the results of one study on several data sets or models.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    paths = [path / "result.json" if path.is_dir() else path for path in options.results]
-    result = pool([read(path) for path in paths])
+    found = {path: read(path) for given in options.results for path in results_in(given)}
+    if options.study:
+        found = {path: result for path, result in found.items() if result.study == options.study}
+    paths = list(found)
+    result = pool(list(found.values()), [cost_of(path) for path in paths])
     folder = options.out or Path("disobey-runs") / "reports" / result.study
     # No run of its own: those that it rests on are named by the reports of its inputs.
     provenance = stamp() | {"inputs": [file_record(path) for path in paths], "runs": []}
@@ -58,6 +64,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def results_in(path: Path) -> list[Path]:
+    """A file itself; of a folder its result.json, or else all those below it, in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    below = [] if (path / "result.json").exists() else sorted(path.rglob("result.json"))
+    return below or [path / "result.json"]
+
+
 def read(path: Path) -> Result:
     """A stored result. Raises `Refusal` where there is none."""
     try:
@@ -67,3 +81,12 @@ def read(path: Path) -> Result:
         raise refusal("no-result", expected, error.strerror or error, where=path) from None
     except Refusal as error:
         raise Refusal(error.id, f"{path}: {error}") from error
+
+
+def cost_of(path: Path) -> dict[str, float]:
+    """What the runs of a result took, from the provenance beside it; empty where that does not say."""
+    try:
+        found = json.loads(read_bounded(path.with_name("provenance.json"), 1 << 24))["cost"]
+        return {key: float(found[key]) for key in ("runs", "cpu_seconds_with_reused")}
+    except (OSError, Refusal, ValueError, KeyError, TypeError):
+        return {}

@@ -36,12 +36,12 @@ def rehearse(runs: Sequence[Run], store: Store, options: Common, reports: str = 
 
 
 def _try(missing: Sequence[Run], options: Common) -> None:
-    from disobey.training.devices import pick_device  # these bring torch
+    from disobey.training.devices import device_type, pick_device  # these bring torch
     from disobey.training.execution.pools import worker_pool
     from disobey.training.execution.preflight import check
 
-    check(missing)
     pick_device(options.device)
+    check(missing, device_type(options.device))
     worker_pool(options.worker_count, options.device).close()
 
 

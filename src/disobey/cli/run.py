@@ -57,6 +57,8 @@ class RunOptions(NullOptions):
     """judge claims although runs failed or are missing: on the seeds that are left, which selected themselves"""
     reports: str = ""
     """folder of the report; below --out where not given, which must be writable then"""
+    no_report: bool = False
+    """write the result for programs and no page: for `disobey pool`, or for `disobey report` later"""
     json: bool = False
     """print the result (of a dry run: the plan) as JSON on standard output, and nothing else there"""
     until_settled: bool = False
@@ -126,7 +128,7 @@ def main(argv: list[str]) -> int:
         result = marked(result, missing_of(runs, outcome), settle=options.partial)
     if registered is not None:
         result = registered.mark(result, tuple(outcome.records.values()))
-    page = publish(result, folder, outcome)
+    page = publish(result, folder, outcome, draw=not options.no_report)
     if options.log:
         log_result(result, folder, options.log)
     if options.json:
@@ -191,6 +193,7 @@ def _trained(study: Study, limit: float = math.inf, *, store: Store, options: Ru
             verify=verify,
             stall=60 * options.stall_timeout,
             checkpoint=60 * options.checkpoint_minutes,
+            acceleration=options.acceleration,
             limit=limit,
         )
 
@@ -204,10 +207,9 @@ def missing_of(runs: Sequence[Run], outcome: Outcome) -> Missing:
     return Missing(len(failures), len(closure(runs)), tuple(lacking), len(seeds), printable(first.message))
 
 
-def publish(result: Result, folder: Path, outcome: Outcome) -> Path:
-    """Writes result.json, provenance.json, report.html and the figures; the report's path."""
+def publish(result: Result, folder: Path, outcome: Outcome, draw: bool = True) -> Path:
+    """Writes result.json and provenance.json, with ``draw`` report.html and the figures; the path to look at."""
     from disobey.records.files import write_text
-    from disobey.reports.page import write
 
     makers = made_with(outcome.records.values())
     provenance = stamp() | {
@@ -218,6 +220,10 @@ def publish(result: Result, folder: Path, outcome: Outcome) -> Path:
     }
     result.write(folder / "result.json")
     write_text(folder / "provenance.json", json.dumps(provenance, indent=1))
+    if not draw:
+        return folder / "result.json"
+    from disobey.reports.page import write
+
     return write(result, folder, provenance)
 
 
@@ -283,4 +289,4 @@ def _tell(result: Result, page: Path) -> None:
     from disobey.reports.summary import summary_lines
 
     print("\n".join(summary_lines(result)))
-    print(f"\nreport: {page}")
+    print(f"\n{'report' if page.suffix == '.html' else 'result'}: {page}")

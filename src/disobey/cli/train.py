@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
             progress=progress,
             stall=60 * common.stall_timeout,
             checkpoint=60 * common.checkpoint_minutes,
+            acceleration=common.acceleration,
         )
     for failure in outcome.failed.values():
         print(f"disobey: run failed: {failure.run.id}: {failure.message}", file=sys.stderr)

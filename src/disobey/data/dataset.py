@@ -1,8 +1,8 @@
 """`Dataset`: inputs, labels and three splits. `DataSpec`: which data, as a value that can be stored.
 
 Shapes: N examples. Images are (N, H, W, channels) uint8; texts (N, L) int64 token ids, 0 = padding; features (N, D)
-float32. Labels are (N,) int64, or masks (N, H, W) int16 where pixels have classes. Every choice is made on the
-validation split; the test split is used for no choice.
+float32. Labels are (N,) int64, masks (N, H, W) int16 where pixels have classes, or boxes (N, K, 5) float32 (see
+`boxes`). Every choice is made on the validation split; the test split is used for no choice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["image", "text", "features"]
-VOID = -1  # class of a pixel that nobody labelled: left out of training and of every number
+VOID = -1  # class of a pixel that nobody labelled, of a row that is no box: left out of training and of every number
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Split:
 
     Attributes:
         inputs: see the shapes above.
-        labels: true classes (N,) int64; of pixels (N, H, W) int16, `VOID` where a pixel has none.
+        labels: true classes (N,) int64; of pixels (N, H, W) int16, `VOID` where a pixel has none; of boxes (N, K, 5)
+            float32, `VOID` in rows that are none.
         ids: stable numbers of the examples within their data set, (N,) int64.
         observed: labels that training uses, like ``labels``; the true ones unless noise was added.
     """
@@ -113,7 +114,12 @@ class Dataset:
     @property
     def dense(self) -> bool:
         """Whether pixels have classes, and not whole images."""
-        return self.train.labels.ndim == 3
+        return self.train.labels.ndim == 3 and self.train.labels.dtype.kind in "iu"
+
+    @property
+    def boxed(self) -> bool:
+        """Whether boxes in images have classes, and not whole images."""
+        return self.train.labels.ndim == 3 and self.train.labels.dtype.kind == "f"
 
     @property
     def fingerprint(self) -> str:

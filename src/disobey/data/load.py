@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset, DataSpec, Split
+from disobey.data.formats.detections import DETECTION, from_boxes
 from disobey.data.formats.files import fashion_mnist, from_path, signature
 from disobey.data.formats.masks import SEGMENTATION, from_masks
 from disobey.data.moments import moments
@@ -28,14 +29,16 @@ from disobey.data.noise import (
     most_similar,
     plant,
     symmetric,
+    wrong_boxes,
     wrong_regions,
 )
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
+from disobey.data.sources.hub_boxes import from_hub_boxes
 from disobey.data.sources.hub_masks import from_hub_masks
 from disobey.data.sources.reduced import REDUCED
 from disobey.data.sources.regroup import REGROUPED
-from disobey.data.sources.scenes import SCENES, scenes
+from disobey.data.sources.scenes import BOXES, SCENES, scenes, scenes_boxes
 from disobey.data.sources.scenes import from_name as rendered_scenes
 from disobey.data.sources.shapes import colour_shapes
 from disobey.data.sources.synthetic import SYNTHETIC
@@ -49,6 +52,7 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "languages-ambiguous": languages.languages_ambiguous,
     "colour-shapes": colour_shapes,
     SCENES: scenes,
+    BOXES: scenes_boxes,
     "fashion-mnist": fashion_mnist,
     **SYNTHETIC,
 }
@@ -88,7 +92,7 @@ def load(spec: DataSpec, seed: int) -> Dataset:
         )
         raise refusal("changed-data", expected, f"changed content, {_digest(base)}", attempt, where=spec.name)
     _check(spec, base)
-    if base.dense:
+    if base.dense or base.boxed:
         return base.with_train(_dense_train(spec, base, seed))
     order = stratified_order(base.train.labels, stream(seed, "subset"))
     rows = order if spec.train is None else order[: spec.train]
@@ -104,10 +108,11 @@ def load(spec: DataSpec, seed: int) -> Dataset:
 
 
 def _dense_train(spec: DataSpec, base: Dataset, seed: int) -> Split:
-    """The training images of a run, nested over sizes; noise gives a class's whole region of an image another class."""
+    """The training images of a run, nested over sizes; noise gives a box, or a class's whole region, another class."""
     train = base.train
     if spec.noise:
-        observed = wrong_regions(train.labels, len(base.classes), spec.noise, stream(seed, "noise"))
+        wrong = wrong_boxes if base.boxed else wrong_regions
+        observed = wrong(train.labels, len(base.classes), spec.noise, stream(seed, "noise"))
         train = Split(train.inputs, train.labels, train.ids, observed)
     return (
         train
@@ -165,7 +170,7 @@ def _base(name: str) -> Dataset:
     kind, _, inner = name.partition(":")
     if kind in CHANGED:
         return _changed(kind, _base(inner))
-    path = name.removeprefix(SEGMENTATION)
+    path = name.removeprefix(SEGMENTATION).removeprefix(DETECTION)
     return _made(name, signature(path) if path != name or _is_path(name) else ())
 
 
@@ -173,6 +178,8 @@ def _base(name: str) -> Dataset:
 def _changed(kind: str, base: Dataset) -> Dataset:
     if base.dense:
         raise refusal("change-masks", "one class for every example", "a class for every pixel", where=base.name)
+    if base.boxed:
+        raise refusal("change-boxes", "one class for every example", "a class for every box", where=base.name)
     return replace(CHANGED[kind](base), name=f"{kind}:{base.name}")
 
 
@@ -185,12 +192,16 @@ def _made(name: str, file_signature: tuple) -> Dataset:
         base = synthetic.from_name(name)
     elif name in DATASETS:
         base = DATASETS[name]()
-    elif place == SCENES:
+    elif place in (SCENES, BOXES):
         base = rendered_scenes(name)
     elif place.startswith(f"{SEGMENTATION}hub:"):
         base = from_hub_masks(name)
     elif place.startswith(SEGMENTATION):
         base = from_masks(name)
+    elif place.startswith(f"{DETECTION}hub:"):
+        base = from_hub_boxes(name)
+    elif place.startswith(DETECTION):
+        base = from_boxes(name)
     elif place.startswith("hub:"):
         base = from_hub(name)
     elif _is_path(name):
@@ -207,9 +218,9 @@ def _is_path(name: str) -> bool:
     place = Path(name.partition("#")[0])
     return (
         name not in DATASETS
-        and name.partition("#")[0] != SCENES
+        and name.partition("#")[0] not in (SCENES, BOXES)
         and name.partition("#")[0] not in SYNTHETIC
-        and not name.startswith(("hub:", "synthetic:", SEGMENTATION))
+        and not name.startswith(("hub:", "synthetic:", SEGMENTATION, DETECTION))
         and (len(place.parts) > 1 or bool(place.suffix) or place.expanduser().exists())
     )
 
@@ -229,7 +240,7 @@ def resolve(spec: DataSpec) -> DataSpec:
     Raises:
         Refusal: ``unknown-data``, or a refusal of the files.
     """
-    if not (_is_path(spec.name) or spec.name.startswith(("hub:", SEGMENTATION))):
+    if not (_is_path(spec.name) or spec.name.startswith(("hub:", SEGMENTATION, DETECTION))):
         _base(spec.name)  # refuses an unknown name before any run
         return spec
     return replace(spec, fingerprint=_digest(_base(spec.name)))
@@ -254,8 +265,9 @@ def _check(spec: DataSpec, base: Dataset) -> None:
         raise refusal("unknown-augment", expected, repr(spec.augment), where=where)
     if spec.augment.startswith("crop") and base.kind != "image":
         raise refusal("augment-kind", f"images for augment={spec.augment!r}", base.kind, "'none'", where=where)
-    if base.dense and (spec.augment != "none" or spec.fold is not None or (spec.noise and spec.noise_kind == "class")):
-        expected = "plain images for classes of pixels: no augmentation, fold or noise by class"
+    parts = base.dense or base.boxed  # of images have classes
+    if parts and (spec.augment != "none" or spec.fold is not None or (spec.noise and spec.noise_kind == "class")):
+        expected = "plain images for classes of pixels or boxes: no augmentation, fold or noise by class"
         raise refusal("dense-data", expected, f"{spec.augment}, {spec.fold}, {spec.noise_kind}", where=where)
     if spec.augment == "mixup" and base.kind == "text":
         raise refusal("augment-kind", "images or features for augment='mixup'", "text", "'none'", where=where)

@@ -147,6 +147,35 @@ def mean_similarity(means: NDArray) -> NDArray:
     return np.where(np.isnan(similarity), -np.inf, similarity)
 
 
+def wrong_boxes(labels: NDArray, classes: int, share: float, generator: np.random.Generator) -> NDArray:
+    """Boxes with noise: a share of all boxes get another class; none becomes nothing, none moves.
+
+    Args:
+        labels: boxes and their true classes (N, K, 5), see `boxes`.
+        classes: C and "nothing": at least 3.
+        share: share of wrong boxes, in [0, 1).
+        generator: of the random numbers.
+
+    Returns:
+        Observed labels (N, K, 5).
+
+    Raises:
+        Refusal: ``noise-range``, or ``few-classes`` where there is no other class.
+
+    Example:
+        >>> labels = np.ones((4, 1, 5), np.float32)
+        >>> wrong_boxes(labels, 3, 0.5, np.random.default_rng(0))[:, 0, 4]
+        array([1., 1., 2., 2.], dtype=float32)
+    """
+    if classes < 3:
+        raise refusal("few-classes", "two classes of boxes for wrong labels", classes - 1)
+    boxes = labels[..., 4] > 0
+    true = labels[boxes][:, 4].astype(np.int64) - 1
+    observed = labels.copy()
+    observed[boxes, 4] = plant(true, symmetric(true, classes - 1, generator), share) + 1
+    return observed
+
+
 def wrong_regions(masks: NDArray, classes: int, share: float, generator: np.random.Generator) -> NDArray:
     """Masks with noise: a share of all regions (the pixels of a class in an image) get another class.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from disobey.figures.paths import border_rules, file_stem, scale_of
 from disobey.measures.inference.pooling import Pooled
 from disobey.records.results import Axis, Cell, Chart, Claim, Estimate, Table
+
+AVERAGE = ", average over data sets"  # how names of pooled estimates end
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,18 @@ class Forest:
         each: the deciding estimate by the name of the data set.
         pooled: their mean and what is expected on the next one.
         without: the same without each data set in turn; empty for two.
+        alone: the estimate without a control by the name of the data set, where the claim's rule has such a line.
+        line: border and direction (1 above, -1 below) of those.
+        counted: how the claim's source counts, in words; empty where it does not.
     """
 
     claim: Claim
     each: Mapping[str, Estimate]
     pooled: Pooled
     without: Mapping[str, Pooled]
+    alone: Mapping[str, Estimate] = field(default_factory=dict)
+    line: tuple[float, int] = (0.0, 1)
+    counted: str = ""
 
 
 def forest_chart(forests: Sequence[Forest]) -> Chart:
@@ -114,3 +122,53 @@ def each_table(forests: Sequence[Forest]) -> Table:
     )
     columns = ("claim", "setting", "data set", "effect", "weight", "average without it")
     return Table("Effects by data set, and the average without each", columns, rows)
+
+
+def counts_table(forests: Sequence[Forest]) -> Table:
+    """On how many data sets an effect lies on the side that its claim says, as published tables count."""
+    rows: list[tuple[Cell, ...]] = []
+    for forest in forests:
+        claim = forest.claim
+        if claim.direction == 0:  # neither side is claimed
+            continue
+        alone = forest.alone  # what sources count: they have no controls
+        if alone:
+            counts = _sides(alone.values(), *forest.line)
+            rows.append((claim.name, claim.setting, "student alone", len(alone), *counts, forest.counted))
+        what = "student minus control" if alone else claim.evidence[0].name.removesuffix(AVERAGE)
+        counts = _sides(forest.each.values(), claim.border, claim.direction)
+        rows.append((claim.name, claim.setting, what, len(forest.each), *counts, "" if alone else forest.counted))
+    columns = ("claim", "setting", "what", "data sets", "as claimed", "surely as claimed", "surely the other way")
+    caption = (
+        "As claimed: the estimate lies on the claimed side of the border; surely: its 95% interval does. A count "
+        "weighs a tiny effect like a large one and a noisy data set like a clean one, and about half of all data sets "
+        "lie on either side of nothing: the words come from averages."
+    )
+    if any(forest.counted for forest in forests):
+        return Table("On how many data sets", (*columns, "in the source"), tuple(rows), caption)
+    return Table("On how many data sets", columns, tuple(row[:-1] for row in rows), caption)
+
+
+def counted_words(forest: Forest) -> str:
+    """The counts of `counts_table` as a sentence; empty where no side is claimed."""
+    claim = forest.claim
+    if claim.direction == 0:
+        return ""
+    side, sure, against = _sides(forest.each.values(), claim.border, claim.direction)
+    words = f"On {side} of {len(forest.each)} data sets as claimed, on {sure} surely, on {against} surely the other way"
+    counted = f" ({forest.counted} in the source)" if forest.counted else ""
+    if not forest.alone:
+        return f"{words}{counted}."
+    alone = _sides(forest.alone.values(), *forest.line)[0]
+    return f"{words}; the student alone on {alone}{counted}."
+
+
+def _sides(estimates: Iterable[Estimate], border: float, direction: int) -> tuple[int, int, int]:
+    """How many lie on the claimed side, surely so, and surely on the other one."""
+    side, sure, against = 0, 0, 0
+    for e in estimates:
+        near, far = (e.low, e.high) if direction > 0 else (e.high, e.low)
+        side += bool(direction * (e.value - border) > 0)
+        sure += bool(direction * (near - border) > 0)
+        against += bool(direction * (far - border) < 0)
+    return side, sure, against

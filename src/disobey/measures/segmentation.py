@@ -14,6 +14,7 @@ from disobey.measures.inference.measure import Columns, Measure
 from disobey.records.predictions import Predictions
 
 BOUNDARY, INTERIOR = "boundary", "interior"
+CROWDED, FREE = "crowded", "free"  # of boxes: measures of places read them as boundary and interior
 
 
 def cells(predictions: Predictions) -> Columns:
@@ -82,7 +83,7 @@ def iou_by_image(labels: NDArray, predicted: NDArray, images: NDArray, classes: 
 def _places(predictions: Predictions) -> Columns:
     x, y = confidence(predictions)[:2]
     assert predictions.groups is not None
-    return x, y, (predictions.groups == BOUNDARY).astype(np.float64)
+    return x, y, np.isin(predictions.groups, (BOUNDARY, CROWDED)).astype(np.float64)
 
 
 def deviation_at(x: NDArray, y: NDArray, at: NDArray, *, weights: NDArray | None = None) -> NDArray:

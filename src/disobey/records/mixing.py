@@ -24,6 +24,7 @@ def _maker(info: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     versions = [(name, str(packages[name])) for name in WATCHED if name in packages]
     rest = {"python": environment.get("python"), "system": environment.get("system")}
     rest |= {"processor": environment.get("processor"), "device": cost.get("device"), "gpu": cost.get("gpu")}
+    rest |= {"step": cost.get("step")}
     return (*versions, *((name, str(value)) for name, value in rest.items() if value))
 
 

@@ -139,15 +139,17 @@ def pair(
         split=split,
         twin=None if twin is None else _joined(twin, split, ids, None),
         mislabelled=given != labels,
-        groups=_where(student.examples.get(f"{split}.boundary")),
+        groups=_where(student.examples, split),
         class_names=class_names,
         cluster=student.examples.get(f"{split}.cluster"),
     )
 
 
-def _where(boundary: NDArray | None) -> NDArray | None:
-    """Where pixels lie, in words; None where examples are no pixels."""
-    return None if boundary is None else np.array(["interior", "boundary"])[boundary]
+def _where(examples: Mapping[str, NDArray], split: str) -> NDArray | None:
+    """Where pixels or boxes lie, in words; None where examples are neither."""
+    marked = examples.get(f"{split}.boundary")
+    words = ["free", "crowded"] if f"{split}.box" in examples else ["interior", "boundary"]
+    return None if marked is None else np.array(words)[marked]
 
 
 def _joined(record: RunRecord, split: str, ids: NDArray, step: int | None) -> NDArray:

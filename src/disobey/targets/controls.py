@@ -301,6 +301,7 @@ def controlled(
     amount: float = 0.0,
     pool: tuple[Tensor, Tensor] | None = None,
     marked: Tensor | None = None,
+    eligible: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Applies one control to a whole table of teacher predictions, ready for the losses at T.
 
@@ -317,6 +318,7 @@ def controlled(
         amount: epsilon for ``smoothed``, k for ``top_k``, the margin for ``margin`` (0: the teacher's mean margin), the
             softening for ``virtual_teacher`` (0: 20).
         marked: for ``sloped_marked`` (changes these rows) and ``sloped_unmarked`` (as many others), (N,) bool.
+        eligible: among which the others are, (N,) bool; all rows where not given.
         pool: for ``class_mean_of_all``, the teacher's predictions (M, C) and the labels (M,) of all its examples.
 
     Returns:
@@ -336,7 +338,7 @@ def controlled(
         got = f"{tuple(teacher.shape)} and {tuple(labels.shape)}"
         raise refusal("teacher-shape", "teacher predictions (N, C) and labels (N,)", got)
     if name in (MARKED, UNMARKED):
-        rows = _rows(name, marked, len(teacher), generator)
+        rows = _rows(name, marked, eligible, len(teacher), generator)
         reshaped = sloped_where(torch.log_softmax(teacher.double(), -1), rows, amount)
         return reshaped.to(torch.promote_types(teacher.dtype, torch.float32)), None
     if name in RESHAPES:
@@ -359,12 +361,12 @@ def controlled(
     return logits.to(dtype), None if target.weights is None else target.weights.to(dtype)
 
 
-def _rows(name: str, marked: Tensor | None, n: int, generator: Generator) -> Tensor:
-    """The marked rows, or as many that are not marked (all of these, where they are fewer)."""
+def _rows(name: str, marked: Tensor | None, eligible: Tensor | None, n: int, generator: Generator) -> Tensor:
+    """The marked rows, or as many eligible ones that are not marked (all of these, where they are fewer)."""
     if marked is None or len(marked) != n:
         raise refusal("no-marked-rows", f"marked rows for {name!r}: boundaries of masks, say", "none")
     if name == MARKED:
         return marked
-    others = (~marked).nonzero().squeeze(-1)
+    others = (~marked if eligible is None else ~marked & eligible).nonzero().squeeze(-1)
     drawn = others[torch.randperm(len(others), generator=generator)[: int(marked.sum())]]
     return torch.zeros(n, dtype=torch.bool).index_fill_(0, drawn, True)

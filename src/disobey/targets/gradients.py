@@ -99,7 +99,7 @@ def kl_with_gradient(logits: Tensor, soft: SoftTargets, *, scale: float = 1.0) -
         tensor([[-0.3000,  0.3000]])
     """
     temperature = soft.temperature
-    log_q = torch.log_softmax(tempered(logits.detach(), temperature, soft.probs.dtype), -1)
+    log_q = log_softmax(logits.detach(), temperature, soft.probs.dtype)
     value = torch.sub(soft.constant, dot(soft.probs, log_q), alpha=temperature**2)
     gradient = log_q.exp_().sub_(soft.probs)
     return _as_given(value, gradient, temperature * scale, logits)

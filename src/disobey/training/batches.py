@@ -72,6 +72,7 @@ class Batch(NamedTuple):
     rows: Tensor  # (B,) which training examples
     views: Tensor | None = None  # (B,) in which view
     mix: Mix | None = None
+    place: Tensor | None = None  # (B,) rows of a table that replays batches, where the number of the step will not do
 
 
 class ExampleBatches:
@@ -104,5 +105,5 @@ class ExampleBatches:
         x = self.inputs.take(rows, views)
         if self._mixing is None:
             return Batch(x, rows, views)
-        share, other = (part.to(x.device) for part in draw_mixup(len(rows), self._mixing))
+        share, other = (part.to(x.device, non_blocking=True) for part in draw_mixup(len(rows), self._mixing))
         return Batch(x * share + x[other] * (1 - share), rows, views, (share, other))

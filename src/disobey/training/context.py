@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from disobey.records.store import Store
+from disobey.training.acceleration import PLAIN, Acceleration
 from disobey.training.observers import Observer
 from disobey.training.recipe import Run
 from disobey.training.savepoint import EVERY, Savepoint
@@ -21,7 +22,7 @@ class Context:
     """Where teachers are found, where networks live, who sees the training, and how often long runs are kept.
 
     checkpoint: seconds between two checkpoints within a run; 0: none. limit: CPU-seconds after which a run with
-    checkpoints stops at one.
+    checkpoints stops at one. acceleration: how the steps of classifiers are computed.
     """
 
     store: Store
@@ -29,6 +30,7 @@ class Context:
     observers: Sequence[Observer] = ()
     checkpoint: float = EVERY
     limit: float = math.inf
+    acceleration: Acceleration = PLAIN
 
     def savepoint(self, run: Run) -> Savepoint | None:
         """Where the run leaves what it needs to go on after it was killed."""
@@ -41,7 +43,7 @@ class Clock:
     """Seconds since it was made, on top of what was spent ``before``."""
 
     def __init__(self, before: Mapping[str, float] | None = None) -> None:
-        self.before = {"seconds": 0.0, "cpu_seconds": 0.0, **(before or {})}
+        self.before: dict[str, Any] = {"seconds": 0.0, "cpu_seconds": 0.0, **(before or {})}
         self.started, self.cpu = time.perf_counter(), time.process_time()
 
     def cost(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import nn
 
 from disobey.data.dataset import Kind
 from disobey.errors import refusal
+from disobey.training.specs import Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -36,16 +37,37 @@ def on_device(model: nn.Module, kind: Kind, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-class deterministic:
-    """Deterministic cuDNN inside the block; on CPU with one thread everything is deterministic already."""
+def check_precision(precision: Precision, kind: str) -> None:
+    """Refuses (``tf32-without-gpu``) what this kind of device, ``cpu`` or ``cuda``, cannot compute with.
 
-    def __init__(self, device: torch.device):
-        self.cuda = device.type == "cuda"
+    bfloat16 is computed everywhere, slowly on processors without units for it.
+    """
+    if precision == "tf32" and kind != "cuda":
+        expected = "a GPU for precision 'tf32', which processors do not have"
+        raise refusal("tf32-without-gpu", expected, kind, "precision 'float32', which is another recipe")
+
+
+class deterministic:
+    """Deterministic cuDNN inside the block, and TF32 there only where the recipe says so.
+
+    On a CPU with one thread everything is deterministic already. PyTorch's own default for convolutions on a GPU is
+    TF32: float32 would mean two things.
+    """
+
+    def __init__(self, device: torch.device, precision: Precision = "float32"):
+        self.cuda, self.precision = device.type == "cuda", precision
 
     def __enter__(self):
-        self.before = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
+        cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+        self.before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, bool(products.allow_tf32))
         if self.cuda:
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            self._set(True, False, self.precision == "tf32", self.precision == "tf32")
 
     def __exit__(self, *error):
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self.before
+        if self.cuda:
+            self._set(*self.before)
+
+    @staticmethod
+    def _set(deterministic: bool, benchmark: bool, convolutions: bool, products: bool) -> None:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from disobey.training.observers import Observer
-from disobey.training.optim import learning_rates, optimizer
+from disobey.training.optim import Rates, optimizer
 from disobey.training.predict import in_chunks
 from disobey.training.recipe import Recipe, Run
 from disobey.training.savepoint import Paused, Savepoint
@@ -59,6 +61,19 @@ class Fit:
     kept: dict[int, Weights]
     chosen: int
 
+    @property
+    def history(self) -> dict[str, NDArray]:
+        """The losses and the looks at the validation split, as records keep them."""
+        history = {"loss": self.losses.numpy()}
+        if self.checks:
+            history["check_step"] = np.array(list(self.checks))
+            history["check_accuracy"] = np.array(list(self.checks.values()))
+        return history
+
+    def weights(self, model: nn.Module) -> dict[str, Weights]:
+        """The trained model's weights and those that were kept, by the name of their file in the record."""
+        return {"last": model.state_dict(), **{str(step): kept for step, kept in self.kept.items()}}
+
 
 class Diverged(ArithmeticError):
     """The loss is no longer a finite number."""
@@ -96,7 +111,8 @@ def fit(
     optim, steps = run.recipe.optim, len(batches)
     parameters = list(model.parameters())
     learned = [*parameters, *besides]
-    rates, opt = learning_rates(optim), optimizer(optim, learned)
+    opt = optimizer(optim, learned)
+    rates = Rates(optim, opt)
     losses = torch.zeros(steps, device=parameters[0].device)
     memory = _Memory(run.recipe, steps, score)
     memory(0, model)
@@ -109,8 +125,7 @@ def fit(
         losses[step] = backward(step, model, batches(step))
         if optim.clip is not None:
             nn.utils.clip_grad_norm_(parameters, optim.clip)
-        for group in opt.param_groups:
-            group["lr"] = rates[step]
+        rates(step)
         opt.step()
         for parameter in learned:  # what zero_grad does, without its bookkeeping
             parameter.grad = None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from disobey.errors import refusal
 from disobey.targets import teacher_free
@@ -67,6 +67,7 @@ class Objective:
             that averages over them.
         fitted: the teacher's temperature as fitted on validation examples, for the control that divides by it.
         marked: rows of the table (M,) bool that some controls change, or spare.
+        eligible: rows (M,) bool among which those that spare them choose others; all where not given.
 
     Raises:
         Refusal: ``control-without-table``, for a control of the teacher that cannot be applied once for all steps.
@@ -86,6 +87,7 @@ class Objective:
         pool: tuple[Tensor, Tensor] | None = None,
         fitted: float = 0.0,
         marked: Tensor | None = None,
+        eligible: Tensor | None = None,
     ):
         for term in schedule.terms:
             if term.source == "teacher" and term.control and (table is None or term.temperature_to is not None):
@@ -97,7 +99,7 @@ class Objective:
                 )
         self.schedule, self.steps, self.labels, self.table, self.teacher = schedule, steps, labels, table, teacher
         self.about, self.own, self.seed, self.pool = about, own, seed, pool
-        self.fitted, self.marked = fitted, marked
+        self.fitted, self.marked, self.eligible = fitted, marked, eligible
         self.terms = ScheduleTerms(schedule, steps)
         self._soft: dict[tuple, SoftTargets] = {}
         self._targets: dict[tuple, tuple[Tensor, Tensor | None]] = {}
@@ -128,7 +130,7 @@ class Objective:
         """From a checkpoint within the run."""
         self._strengths = {(control, tuple(groups)): value for control, groups, value in state["strengths"]}
 
-    def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
+    def backward(self, step: int, model: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         """Forward and backward pass of a batch, for `loop.fit`; the loss, ()."""
         logits = model(batch.inputs)
         loss, gradient = self(step, logits, batch)
@@ -160,6 +162,7 @@ class Objective:
                 amount=self.fitted if term.control == FITTED and not term.amount else term.amount,
                 pool=self.pool,
                 marked=self.marked,
+                eligible=self.eligible,
             )
             device = self.labels.device
             self._targets[key] = logits.to(device), None if weights is None else weights.to(device)
@@ -219,7 +222,7 @@ class Objective:
             if term.loss == "kl":
                 return kl_with_gradient(logits, soft_targets(target, term.temperature), scale=scale)
             return _traced(loss_at(term.loss, term.temperature), logits, target, scale)
-        where = self.table.row(step, batch.rows, batch.views)
+        where = self.table.row(step, batch)
         targets, weights = self.targets_of(term)
         if term.loss == "kl":
             key = (term.control, term.amount, term.temperature)

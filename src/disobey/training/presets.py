@@ -52,12 +52,22 @@ OF_DATA: dict[str, Defaults] = {
 }
 
 
-# Classes of pixels: a batch is of images. Chosen on the validation split of `scenes`.
+# Classes of pixels: a batch is of images. Chosen on the validation split of `scenes`. The rate rises, as at its full
+# height a quarter to a half of the units die within twenty steps, all of which move every pixel towards the ground.
 OF_PIXELS = Defaults(
     ModelSpec("unet", width=8),
     ModelSpec("unet", width=4),
     ModelSpec("unet", width=16),
-    OptimSpec(lr=2e-2, steps=400, batch=16),
+    OptimSpec(lr=1e-2, steps=3200, batch=8, warmup=200),
+)
+
+
+# Classes of boxes, likewise. Chosen on the validation split of `scenes-boxes`.
+OF_BOXES = Defaults(
+    ModelSpec("detector", width=8),
+    ModelSpec("detector", width=4),
+    ModelSpec("detector", width=16),
+    OptimSpec(lr=1e-2, steps=1000, batch=16, warmup=100),
 )
 
 
@@ -67,11 +77,15 @@ def defaults_of(data: str, kind: Kind) -> Defaults:
     >>> defaults_of("modular-addition#p=97", "features").optim.name, defaults_of("mine.csv", "features").optim.name
     ('adamw', 'adam')
     """
-    if learned_from(data) == "dense":
-        return OF_PIXELS
-    return OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
+    of_parts = {"dense": OF_PIXELS, "detection": OF_BOXES}.get(learned_from(data))
+    return of_parts or OF_DATA.get(data.partition("#")[0], DEFAULTS[kind])
 
 
 def budget(base: OptimSpec, **changes: object) -> OptimSpec:
-    """``base`` with the given fields changed; None leaves a field as it is."""
-    return replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    """``base`` with the given fields changed; None leaves a field as it is. At most a tenth of it is warm-up.
+
+    >>> budget(OptimSpec(steps=2000, warmup=100), steps=300).warmup
+    30
+    """
+    changed: OptimSpec = replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    return replace(changed, warmup=min(changed.warmup, changed.steps // 10))

@@ -18,6 +18,8 @@ from disobey.training.imitation import ImitationSpec
 from disobey.training.serialize import decode, encode
 from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec, Teaching, learned_from
 
+ROUNDED = ("classification", "dense")  # tasks whose forward pass may be computed in another precision than float32
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -39,8 +41,8 @@ class Recipe:
         name: for people; not part of the identity.
 
     Raises:
-        Refusal: ``no-teacher``, ``task-options``, ``two-kinds-of-teachers``, ``fixed-targets-of-mixtures`` or
-            ``step-not-kept``, for fields that contradict each other.
+        Refusal: ``no-teacher``, ``task-options``, ``precision-of-task``, ``two-kinds-of-teachers``,
+            ``fixed-targets-of-mixtures`` or ``step-not-kept``, for fields that contradict each other.
 
     Example:
         >>> Recipe(DataSpec("digits-8x8"), ModelSpec("mlp", width=32)).to_json()
@@ -69,6 +71,12 @@ class Recipe:
                 "task-options",
                 f"sequence options for data named {PREFIX}TASK and for no other",
                 f"{'none' if self.sequence is None else 'some'} for {self.data.name!r}",
+            )
+        if self.optim.precision != "float32" and self.task not in ROUNDED:
+            raise refusal(
+                "precision-of-task",
+                f"precision 'float32' for {self.data.name!r}: only classifiers, of pixels too, train with another",
+                repr(self.optim.precision),
             )
         if self.teaching.members > 1 and self.teaching.folds:
             raise refusal("two-kinds-of-teachers", "an ensemble (members) or cross-fitting (folds)", "both")

@@ -56,6 +56,7 @@ class Savepoint:
         clock: seconds.
         limit: CPU-seconds after which the run writes a checkpoint and stops.
         before: what earlier calls spent on the run, up to the checkpoint that was read.
+        how: what else its bits depend on: a checkpoint of a run that was computed otherwise is not read.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Savepoint:
     clock: Callable[[], float] = time.monotonic
     limit: float = math.inf
     before: dict[str, float] = field(default_factory=lambda: {"seconds": 0.0, "cpu_seconds": 0.0})
+    how: Sequence[str] = ()
     _due: float = field(init=False)
     _began: tuple[float, float] = field(init=False)
 
@@ -96,7 +98,7 @@ class Savepoint:
         """Writes everything after ``done`` steps, unless the run has diverged."""
         if bool(torch.isfinite(losses[:done]).all()):
             state = {
-                "made": made_with(losses.device),
+                "made": [*made_with(losses.device), *self.how],
                 "done": done,
                 "spent": self.spent(),
                 "model": model.state_dict(),
@@ -154,7 +156,7 @@ class Savepoint:
         if data[:head] != MAGIC + hashlib.sha256(body).digest():
             return None
         state = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
-        return state if state["made"] == made_with(device) else None
+        return state if state["made"] == [*made_with(device), *self.how] else None
 
 
 def made_with(device: torch.device) -> list[str]:

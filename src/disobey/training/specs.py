@@ -16,8 +16,12 @@ LEARNED = {
     PREFIX: "sequences",
     TEXT: "next_token",
     "segmentation:": "dense",
+    "detection:": "detection",
 }  # beginning of a data name -> key of `tasks.TASKS`; all other data is classified
-OF_PIXELS = "scenes"  # the rendered data whose pixels have classes, whatever follows ``#``
+RENDERED = {"scenes": "dense", "scenes-boxes": "detection"}  # likewise, for whole names before ``#``
+
+Decay = Literal["cosine", "constant", "steps", "one-cycle", "one-cycle-linear"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,10 @@ class OptimSpec:
         lr: largest learning rate.
         steps: length of the whole schedule.
         batch: examples a step.
-        warmup: steps of linear rise to ``lr``.
+        warmup: steps of linear rise to ``lr``; of one cycle the steps that rise, 30% of all where it is 0.
         decay: how the rate falls afterwards: a cosine to zero, not at all, or by ``gamma`` at each milestone.
+            ``one-cycle`` rises from lr/25 and falls to almost nothing by cosines, ``one-cycle-linear`` by straight
+            lines; momentum (Adam: the first beta) falls and rises against it, from halfway between its value and 1.
         milestones: shares of training, for ``decay="steps"``.
         gamma: factor at each milestone.
         momentum: of SGD.
@@ -40,6 +46,9 @@ class OptimSpec:
         clip: largest norm of the whole gradient; None: no clipping.
         stop: end after this many of the ``steps`` (early stopping on the full schedule).
         eps: what Adam and AdamW add to the root of the second moment.
+        precision: what the forward pass of training computes with: ``bfloat16`` is autocast, ``tf32`` rounds the
+            inputs of matrix products and convolutions (GPUs only). Weights, targets, losses, the optimizer and every
+            answer that is written down or taught stay in float32.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adam"
@@ -47,7 +56,7 @@ class OptimSpec:
     steps: int = 600
     batch: int = 128
     warmup: int = 0
-    decay: Literal["cosine", "constant", "steps"] = "cosine"
+    decay: Decay = "cosine"
     milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
     gamma: float = 0.1
     momentum: float = 0.9
@@ -57,6 +66,12 @@ class OptimSpec:
     clip: float | None = None
     stop: int | None = None
     eps: float = 1e-8
+    precision: Precision = "float32"
+
+    @property
+    def cycles(self) -> bool:
+        """Whether rate and momentum follow one cycle."""
+        return self.decay.startswith("one-cycle")
 
 
 @dataclass(frozen=True)
@@ -235,11 +250,12 @@ def stream_of(spec: SequenceSpec, name: str) -> str:
 def learned_from(data: str) -> str:
     """The key of `tasks.TASKS` that data of this name belongs to.
 
-    >>> learned_from("sequence:S3"), learned_from("mnist-5k")
-    ('sequences', 'classification')
+    >>> learned_from("sequence:S3"), learned_from("scenes-boxes#size=48"), learned_from("mnist-5k")
+    ('sequences', 'detection', 'classification')
     """
-    if data.partition("#")[0] == OF_PIXELS:
-        return "dense"
+    place = data.partition("#")[0]
+    if place in RENDERED:
+        return RENDERED[place]
     return next((task for prefix, task in LEARNED.items() if data.startswith(prefix)), "classification")
 
 

@@ -26,7 +26,7 @@ from disobey.records.runs import RunRecord
 from disobey.records.store import Store
 from disobey.records.tables import read_table, write_table
 from disobey.targets import teachers
-from disobey.training.batches import Order, steps_of
+from disobey.training.batches import Batch, Order, steps_of
 from disobey.training.predict import CHUNK
 from disobey.training.recipe import Run
 from disobey.training.seeds import torch_stream
@@ -47,14 +47,14 @@ class Table:
     n_views: int = 1
     batch: int = 0
 
-    def row(self, step: int, rows: Tensor, views: Tensor | None) -> Tensor | slice:
-        """Where the table holds the examples ``rows`` (B,), in their ``views`` (B,), of this step."""
+    def row(self, step: int, batch: Batch) -> Tensor | slice:
+        """Where the table holds the examples of this step's batch, in their views."""
         if self.form == "replay":
-            return slice(step * self.batch, (step + 1) * self.batch)
+            return slice(step * self.batch, (step + 1) * self.batch) if batch.place is None else batch.place
         if self.form == "views":
-            assert views is not None
-            return rows * self.n_views + views
-        return rows
+            assert batch.views is not None
+            return batch.rows * self.n_views + batch.views
+        return batch.rows
 
     def examples(self, order: Order, n: int) -> Tensor:
         """Which of the n training examples each row is about, (M,)."""
@@ -128,10 +128,11 @@ def teacher_fn(run: Run, models: Sequence[nn.Module], records: Sequence[RunRecor
     if not run.recipe.teaching.folds:
         return single if len(models) == 1 else mean
     saw = torch.from_numpy(np.stack([np.isin(dataset.train.ids, r.examples["train.ids"]) for r in records]))
+    saw = saw.to(next(models[0].parameters()).device)
 
     def out_of_fold(x: Tensor, rows: Tensor) -> Tensor:
         logits = torch.stack([model(x).float() for model in models])
-        return teachers.cross_fitted(logits, saw.to(rows.device)[:, rows])
+        return teachers.cross_fitted(logits, saw[:, rows])
 
     return out_of_fold
 

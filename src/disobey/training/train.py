@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.acceleration import PLAIN, Acceleration
 from disobey.training.context import Context
-from disobey.training.devices import pick_device
+from disobey.training.devices import check_precision, pick_device
 from disobey.training.observers import Observer
 from disobey.training.recipe import Run
 from disobey.training.savepoint import EVERY
@@ -26,6 +27,7 @@ def train(
     wait: bool = True,
     checkpoint: float = EVERY,
     limit: float = math.inf,
+    acceleration: Acceleration = PLAIN,
 ) -> RunRecord:
     """The run's record: from the store where it is finished, else trained now.
 
@@ -39,6 +41,7 @@ def train(
         wait: whether to wait while another process trains the same run.
         checkpoint: seconds between two checkpoints within a run, from which it goes on after it was killed; 0: none.
         limit: CPU-seconds after which a run with checkpoints stops at one.
+        acceleration: how the steps of a classifier are computed; no part of the run.
 
     Raises:
         Busy: another process trains the same run, and ``wait`` is false.
@@ -54,9 +57,11 @@ def train(
         record = store.find(run.id, recipe)
         if record is not None:
             return record
-        task = TASKS[run.recipe.task]
+        task, place = TASKS[run.recipe.task], pick_device(device)
+        check_precision(run.recipe.optim.precision, place.type)
+        context = Context(store, place, observers, checkpoint, limit, acceleration)
         with store.writing(run.id) as folder:
-            task.write(folder, task.train(run, Context(store, pick_device(device), observers, checkpoint, limit)))
+            task.write(folder, task.train(run, context))
         store.resume_file(run.id).unlink(missing_ok=True)
         shutil.rmtree(store.resume_folder(run.id), ignore_errors=True)
     record = store.find(run.id, recipe)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from disobey.data.boxes import packed, padded, present
 from disobey.data.dataset import DataSpec
 from disobey.data.load import load
 from disobey.data.sources.scenes import from_name, rendered
@@ -75,3 +76,48 @@ def test_nonsense_is_refused():
     for spec in (DataSpec("scenes", augment="crop"), DataSpec("scenes", fold=(0, 2))):
         with refuses("dense-data"):
             load(spec, 0)
+
+
+def test_boxes_are_those_of_the_same_scenes_and_noise_gives_a_share_of_them_another_class():
+    spec = DataSpec("scenes-boxes#examples=80", noise=0.25)
+    data, masks = load(spec, 0), load(DataSpec("scenes#examples=80"), 0)
+    assert data.boxed
+    assert not data.dense
+    assert not masks.boxed
+    assert data.classes == ("nothing", *masks.classes[1:])
+    for name in ("train", "validation", "test"):
+        split, other = data.split(name), masks.split(name)
+        assert np.array_equal(split.inputs, other.inputs)
+        seen = [set(row[present(row), 4]) for row in split.labels]
+        assert all(set(np.unique(mask)) - {0} <= kinds for mask, kinds in zip(other.labels, seen, strict=True))
+    true, observed = data.train.labels, data.train.observed
+    assert np.array_equal(true[..., :4], observed[..., :4])
+    wrong = (true != observed).any(axis=-1)
+    assert wrong.sum() == round(0.25 * present(true).sum())
+    assert observed[present(true)][:, 4].min() >= 1
+    assert np.array_equal(present(true), present(observed))
+    assert data.fingerprint != load(DataSpec("scenes-boxes#examples=80"), 0).fingerprint
+    few, more = (load(DataSpec("scenes-boxes#examples=80", train=n), 3).train for n in (10, 20))
+    assert set(few.ids) < set(more.ids)
+
+
+def test_boxes_are_packed_in_their_order_and_padded():
+    boxes, images = np.arange(12).reshape(3, 4), np.array([2, 0, 2])
+    labels = packed(boxes, np.array([1, 2, 3]), images, 3)
+    assert labels.shape == (3, 2, 5)
+    assert labels[2, :, 4].tolist() == [1, 3]
+    assert labels[2, 1, :4].tolist() == [8, 9, 10, 11]
+    assert present(labels).sum(axis=1).tolist() == [1, 0, 2]
+    assert (labels[1] == -1).all()
+    assert padded(labels, 4).shape == (3, 4, 5)
+    assert present(padded(labels, 4)).sum() == 3
+
+
+def test_what_boxes_cannot_do_is_refused():
+    for spec in (DataSpec("scenes-boxes", augment="crop"), DataSpec("scenes-boxes", noise=0.1, noise_kind="class")):
+        with refuses("dense-data"):
+            load(spec, 0)
+    with refuses("change-boxes"):
+        load(DataSpec("similar:scenes-boxes"), 0)
+    with refuses("few-classes"):
+        load(DataSpec("scenes-boxes#classes=1", noise=0.2), 0)

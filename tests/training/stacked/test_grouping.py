@@ -43,6 +43,8 @@ def key(run):
         ({"model": ModelSpec("cnn", width=2)}, False),
         ({"model": ModelSpec("linear")}, True),
         ({"optim": replace(OPTIM, batch=20)}, False),
+        ({"optim": replace(OPTIM, decay="one-cycle")}, True),
+        ({"optim": replace(OPTIM, precision="bfloat16")}, False),
     ],
 )
 def test_who_is_stacked(change, stacked):

@@ -28,7 +28,7 @@ VOID_VALUE = 255  # of a mask's pixel that has no class
 SPLITS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 MAX_POINTS = 1 << 20  # of the polygons of one picture
 
-Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16
+Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16, or boxes (N, K, 5)
 
 
 def from_masks(name: str) -> Dataset:
@@ -65,27 +65,28 @@ def assembled(name: str, parts: dict[str, Part], names: tuple[str, ...] = ()) ->
     names = names or tuple(str(number) for number in range(max(most, 2)))
     if most > len(names):
         raise refusal("mask-classes", f"classes below {len(names)}, as many as have names", most - 1, where=place)
-    return Dataset(name, "image", names, *_splits(place, parts), source="files")
+    return Dataset(name, "image", names, *splits_of_pictures(place, parts), source="files")
 
 
-def _splits(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+def splits_of_pictures(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+    """(train, validation, test) of parts that were read; what is missing is cut from training. Raises `Refusal`."""
     shapes = {images.shape[1:] for images, _ in parts.values()}
     total = sum(len(images) for images, _ in parts.values())
     if len(shapes) > 1 or total < 8 or "train" not in parts:
         got = f"{total} of {len(shapes)} sizes in {', '.join(parts)}"
         raise refusal("few-pictures", "8 pictures or more of one size, some to train on", got, "#size=32", where=where)
-    images, masks = parts["train"]
+    images, labels = parts["train"]
     if "test" not in parts:
         held = len(images) // 5
-        return dense_splits(images, masks, validation=(len(images) - held) // 8, test=held)
+        return dense_splits(images, labels, validation=(len(images) - held) // 8, test=held)
     test = Split(*parts["test"], np.arange(len(parts["test"][0])))
     if "validation" in parts:
         return (
-            Split(images, masks, np.arange(len(images))),
+            Split(images, labels, np.arange(len(images))),
             Split(*parts["validation"], _ids(parts["validation"])),
             test,
         )
-    train, validation, _ = dense_splits(images, masks, validation=len(images) // 8, test=0)
+    train, validation, _ = dense_splits(images, labels, validation=len(images) // 8, test=0)
     return train, validation, test
 
 

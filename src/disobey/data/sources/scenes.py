@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.data.boxes import NOTHING, packed
 from disobey.data.dataset import Dataset, Split
 from disobey.data.sources.shapes import SHAPES
 from disobey.data.subsets import stream
 from disobey.errors import refusal
 
-SCENES = "scenes"  # the name of the data set, before ``#``
+SCENES = "scenes"  # the name of the data set with masks, before ``#``
+BOXES = "scenes-boxes"  # of the same pictures with boxes
 HUES = np.array([[0.85, 0.3, 0.3], [0.3, 0.7, 0.35], [0.35, 0.4, 0.9], [0.85, 0.75, 0.3], [0.7, 0.35, 0.8]])
 KINDS = ("disc", "square", "triangle", "ring", "cross")  # the shapes, in the order of their classes, from 1
 MOST_PIXELS = 1 << 26  # of all scenes together
@@ -112,10 +114,10 @@ def from_name(name: str = SCENES) -> Dataset:
     """32x32 textured scenes of 5 shapes with the class of every pixel: 400 training, 100 validation, 300 test.
 
     Args:
-        name: ``scenes``, with arguments of `rendered` after ``#``.
+        name: ``scenes`` or ``scenes-boxes``, with arguments of `rendered` after ``#``.
 
     Returns:
-        The data set; its labels are masks.
+        The data set; its labels are masks, or the boxes of the visible objects.
 
     Raises:
         Refusal: ``scenes-parameter`` or ``scenes-size``.
@@ -138,9 +140,13 @@ def from_name(name: str = SCENES) -> Dataset:
             ) from None
     found = rendered(**chosen)
     n = len(found.images)
-    classes = ("ground", *KINDS[: chosen.get("classes", len(KINDS))])
-    parts = dense_splits(found.images, found.masks, validation=n // 8, test=3 * n // 8)
-    return Dataset(name, "image", classes, *parts, source="rendered from a seed")
+    kinds = KINDS[: chosen.get("classes", len(KINDS))]
+    if name.partition("#")[0] == BOXES:
+        zero, labels = NOTHING, packed(found.boxes, found.box_classes, found.box_scenes, n)
+    else:
+        zero, labels = "ground", found.masks
+    parts = dense_splits(found.images, labels, validation=n // 8, test=3 * n // 8)
+    return Dataset(name, "image", (zero, *kinds), *parts, source="rendered from a seed")
 
 
 def scenes() -> Dataset:
@@ -148,10 +154,15 @@ def scenes() -> Dataset:
     return from_name()
 
 
-def dense_splits(images: NDArray, masks: NDArray, *, validation: int, test: int) -> tuple[Split, Split, Split]:
-    """(train, validation, test) of images (N, ...) with masks (N, H, W), always the same; the ids number the images."""
+def scenes_boxes() -> Dataset:
+    """The same pictures with the box and the class of every visible object."""
+    return from_name(BOXES)
+
+
+def dense_splits(images: NDArray, labels: NDArray, *, validation: int, test: int) -> tuple[Split, Split, Split]:
+    """(train, validation, test) of images (N, ...) with masks or boxes, always the same; the ids number the images."""
     order = stream(0, "dense splits").permutation(len(images))
-    whole = Split(images, masks, np.arange(len(images)))
+    whole = Split(images, labels, np.arange(len(images)))
     held, chosen, rest = np.split(order, [test, test + validation])
     return whole.take(np.sort(rest)), whole.take(np.sort(chosen)), whole.take(np.sort(held))
 

@@ -1,8 +1,8 @@
-"""Do students of classes of pixels deviate from their teacher as those of whole images do, and does it pay?
+"""Do students of classes of pixels or boxes deviate from their teacher as those of whole images do, and does it pay?
 
-Nagarajan et al. (2023), arXiv:2301.12923, leave dense prediction to later work. Here a pixel is an example, and its
-image the cluster of every interval over examples. Added: a planted case, a student of a teacher that was made cautious
-at the boundaries between classes, which the measures must find there.
+Nagarajan et al. (2023), arXiv:2301.12923, leave dense prediction to later work. Here a pixel or a true box is an
+example, and its image the cluster of every interval over examples. Added: a planted case, a student of a teacher that
+was made cautious at the boundaries between classes (of boxes: in crowds), which the measures must find there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from disobey.studies.dense_prediction.claims import (
     SPLITS,
     Level,
 )
+from disobey.studies.dense_prediction.kinds import Kind, kind_of
 from disobey.studies.dense_prediction.pictures import overlays
 from disobey.studies.deviation.claims import PAPER
 from disobey.studies.kit.claims import Verdicts, judge
 from disobey.studies.kit.design import Arm, Design, Records, factors
-from disobey.studies.kit.evidence import CONTROL, IOU, STANDARD, Evidence
+from disobey.studies.kit.evidence import CONTROL, STANDARD, Evidence
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
@@ -47,24 +48,24 @@ READ = (*STANDARD, *OF_PIXELS.values())
 
 @dataclass(frozen=True)
 class DensePrediction:
-    """Segmentation: trains students on their teacher's answer for every pixel, beside twins trained on the masks."""
+    """Segmentation and detection: students of a teacher's answers for pixels or cells, beside twins without it."""
 
     name: ClassVar[str] = "dense-prediction"
-    question: ClassVar[str] = "Do students deviate and gain on classes of pixels as on classes of images?"
+    question: ClassVar[str] = "Do students deviate and gain on classes of pixels and boxes as on classes of images?"
     answers: ClassVar[tuple[str, ...]] = ("D4", "D1 train")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"boxes": {"setup": Setup(data="scenes-boxes#examples=1600")}}
 
-    setup: Setup = Setup(data="scenes")
+    setup: Setup = Setup(data="scenes#examples=1600")
     teacher: str = ""
-    """model of the teacher, unet or unet:WIDTH"""
+    """model of the teacher: unet or unet:WIDTH; of boxes detector or detector:WIDTH"""
     student: str = "self"
-    """model of the student: self, small, large or unet:WIDTH"""
+    """model of the student: self, small, large or a model as of the teacher"""
     temperature: float = 4.0
     """distillation temperature"""
     label_noise: tuple[float, ...] = (0.0, 0.2)
-    """fractions of regions (the pixels of a class in a training image) that get another class"""
+    """fractions of regions (the pixels of a class in a training image), or of boxes, that get another class"""
     caution: float = 0.5
-    """factor of the planted teacher's log-odds at boundaries"""
+    """factor of the planted teacher's log-odds at boundaries, or in crowds"""
     is_smoke: bool = smoke_mark()
 
     def __post_init__(self):
@@ -81,6 +82,11 @@ class DensePrediction:
     def recipes(self) -> Distillation:
         """Teacher, students and controls as recipes."""
         return Distillation(self.setup, self.teacher)
+
+    @property
+    def kind(self) -> Kind:
+        """Pixels or boxes, as the data have them."""
+        return kind_of(self.setup.data)
 
     def chosen(self) -> Mapping[str, str]:
         """What open options stand for on these data."""
@@ -111,7 +117,7 @@ class DensePrediction:
     def levels(self) -> list[Level]:
         """The settings that claims are judged on, one a noise level."""
         return [
-            Level(f"{noise:.0%} label noise", self.arms(noise), (("label noise", f"{noise:.0%}"),))
+            Level(f"{noise:.0%} label noise", self.arms(noise), self.kind, (("label noise", f"{noise:.0%}"),))
             for noise in self.label_noise
         ]
 
@@ -135,8 +141,9 @@ class DensePrediction:
         """Claims, charts, tables and overlays of the complete seeds."""
         e, levels = Evidence.read(self.design(), records, READ, SPLITS), self.levels()
         verdicts, dataset = self.judged(e), self.setup.dataset
-        if not dataset.dense:
-            raise refusal("dense-labels", "images with masks", "one label an image", "--data scenes")
+        if not (dataset.dense or dataset.boxed):
+            expected = "images with masks or boxes"
+            raise refusal("dense-labels", expected, "one label an image", "--data scenes, or --data scenes-boxes")
         blocks = [
             place_chart(levels, e),
             *(self.logits(level, e) for level in levels),
@@ -144,15 +151,17 @@ class DensePrediction:
             place_table(levels, e),
             *(overlays(level.arms[PLAIN], e, dataset, level.levels) for level in levels),
         ]
-        summary = f"{verdicts.summary()} Mean IoU of the student minus its control: {verdicts.gains('D4')}."
+        summary = (
+            f"{verdicts.summary()} Score ({self.kind.called}) of the student minus its control: {verdicts.gains('D4')}."
+        )
         return conclude(
             self, e.seeds, verdicts, blocks, records=records, methods=self.methods(), cite=PAPER, summary=summary
         )
 
     def logits(self, level: Level, e: Evidence) -> Chart:
-        """The first seed's test pixels, one by one."""
+        """The first seed's test examples, one by one."""
         first = e.predictions(level.arms[PLAIN], class_names=self.setup.dataset.classes)
-        title = "Where the student disobeys: log-odds of the teacher's class, pixel by pixel"
+        title = "Where the student disobeys: log-odds of the teacher's class, one by one"
         about = f"Shown: {level.arms[PLAIN].label}, seed {e.seeds[0]}."
         return logit_plot(first, f"logits-{level.label[:3].strip('% ')}", title, levels=level.levels, about=about)
 
@@ -160,55 +169,56 @@ class DensePrediction:
         """What was trained and how, in sentences."""
         setup = self.setup
         train, validation, test = (len(setup.dataset.split(name)) for name in ("train", "validation", "test"))
+        kind = self.kind
         return (
             f"Data: {setup.data} ({setup.dataset.source}); {train:,} training, {validation:,} validation and {test:,} "
-            "test images. Label noise gives the pixels of a class in a training image another class. Every network is "
-            f"trained for {budget_words(setup.optim)} (examples are images here). Students minimize "
-            f"T²·KL(teacher‖student) at τ={self.temperature:g}, the mean over all pixels of a batch; the teacher's "
-            "logits of every training pixel are kept in half precision. The control (twin) has the student's "
-            "initialization and batches and is trained on the masks alone. The planted teacher's log-odds of its most "
-            f"likely class are multiplied by {self.caution:g} at boundaries (a neighbouring pixel has another class), "
-            "and, for comparison, at as many random other pixels. Measures of pixels read at most 256 pixels of an "
-            "image, the same for all networks. A pixel is an example and its image a cluster: intervals of test "
-            "accuracies and mean IoUs are over runs and images. Mean IoU: over the classes that occur, of the pixels "
-            "of all images together. The last weights are used; nothing was chosen on the test split."
+            f"test images. Every network is trained for {budget_words(setup.optim)} (examples are images here). "
+            f"Students minimize T²·KL(teacher‖student) at τ={self.temperature:g}. {kind.about} The control (twin) has "
+            f"the student's initialization and batches and is trained on the {kind.truth} alone. The planted teacher's "
+            f"log-odds of its most likely class are multiplied by {self.caution:g} where examples are marked, and, for "
+            f"comparison, at as many random other places. {kind.counted} The last weights are used; nothing was chosen "
+            "on the test split."
         )
 
 
 def place_chart(levels: Sequence[Level], e: Evidence) -> Chart:
-    """Deviation at boundaries and inside, of every student and control."""
-    rows = []
+    """Deviation at boundaries and inside (of boxes: in crowds and free), of every student and control."""
+    rows, kind = [], levels[0].kind
     for level in levels:
         arms = {**level.arms, "control": level.arms[PLAIN].control_arm()}
-        for measure, where in (("boundary_deviation", "boundary"), ("interior_deviation", "interior")):
+        for measure, where in (("boundary_deviation", kind.place), ("interior_deviation", kind.elsewhere)):
             rows += [(name, where, level.label, e.mean(arm, measure)) for name, arm in arms.items()]
-    alt = "Mean deviation from the teacher at boundaries and in interiors by student; whiskers are 95% intervals."
+    where = f"{kind.place} and {kind.elsewhere} {kind.examples}"
+    alt = f"Mean deviation from the teacher of {where} by student; whiskers are 95% intervals."
     axes = Axis("x", "student", "nominal"), Axis("y", "mean student − teacher log-odds (nats)")
-    title = "Deviation at boundaries and inside"
+    title = f"Deviation of {where}"
     return estimates_chart(rows, "places", title, *axes, alt, kind="interval", color="where", zero="obeys")
 
 
 def student_table(levels: Sequence[Level], e: Evidence) -> Table:
     """Every student with its scores and its differences from the control."""
-    arms = [arm for level in levels for arm in level.arms.values()]
+    arms, kind = [arm for level in levels for arm in level.arms.values()], levels[0].kind
     columns = (
         ("label noise", lambda arm: f"{arm['noise']:.0%}"),
         ("student", lambda arm: arm["arm"]),
-        ("mean IoU", e.means(IOU)),
-        ("− control (points)", in_points(e.means(IOU, minus=CONTROL))),
-        ("control's mean IoU", e.means(IOU, control=True)),
-        ("pixel accuracy", e.means(ACCURACY)),
+        (kind.called, e.means(kind.score)),
+        ("− control (points)", in_points(e.means(kind.score, minus=CONTROL))),
+        (f"control's {kind.called}", e.means(kind.score, control=True)),
+        (kind.accuracy, e.means(ACCURACY)),
         ("− control (points)", in_points(e.means(ACCURACY, minus=CONTROL))),
         ("agreement", e.means("agreement")),
         ("NLL", e.means("nll")),
     )
-    caption = "Test pixels; means over seeds with intervals over runs (scores: and images); differences are paired."
+    caption = (
+        f"Test {kind.examples}; means over seeds with intervals over runs (scores: and images); differences are paired."
+    )
     return table("Every student", arms, columns, caption)
 
 
 def place_table(levels: Sequence[Level], e: Evidence) -> Table:
     """Deviations in the lowest quartile, at boundaries and inside, of students and controls."""
     arms = [arm for level in levels for arm in level.arms.values()]
+    kind = levels[0].kind
     arms += [replace(level.arms[PLAIN].control_arm(), factors=level.arms[PLAIN].factors) for level in levels]
     columns = (
         ("label noise", lambda arm: f"{arm['noise']:.0%}"),
@@ -216,8 +226,10 @@ def place_table(levels: Sequence[Level], e: Evidence) -> Table:
         ("slope (OLS), test", e.means("ols_slope")),
         ("lowest quartile, train", e.means("low_deviation", split="train")),
         ("lowest quartile, test", e.means("low_deviation")),
-        ("boundary", e.means("boundary_deviation")),
-        ("interior", e.means("interior_deviation")),
-        ("boundary − interior", e.means(BEYOND)),
+        (kind.place, e.means("boundary_deviation")),
+        (kind.elsewhere, e.means("interior_deviation")),
+        (f"{kind.place} − {kind.elsewhere}", e.means(BEYOND)),
     )
-    return table("Where students deviate", arms, columns, "Mean student − teacher log-odds in nats; test pixels.")
+    return table(
+        "Where students deviate", arms, columns, f"Mean student − teacher log-odds in nats; test {kind.examples}."
+    )

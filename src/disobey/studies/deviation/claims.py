@@ -111,6 +111,11 @@ def association(e: Evidence, settings: Group) -> Answer:
 
 LESS = "The student is less confident than its teacher where the teacher is least confident"
 MORE = "The student exaggerates its teacher's confidence: its slope in logit space is above 1"
+COUNTED = {  # by the source, of students alone: no controls, one run a setting
+    "C1 test": "18 of 18 image settings",
+    "C1 train": "13 of 18 image settings",
+    "C2 test": "7 of 12 text settings, by least squares",
+}
 CLAIMS: tuple[ClaimSpec[Evidence, Arm], ...] = (
     *(
         ClaimSpec(
@@ -119,6 +124,7 @@ CLAIMS: tuple[ClaimSpec[Evidence, Arm], ...] = (
             PAPER,
             beyond_control(below(0.0, margin=NATS_MARGIN, unit=NATS)),
             lowest_quartile(split),
+            COUNTED.get(f"C1 {split}", ""),
         )
         for split in SPLITS
     ),
@@ -129,6 +135,7 @@ CLAIMS: tuple[ClaimSpec[Evidence, Arm], ...] = (
             PAPER,
             beyond_control(above(1.0, margin=SLOPE_MARGIN)),
             slope(split),
+            COUNTED.get(f"C2 {split}", ""),
         )
         for split in SPLITS
     ),

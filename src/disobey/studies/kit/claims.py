@@ -100,6 +100,8 @@ class ClaimSpec(Generic[E, G]):
         source: where it stands.
         rule: how its estimates decide.
         evidence: from all evidence and one setting to the estimates, those that the rule reads first.
+        counted: how its source counts, in words: on how many of its settings the statement holds; empty where it
+            does not.
     """
 
     id: str
@@ -107,6 +109,7 @@ class ClaimSpec(Generic[E, G]):
     source: Source
     rule: Rule
     evidence: Callable[[E, G], Answer]
+    counted: str = ""
 
 
 @dataclass(frozen=True)

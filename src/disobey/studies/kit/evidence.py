@@ -21,6 +21,7 @@ from disobey.measures.segmentation import iou_by_image
 from disobey.records.predictions import Predictions
 from disobey.records.results import Estimate
 from disobey.records.runs import RunRecord, pair
+from disobey.studies.kit.boxes import AP, ap_by_image_of, ap_of
 from disobey.studies.kit.design import Arm, Design, Records
 from disobey.studies.kit.memo import remembered
 from disobey.training.recipe import Recipe, Run
@@ -28,7 +29,8 @@ from disobey.training.recipe import Recipe, Run
 STANDARD = (*deviation.MEASURES.values(), *agreement.MEASURES.values(), *calibration.MEASURES.values())
 
 IOU = "mean_iou"  # of classes of pixels
-ACCURACIES = ("student_accuracy", "accuracy", IOU)  # measures whose intervals are over runs and examples
+OF_IMAGES = (IOU, AP)  # scores of all images together, to which each adds something
+ACCURACIES = ("student_accuracy", "accuracy", *OF_IMAGES)  # measures whose intervals are over runs and examples
 
 Reader: TypeAlias = Callable[[RunRecord, str], Mapping[Hashable, float]]  # (record, split) -> value by measure
 
@@ -140,32 +142,33 @@ class Evidence:
         """
         column = self.per_seed(arm, measure, split=split, minus=minus)
         counts = measure in ACCURACIES and split == "test"
-        error = self.example_error(arm, split=split, minus=minus, iou=measure == IOU) if counts else 0.0
+        error = self.example_error(arm, split=split, minus=minus, of=measure) if counts else 0.0
         return mean_over_runs(column, name or _named(arm, measure, minus), example_error=error)
 
     def example_error(
-        self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None, iou: bool = False
+        self, arm: Arm, *, split: str = "test", minus: Arm | Control | None = None, of: Hashable = "accuracy"
     ) -> float:
-        """Standard error of a mean accuracy (or IoU), or of a mean difference, that comes from the split's examples.
+        """Standard error of a mean score (see `right`), or of a mean difference, that comes from the split's examples.
 
         0 where the seeds do not share their examples: then they vary with the runs, and count there.
         """
         other = arm.control_arm() if isinstance(minus, Control) else minus
-        key = ("example error", _subject(arm), split, None if other is None else _subject(other), iou)
+        key = ("example error", _subject(arm), split, None if other is None else _subject(other), _score(of))
         if key not in self.memo:
-            own = self.right(arm, split, iou=iou)
-            table = own if own is None or other is None else _minus(own, self.right(other, split, iou=iou))
+            own = self.right(arm, split, of=of)
+            table = own if own is None or other is None else _minus(own, self.right(other, split, of=of))
             self.memo[key] = 0.0 if table is None else example_error(table)
         return self.memo[key]
 
-    def right(self, arm: Arm, split: str = "test", *, iou: bool = False) -> NDArray | None:
+    def right(self, arm: Arm, split: str = "test", *, of: Hashable = "accuracy") -> NDArray | None:
         """(S, N) 1 where the student is right; None where seeds have other examples, or runs no classes.
 
-        Where examples are pixels, (S, K): what each of K images adds to the accuracy, or to the mean IoU.
+        Where examples are pixels or boxes, (S, K): what each of K images adds to the accuracy, or to the mean IoU or
+        the average precision where ``of`` names it.
         """
         records = [self.records[Run(arm.recipe, seed)] for seed in self.seeds]
         rows = [
-            remembered(self.records, ("iou" if iou else "right", split), [r], lambda r=r: _right(r, split, iou))
+            remembered(self.records, (_score(of), split), [r], lambda r=r: _right(r, split, _score(of)))
             for r in records
         ]
         ids = [record.examples[f"{split}.ids"] for record in records]
@@ -305,16 +308,23 @@ def _numbers(
 
     def read() -> Mapping[Hashable, float]:
         predictions = pair(teacher, student, split, step=step)
-        return {**values(applicable(measures, predictions), predictions)}
+        return {**values(applicable(measures, predictions), predictions), **ap_of(student, split)}
 
     return remembered(records, (tuple(measures), split, step), [student, teacher], read)
 
 
-def _right(record: RunRecord, split: str, iou: bool) -> NDArray | None:
+def _score(measure: Hashable) -> Hashable:
+    """Which table of `Evidence.right` belongs to a measure: every accuracy has the same."""
+    return measure if measure in OF_IMAGES else "right"
+
+
+def _right(record: RunRecord, split: str, score: Hashable) -> NDArray | None:
     """(N,) whether each example's most likely class is its true label; None where runs have no classes.
 
-    Of pixels (K,) what each image adds to the share, or to the mean IoU.
+    Of pixels and boxes (K,) what each image adds to the share, to the mean IoU or to the average precision.
     """
+    if score == AP:
+        return ap_by_image_of(record, split)
     labels = record.examples.get(f"{split}.labels")
     log_probs = record.log_probs(split)
     fits = labels is not None and labels.ndim == 1 and log_probs.ndim == 2
@@ -323,7 +333,7 @@ def _right(record: RunRecord, split: str, iou: bool) -> NDArray | None:
     predicted, images = log_probs.argmax(axis=1), record.examples.get(f"{split}.cluster")
     if images is None:
         return predicted == labels
-    if iou:
+    if score == IOU:
         return iou_by_image(labels, predicted, images, log_probs.shape[1])
     code = np.unique(images, return_inverse=True)[1]
     return np.bincount(code, predicted == labels) * (code.max() + 1) / len(code)

@@ -28,9 +28,11 @@ def budget_words(optim: OptimSpec) -> str:
     >>> budget_words(OptimSpec(lr=0.01, steps=1200))
     '1,200 steps of 128 examples with adam (learning rate 0.01, cosine schedule)'
     """
+    warm = f", {optim.warmup:,} steps of linear warm-up" if optim.warmup else ""
+    numbers = "" if optim.precision == "float32" else f", forward pass in {optim.precision}"
     return (
         f"{optim.steps:,} steps of {optim.batch} examples with {optim.name} (learning rate {optim.lr:g}, {optim.decay} "
-        "schedule)"
+        f"schedule{warm}{numbers})"
     )
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from disobey.errors import refusal
-from disobey.figures.forest import Forest, each_table, forest_chart, pooled_table
+from disobey.figures.forest import AVERAGE, Forest, counted_words, counts_table, each_table, forest_chart, pooled_table
 from disobey.measures.inference.pooling import Pooled, leave_one_out, standard_error
 from disobey.measures.inference.pooling import pool as pool_effects
 from disobey.measures.inference.sequential import half_width_factor
-from disobey.records.results import Block, Claim, Estimate, Result, Text, Verdict
+from disobey.records.results import Block, Claim, Estimate, Result, Table, Text, Verdict
 from disobey.studies import STUDIES
 from disobey.studies.kit.claims import Verdicts, p_value
 from disobey.studies.kit.declared import claim_specs
@@ -29,11 +29,12 @@ SAID = ("text", "source", "rule")  # of a claim: what all results must have in c
 DECIDING = ("border", "margin", "direction", "unit")  # of the number that decides, one of several in some rules
 
 
-def pool(results: Sequence[Result]) -> Result:
+def pool(results: Sequence[Result], costs: Sequence[Mapping[str, float]] = ()) -> Result:
     """Joins the results of one study on several data sets or models.
 
     Args:
         results: of `disobey run`, read with `Result.read`; each on other data, or with other models.
+        costs: what each took, as ``provenance.json`` says (``runs``, ``cpu_seconds_with_reused``); empty if unknown.
 
     Returns:
         A result: for every claim (and setting) that at least two of them judged, its average effect with the
@@ -82,10 +83,13 @@ def pool(results: Sequence[Result]) -> Result:
             left_out.append(f"{id} ({first.setting or 'no setting'}: an interval in fewer than two results)")
             continue
         literal = _literal(rule, usable, by_anytime)
-        forests.append(_forest(usable, {name: errors[name] for name in usable}, rule, literal, missing))
+        forest = _forest(usable, {name: errors[name] for name in usable}, rule, literal, missing)
+        forest = replace(forest, counted=_counted(first, results[0].study))
+        note = " ".join(filter(None, (counted_words(forest), forest.claim.note)))
+        forests.append(replace(forest, claim=replace(forest.claim, note=note)))
     if not forests:
         raise refusal("pool-nothing", "a claim with an interval in at least two results", "none", "more seeds a result")
-    return _result(results, names, forests, left_out)
+    return _result(results, names, forests, left_out, costs)
 
 
 def _checked(results: Sequence[Result]) -> tuple[str, ...]:
@@ -180,7 +184,7 @@ def _literal(
         return ()
     found = {name: claim.evidence[0] for name, claim in claims.items()}
     errors = [_error(estimate, by_anytime[name]) for name, estimate in found.items()]
-    name = f"{next(iter(found.values())).name}, average over data sets"
+    name = f"{next(iter(found.values())).name}{AVERAGE}"
     if not all(
         error > 0 and math.isfinite(estimate.value) for error, estimate in zip(errors, found.values(), strict=True)
     ):
@@ -198,7 +202,7 @@ def _forest(
     first = next(iter(claims.values()))
     each = {name: _deciding(claim) for name, claim in claims.items()}
     values, spread = [e.value for e in each.values()], list(errors.values())
-    title = f"{_deciding(first).name}, average over data sets"
+    title = f"{_deciding(first).name}{AVERAGE}"
     joined = pool_effects(values, spread, title, runs=[e.n for e in each.values()])
     without: dict[str, Pooled] = {}
     if len(each) > 2:
@@ -226,7 +230,10 @@ def _forest(
         unit=first.unit,
         levels=first.levels,
     )
-    return Forest(pooled, each, joined, without)
+    if not isinstance(rule, BeyondControl):
+        return Forest(pooled, each, joined, without)
+    alone = {name: claim.evidence[0] for name, claim in claims.items()}
+    return Forest(pooled, each, joined, without, alone, (rule.literal.border, rule.literal.direction))
 
 
 def _at_level(mean: Estimate, level: float) -> Estimate:
@@ -247,6 +254,13 @@ def rule_of(claim: Claim, study: str) -> Single | BeyondControl | None:
     if claim.direction == 0:
         return Equivalence(claim.margin, claim.border, claim.unit) if claim.margin > 0 else None
     return Effect(1 if claim.direction > 0 else -1, claim.border, claim.margin, claim.unit)
+
+
+def _counted(claim: Claim, study: str) -> str:
+    """How the claim's source counts, where the study still declares the claim as it is; else nothing."""
+    specs = claim_specs(STUDIES[study]()) if study in STUDIES else ()
+    same = (spec for spec in specs if (spec.id, spec.text, spec.source.name) == (claim.name, claim.text, claim.source))
+    return next((spec.counted for spec in same), "")
 
 
 def _note(claim: Claim, joined: Pooled, words: Mapping[str, Verdict], verdict: Verdict, missing: Sequence[str]) -> str:
@@ -277,18 +291,34 @@ def _expected(claim: Claim, prediction: Estimate) -> str:
 
 
 def _result(
-    results: Sequence[Result], names: Sequence[str], forests: Sequence[Forest], left_out: Sequence[str]
+    results: Sequence[Result],
+    names: Sequence[str],
+    forests: Sequence[Forest],
+    left_out: Sequence[str],
+    costs: Sequence[Mapping[str, float]],
 ) -> Result:
     first = results[0]
     ids = dict.fromkeys(forest.claim.name for forest in forests)
     verdicts = Verdicts(tuple(forest.claim for forest in forests)).corrected()
     blocks: list[Block] = list(verdicts.claims)
     blocks += [forest_chart([forest for forest in forests if forest.claim.name == id]) for id in ids]
-    blocks += [pooled_table(forests), each_table(forests), Text("Methods", _methods(results, names, left_out))]
+    blocks += [counts_table(forests), pooled_table(forests), each_table(forests)]
+    blocks += [_joined(results, names, costs), Text("Methods", _methods(results, names, left_out))]
     summary = f"Over {len(results)} data sets or models ({', '.join(names)}). {verdicts.summary()}"
     settings = {"pooled": list(names), "study": first.study}
     smoke = any(result.smoke for result in results)
     return Result(f"{first.study}-pooled", first.question, tuple(blocks), summary, smoke, settings, main=first.main)
+
+
+def _joined(results: Sequence[Result], names: Sequence[str], costs: Sequence[Mapping[str, float]]) -> Table:
+    """The results, how many seeds each has, and what its runs took."""
+    known = costs or [{}] * len(results)
+    rows = tuple(
+        (name, len(result.settings.get("seeds", ())), cost.get("runs"), cost.get("cpu_seconds_with_reused"))
+        for name, result, cost in zip(names, results, known, strict=True)
+    )
+    caption = "CPU-seconds: of all runs that a result rests on; runs that several results share count in each."
+    return Table("What was joined", ("data set or model", "seeds", "runs", "CPU-seconds"), rows, caption)
 
 
 def _methods(results: Sequence[Result], names: Sequence[str], left_out: Sequence[str]) -> str:

@@ -46,10 +46,12 @@ class Setup:
     """largest learning rate"""
     optimizer: Literal["default", "sgd", "adam", "adamw"] = "default"
     """optimizer; sgd has momentum 0.9"""
-    decay: Literal["default", "cosine", "constant", "steps"] = "default"
+    decay: Literal["default", "cosine", "constant", "steps", "one-cycle", "one-cycle-linear"] = "default"
     """learning rate schedule"""
     weight_decay: float | None = None
     """weight decay"""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """numbers of the forward pass in training; tf32 needs a GPU"""
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
@@ -76,6 +78,7 @@ class Setup:
         optim = budget(
             self.defaults.optim, steps=self.steps, batch=self.batch, lr=self.lr, weight_decay=self.weight_decay
         )
+        optim = replace(optim, precision=self.precision)
         optim = optim if self.optimizer == "default" else replace(optim, name=self.optimizer)
         return optim if self.decay == "default" else replace(optim, decay=self.decay)
 

@@ -21,6 +21,7 @@ from disobey.errors import printable
 from disobey.records.files import no_space
 from disobey.records.runs import RunRecord
 from disobey.records.store import Store
+from disobey.training.acceleration import PLAIN, Acceleration
 from disobey.training.execution.pools import worker_pool
 from disobey.training.execution.queue import Grouping, Queue
 from disobey.training.execution.reuse import check_data, look, set_aside
@@ -106,6 +107,8 @@ class _State:
     limit: float = math.inf  # CPU-seconds
     spent: float = 0.0
     given: dict[int, float] = field(default_factory=dict)  # CPU-seconds to the runs of each worker
+    acceleration: Acceleration = PLAIN
+    told: set[str] = field(default_factory=set)  # why runs were not accelerated
 
     @property
     def remaining(self) -> float:
@@ -128,6 +131,7 @@ def run_all(
     stall: float = 0.0,
     checkpoint: float = EVERY,
     limit: float = math.inf,
+    acceleration: Acceleration = PLAIN,
 ) -> Outcome:
     """Trains what is missing of ``runs`` and their teachers.
 
@@ -145,6 +149,7 @@ def run_all(
         limit: CPU-seconds of training in this call. Once they are spent no run is begun, and runs in progress stop at
             a checkpoint, from which the next call goes on (those without checkpoints, and stacks of small networks,
             are finished).
+        acceleration: how the steps of classifiers are computed; where it cannot be had, that is said once.
 
     Returns:
         The records, and the failures: a run that fails is never raised.
@@ -176,7 +181,7 @@ def run_all(
             say(line)
     store.sweep()
     state = _planned(store, missing, dict(found.records), device, say, Vitals(store.root, say, stall))
-    state.limit = limit
+    state.limit, state.acceleration = limit, acceleration
     total_steps = sum(map(_steps, missing))
     pool = worker_pool(min(workers, len(missing)) if isinstance(workers, int) else workers, device)
     try:
@@ -211,7 +216,8 @@ def _planned(
     from disobey.training.execution.preflight import check
     from disobey.training.stacked.grouping import max_slices, stack_key, stream
 
-    facts, kind = check(missing), device_type(device)
+    kind = device_type(device)
+    facts = check(missing, kind)
     grouping = Grouping(
         lambda run: stack_key(run, facts.network(run), kind), stream, lambda run: max_slices(facts.network(run), kind)
     )
@@ -246,7 +252,8 @@ def _launch(state: _State, pool: Pool, device: str, checkpoint: float) -> None:
             state.store.clear_failure(run.id)
         jobs = [(run.recipe.to_json(), run.seed, run.recipe.name) for run in runs]
         state.vitals.began(slot, runs)
-        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, Pace(checkpoint, share))
+        pace = Pace(checkpoint, share, state.acceleration)
+        state.flying[slot] = runs, pool.submit(slot, state.store.root, jobs, device, pace)
 
 
 def _collect(state: _State, pool: Pool) -> None:
@@ -320,8 +327,21 @@ def _take_in(state: _State, run: Run, answer: Answer) -> None:
             state.queue.again(run, PATIENCE)
             return
         state.records[run] = record
+        _tell_why(state, record)
         state.passed += _steps(run)
         state.queue.finished(run)
+
+
+def _tell_why(state: _State, record: RunRecord) -> None:
+    """Says, once for every reason, why a run was not accelerated as asked for."""
+    if not state.acceleration.asked:
+        return
+    why = record.info["cost"].get("not_accelerated", "")
+    if not why and "step" not in record.info["cost"]:
+        why = "small networks that are stacked, and other tasks than classification, know the plain step only"
+    if why and why not in state.told:
+        state.told.add(why)
+        state.say(f"trained without what --compile or --capture asks for: {why}")
 
 
 def _mend(state: _State, run: Run, answer: Answer) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from disobey.training.devices import check_precision
 from disobey.training.facts import Facts
 from disobey.training.recipe import Recipe, Run
 from disobey.training.serialize import decode, encode
 from disobey.training.tasks import TASKS
 
 
-def check(runs: Iterable[Run]) -> Facts:
+def check(runs: Iterable[Run], device: str = "") -> Facts:
     """Tries the data, options and models of all runs.
+
+    Args:
+        runs: any.
+        device: ``cpu`` or ``cuda``, where they are to be trained here; empty: not said.
 
     Returns:
         What was found out on the way, for grouping.
@@ -23,6 +28,8 @@ def check(runs: Iterable[Run]) -> Facts:
     facts = Facts()
     runs = list(runs)
     for run in runs:
+        if device:
+            check_precision(run.recipe.optim.precision, device)
         TASKS[run.recipe.task].check(run, facts)
     for recipe in dict.fromkeys(run.recipe for run in runs):
         decode(encode(recipe), Recipe)  # the decoder of files knows the range of every field

@@ -16,6 +16,7 @@ from disobey.data.augment import Views
 from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.records.runs import SPLITS
+from disobey.training.accelerated import forward_pass
 from disobey.training.batches import steps_of
 from disobey.training.devices import on_device
 from disobey.training.optim import optimizer
@@ -72,6 +73,7 @@ def _seconds(run: Run, timed: dict[tuple, tuple[float, float]]) -> float:
 def _times(recipe: Recipe, dataset: Dataset, seed: int, timed: dict[tuple, tuple[float, float]]) -> tuple[float, float]:
     """CPU-seconds of a training step, and of one example without gradients; measured once for equal networks."""
     key = (recipe.model, recipe.data.name, recipe.data.augment, recipe.optim.batch, recipe.optim.name)
+    key += (recipe.optim.precision,)
     if key not in timed:
         device = torch.device("cpu")
         model = on_device(built(recipe, dataset, seed), dataset.kind, device)
@@ -87,11 +89,12 @@ def _step_time(
     model: nn.Module, recipe: Recipe, inputs: Views, rows: torch.Tensor, views: torch.Tensor | None
 ) -> float:
     opt, batch = optimizer(recipe.optim, model.parameters()), recipe.optim.batch
+    forward = forward_pass(model, recipe.optim.precision, rows.device)
     model.train()
 
     def step() -> None:
         x = inputs.take(rows[:batch], None if views is None else views.expand(batch))
-        logits = model(x)
+        logits = forward(x)
         logits.backward(torch.full_like(logits, 1e-6))
         opt.step()
         opt.zero_grad()

@@ -64,7 +64,7 @@ def check_data(records: Mapping[Run, RunRecord]) -> None:
     chosen: dict[str, Run] = {}
     for run in records:
         data = run.recipe.data
-        if run.recipe.task in ("classification", "imitation", "dense") and not data.fingerprint:
+        if run.recipe.task in ("classification", "imitation", "dense", "detection") and not data.fingerprint:
             other = chosen.get(data.name)
             if other is None or _share(run) > _share(other):
                 chosen[data.name] = run

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from disobey.training.acceleration import PLAIN, Acceleration
+
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, which brings torch)
@@ -25,10 +27,15 @@ EVERY = 600.0  # seconds between two checkpoints within a run (`savepoint`, whic
 
 @dataclass(frozen=True)
 class Pace:
-    """every: seconds between two checkpoints within a run, 0: none. limit: CPU-seconds after which it stops at one."""
+    """How a worker trains: what travels with its runs and is no part of them.
+
+    every: seconds between two checkpoints within a run, 0: none. limit: CPU-seconds after which it stops at one.
+    acceleration: how the steps of classifiers are computed.
+    """
 
     every: float = EVERY
     limit: float = math.inf
+    acceleration: Acceleration = PLAIN
 
 
 USUAL = Pace()
@@ -106,7 +113,16 @@ def work(root: Path, jobs: Sequence[Job], device: str, pace: Pace = USUAL) -> li
             results = train_stack(runs, store, device=device, observers=lambda _run: [beat])
             answers = [_failed(result) if isinstance(result, Exception) else Answer("done") for result in results]
         else:
-            train(runs[0], store, device=device, wait=False, observers=[beat], checkpoint=pace.every, limit=pace.limit)
+            train(
+                runs[0],
+                store,
+                device=device,
+                wait=False,
+                observers=[beat],
+                checkpoint=pace.every,
+                limit=pace.limit,
+                acceleration=pace.acceleration,
+            )
             answers = [Answer("done")]
     except Exception as error:
         answers = [_failed(error)] * len(runs)
@@ -130,6 +146,9 @@ def _failed(error: Exception) -> Answer:
     if no_space(error):
         return Answer("full", str(error))
     trace = "".join(traceback.format_exception(error))
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU that workers share
+        first = (str(error).splitlines() or [""])[0]
+        return Answer("failed", f"the GPU's memory is full ({first}): try fewer --workers", trace, "gpu-memory")
     return Answer("failed", f"{type(error).__name__}: {error}", trace, getattr(error, "id", ""))
 
 

@@ -24,8 +24,9 @@ def stack_key(run: Run, network: NetworkFacts, device: str = "cpu") -> Hashable 
     """Runs of equal keys can be one stack on this kind of device; None: this run is trained on its own.
 
     Equal models on the same data set (any subset, noise, seed, targets) with equal optimizers. On CPU MLPs only, on
-    GPUs small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, and batches
-    that are no multiple of 16 rows (they would tie bits to a slice's place).
+    GPUs small networks without batch norm, attention and dropout. Not stacked: sequences, text, mixup, forward passes
+    in another precision than float32, and batches that are no multiple of 16 rows (they would tie bits to a slice's
+    place).
 
     Args:
         run: a run that was checked.
@@ -33,7 +34,7 @@ def stack_key(run: Run, network: NetworkFacts, device: str = "cpu") -> Hashable 
         device: ``cpu`` or ``cuda``.
     """
     data, model, optim = run.recipe.data, run.recipe.model, run.recipe.optim
-    if data.augment == "mixup" or optim.batch % LINE or device not in MAX_PARAMETERS:
+    if data.augment == "mixup" or optim.precision != "float32" or optim.batch % LINE or device not in MAX_PARAMETERS:
         return None
     if model.name not in (MLPS if device == "cpu" else (*MLPS, *OTHERS)):
         return None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from disobey.data.augment import Views
 from disobey.models.stack import Stack, padded, stack_of
 from disobey.training.loop import Diverged, Fit, Patrol, diverged, evaluation_interval
-from disobey.training.optim import learning_rates, optimizer
+from disobey.training.optim import Rates, optimizer
 from disobey.training.predict import CHUNK
 from disobey.training.prepare import Prepared
 from disobey.training.stacked.grouping import stream
@@ -65,7 +65,8 @@ class _Stack:
 
     def fit(self) -> list[Fit | Diverged]:
         net, optim = self.net, self.optim
-        rates, opt = learning_rates(optim), optimizer(optim, net.parameters())
+        opt = optimizer(optim, net.parameters())
+        rates = Rates(optim, opt)
         for k, one in enumerate(self.slices):
             _share(one.model, net.views(k))
             one.model.train()
@@ -79,8 +80,7 @@ class _Stack:
             net.backward(x, self.feed.spans, units, gradient)
             if optim.clip is not None:
                 _clip(net, optim.clip)
-            for group in opt.param_groups:
-                group["lr"] = rates[step]
+            rates(step)
             opt.step()
             if patrol(step + 1, losses):
                 break

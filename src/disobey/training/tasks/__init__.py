@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from disobey.training.context import Context
 from disobey.training.facts import Facts
 from disobey.training.recipe import Run
-from disobey.training.tasks import classification, dense, imitation, next_token, sequences
+from disobey.training.tasks import classification, dense, detection, imitation, next_token, sequences
 
 T = TypeVar("T")
 
@@ -43,5 +43,6 @@ TASKS: dict[str, Task[Any]] = {
     "imitation": imitation,
     "next_token": next_token,
     "dense": dense,
+    "detection": detection,
 }
 """By `Recipe.task`. How a third kind is added: docs/decisions/0004-tasks.md."""

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,6 +18,8 @@ from disobey.data.tensors import inputs_tensor
 from disobey.models.build import resolve
 from disobey.models.spec import HUGGING_FACE, TIMM, is_file
 from disobey.records.runs import SPLITS
+from disobey.training.accelerated import Step, step_of
+from disobey.training.acceleration import PLAIN, Acceleration
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
 from disobey.training.facts import Facts, NetworkFacts
@@ -69,32 +70,41 @@ def check(run: Run, facts: Facts) -> None:
 def train(run: Run, context: Context) -> Trained:
     """Trains the run, with the bits that it also has as a slice of any stack."""
     clock, shared = Clock(), SharedInputs(context.store, context.device)
-    return train_prepared(prepared(run, shared, context.observers), shared, clock, context.savepoint(run))
+    one = prepared(run, shared, context.observers)
+    return train_prepared(one, shared, clock, context.savepoint(run), context.acceleration)
 
 
-def train_prepared(one: Prepared, shared: SharedInputs, clock: Clock, savepoint: Savepoint | None = None) -> Trained:
-    """Trains one prepared run alone: as a stack of one where such runs are stacked."""
-    validation = shared.validation(one.run)
-    with seeded(one.run.seed, "dropout", one.run.recipe.replica), deterministic(shared.device):
+def train_prepared(
+    one: Prepared,
+    shared: SharedInputs,
+    clock: Clock,
+    savepoint: Savepoint | None = None,
+    acceleration: Acceleration = PLAIN,
+) -> Trained:
+    """Trains one prepared run alone: as a stack of one, never accelerated, where such runs are stacked."""
+    validation, precision = shared.validation(one.run), one.run.recipe.optim.precision
+    with seeded(one.run.seed, "dropout", one.run.recipe.replica), deterministic(shared.device, precision):
         if is_stacked(one):
             (result,) = fit_stack([one], validation=validation)
             if isinstance(result, Diverged):
                 raise result
         else:
-            result = fit_sequentially(one, validation, savepoint)
-            clock.before |= savepoint.before if savepoint is not None else {}
+            step = step_of(one, acceleration)
+            result = fit_sequentially(one, validation, savepoint, step)
+            clock.before |= (savepoint.before if savepoint is not None else {}) | step.notes()
         return finished(one, result, shared, clock)
 
 
-def fit_sequentially(one: Prepared, validation: tuple[Tensor, Tensor], savepoint: Savepoint | None = None) -> Fit:
+def fit_sequentially(
+    one: Prepared, validation: tuple[Tensor, Tensor], savepoint: Savepoint | None = None, step: Step | None = None
+) -> Fit:
     """The one loop on a prepared run; validation: inputs (N, ...) and labels (N,)."""
+    step = step_of(one) if step is None else step
     score = partial(accuracy, inputs=validation[0], labels=validation[1])
     batches = one.batches
     if savepoint is not None:
-        savepoint.keepers = (batches, one.objective)
-    return fit(
-        one.model, one.run, batches, one.objective.backward, score=score, observers=one.observers, savepoint=savepoint
-    )
+        savepoint.keepers, savepoint.how = (batches, one.objective), step.how
+    return fit(one.model, one.run, batches, step.backward, score=score, observers=one.observers, savepoint=savepoint)
 
 
 def is_stacked(one: Prepared) -> bool:
@@ -128,8 +138,8 @@ def write(folder: Path, trained: Trained) -> None:
     """Weights, predictions, examples, history and summary."""
     dataset = trained.dataset
     content = Content(
-        weights={"last": trained.model.state_dict(), **{str(step): kept for step, kept in trained.fit.kept.items()}},
-        history=_history(trained.fit),
+        weights=trained.fit.weights(trained.model),
+        history=trained.fit.history,
         data={"name": dataset.name, "fingerprint": trained.fingerprint, "source": dataset.source},
         summary=_summary(trained),
         cost=trained.cost,
@@ -145,14 +155,6 @@ def _examples(dataset: Dataset) -> dict[str, NDArray]:
         split = dataset.split(name)
         arrays |= {f"{name}.labels": split.labels, f"{name}.given": split.observed, f"{name}.ids": split.ids}
     return arrays
-
-
-def _history(result: Fit) -> dict[str, NDArray]:
-    history = {"loss": result.losses.numpy()}
-    if result.checks:
-        history["check_step"] = np.array(list(result.checks))
-        history["check_accuracy"] = np.array(list(result.checks.values()))
-    return history
 
 
 def _summary(trained: Trained) -> dict[str, float]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from disobey.data.augment import Views
@@ -19,19 +18,19 @@ from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
 from disobey.records.pixels import boundary, chosen
 from disobey.records.runs import SPLITS
-from disobey.training.batches import ExampleBatches, order_of
+from disobey.training.accelerated import forward_pass
+from disobey.training.batches import Batch, ExampleBatches, order_of
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
 from disobey.training.loop import Fit, fit
 from disobey.training.objective import Objective
 from disobey.training.recipe import Run
 from disobey.training.record_writer import Content, write_record
-from disobey.training.restore import teacher_record
+from disobey.training.row_table import flat, maps_of, taught_rows
 from disobey.training.seeds import stream_seed
 from disobey.training.soundness import check_predictions
 from disobey.training.tasks.dense.network import dense_network
-from disobey.training.tasks.dense.objective import CHUNK, PixelObjective, flat, marked, pixel_table
-from disobey.training.teacher_table import teacher_fn
+from disobey.training.tasks.dense.objective import PixelObjective, marked
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,8 @@ def train_dense(run: Run, context: Context) -> Trained:
     dataset = load(run.recipe.data, run.seed)
     inputs = inputs_tensor(dataset, "train").to(device)
     validation = inputs_tensor(dataset, "validation").to(device)
-    with deterministic(device):
+    precision = run.recipe.optim.precision
+    with deterministic(device, precision):
         model = on_device(dense_network(run.recipe, dataset, run.seed), "image", device)
         objective = _objective(run, context, dataset, inputs)
         batches = ExampleBatches(run, Views.of(dataset, "none").to(device), order_of(run, len(inputs)).to(device))
@@ -61,12 +61,15 @@ def train_dense(run: Run, context: Context) -> Trained:
         if savepoint is not None:
             savepoint.keepers = (batches, objective)
 
+        forward = forward_pass(model, precision, device)
+
+        def backward(step: int, _model: nn.Module, batch: Batch) -> Tensor:
+            return objective.backward(step, forward, batch)
+
         def score(network: nn.Module) -> float:
             return share_right(confusions(network, validation, dataset.validation, len(dataset.classes)))
 
-        fitted = fit(
-            model, run, batches, objective.backward, score=score, observers=context.observers, savepoint=savepoint
-        )
+        fitted = fit(model, run, batches, backward, score=score, observers=context.observers, savepoint=savepoint)
         answers, confused = _answers(model, dataset, device)
         for step, weights in fitted.kept.items():
             other = on_device(dense_network(run.recipe, dataset, run.seed), "image", device)
@@ -80,11 +83,7 @@ def train_dense(run: Run, context: Context) -> Trained:
 def write_dense(folder: Path, trained: Trained) -> None:
     """Weights, predictions, examples, history and summary."""
     dataset, result = trained.dataset, trained.fit
-    history = {"loss": result.losses.numpy()}
-    history |= {f"{split}.confusion": counts for split, counts in trained.confusions.items()}
-    if result.checks:
-        history["check_step"] = np.array(list(result.checks))
-        history["check_accuracy"] = np.array(list(result.checks.values()))
+    history = result.history | {f"{split}.confusion": counts for split, counts in trained.confusions.items()}
     examples: dict[str, NDArray] = {}
     for name in SPLITS:
         examples |= pixel_columns(name, dataset.split(name))
@@ -92,9 +91,8 @@ def write_dense(folder: Path, trained: Trained) -> None:
     summary = {f"{name}_accuracy": share_right(counts) for name, counts in trained.confusions.items()}
     summary["fitted"] = float((trained.answers["train"].argmax(-1) == given).mean())
     summary |= {"parameters": sum(p.numel() for p in trained.model.parameters()), "chosen_step": result.chosen}
-    weights = {"last": trained.model.state_dict(), **{str(step): kept for step, kept in result.kept.items()}}
     data = {"name": dataset.name, "fingerprint": dataset.fingerprint, "source": dataset.source}
-    content = Content(weights, history, data, summary, trained.cost, trained.answers, examples)
+    content = Content(result.weights(trained.model), history, data, summary, trained.cost, trained.answers, examples)
     write_record(folder, trained.run, content)
 
 
@@ -124,7 +122,7 @@ def share_right(counts: NDArray) -> float:
 @torch.inference_mode()
 def confusions(model: nn.Module, inputs: Tensor, split: Split, classes: int) -> NDArray:
     """Pixels of each image by true and by predicted class, (N, C, C) int32; void pixels are left out."""
-    predicted = torch.cat([maps.argmax(1).to(torch.int16).cpu() for maps in _maps(model, inputs)]).numpy()
+    predicted = torch.cat([maps.argmax(1).to(torch.int16).cpu() for maps in maps_of(model, inputs)]).numpy()
     return confusion_of(split.labels, predicted, classes)
 
 
@@ -134,16 +132,6 @@ def confusion_of(labels: NDArray, predicted: NDArray, classes: int) -> NDArray:
     image = np.broadcast_to(np.arange(len(labels))[:, None, None], labels.shape)[valid]
     cells = (image * classes + labels[valid]) * classes + predicted[valid]
     return np.bincount(cells, minlength=len(labels) * classes**2).reshape(-1, classes, classes).astype(np.int32)
-
-
-def _maps(model: nn.Module, inputs: Tensor):
-    mode = model.training
-    model.eval()
-    try:
-        for part in inputs.split(CHUNK):
-            yield model(part)
-    finally:
-        model.train(mode)
 
 
 @torch.inference_mode()
@@ -156,7 +144,7 @@ def _answers(model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[
             continue
         places, size = kept(split), int(np.prod(split.labels.shape[1:]))
         parts, predicted, start = [], [], 0
-        for maps in _maps(model, inputs_tensor(dataset, name).to(device)):
+        for maps in maps_of(model, inputs_tensor(dataset, name).to(device)):
             own = places[(places >= start * size) & (places < (start + len(maps)) * size)] - start * size
             rows = flat(maps)[torch.from_numpy(own).to(device)]
             parts.append(torch.log_softmax(rows.double(), -1).float().cpu())
@@ -170,14 +158,7 @@ def _answers(model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[
 def _objective(run: Run, context: Context, dataset: Dataset, inputs: Tensor) -> PixelObjective:
     recipe, device = run.recipe, context.device
     masks = torch.from_numpy(dataset.train.observed.astype(np.int64)).to(device)
-    table = None
-    if recipe.targets.uses_teacher:
-        records = [teacher_record(context.store, one) for one in run.teachers()]
-        models = [
-            _teacher(one, record.weights(recipe.teaching.step), dataset, device)
-            for one, record in zip(run.teachers(), records, strict=True)
-        ]
-        table = pixel_table(run, teacher_fn(run, models, records, dataset), inputs, context.store)
+    table = taught_rows(run, "pixels", dense_network, context, dataset, inputs)
     objective = Objective(
         recipe.targets,
         recipe.optim.steps,
@@ -187,21 +168,3 @@ def _objective(run: Run, context: Context, dataset: Dataset, inputs: Tensor) -> 
         marked=marked(dataset.train.observed),
     )
     return PixelObjective(objective, masks)
-
-
-def _teacher(teacher: Run, weights: Path, dataset: Dataset, device: torch.device) -> nn.Module:
-    model = dense_network(teacher.recipe, dataset, teacher.seed)
-    model.load_state_dict(load_file(weights))
-    return Rows(on_device(model, "image", device)).eval().requires_grad_(False)
-
-
-class Rows(nn.Module):
-    """A network of pixels as one of rows: images (B, ...) to logits (B·H·W, C)."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images to rows."""
-        return flat(self.network(x))

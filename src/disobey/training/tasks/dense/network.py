@@ -8,12 +8,10 @@ from disobey.data.dataset import Dataset
 from disobey.data.load import load
 from disobey.errors import refusal
 from disobey.models.unet import GROUPS, UNet
-from disobey.targets.controls import OF_ALL
 from disobey.training.recipe import Recipe, Run
 from disobey.training.restore import input_shape
+from disobey.training.row_table import check_rows
 from disobey.training.seeds import seeded
-from disobey.training.specs import Teaching
-from disobey.training.teacher_table import MAX_TABLE_BYTES
 
 NETWORK = "unet"
 
@@ -39,15 +37,4 @@ def check_dense(run: Run) -> None:
     dataset = load(recipe.data, run.seed)
     if not dataset.dense or dataset.kind != "image":
         raise refusal("dense-labels", "images with masks", "one label an image", where=recipe.data.name)
-    teaching = recipe.teaching
-    if teaching != Teaching(step=teaching.step, members=teaching.members, seed=teaching.seed):
-        raise refusal("dense-teaching", "teachers as they are, one or an ensemble", teaching)
-    if recipe.teacher is not None and recipe.teacher.task != recipe.task:
-        raise refusal("dense-teaching", "a teacher of classes of pixels", recipe.teacher.data.name)
-    for term in recipe.targets.terms:
-        if term.control == OF_ALL or term.control.startswith("spare"):
-            raise refusal("dense-target", "targets that are made pixel by pixel", repr(term.control))
-    size = 4 * dataset.train.labels.size * len(dataset.classes)
-    if recipe.targets.uses_teacher and size > MAX_TABLE_BYTES:
-        got, attempt = f"{size / 2**30:.1f} GiB", "fewer training images, or smaller ones (#size=64)"
-        raise refusal("dense-table", f"a teacher's table of at most {MAX_TABLE_BYTES >> 30} GiB", got, attempt)
+    check_rows(run, "dense", "pixels", dataset, dataset.train.labels.size)

@@ -1,0 +1,187 @@
+"""One run on boxes: `loop.fit`, then what the network says of the true boxes and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from disobey.data.augment import Views
+from disobey.data.boxes import present
+from disobey.data.dataset import Dataset, Split
+from disobey.data.load import load
+from disobey.data.tensors import inputs_tensor
+from disobey.measures.detection import Boxes, average_precision, near
+from disobey.models.detector import SIDES
+from disobey.records.runs import SPLITS
+from disobey.training.batches import ExampleBatches, order_of
+from disobey.training.context import Clock, Context
+from disobey.training.devices import deterministic, on_device
+from disobey.training.loop import Fit, fit
+from disobey.training.objective import Objective
+from disobey.training.recipe import Run
+from disobey.training.record_writer import Content, write_record
+from disobey.training.restore import input_shape
+from disobey.training.row_table import flat, maps_of, taught_rows
+from disobey.training.seeds import stream_seed
+from disobey.training.soundness import check_predictions
+from disobey.training.tasks.detection.cells import NONE, assigned, boxes_at, decoded, grid, own_cells, sides_to
+from disobey.training.tasks.detection.network import detection_network
+from disobey.training.tasks.detection.objective import CellObjective
+
+CROWDED = 0.1  # overlap with another true box from which a box is crowded
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training. answers: log-probabilities (M, C + 1) of true boxes; found: (F, 7); both by split."""
+
+    run: Run
+    dataset: Dataset
+    model: nn.Module
+    fit: Fit
+    answers: Mapping[str, NDArray]
+    found: Mapping[str, NDArray]
+    cost: Mapping[str, Any]
+
+
+def train_detection(run: Run, context: Context) -> Trained:
+    """Trains the network and asks it about every split; its teachers, if it has any, must be finished."""
+    clock, device = Clock(), context.device
+    dataset = load(run.recipe.data, run.seed)
+    inputs = inputs_tensor(dataset, "train").to(device)
+    validation = inputs_tensor(dataset, "validation").to(device)
+    with deterministic(device):
+        model = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)
+        objective = _objective(run, context, dataset, inputs)
+        batches = ExampleBatches(run, Views.of(dataset, "none").to(device), order_of(run, len(inputs)).to(device))
+        savepoint = context.savepoint(run)
+        if savepoint is not None:
+            savepoint.keepers = (batches, objective)
+
+        def score(network: nn.Module) -> float:
+            return precision_of(dataset.validation, read(network, validation, dataset.validation)[1])
+
+        fitted = fit(
+            model, run, batches, objective.backward, score=score, observers=context.observers, savepoint=savepoint
+        )
+        answers, found = _answers(model, dataset, device)
+        for step, weights in fitted.kept.items():
+            other = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)
+            other.load_state_dict(weights)
+            answers |= {f"{split}@{step}": array for split, array in _answers(other, dataset, device)[0].items()}
+    check_predictions(answers)
+    cost = clock.cost() | {"examples": len(batches) * run.recipe.optim.batch, "device": device.type}
+    return Trained(run, dataset, model, fitted, answers, found, cost)
+
+
+def write_detection(folder: Path, trained: Trained) -> None:
+    """Weights, predictions, examples, history and summary."""
+    dataset, result = trained.dataset, trained.fit
+    examples: dict[str, NDArray] = {}
+    history = dict(result.history)
+    summary: dict[str, float] = {}
+    for name in trained.found:
+        split, found = dataset.split(name), trained.found[name]
+        examples |= box_columns(name, split)
+        history |= {f"{name}.found": found, f"{name}.images": split.ids.astype(np.int64)}
+        right = trained.answers[name].argmax(axis=1) == examples[f"{name}.labels"]
+        summary[f"{name}_accuracy"] = float(right.mean())
+        summary[f"{name}_ap"] = precision_of(split, found)
+        summary[f"{name}_ap50"] = precision_of(split, found, (0.5,))
+    summary["fitted"] = float((trained.answers["train"].argmax(axis=1) == examples["train.given"]).mean())
+    summary |= {"parameters": sum(p.numel() for p in trained.model.parameters()), "chosen_step": result.chosen}
+    data = {"name": dataset.name, "fingerprint": dataset.fingerprint, "source": dataset.source}
+    weights = result.weights(trained.model)
+    content = Content(weights, history, data, summary, trained.cost, trained.answers, examples)
+    write_record(folder, trained.run, content)
+
+
+def true_boxes(split: Split) -> Boxes:
+    """The M boxes of a split, image by image; their images are rows of the split."""
+    images, places = np.nonzero(present(split.labels))
+    rows = split.labels[images, places]
+    return Boxes(rows[:, :4], rows[:, 4].astype(np.int64), images)
+
+
+def box_columns(name: str, split: Split) -> dict[str, NDArray]:
+    """Classes, observed classes, ids, images (clusters), crowds and places of all true boxes, (M,) each, (M, 4)."""
+    images, places = np.nonzero(present(split.labels))
+    truth = true_boxes(split)
+    own, other, _ = near(truth, truth, CROWDED)
+    crowded = np.zeros(len(truth), np.uint8)
+    crowded[own[own != other]] = 1
+    return {
+        f"{name}.labels": truth.classes,
+        f"{name}.given": split.observed[images, places, 4].astype(np.int64),
+        f"{name}.ids": split.ids[images].astype(np.int64) * split.labels.shape[1] + places,
+        f"{name}.cluster": split.ids[images].astype(np.int64),
+        f"{name}.boundary": crowded,
+        f"{name}.box": truth.boxes.astype(np.float32),
+    }
+
+
+def precision_of(split: Split, found: NDArray, thresholds: tuple[float, ...] | None = None) -> float:
+    """Average precision of what was found (F, 7) in a split: COCO's, or at given overlaps."""
+    order = np.argsort(split.ids, kind="stable")
+    images = order[np.searchsorted(split.ids, found[:, 0].astype(np.int64), sorter=order)]
+    boxes = Boxes(found[:, 1:5], found[:, 5].astype(np.int64), images, found[:, 6])
+    options = {} if thresholds is None else {"thresholds": thresholds}
+    return average_precision(true_boxes(split), boxes, **options)
+
+
+@torch.inference_mode()
+def read(model: nn.Module, inputs: Tensor, split: Split) -> tuple[NDArray, NDArray]:
+    """Log-probabilities (M, C + 1) of the true boxes, each by its own cell, and what is found in all images (F, 7)."""
+    answers, found, start = [], [], 0
+    for maps in maps_of(model, inputs):
+        height, width = maps.shape[-2:]
+        rows = flat(maps).double()
+        log_probs = torch.log_softmax(rows[:, :-SIDES], -1).float().cpu().numpy().reshape(len(maps), height * width, -1)
+        sides = rows[:, -SIDES:].cpu().numpy().reshape(len(maps), height * width, SIDES)
+        part = slice(start, start + len(maps))
+        labels, ids = split.labels[part], split.ids[part]
+        images, places = np.nonzero(present(labels))
+        answers.append(log_probs[images, own_cells(labels, height, width)[images, places]])
+        images, boxes, classes, scores = decoded(log_probs, boxes_at(sides, height, width))
+        found.append(np.column_stack([ids[images], boxes, classes, scores]).astype(np.float32))
+        start += len(maps)
+    return np.concatenate(answers), np.concatenate(found)
+
+
+def _answers(model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """`read` of every split that has images."""
+    names = [name for name in SPLITS if len(dataset.split(name))]
+    both = {name: read(model, inputs_tensor(dataset, name).to(device), dataset.split(name)) for name in names}
+    return {name: answers for name, (answers, _) in both.items()}, {name: found for name, (_, found) in both.items()}
+
+
+def _objective(run: Run, context: Context, dataset: Dataset, inputs: Tensor) -> CellObjective:
+    labels, (height, width) = dataset.train.observed, grid(input_shape(dataset))
+    cells = assigned(labels, height, width)
+    kinds = np.where(cells == NONE, 0, np.take_along_axis(labels[..., 4], np.maximum(cells, 0), axis=1))
+    held, sides = torch.from_numpy(cells.ravel() != NONE), sides_to(labels, cells, height, width)
+    objective = Objective(
+        run.recipe.targets,
+        run.recipe.optim.steps,
+        torch.from_numpy(kinds.astype(np.int64).ravel()).to(context.device),
+        taught_rows(run, "cells", detection_network, context, dataset, inputs),
+        seed=stream_seed(run.seed, "control"),
+        marked=torch.from_numpy(crowded_cells(dataset.train, cells).ravel()),
+        eligible=held,
+    )
+    on = context.device
+    return CellObjective(objective, held.to(on), torch.from_numpy(sides).view(-1, SIDES).to(on), height * width)
+
+
+def crowded_cells(split: Split, cells: NDArray) -> NDArray:
+    """Which cells answer for a crowded box, (N, G) bool, from the box of each (see `assigned`)."""
+    crowded = np.zeros(split.labels.shape[:2], bool)
+    crowded[present(split.labels)] = box_columns("", split)[".boundary"] > 0
+    return (cells != NONE) & np.take_along_axis(crowded, np.maximum(cells, 0), axis=1)
