@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from disobey.cli.main import main
+from disobey.cli.options import Common
 from disobey.data.dataset import DataSpec
 from disobey.models.spec import ModelSpec
 from disobey.records.store import Store
@@ -158,6 +160,14 @@ def test_what_cannot_be_captured_is_trained_plainly_and_said(recipe, reason, tmp
     finished(Run(recipe), tmp_path, acceleration=Acceleration(capture=True), say=said.append)
     assert len(said) == 1
     assert reason in said[0]
+
+
+def test_the_command_line_asks_for_it(tmp_path, capsys):
+    (tmp_path / "recipe.json").write_text(CNN.to_json())
+    words = ["train", str(tmp_path / "recipe.json"), "--out", str(tmp_path / "runs"), "--workers", "0", "--quiet"]
+    assert main([*words, "--device", "cpu", "--capture"]) == 0
+    assert "GPUs only" in capsys.readouterr().err
+    assert Common(compile=True, capture=True).acceleration == Acceleration(True, True)
 
 
 def test_tf32_needs_a_gpu(tmp_path):

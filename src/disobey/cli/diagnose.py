@@ -25,7 +25,8 @@ class DiagnoseOptions:
 
     pair: tyro.conf.Positional[tuple[str, ...]] = ()
     """file or folder with teacher and student (.npz, .npy, .safetensors, .parquet, .csv, .jsonl), or a file an array:
-    teacher.npy student.npy labels.npy; files whose names say nothing are taken in this order"""
+    teacher.npy student.npy labels.npy; files whose names say nothing are taken in this order. Of boxes:
+    teacher.json student.json (COCO's lists of found boxes), with --labels annotations.json"""
     teacher: str | None = None
     """teacher's file, or hf:NAME (a model on the Hugging Face hub, or a local folder)"""
     student: str | None = None
@@ -132,11 +133,12 @@ def _packed() -> None:
 
 def _files(options: DiagnoseOptions) -> dict[str, Path]:
     """Every input file that is read, by its name as given; models and data of the hub are no files."""
+    from disobey.diagnosis.input.boxes import expanded, is_coco
     from disobey.diagnosis.input.readers.folder import files_at
 
     given = (*options.pair, options.teacher, options.student, options.labels, options.cluster, options.twin)
     paths = [Path(name) for name in given if name is not None and not name.startswith("hf:")]
-    found = {str(file): file for path in paths for file in files_at(path)}
+    found = {str(f): f for path in paths for f in (expanded(path) if is_coco(path) else files_at(path))}
     if options.data is not None:
         local = Path(options.data.removeprefix("hf:")).expanduser()  # as `load_rows` understands it
         if local.is_file() or not options.data.startswith("hf:"):

@@ -55,6 +55,7 @@ def _data() -> dict[str, str]:
         "PATH": "npz, npy, idx, parquet, CSV, JSON lines, labelled lines, JSON intents, or a folder "
         "with a folder of images for each class",
         "segmentation:PATH": "images/ and masks/, COCO's JSON with polygons, or hub:NAME: classes of pixels",
+        "detection:PATH": "COCO's JSON with boxes, a folder with one a split, or hub:NAME: classes of boxes",
         "hub:NAME": "data sets of the Hugging Face Hub",
     }
 

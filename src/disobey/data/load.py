@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disobey.data.dataset import Dataset, DataSpec, Split
+from disobey.data.formats.detections import DETECTION, from_boxes
 from disobey.data.formats.files import fashion_mnist, from_path, signature
 from disobey.data.formats.masks import SEGMENTATION, from_masks
 from disobey.data.moments import moments
@@ -33,6 +34,7 @@ from disobey.data.noise import (
 )
 from disobey.data.sources import embedded, languages, synthetic
 from disobey.data.sources.hub import from_hub
+from disobey.data.sources.hub_boxes import from_hub_boxes
 from disobey.data.sources.hub_masks import from_hub_masks
 from disobey.data.sources.reduced import REDUCED
 from disobey.data.sources.regroup import REGROUPED
@@ -168,7 +170,7 @@ def _base(name: str) -> Dataset:
     kind, _, inner = name.partition(":")
     if kind in CHANGED:
         return _changed(kind, _base(inner))
-    path = name.removeprefix(SEGMENTATION)
+    path = name.removeprefix(SEGMENTATION).removeprefix(DETECTION)
     return _made(name, signature(path) if path != name or _is_path(name) else ())
 
 
@@ -196,6 +198,10 @@ def _made(name: str, file_signature: tuple) -> Dataset:
         base = from_hub_masks(name)
     elif place.startswith(SEGMENTATION):
         base = from_masks(name)
+    elif place.startswith(f"{DETECTION}hub:"):
+        base = from_hub_boxes(name)
+    elif place.startswith(DETECTION):
+        base = from_boxes(name)
     elif place.startswith("hub:"):
         base = from_hub(name)
     elif _is_path(name):
@@ -214,7 +220,7 @@ def _is_path(name: str) -> bool:
         name not in DATASETS
         and name.partition("#")[0] not in (SCENES, BOXES)
         and name.partition("#")[0] not in SYNTHETIC
-        and not name.startswith(("hub:", "synthetic:", SEGMENTATION))
+        and not name.startswith(("hub:", "synthetic:", SEGMENTATION, DETECTION))
         and (len(place.parts) > 1 or bool(place.suffix) or place.expanduser().exists())
     )
 
@@ -234,7 +240,7 @@ def resolve(spec: DataSpec) -> DataSpec:
     Raises:
         Refusal: ``unknown-data``, or a refusal of the files.
     """
-    if not (_is_path(spec.name) or spec.name.startswith(("hub:", SEGMENTATION))):
+    if not (_is_path(spec.name) or spec.name.startswith(("hub:", SEGMENTATION, DETECTION))):
         _base(spec.name)  # refuses an unknown name before any run
         return spec
     return replace(spec, fingerprint=_digest(_base(spec.name)))

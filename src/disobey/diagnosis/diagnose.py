@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from disobey.diagnosis.checks import (
     alignment,
+    boxes,
     clusters,
     confidence,
     distillation,
@@ -25,6 +26,7 @@ from disobey.diagnosis.checks.findings import not_judged
 from disobey.diagnosis.evidence.evidence import Evidence, checkpoints, gather
 from disobey.diagnosis.input.join import read_pair
 from disobey.diagnosis.input.pair import Pair, pair_from, pair_from_predictions, with_columns
+from disobey.diagnosis.report import boxes as of_boxes
 from disobey.diagnosis.report import breakdown, charts, knowledge
 from disobey.diagnosis.report import language as speech
 from disobey.diagnosis.report import maps as of_pixels
@@ -39,6 +41,7 @@ Check = Callable[[Evidence], Finding | None]  # None: does not apply
 
 CHECKS: tuple[Check, ...] = (
     tokens.tokenizers,
+    boxes.placed_boxes,
     alignment.row_alignment,
     alignment.label_alignment,
     alignment.class_order,
@@ -97,6 +100,7 @@ NEEDS: dict[Check, set[str]] = {
 CALLED: dict[Check, str] = {outcome.large_enough: "test size"}  # where a check's findings have another name
 BREAKS: dict[Check, set[str]] = {
     tokens.tokenizers: {"tokens", "student", "labels"},
+    boxes.placed_boxes: {"tokens", "student", "labels", "twin"},
     alignment.row_alignment: {"student"},
     alignment.class_order: {"student"},
     alignment.label_alignment: {"labels"},
@@ -105,9 +109,30 @@ BREAKS: dict[Check, set[str]] = {
     alignment.twin_class_order: {"twin"},
 }
 
+# Answers for true boxes are made of scores and have a floor, and "nothing" is never right: what is about probabilities,
+# or about errors of one kind, says nothing there.
+NOT_OF_BOXES: frozenset[Callable] = frozenset(
+    (
+        numbers.stated_values,
+        numbers.constant_rows,
+        numbers.saturated_rows,
+        numbers.duplicated_rows,
+        confidence.plausible_teacher,
+        confidence.temperature_slip,
+        confidence.memorized_teacher,
+        confidence.calibrated_student,
+        outcome.negative_transfer,
+        tokens.own_text,
+        comparisons.calibrations,
+        comparisons.temperatures,
+        charts.reliability,
+    )
+)
+
 TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     comparisons.outcome,
     of_pixels.segmentation,
+    of_boxes.detection,
     comparisons.closeness,
     speech.overlap,
     speech.parts,
@@ -121,6 +146,7 @@ TABLES: tuple[Callable[[Evidence], Table | None], ...] = (
     breakdown.seeds,
     breakdown.per_class,
     breakdown.per_group,
+    of_boxes.per_size,
 )
 FIGURES: tuple[Callable[[Evidence], Chart | Gallery | None], ...] = (
     charts.logits,
@@ -129,6 +155,7 @@ FIGURES: tuple[Callable[[Evidence], Chart | Gallery | None], ...] = (
     charts.class_deviation,
     charts.similarity,
     of_pixels.overlays,
+    of_boxes.disagreements,
     charts.most_disobeyed,
 )
 
@@ -210,7 +237,7 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     found: list[Finding] = []
     withheld: list[str] = []
     broken: set[str] = set()
-    for check in checks:
+    for check in fitting(evidence, checks):
         about = NEEDS.get(check, set())
         if about & broken:
             if _asks_nothing(check, evidence):
@@ -223,6 +250,12 @@ def judged(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> tuple[Findin
     if withheld:
         found.append(not_judged(withheld))
     return tuple(found)
+
+
+def fitting(evidence: Evidence, makers: Sequence[Callable]) -> list[Callable]:
+    """The checks, tables or figures that mean something for this kind of pair."""
+    boxed = "boxes" in evidence.pair.facts
+    return [make for make in makers if not (boxed and make in NOT_OF_BOXES)]
 
 
 def _asks_nothing(check: Check, evidence: Evidence) -> bool:
@@ -246,7 +279,7 @@ def report(
         findings = judged(evidence, checks)
         shown, figures = [], []
         for made, makers, what in ((shown, TABLES, "table"), (figures, FIGURES, "figure")):
-            for number, make in enumerate(makers, 1):
+            for number, make in enumerate(fitting(evidence, makers), 1):
                 tell(f"{what} {number} of {len(makers)}")
                 made.append(make(evidence))
         tables = [table for table in shown if table is not None and table.rows]

@@ -340,19 +340,27 @@ def matched(
     return log_shares(shares)
 
 
-def matched_scores(truth: Boxes, found: Boxes, classes: int, *, iou: float = 0.5) -> NDArray:
+def matched_scores(
+    truth: Boxes, found: Boxes, classes: int, scores: NDArray | None = None, *, iou: float = 0.5
+) -> NDArray:
     """`matched` of found boxes that have one class and its score: log-probabilities (K, classes + 1).
 
     Args:
         truth: K boxes.
         found: M boxes with scores from 0 to 1.
         classes: C.
+        scores: (M, C) of all classes, where they are known.
         iou: overlap from which a found box speaks of a true one.
     """
     assert found.scores is not None
     shares = np.zeros((len(truth), classes + 1))
     own, other, _ = near(truth, found, iou)
-    np.maximum.at(shares, (own, found.classes[other]), found.scores[other])
+    if scores is None:
+        np.maximum.at(shares, (own, found.classes[other]), found.scores[other])
+        return log_shares(shares)
+    step = max(1, PAIRS // classes)
+    for start in range(0, len(own), step):
+        np.maximum.at(shares[:, 1:], own[start : start + step], scores[other[start : start + step]])
     return log_shares(shares)
 
 
@@ -369,3 +377,22 @@ def log_shares(shares: NDArray) -> NDArray:
     shares[:, 0] = 1 - shares[:, 1:].max(axis=1, initial=0)
     shares = np.maximum(shares, FLOOR)
     return np.log(shares / shares.sum(axis=1, keepdims=True))
+
+
+def crowded(truth: Boxes, iou: float = 0.1) -> NDArray:
+    """(K,) whether a true box overlaps another one of its image by ``iou`` or more.
+
+    >>> crowded(Boxes(np.array([[0, 0, 4, 4], [1, 1, 5, 5], [8, 8, 9, 9]]), np.ones(3, int), np.zeros(3, int)))
+    array([ True,  True, False])
+    """
+    own, other, _ = near(truth, truth, iou)
+    return np.bincount(own[own != other], minlength=len(truth)) > 0
+
+
+def unfounded(truth: Boxes, found: Boxes, *, iou: float = 0.5, score: float = 0.5) -> NDArray:
+    """(M,) found boxes with this score or more that overlap no true box and no crowd of their image by ``iou``."""
+    assert found.scores is not None
+    order = np.argsort(truth.images, kind="stable")
+    crowd = ~truth.counted[order]
+    own, _, _ = _pairs(found.boxes, found.images, truth.boxes[order], truth.images[order], crowd, iou)
+    return (np.bincount(own, minlength=len(found)) == 0) & (found.scores >= score)

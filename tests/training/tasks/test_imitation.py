@@ -257,6 +257,8 @@ def test_what_cannot_run_is_refused_before_training():
         check(replace(student(), data=replace(DATA, augment="crop")))
     with refuses("imitation-kind"):
         check(replace(TEACHER, data=DataSpec("languages")))
+    with refuses("imitation-labels"):
+        check(replace(TEACHER, data=DataSpec("scenes-boxes#examples=40")))
     with refuses("other-data"):
         student(inputs="other")
     with refuses("other-data"):

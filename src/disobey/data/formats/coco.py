@@ -111,14 +111,24 @@ def corners(boxes: NDArray) -> NDArray:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
+def beside(path: Path, name: str) -> Path:
+    """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
+    folder = path.parent.resolve()
+    for place in (folder / name, folder / "images" / name):
+        if place.is_file() and place.resolve().is_relative_to(folder):
+            return place
+    raise refusal("no-file", f"the picture {name[:100]!r} beside the file", "none", "images/ beside it", where=path)
+
+
 def _ids(entries: list[dict], of: str) -> NDArray:
-    found = [_whole(one["id"]) for one in entries]
+    found = [whole_number(one["id"]) for one in entries]
     if len(set(found)) < len(found):
         raise ValueError(f"a {of}'s id twice")
     return np.array(found, dtype=np.int64)
 
 
-def _whole(value: Any) -> int:
+def whole_number(value: Any) -> int:
+    """A number of JSON that is an id. Raises ValueError or TypeError."""
     number = int(value)
     if number != float(value) or abs(number) >= 1 << 62:
         raise ValueError(f"{str(value)[:40]} as an id")
@@ -126,14 +136,14 @@ def _whole(value: Any) -> int:
 
 
 def _known(places: Mapping[int, int], id: Any, key: str) -> int:
-    place = places.get(_whole(id))
+    place = places.get(whole_number(id))
     if place is None:
         raise ValueError(f"the unknown {key} {str(id)[:40]}")
     return place
 
 
 def _size(value: Any) -> int:
-    size = 0 if value is None else _whole(value)
+    size = 0 if value is None else whole_number(value)
     if not 0 <= size < 1 << 31:
         raise ValueError(f"a width or height of {size}")
     return size

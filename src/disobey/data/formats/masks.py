@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from disobey.bounds import mendable, read_bounded
 from disobey.data.dataset import VOID, Dataset, Split
-from disobey.data.formats.coco import read_coco
+from disobey.data.formats.coco import beside, read_coco
 from disobey.data.formats.columns import Options
 from disobey.data.formats.files import PICTURES
 from disobey.data.formats.images import decoded, fitted, opened, pillow
@@ -28,7 +28,7 @@ VOID_VALUE = 255  # of a mask's pixel that has no class
 SPLITS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 MAX_POINTS = 1 << 20  # of the polygons of one picture
 
-Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16
+Part = tuple[NDArray, NDArray]  # images (N, H, W, channels) uint8 and masks (N, H, W) int16, or boxes (N, K, 5)
 
 
 def from_masks(name: str) -> Dataset:
@@ -65,27 +65,28 @@ def assembled(name: str, parts: dict[str, Part], names: tuple[str, ...] = ()) ->
     names = names or tuple(str(number) for number in range(max(most, 2)))
     if most > len(names):
         raise refusal("mask-classes", f"classes below {len(names)}, as many as have names", most - 1, where=place)
-    return Dataset(name, "image", names, *_splits(place, parts), source="files")
+    return Dataset(name, "image", names, *splits_of_pictures(place, parts), source="files")
 
 
-def _splits(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+def splits_of_pictures(where: str, parts: dict[str, Part]) -> tuple[Split, Split, Split]:
+    """(train, validation, test) of parts that were read; what is missing is cut from training. Raises `Refusal`."""
     shapes = {images.shape[1:] for images, _ in parts.values()}
     total = sum(len(images) for images, _ in parts.values())
     if len(shapes) > 1 or total < 8 or "train" not in parts:
         got = f"{total} of {len(shapes)} sizes in {', '.join(parts)}"
         raise refusal("few-pictures", "8 pictures or more of one size, some to train on", got, "#size=32", where=where)
-    images, masks = parts["train"]
+    images, labels = parts["train"]
     if "test" not in parts:
         held = len(images) // 5
-        return dense_splits(images, masks, validation=(len(images) - held) // 8, test=held)
+        return dense_splits(images, labels, validation=(len(images) - held) // 8, test=held)
     test = Split(*parts["test"], np.arange(len(parts["test"][0])))
     if "validation" in parts:
         return (
-            Split(images, masks, np.arange(len(images))),
+            Split(images, labels, np.arange(len(images))),
             Split(*parts["validation"], _ids(parts["validation"])),
             test,
         )
-    train, validation, _ = dense_splits(images, masks, validation=len(images) // 8, test=0)
+    train, validation, _ = dense_splits(images, labels, validation=len(images) // 8, test=0)
     return train, validation, test
 
 
@@ -159,15 +160,6 @@ def _coco(path: Path, size: int) -> tuple[Part, tuple[str, ...]]:
     images = decoded(((str(p), p) for p in files), len(files), size)
     masks = ((str(file), _drawn(file, shape)) for file, shape in zip(files, shapes, strict=True))
     return (images, stacked(masks, images.shape[:3], size)), ("ground", *found.names)
-
-
-def beside(path: Path, name: str) -> Path:
-    """A picture in the folder of the JSON, or in ``images/`` there; nothing outside it."""
-    folder = path.parent.resolve()
-    for place in (folder / name, folder / "images" / name):
-        if place.is_file() and place.resolve().is_relative_to(folder):
-            return place
-    raise refusal("no-file", f"the picture {name[:100]!r} beside the file", "none", "images/ beside it", where=path)
 
 
 def _drawn(picture: Path, shapes: list[tuple[int, list[list[float]]]]) -> Any:

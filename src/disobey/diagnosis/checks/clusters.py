@@ -15,6 +15,10 @@ TOLD = 1.2  # design effect from which it is told
 ADVICE = (
     "Save a column 'cluster' with the text, prompt or image that each example belongs to (one integer or name a row)."
 )
+MORE = {
+    "clusters": "Evaluate on more texts, rather than on longer ones.",
+    "images": "Evaluate on more images, rather than on fuller ones.",
+}
 
 
 def clusters(evidence: Evidence) -> Finding | None:
@@ -27,14 +31,15 @@ def clusters(evidence: Evidence) -> Finding | None:
         return note(id, message, advice=ADVICE, case="none")
     sizes = np.bincount(codes)
     effective = float(1 / ((sizes / len(codes)) ** 2).sum())
-    message = f"Intervals are over {len(sizes):,} clusters of {np.median(sizes):,.0f} examples (median)"
+    what, of = ("images", "true boxes") if "boxes" in evidence.pair.facts else ("clusters", "examples")
+    message = f"Intervals are over {len(sizes):,} {what} of {np.median(sizes):,.0f} {of} (median)"
     column = evidence.of(forward_and_reverse)[0]
     own = evidence.codes_of(column)
     assert own is not None
     effect = design_effect(column, own) if np.isfinite(column).all() else np.nan
     if np.isfinite(effect) and effect > TOLD:
-        message += f"; with examples taken as independent that of KL would be {np.sqrt(effect):.1f} times too narrow"
+        message += f"; with {of} taken as independent that of KL would be {np.sqrt(effect):.1f} times too narrow"
     if effective < FEW:
-        message += f". That is as much as {effective:.0f} clusters of one size know: the intervals are rough"
-        return warning(id, f"{message}.", advice="Evaluate on more texts, rather than on longer ones.", case="few")
+        message += f". That is as much as {effective:.0f} {what} of one size know: the intervals are rough"
+        return warning(id, f"{message}.", advice=MORE[what], case="few")
     return ok(id, f"{message}.", case="over-clusters")

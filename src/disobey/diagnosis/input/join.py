@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from disobey.diagnosis.errors import nearest, row_list
 from disobey.diagnosis.input.aliases import ALIASES, SIDED, TOP_K, TOP_K_MORE, canonical, listed
+from disobey.diagnosis.input.boxes import detections, is_coco, twin_arrays
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.pair import Pair, TopK, pair_from
 from disobey.diagnosis.input.readers.folder import read_arrays
@@ -43,6 +44,8 @@ def read_pair(
     if len(paths) in (2, 3) and all(is_saved_logits(Path(path)) for path in paths):  # original, quantized, another
         pair = read_two(paths[0], paths[1], labels, cluster=cluster, values=values, split=split)
         return with_twin(pair, paths[2], values=values) if len(paths) == 3 else pair
+    if any(map(is_coco, paths)):
+        return _boxes(paths[0], paths[1:], labels, cluster, split)
     arrays: dict[str, Matrix] = {}
     for path in map(Path, paths):
         for name, matrix in read_arrays(path).items():
@@ -63,6 +66,20 @@ def read_pair(
         arrays["cluster"] = _cluster_in(Path(cluster), canonical(arrays))
     where = " and ".join(map(str, paths))
     return pair_from(arrays, name=Path(paths[0]).stem or "pair", where=where, values=values, split=split, facts=facts)
+
+
+def _boxes(
+    teacher: Path | str,
+    students: Sequence[Path | str],
+    labels: Path | str | None,
+    cluster: Path | str | None,
+    split: str,
+) -> Pair:
+    if cluster is not None:
+        raise refusal("cluster-beside-boxes", "boxes, whose images are the clusters", cluster, where="--cluster")
+    arrays, facts = detections(teacher, students, labels)
+    name = f"{Path(teacher).stem}-{Path(students[0]).stem.replace('*', '')}"
+    return pair_from(arrays, name=name, where=str(teacher), split=split, facts=facts)
 
 
 def _by_position(arrays: dict[str, Matrix]) -> tuple[dict[str, Matrix], dict[str, Any]]:
@@ -100,6 +117,8 @@ def read_two(
 
     Either file may hold the labels. Rows that only one side has are left out; `Pair.facts` says how many.
     """
+    if is_coco(teacher) or is_coco(student):
+        return _boxes(teacher, [student], labels, cluster, split)
     sides = [_side(Path(teacher), "teacher"), _side(Path(student), "student")]
     rows: list[NDArray | None] = [None, None]
     facts: dict[str, Any] = {}
@@ -184,6 +203,10 @@ def _cluster_in(path: Path, arrays: Mapping[str, Matrix]) -> Matrix:
 
 def with_twin(pair: Pair, path: Path | str, *, values: str = "auto") -> Pair:
     """The pair with the control from another file: its array ``twin``, ``student`` or the only two-dimensional one."""
+    if "boxes" in pair.facts:
+        twins, about = twin_arrays(pair.facts["boxes"], path)
+        kinds: dict[str, Values] = {**pair.values, **dict.fromkeys(twins, "log-probabilities")}
+        return replace(pair, twins=twins, values=kinds, facts={**pair.facts, "boxes": about})
     arrays = canonical(read_arrays(Path(path)))
     if pair.topk is not None:
         return _with_listed_twin(pair, pair.topk, arrays, str(path))

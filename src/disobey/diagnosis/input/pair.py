@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from disobey.diagnosis.errors import nearest, renamed, row_list
 from disobey.diagnosis.input.aliases import ALIASES, TOP_K, TOP_K_MORE, canonical, listed
+from disobey.diagnosis.input.boxes import flattened_boxes
 from disobey.diagnosis.input.maps import flattened_maps
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.score_types import Values, detected
@@ -113,7 +114,9 @@ def pair_from(
     """A pair from named arrays (see `ALIASES`; ``student/seed0``, ``twin/seed0``, ``features_*``, ``topk_*``)."""
     matrices = {k: _matrix(v, f"{where}[{k}]" if where else k) for k, v in arrays.items()}
     cached, known_of = from_cache(matrices)
-    named, of_maps = flattened_maps(canonical(cached))
+    named, of_boxes = flattened_boxes(canonical(cached))
+    values = "log-probabilities" if of_boxes or "boxes" in (facts or {}) else values
+    named, of_maps = flattened_maps(named)
     named = flattened(named)
     if "topk_ids" in named or "topk_teacher" in named:
         pair = _sparse(named, name, where)
@@ -140,7 +143,7 @@ def pair_from(
         features=features,
         ignored=ignored,
         split=split,
-        facts={**(facts or {}), **known_of, **of_maps},
+        facts={**(facts or {}), **known_of, **of_boxes, **of_maps},
     )
 
 

@@ -63,7 +63,7 @@ def per_class(evidence: Evidence) -> Table | None:
     if labels is None or "teacher" not in evidence.tops or evidence.pair.shape[1] > MAX_CLASSES:
         return None
     names = {c: class_name(evidence.pair, c) for c in np.unique(labels)}
-    return _by(evidence, labels, names, "By class", "class")
+    return by(evidence, labels, names, "By class", "class")
 
 
 def per_group(evidence: Evidence) -> Table | None:
@@ -72,10 +72,10 @@ def per_group(evidence: Evidence) -> Table | None:
     if groups is None:
         return None
     found, numbers = np.unique(groups, return_inverse=True)
-    return _by(evidence, numbers, {i: printable(g, 100) for i, g in enumerate(found)}, "By group", "group")
+    return by(evidence, numbers, {i: printable(g, 100) for i, g in enumerate(found)}, "By group", "group")
 
 
-def _by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what: str) -> Table:
+def by(evidence: Evidence, of: NDArray, names: dict[int, str], title: str, what: str) -> Table:
     """One row a class or group; ``of`` (N,) says to which each example belongs."""
     shares, means = _hits(evidence), _means(evidence)
     deviations = means["mean deviation (nats)"]
@@ -135,7 +135,7 @@ def _means(evidence: Evidence) -> dict[str, NDArray]:
         gaps = _average([y - x for x, y, *_ in (run.of(deviation.confidence) for run in runs)])
     means = {"mean deviation (nats)": _placed(evidence, gaps)}
     means["KL (nats)"] = _placed(evidence, _average([run.of(forward_and_reverse)[0] for run in runs]))
-    if evidence.pair.labels is not None and evidence.sparse is None:
+    if evidence.pair.labels is not None and evidence.sparse is None and "boxes" not in evidence.pair.facts:
         scored = [run.of(calibration.scores)[-2:] for run in runs]  # of the student
         means["over-confidence of the student"] = _placed(evidence, _average([sure - right for sure, right in scored]))
     return means

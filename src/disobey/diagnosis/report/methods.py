@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.errors import printable
+from disobey.measures.detection import FLOOR
 from disobey.records.results import Text
 
 
@@ -12,20 +13,43 @@ def methods(evidence: Evidence) -> Text:
     pair, n, level = evidence.pair, evidence.n, f"{100 * evidence.level:g}%"
     sentences = (
         f"Teacher and student were compared on {n:,} examples ({pair.split}) with {_width(evidence)}.",
+        _boxes(evidence),
         "Deviations of the student from its teacher are measured on log-odds of the teacher's most likely class "
         "(Nagarajan et al. 2023, arXiv 2301.12923); fidelity as top-1 agreement and Kullback-Leibler divergence "
-        "(Stanton et al. 2021, arXiv 2106.05945); calibration by the expected calibration error with 15 bins (Guo et "
-        "al. 2017, ICML), debiased by signs that other data give (its interval: binned gaps drawn anew), and by the "
-        "Brier score with its decomposition (Murphy 1973).",
+        f"(Stanton et al. 2021, arXiv 2106.05945){_calibration(evidence)}.",
         _control(evidence),
         _intervals(evidence, level),
-        f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
+        "Logarithms are natural."
+        if "boxes" in pair.facts
+        else f"Logarithms are natural; KL at T = {evidence.temperature:g} is given without the factor T².",
         _several(evidence),
         _sampled(evidence),
         "" if pair.labels is not None else "Without labels accuracy and calibration are unknown.",
         "Computed with Disobey.",
     )
     return Text("Methods", " ".join(filter(None, sentences)))
+
+
+def _calibration(evidence: Evidence) -> str:
+    if "boxes" in evidence.pair.facts:
+        return ""
+    return (
+        "; calibration by the expected calibration error with 15 bins (Guo et al. 2017, ICML), debiased by signs that "
+        "other data give (its interval: binned gaps drawn anew), and by the Brier score with its decomposition (Murphy "
+        "1973)"
+    )
+
+
+def _boxes(evidence: Evidence) -> str:
+    if "boxes" not in evidence.pair.facts:
+        return ""
+    return (
+        "An example is a true box and its image the cluster. A class's share is the largest score that a box of the "
+        "image gives it among those that overlap the true one by 0.5 or more (intersection over union), that of "
+        f'"nothing" is one minus the largest share; shares below {FLOOR:g} are raised to it, and all are divided by '
+        "their sum. Average precision is COCO's (Lin et al. 2014, ECCV), and its errors are by the infinitesimal "
+        "jackknife over images (Jaeckel 1972)."
+    )
 
 
 def _intervals(evidence: Evidence, level: str) -> str:

@@ -66,10 +66,13 @@ def closeness(evidence: Evidence) -> Table:
         measures += [agreement.MEASURES["top5_overlap"]] if evidence.sample.n_classes > 5 else []
         measures += [agreement.MEASURES["rank_correlation"]] if evidence.sample.n_classes > 2 else []
     measures += agreement.divergence_measures(1.0)[2:]
-    if evidence.temperature != 1 and evidence.sparse is None:
+    tempered_too = evidence.temperature != 1 and evidence.sparse is None and "boxes" not in evidence.pair.facts
+    if tempered_too:
         measures += agreement.divergence_measures(evidence.temperature)
     measures.append(CLOSENESS)
-    caption = f"Divergences in nats; .T{evidence.temperature:g}: both sides at that temperature, without the factor T²."
+    caption = "Divergences in nats."
+    if tempered_too:
+        caption = f"{caption[:-1]}; .T{evidence.temperature:g}: both sides at that temperature, without the factor T²."
     if evidence.sparse is not None:
         caption += " Lower bounds: everything beyond the lists counts as one token."
     return three_columns(evidence, measures, "Agreement and divergence", caption)

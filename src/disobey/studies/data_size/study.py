@@ -26,6 +26,7 @@ from disobey.studies.kit.design import Arm, Records
 from disobey.studies.kit.design import Design as ArmsBySeed
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.options import by_data
+from disobey.studies.kit.presets import CIFAR_SPEED
 from disobey.studies.kit.setup import Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.targets.arms import ARMS
@@ -63,6 +64,7 @@ class DataSize:
         "text": {"setup": Setup(data="languages")},
         # With fewer pairs every arm stays at chance (docs/guides/data.md).
         "modular": {"setup": Setup(data="modular-addition"), "sizes": (372, 434, 496, 558, 620, 673)},
+        "cifar-speed": {"setup": CIFAR_SPEED, "teacher": "resnet20", "student": "resnet8", "points": 4, "first": 50},
         # Temperature, data and range of sizes as published; the usual CIFAR-100 budget. Needs a GPU.
         "paper-cifar100": {
             "setup": Setup(

@@ -26,6 +26,7 @@ from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.examples import example_of
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.options import renamed
+from disobey.studies.kit.presets import CIFAR_SPEED
 from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.kit.tables import table
@@ -63,6 +64,14 @@ class Deviation:
             ),
             "teacher": "resnet56",
             "students": ("self", "resnet20"),
+            "weight": 0.9,
+        },
+        "cifar-speed": {
+            "setup": CIFAR_SPEED,
+            "teacher": "resnet20",
+            "students": ("resnet8",),
+            "temperatures": (4.0,),
+            "early": 0.0,
             "weight": 0.9,
         },
         "text": {"setup": Setup(data="languages")},

@@ -14,18 +14,16 @@ AP = "average_precision"
 def truth_and_found(record: RunRecord, split: str) -> tuple[Boxes, Boxes, int] | None:
     """True boxes, found boxes and the number of images; None where a run's examples are no boxes.
 
-    Images are those with a true box, in the order of their ids: the same for all runs on a split, whatever they found.
-    What is found elsewhere does not count.
+    Images are all of the split, in the order of their ids: the same for all runs on it, whatever they found.
     """
     if f"{split}.box" not in record.examples:
         return None
     found = np.asarray(record.history[f"{split}.found"], dtype=np.float64)
-    ids, rows = np.unique(record.examples[f"{split}.cluster"], return_inverse=True)
+    ids = np.sort(record.history[f"{split}.images"])
+    rows = np.searchsorted(ids, record.examples[f"{split}.cluster"])
     truth = Boxes(record.examples[f"{split}.box"], record.examples[f"{split}.labels"], rows)
-    place = np.minimum(np.searchsorted(ids, found[:, 0]), len(ids) - 1)
-    known = ids[place] == found[:, 0]
-    own = Boxes(found[:, 1:5], found[:, 5].astype(np.int64), place, found[:, 6])
-    return truth, own.take(known), len(ids)
+    places = np.searchsorted(ids, found[:, 0].astype(np.int64))
+    return truth, Boxes(found[:, 1:5], found[:, 5].astype(np.int64), places, found[:, 6]), len(ids)
 
 
 def ap_of(record: RunRecord, split: str) -> dict[str, float]:

@@ -10,19 +10,32 @@ from disobey.records.predictions import Predictions
 
 
 def example_of(predictions: Predictions, dataset: Dataset) -> Show:
-    """From rows of the predictions to the data set's texts or images with the same ids; of pixels, the whole image."""
+    """From rows of the predictions to the data set's texts or images with the same ids.
+
+    Of pixels and boxes, the whole image.
+    """
     split = dataset.split(predictions.split)
-    place = {int(i): row for row, i in enumerate(split.ids)}
+    place_of = {int(i): row for row, i in enumerate(split.ids)}
 
     def pixel(id: int) -> Look:
         width, size = split.labels.shape[2], split.labels[0].size
-        found, (y, x) = place.get(id // size), divmod(id % size, width)
+        found, (y, x) = place_of.get(id // size), divmod(id % size, width)
         return Look() if found is None else Look(f"the pixel in row {y}, column {x}", split.inputs[found])
+
+    def box(id: int) -> Look:
+        image, place = divmod(id, split.labels.shape[1])
+        found = place_of.get(image)
+        if found is None:
+            return Look()
+        left, top, right, bottom = split.labels[found, place, :4].astype(int)
+        return Look(f"the box from column {left} to {right}, row {top} to {bottom}", split.inputs[found])
 
     def look(row: int) -> Look:
         if dataset.dense:
             return pixel(int(predictions.ids[row]))
-        found = place.get(int(predictions.ids[row]))
+        if dataset.boxed:
+            return box(int(predictions.ids[row]))
+        found = place_of.get(int(predictions.ids[row]))
         if found is None or dataset.kind == "features":
             return Look()
         example = split.inputs[found]

@@ -20,6 +20,7 @@ from disobey.studies.kit.design import Arm, Design, Records, factors
 from disobey.studies.kit.evidence import Evidence
 from disobey.studies.kit.methods import budget_words
 from disobey.studies.kit.options import renamed
+from disobey.studies.kit.presets import CIFAR_SPEED
 from disobey.studies.kit.setup import Distillation, Setup
 from disobey.studies.kit.study import conclude, smoke_mark
 from disobey.studies.loss_switching.charts import line_chart, map_chart, map_table, schedule_table, winners
@@ -43,6 +44,12 @@ class LossSwitching:
     answers: ClassVar[tuple[str, ...]] = ("S1", "S2")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "text": {"setup": Setup(data="languages")},
+        "cifar-speed": {
+            "setup": CIFAR_SPEED,
+            "teacher": "resnet20",
+            "student": "resnet8",
+            "switch_points": (0.0, 0.5, 1.0),
+        },
         # Quality of the teacher by noise, for the map of where labels after the teacher win.
         "grid": {
             "teacher": "mlp:100",

@@ -91,7 +91,7 @@ def check_imitation(run: Run) -> None:
 
     Raises:
         Refusal: ``imitation-targets``, ``imitation-teacher``, ``no-teacher``, ``imitation-weights``,
-            ``other-architecture``, ``imitation-kind``, or what data and models refuse.
+            ``other-architecture``, ``imitation-kind``, ``imitation-labels``, or what data and models refuse.
     """
     recipe, spec = run.recipe, imitation_spec(run.recipe)
     if recipe.targets != Recipe().targets or recipe.data.augment != "none":
@@ -113,6 +113,9 @@ def check_imitation(run: Run) -> None:
     dataset = load(recipe.data, run.seed)
     if dataset.kind == "text":
         raise refusal("imitation-kind", "images or features for imitation", "text", where=recipe.data.name)
+    if dataset.dense or dataset.boxed:
+        expected, got = "one class for every example", f"a class for every {'pixel' if dataset.dense else 'box'}"
+        raise refusal("imitation-labels", expected, got, where=recipe.data.name)
     if spec.inputs == "phase" and dataset.kind != "image":
         raise refusal("imitation-kind", "images for inputs='phase'", dataset.kind, where=recipe.data.name)
     fresh(recipe, dataset, run.seed)
