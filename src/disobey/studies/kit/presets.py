@@ -13,7 +13,8 @@ CIFAR_SPEED = Setup(
     seeds=(0, 1, 2),
     steps=5_600,
     batch=128,
-    lr=0.01,
-    optimizer="adam",
+    lr=0.3,
+    optimizer="sgd",
     decay="one-cycle",
+    weight_decay=5e-4,
 )
