@@ -16,7 +16,7 @@ from disobey.records.store import Store
 from disobey.training.recipe import Recipe, Run, closure
 from tests.records.test_manifest import fill
 from tests.support.format_mutants import FORMATS, mutants
-from tests.support.mutants import json_mutants
+from tests.support.mutants import bytes_mutants, json_mutants
 from tests.training.test_recipe import STUDENT
 
 MANY = [60, pytest.param(20_000, marks=pytest.mark.slow)]
@@ -83,6 +83,30 @@ def test_hostile_pairs(tmp_path, name, n):
         path.write_bytes(data)
         opened += read(lambda: gather(read_pair(tmp_path if name == "npy" else path)))
     assert opened < n
+
+
+@pytest.mark.parametrize("n", MANY)
+@pytest.mark.parametrize("which", ["labels", "student"])
+def test_hostile_boxes(tmp_path, which, n):
+    """At ``diagnose``: COCO's annotations, or a list of found boxes, of any content."""
+    known = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 90, "height": 80} for i in range(6)],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}],
+        "annotations": [{"image_id": i, "category_id": 3, "bbox": [1, 2, 30, 40], "iscrowd": 0} for i in range(6)],
+    }
+    square = [[1, 1, 40, 1, 40, 40]]
+    known["annotations"] += [{"image_id": i, "category_id": 5, "segmentation": square} for i in range(6)]
+    boxes = [{"image_id": i % 6, "category_id": 3, "bbox": [1, 2, 28.5, 40], "score": 0.7} for i in range(12)]
+    files = {"labels": known, "teacher": boxes, "student": boxes[:9]}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    paths = [tmp_path / f"{name}.json" for name in ("teacher", "student", "labels")]
+    rng, opened = random.Random(6), 0
+    for number, value in enumerate(json_mutants(files[which], rng, n)):
+        data = json.dumps(value).encode("utf-8", "surrogatepass")
+        (tmp_path / f"{which}.json").write_bytes(next(bytes_mutants(data, rng, 1)) if number % 4 == 3 else data)
+        opened += read(lambda: gather(read_pair(*paths[:2], labels=paths[2])))
+    assert 0 < opened < n
 
 
 @pytest.mark.parametrize("n", MANY)

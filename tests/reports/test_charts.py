@@ -1,3 +1,4 @@
+import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -240,6 +241,14 @@ def test_a_line_at_zero_is_drawn_through_and_others_are_dashed():
             made = drawing(chart(kind, x=x, xaxis=xaxis, rules=(Rule(0, intercept, "here"),)))
             ink = [e for e in marks(svg(made)).iter() if e.get("stroke") == palette.INK[0]]
             assert bool(ink) == (not dashed)
+
+
+@pytest.mark.parametrize(("x", "apart"), [(("a", "b", "c"), False), (("a", "a", "b"), True)])
+def test_series_stand_side_by_side_only_where_a_name_has_several(x, apart):
+    """Each row of a forest plot has one mark, which lies beside its name."""
+    data, nominal = {"c": ("one", "other", "one")}, Axis("c", "", "nominal")
+    made = drawing(chart("interval", x=x, xaxis=replace(X, scale="nominal"), data=data, color=nominal))
+    assert ("Offset" in json.dumps(specification(made, 720))) == apart
 
 
 def test_many_names_on_a_heat_map_are_turned_and_keep_their_ends():

@@ -109,7 +109,9 @@ def test_what_the_source_counts_stands_beside_our_counts():
         said = {"text": spec.text, "source": spec.source.name, "evidence": (alone, *claim.evidence), "deciding": 1}
         return replace(on(name, 0.2), study="deviation", blocks=(replace(claim, **(said | about)),))
 
-    alone, beyond = table(pool([of(name) for name in "abc"]), "On how many data sets").rows
+    pooled = pool([of(name) for name in "abc"])
+    alone, beyond = table(pooled, "On how many data sets").rows
+    assert "alone on 3 (18 of 18 image settings in the source)" in pooled.of(Claim)[0].note
     assert alone[2:] == ("student alone", 3, 3, 3, 0, "18 of 18 image settings")
     assert beyond[2:] == ("student minus control", 3, 0, 0, 3, "")
     other = table(pool([of(name, text="Another statement.") for name in "abc"]), "On how many data sets")

@@ -149,6 +149,20 @@ def counts_table(forests: Sequence[Forest]) -> Table:
     return Table("On how many data sets", columns, tuple(row[:-1] for row in rows), caption)
 
 
+def counted_words(forest: Forest) -> str:
+    """The counts of `counts_table` as a sentence; empty where no side is claimed."""
+    claim = forest.claim
+    if claim.direction == 0:
+        return ""
+    side, sure, against = _sides(forest.each.values(), claim.border, claim.direction)
+    words = f"On {side} of {len(forest.each)} data sets as claimed, on {sure} surely, on {against} surely the other way"
+    counted = f" ({forest.counted} in the source)" if forest.counted else ""
+    if not forest.alone:
+        return f"{words}{counted}."
+    alone = _sides(forest.alone.values(), *forest.line)[0]
+    return f"{words}; the student alone on {alone}{counted}."
+
+
 def _sides(estimates: Iterable[Estimate], border: float, direction: int) -> tuple[int, int, int]:
     """How many lie on the claimed side, surely so, and surely on the other one."""
     side, sure, against = 0, 0, 0

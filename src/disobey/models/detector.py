@@ -13,7 +13,7 @@ SIDES = 4  # numbers of a box
 
 
 class Detector(nn.Module):
-    """The way down of a U-Net and one step up: three poolings, cells of 4 x 4 pixels; any H and W from 8.
+    """The way down of a small U-Net and one step up: three poolings, cells of 4 x 4 pixels; any H and W from 8.
 
     Args:
         shape: of a picture, (channels, H, W).
@@ -23,17 +23,17 @@ class Detector(nn.Module):
     Example:
         >>> net = Detector((3, 32, 32), 6)
         >>> net(torch.zeros(2, 3, 32, 32)).shape, sum(p.numel() for p in net.parameters())
-        (torch.Size([2, 10, 8, 8]), 55682)
+        (torch.Size([2, 10, 8, 8]), 45810)
     """
 
     def __init__(self, shape: tuple[int, ...], classes: int, width: int = 8):
         super().__init__()
         first, second, third = width, 2 * width, 4 * width
         self.classes = classes
-        self.top = nn.Sequential(Block(shape[0], first), Block(first, first))
+        self.top = Block(shape[0], first)
         self.middle = nn.Sequential(Block(first, second), Block(second, second))
         self.cells = nn.Sequential(Block(second, third), Block(third, third))
-        self.bottom = nn.Sequential(Block(third, third), Block(third, third))
+        self.bottom = Block(third, third)
         self.up = Block(2 * third, third)
         self.head = nn.Conv2d(third, classes + SIDES, 1)
 

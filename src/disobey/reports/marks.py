@@ -103,8 +103,12 @@ def _color_is_x(chart: Chart) -> bool:
 
 
 def dodges(view: View) -> bool:
-    """Whether series stand side by side at each name of the axis."""
-    return not (len(view.shape.colors) < 2 or view.shape.x.numeric or _color_is_x(view.chart))
+    """Whether series stand side by side at each name of the axis: only where a name has marks of several."""
+    shape = view.shape
+    if len(shape.colors) < 2 or shape.x.numeric or _color_is_x(view.chart):
+        return False
+    marks = {(str(row["x"]), row["c"]) for row in shape.rows}
+    return len(marks) > len({name for name, _ in marks})
 
 
 def _dodge(view: View) -> dict[str, Any]:

@@ -67,7 +67,7 @@ OF_BOXES = Defaults(
     ModelSpec("detector", width=8),
     ModelSpec("detector", width=4),
     ModelSpec("detector", width=16),
-    OptimSpec(lr=1e-2, steps=1000, batch=16),
+    OptimSpec(lr=1e-2, steps=1000, batch=16, warmup=100),
 )
 
 

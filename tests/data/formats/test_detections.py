@@ -1,6 +1,7 @@
 """Boxes from COCO's JSON: what is read, where boxes lie after scaling and cropping, and what is refused."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def test_files_that_cannot_be_boxes_are_refused(tmp_path):
         read(tmp_path / "nowhere.json")
     with refuses("no-boxes"):
         read(tmp_path)
-    for change in ({"bbox": [1, 2, 3]}, {"bbox": [1, 2, -3, 4]}, {"category_id": 8}, {"image_id": 3}):
+    changes: tuple[dict[str, Any], ...] = ({"bbox": [1, 2, 3]}, {"bbox": [1, 2, -3, 4]}, {"category_id": 8})
+    for change in (*changes, {"image_id": 3}):
         with refuses("not-coco"):
             read(write(tmp_path / "bad", **change))
     (tmp_path / "bad" / "annotations.json").write_text('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]')

@@ -16,15 +16,16 @@ from disobey.diagnosis.report.tables import CONTROL
 from disobey.errors import Refusal
 from disobey.figures.boxes import beside
 from disobey.figures.examples import class_word, pixels
-from disobey.measures.detection import Boxes, ap_by_image, unfounded
+from disobey.measures.detection import THRESHOLDS, Boxes, ap_by_image, unfounded
 from disobey.measures.inference.examples import mean_of
+from disobey.measures.precision_intervals import ap_over_images
 from disobey.records.results import Cell, Estimate, Exhibit, Gallery, Table
 
 SHOWN = 6
 SURE = 0.5  # score from which a box counts as found in pictures and among those without truth
 MOST_SHOWN = 100  # boxes of a model on one picture
 PICTURE = 500  # pixels of a sheet
-COLUMNS = {"AP": None, "AP50": (0.5,), "AP75": (0.75,)}
+COLUMNS = {"AP": THRESHOLDS, "AP50": (0.5,), "AP75": (0.75,)}
 
 
 def detection(evidence: Evidence) -> Table | None:
@@ -36,24 +37,28 @@ def detection(evidence: Evidence) -> Table | None:
     each = {who: _by_image(evidence, about, *model) for who, model in models.items()}
     seeds = [who for who in models if who not in ("teacher", CONTROL)]
     rows: list[tuple[Cell, ...]] = []
-    codes = about.truth.images[about.examples][evidence.rows]
-    for who, columns in each.items():
-        cells = [_mean(evidence, name, column) for name, column in columns.items() if name != "missed"]
-        cells.insert(len(COLUMNS), mean_of("missed", models[who][1].argmax(axis=1) == 0, evidence.level, codes))
-        rows.append((who, *cells))
+    codes, images = about.truth.images[about.examples][evidence.rows], len(about.names)
+    asked = {"level": evidence.level, "seed": evidence.seed}
+    for who, (found, answers) in models.items():
+        cells: list[Cell] = [
+            ap_over_images(about.truth, found, images, thresholds=t, **asked) for t in COLUMNS.values()
+        ]
+        cells.append(mean_of("missed", answers.argmax(axis=1) == 0, evidence.level, codes))
+        rows.append((who, *cells, _mean(evidence, "without truth", each[who]["without truth"])))
     for who in seeds:
         for other in ("teacher", CONTROL):
             if other in each:
                 differences = {name: column - each[other][name] for name, column in each[who].items()}
                 cells = (_mean(evidence, name, column) for name, column in differences.items())
                 rows.append((f"{who} − {other}", *cells))
-    images, boxes, crowds = len(about.names), len(about.examples), len(about.truth) - len(about.examples)
+    boxes, crowds = len(about.examples), len(about.truth) - len(about.examples)
     aside = f" {crowds:,} crowds count neither as found nor as missed." if crowds else ""
     caption = (
         "AP: COCO's average precision, the mean over overlaps of 0.5 to 0.95 and over the classes that occur; AP50 and "
         'AP75: at one overlap. Missed: share of true boxes whose answer is "nothing". Without truth: boxes an image '
         f"with a score of {SURE:g} or more that overlap no true box by 0.5. {boxes:,} true boxes of {images:,} images, "
-        f"found boxes as they were saved.{aside} Intervals are over images; differences are paired by image."
+        f"found boxes as they were saved.{aside} Intervals are over images, differences paired by image; those of AP "
+        "reach further down by its excess on few images, as halves of these show it."
     )
     return Table("Detection", ("model", *COLUMNS, "missed", "without truth"), tuple(rows), caption)
 
@@ -70,10 +75,7 @@ def _models(evidence: Evidence, about: Detections) -> dict[str, tuple[Boxes, NDA
 def _by_image(evidence: Evidence, about: Detections, found: Boxes, answers: NDArray) -> dict[str, NDArray]:
     """What each image adds, (N,): average precisions, missed true boxes, boxes without truth; means are the numbers."""
     images = len(about.names)
-    columns = {
-        name: ap_by_image(about.truth, found, images, **({} if at is None else {"thresholds": at}))
-        for name, at in COLUMNS.items()
-    }
+    columns = {name: ap_by_image(about.truth, found, images, thresholds=t) for name, t in COLUMNS.items()}
     of = about.truth.images[about.examples][evidence.rows]
     missed = np.bincount(of, answers.argmax(axis=1) == 0, minlength=images)
     columns["missed"] = _ratio_by_image(missed, np.bincount(of, minlength=images))

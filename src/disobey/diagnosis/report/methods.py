@@ -48,7 +48,7 @@ def _boxes(evidence: Evidence) -> str:
         "image gives it among those that overlap the true one by 0.5 or more (intersection over union), that of "
         f'"nothing" is one minus the largest share; shares below {FLOOR:g} are raised to it, and all are divided by '
         "their sum. Average precision is COCO's (Lin et al. 2014, ECCV), and its errors are by the infinitesimal "
-        "jackknife over images."
+        "jackknife over images (Jaeckel 1972)."
     )
 
 

@@ -111,10 +111,10 @@ def association(e: Evidence, settings: Group) -> Answer:
 
 LESS = "The student is less confident than its teacher where the teacher is least confident"
 MORE = "The student exaggerates its teacher's confidence: its slope in logit space is above 1"
-COUNTED = {  # by the source, of students alone: no controls, one run a setting, least-squares slopes
+COUNTED = {  # by the source, of students alone: no controls, one run a setting
     "C1 test": "18 of 18 image settings",
     "C1 train": "13 of 18 image settings",
-    "C2 test": "7 of 12 text settings",
+    "C2 test": "7 of 12 text settings, by least squares",
 }
 CLAIMS: tuple[ClaimSpec[Evidence, Arm], ...] = (
     *(

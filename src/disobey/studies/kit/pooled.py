@@ -14,7 +14,7 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from disobey.errors import refusal
-from disobey.figures.forest import AVERAGE, Forest, counts_table, each_table, forest_chart, pooled_table
+from disobey.figures.forest import AVERAGE, Forest, counted_words, counts_table, each_table, forest_chart, pooled_table
 from disobey.measures.inference.pooling import Pooled, leave_one_out, standard_error
 from disobey.measures.inference.pooling import pool as pool_effects
 from disobey.measures.inference.sequential import half_width_factor
@@ -84,7 +84,9 @@ def pool(results: Sequence[Result], costs: Sequence[Mapping[str, float]] = ()) -
             continue
         literal = _literal(rule, usable, by_anytime)
         forest = _forest(usable, {name: errors[name] for name in usable}, rule, literal, missing)
-        forests.append(replace(forest, counted=_counted(first, results[0].study)))
+        forest = replace(forest, counted=_counted(first, results[0].study))
+        note = " ".join(filter(None, (counted_words(forest), forest.claim.note)))
+        forests.append(replace(forest, claim=replace(forest.claim, note=note)))
     if not forests:
         raise refusal("pool-nothing", "a claim with an interval in at least two results", "none", "more seeds a result")
     return _result(results, names, forests, left_out, costs)

@@ -103,7 +103,7 @@ def decoded(log_probs: NDArray, boxes: NDArray) -> tuple[NDArray, NDArray, NDArr
     score, kinds = np.take_along_axis(score, order, axis=1), np.take_along_axis(of_all, order, axis=1) + 1
     places = np.take_along_axis(boxes, order[..., None], axis=1)
     beside = (_overlaps(places) > OVERLAP) & (kinds[:, :, None] == kinds[:, None])
-    kept = score >= LEAST
+    kept = np.asarray(score >= LEAST)
     for rank in range(kept.shape[1]):
         kept[:, rank + 1 :] &= ~(kept[:, rank, None] & beside[:, rank, rank + 1 :])
     kept &= np.cumsum(kept, axis=1) <= MOST
