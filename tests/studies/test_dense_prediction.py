@@ -27,7 +27,7 @@ def study(smoke_runs):
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory):
     """The study on boxes, with finished runs."""
-    setup = Setup(data="scenes-boxes#examples=64,size=16", seeds=(0, 1), steps=8, batch=8)
+    setup = Setup(data="scenes-boxes#examples=64,size=16", seeds=(0, 1), steps=60, batch=8)
     made = DensePrediction(setup, "detector:4", label_noise=(0.2,))
     outcome = run_all(made.plan(), Store(tmp_path_factory.mktemp("boxes")), workers=0)
     assert not outcome.failed
