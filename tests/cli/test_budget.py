@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +62,38 @@ def test_a_large_budget_is_the_study_itself(whole, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(out, "--budget", "600") == 0
     assert "seeds 0, 1, 2 are completed now" in capsys.readouterr().err
+    assert result_in(out).to_json() == result_in(whole).to_json()
+
+
+WRITES = """
+import sys
+from disobey.records.store import Store
+log, inner = sys.argv.pop(1), Store.writing
+def writing(store, name, *rest, **options):
+    with open(log, "a") as file:
+        file.write(name + "\\n")
+    return inner(store, name, *rest, **options)
+Store.writing = writing
+from disobey.cli.main import entry
+entry()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [SHORT, "600"])
+def test_two_calls_at_once_on_one_store_train_nothing_twice(whole, tmp_path, budget):
+    out, log = tmp_path / "out", tmp_path / "written"
+    words = ["run", "deviation", *TINY, "--workers", "0", "--quiet", "--out", str(out), "--budget", budget]
+    command = [sys.executable, "-c", WRITES, str(log), *words]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=500)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert all("seeds are complete" in one for one in said)
+    assert run(out, "--budget", "600") == 0
+    written = log.read_text().splitlines()
+    assert written
+    assert len(written) == len(set(written))
+    assert set(written) <= {path.name for path in (out / "runs").iterdir()}
     assert result_in(out).to_json() == result_in(whole).to_json()
 
 

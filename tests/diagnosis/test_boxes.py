@@ -189,6 +189,7 @@ def test_the_command_and_several_seeds(files, capsys):
     report = (files / "out" / "report.html").read_text()
     assert "<b>dog" not in report
     assert "student-2 − teacher" in report
+    assert "student-2 − control (twin) twin-2" in report
     provenance = json.loads((files / "out" / "provenance.json").read_text())
     assert len(provenance["inputs"]) == 6
     pair = read_pair(

@@ -86,12 +86,13 @@ def detections(
     if not files:
         raise refusal("missing-student", "a file of the student's boxes", "none", "teacher.json student.json")
     _refuse_many(files)
-    known = read_coco(_there(Path(labels)))
+    known = replace(read_coco(_there(Path(labels))), polygons=())  # only boxes are needed from here on
     truth = Boxes(known.boxes, known.category, known.image, crowd=known.crowd)
     named = {"teacher": Path(teacher), **_named("student", files)}
-    files_of = tuple(known.files)
-    names = tuple(file or f"image {id}" for file, id in zip(files_of, known.image_ids, strict=True))
-    about = Detections(truth, np.flatnonzero(truth.counted), {}, names, known.sizes, Path(labels), files_of, coco=known)
+    names = tuple(file or f"image {id}" for file, id in zip(known.files, known.image_ids, strict=True))
+    about = Detections(
+        truth, np.flatnonzero(truth.counted), {}, names, known.sizes, Path(labels), known.files, coco=known
+    )
     return _arrays(about, _read(named, known), (NOTHING, *known.names), str(labels))
 
 

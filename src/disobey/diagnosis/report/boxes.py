@@ -35,7 +35,8 @@ def detection(evidence: Evidence) -> Table | None:
         return None
     models = _models(evidence, about)
     each = {who: _by_image(evidence, about, *model) for who, model in models.items()}
-    seeds = [who for who in models if who not in ("teacher", CONTROL)]
+    controls = [who for who in models if who.startswith(CONTROL)]
+    seeds = [who for who in models if who != "teacher" and who not in controls]
     rows: list[tuple[Cell, ...]] = []
     codes, images = about.truth.images[about.examples][evidence.rows], len(about.names)
     asked = {"level": evidence.level, "seed": evidence.seed}
@@ -45,12 +46,11 @@ def detection(evidence: Evidence) -> Table | None:
         ]
         cells.append(mean_of("missed", answers.argmax(axis=1) == 0, evidence.level, codes))
         rows.append((who, *cells, _mean(evidence, "without truth", each[who]["without truth"])))
-    for who in seeds:
-        for other in ("teacher", CONTROL):
-            if other in each:
-                differences = {name: column - each[other][name] for name, column in each[who].items()}
-                cells = (_mean(evidence, name, column) for name, column in differences.items())
-                rows.append((f"{who} − {other}", *cells))
+    for place, who in enumerate(seeds):
+        own = [other for other in ("teacher", controls[place % len(controls)] if controls else "") if other in each]
+        for other in own:
+            differences = {name: column - each[other][name] for name, column in each[who].items()}
+            rows.append((f"{who} − {other}", *(_mean(evidence, name, column) for name, column in differences.items())))
     boxes, crowds = len(about.examples), len(about.truth) - len(about.examples)
     aside = f" {crowds:,} crowds count neither as found nor as missed." if crowds else ""
     caption = (
@@ -64,11 +64,11 @@ def detection(evidence: Evidence) -> Table | None:
 
 
 def _models(evidence: Evidence, about: Detections) -> dict[str, tuple[Boxes, NDArray]]:
-    """Found boxes and answers (rows, C + 1) of the teacher, every student and the first control."""
-    twin = next(iter(evidence.twins), None)
+    """Found boxes and answers (rows, C + 1) of the teacher, every student and every control."""
     answers = {"teacher": ("teacher", evidence.sample.teacher)}
     answers |= {name.removeprefix("student/"): (name, rows) for name, rows in evidence.students.items()}
-    answers |= {} if twin is None else {CONTROL: (twin, evidence.twins[twin])}
+    for name, rows in evidence.twins.items():
+        answers[CONTROL + name.removeprefix("twin").replace("/", " ")] = (name, rows)
     return {who: (about.found[name], rows) for who, (name, rows) in answers.items()}
 
 
