@@ -44,7 +44,7 @@ from disobey.training.teacher_table import Table
 
 EMBEDDED = (("digits-8x8", "mlp:64", "128"), ("digits-8x8", "cnn:8", "128"), ("languages", "text-bag", "128"))
 SIDE = 1024  # of the matrix product that gives the rate
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 class Calls(TorchDispatchMode):

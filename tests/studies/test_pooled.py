@@ -170,6 +170,13 @@ def test_settings_are_pooled_apart_and_matched_by_their_levels():
     ]
 
 
+def test_averages_of_different_numbers_share_a_row_of_the_chart():
+    clean = {"setting": "clean"}
+    results = [on(name, 0.03, more=on(name, 0.01, **clean).of(Claim) if name < "c" else ()) for name in "abc"]
+    (forest,) = pool(results).of(Chart)
+    assert list(dict.fromkeys(forest.data["data"])) == ["a", "b", "c", "average", "next data set"]
+
+
 def test_a_factor_with_one_level_a_result_sets_results_apart_and_not_claims():
     def of(data, gain, student):
         levels = {"levels": (("label noise", "20%"), ("student", student)), "setting": f"20%, {student}"}

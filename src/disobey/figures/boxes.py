@@ -12,7 +12,7 @@ from disobey.figures.overlays import GAP
 
 TRUE, TEACHER, STUDENT = np.array([255.0] * 3), np.array([230.0, 159.0, 0.0]), np.array([86.0, 180.0, 233.0])
 WIDE = 200  # pixels of a picture's longer side up to which small ones are enlarged
-LONGEST = 240  # and beyond which large ones are thinned
+LONGEST = 200  # and beyond which large ones are thinned
 
 
 def beside(image: NDArray | None, size: tuple[int, int], truth: NDArray, teacher: NDArray, student: NDArray) -> NDArray:

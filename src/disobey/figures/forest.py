@@ -39,7 +39,9 @@ def forest_chart(forests: Sequence[Forest]) -> Chart:
     """The forests of one claim id, a panel for each setting."""
     claim = forests[0].claim
     scale = scale_of(claim)
-    rows = [(name, kind, forest.claim.setting, e) for forest in forests for name, kind, e in _marks(forest)]
+    numbers = {len(forest.each) for forest in forests}
+    average = f"average of {numbers.pop()}" if len(numbers) == 1 else "average"
+    rows = [(name, kind, forest.claim.setting, e) for forest in forests for name, kind, e in _marks(forest, average)]
     data: dict[str, tuple[Cell, ...]] = {
         "data": tuple(row[0] for row in rows),
         "what": tuple(row[1] for row in rows),
@@ -69,9 +71,9 @@ def forest_chart(forests: Sequence[Forest]) -> Chart:
     )
 
 
-def _marks(forest: Forest) -> list[tuple[str, str, Estimate]]:
+def _marks(forest: Forest, average: str) -> list[tuple[str, str, Estimate]]:
     marks = [(name, "one data set", estimate) for name, estimate in forest.each.items()]
-    marks.append((f"average of {len(forest.each)}", "average", forest.pooled.mean))
+    marks.append((average, "average", forest.pooled.mean))
     if forest.pooled.prediction.known:
         marks.append(("next data set", "expected next", forest.pooled.prediction))
     return marks

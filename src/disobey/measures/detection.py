@@ -15,43 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from disobey.measures.boxes import PAIRS, Boxes, near, overlaps, pairs_of
+
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10))  # of intersection over union, COCO's
 RECALLS = np.linspace(0, 1, 101)
 MOST = 100  # boxes of one image and class that count, the best ones
 FLOOR = 1e-3  # of every class's share before shares are made probabilities
-PAIRS = 1 << 22  # pairs of boxes that are compared at once
-
-
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """Boxes of many images, in any order.
-
-    Attributes:
-        boxes: (M, 4) left, top, right, bottom.
-        classes: (M,) 1 to C.
-        images: (M,) the row of each one's image.
-        scores: (M,), of found boxes.
-        crowd: (M,) bool, where a true box holds many objects: found boxes in it count neither for nor against.
-    """
-
-    boxes: NDArray
-    classes: NDArray
-    images: NDArray
-    scores: NDArray | None = None
-    crowd: NDArray | None = None
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    def take(self, rows: NDArray) -> Boxes:
-        """Some of them."""
-        scores, crowd = (None if part is None else part[rows] for part in (self.scores, self.crowd))
-        return Boxes(self.boxes[rows], self.classes[rows], self.images[rows], scores, crowd)
-
-    @property
-    def counted(self) -> NDArray:
-        """(M,) whether a box is one object and no crowd."""
-        return np.ones(len(self), bool) if self.crowd is None else ~self.crowd.astype(bool)
 
 
 def box_iou(a: NDArray, b: NDArray) -> NDArray:
@@ -61,16 +30,7 @@ def box_iou(a: NDArray, b: NDArray) -> NDArray:
     array([[1.   , 0.333, 0.   ]])
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return _overlaps(a[:, None], b[None], np.zeros(len(b), bool))
-
-
-def _overlaps(a: NDArray, b: NDArray, crowd: NDArray) -> NDArray:
-    """Intersection over union of boxes (..., 4) one by one; over the first's own area where the other is a crowd."""
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.where((sides > 0).all(axis=-1), sides[..., 0] * sides[..., 1], 0.0)
-    own, other = ((box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b))
-    whole = np.where(crowd, own, own + other - shared)
-    return np.divide(shared, whole, out=np.zeros(np.broadcast(shared, whole).shape), where=whole > 0)
+    return overlaps(a[:, None], b[None], np.zeros(len(b), bool))
 
 
 def suppressed(boxes: NDArray, scores: NDArray, classes: NDArray, iou: float = 0.5) -> NDArray:
@@ -118,7 +78,7 @@ def average_precision(truth: Boxes, found: Boxes, *, thresholds: Sequence[float]
         >>> round(average_precision(truth, found), 3)
         0.505
     """
-    each = [ranked.average_precision() for ranked in _by_class(truth, found, thresholds)]
+    each = [ranked.average_precision() for ranked in ranked_by_class(truth, found, thresholds)]
     return float(np.mean(each)) if each else np.nan
 
 
@@ -140,15 +100,20 @@ def ap_by_image(truth: Boxes, found: Boxes, images: int, *, thresholds: Sequence
         >>> ap_by_image(truth, found, 2).round(3)
         array([1.005, 0.005])
     """
-    total, classes, influence = 0.0, 0, np.zeros(images)
-    for ranked in _by_class(truth, found, thresholds):
-        influence += ranked.influence(images)
-        total, classes = total + ranked.average_precision(), classes + 1
-    return (total + images * influence) / classes if classes else np.full(images, np.nan)
+    return by_image(list(ranked_by_class(truth, found, thresholds)), images)
+
+
+def by_image(classes: Sequence[Ranked], images: int) -> NDArray:
+    """`ap_by_image` of boxes that are matched and ranked already."""
+    if not classes:
+        return np.full(images, np.nan)
+    total = sum(ranked.average_precision() for ranked in classes)
+    influence = np.sum([ranked.influence(images) for ranked in classes], axis=0)
+    return (total + images * influence) / len(classes)
 
 
 @dataclass(frozen=True, eq=False)
-class _Ranked:
+class Ranked:
     """One class: its n found boxes by score, the best first, and its true ones.
 
     Attributes:
@@ -162,6 +127,11 @@ class _Ranked:
     wrong: NDArray
     images: NDArray
     objects: NDArray
+
+    def on(self, images: NDArray) -> Ranked:
+        """The same on some of the images, by a mask over all of them."""
+        own = images[self.images]
+        return Ranked(self.hits[:, own], self.wrong[:, own], self.images[own], self.objects[images[self.objects]])
 
     def average_precision(self) -> float:
         """The mean over thresholds and recalls of the precision."""
@@ -208,7 +178,7 @@ class _Ranked:
         return right, ranks, source, best
 
 
-def _by_class(truth: Boxes, found: Boxes, thresholds: Sequence[float]) -> Iterator[_Ranked]:
+def ranked_by_class(truth: Boxes, found: Boxes, thresholds: Sequence[float]) -> Iterator[Ranked]:
     """Every class that occurs in the truth, in the order of numbers."""
     assert found.scores is not None, "found boxes have scores"
     order = np.lexsort((-found.scores, found.classes, found.images))
@@ -226,7 +196,7 @@ def _by_class(truth: Boxes, found: Boxes, thresholds: Sequence[float]) -> Iterat
     for number, start, end in zip(numbers, starts, ends, strict=True):
         rows = of_class[start:end]
         objects = truth.images[(truth.classes == number) & truth.counted]
-        yield _Ranked(hits[:, rows], ~(hits | aside)[:, rows], found.images[rows], objects)
+        yield Ranked(hits[:, rows], ~(hits | aside)[:, rows], found.images[rows], objects)
 
 
 def _runs(*keys: NDArray) -> tuple[NDArray, NDArray]:
@@ -251,7 +221,7 @@ def _matches(truth: Boxes, found: Boxes, thresholds: NDArray) -> tuple[NDArray, 
     truth, crowd = truth.take(sorted_truth), crowd[sorted_truth]
     least = np.minimum(thresholds, 1 - 1e-10)[:, None]
     hits, aside = (np.zeros((len(thresholds), len(found)), bool) for _ in range(2))
-    own, other, iou = _pairs(found.boxes, key[1], truth.boxes, key[0][sorted_truth], crowd, float(least.min()))
+    own, other, iou = pairs_of(found.boxes, key[1], truth.boxes, key[0][sorted_truth], crowd, float(least.min()))
     choosing, segment = np.unique(own, return_inverse=True)
     turn = (np.arange(len(choosing)) - _runs(key[1][choosing])[0])[segment]
     taken = np.zeros((len(thresholds), len(truth)), bool)
@@ -278,31 +248,6 @@ def _last_best(values: NDArray, begins: NDArray) -> NDArray:
     lengths = np.diff(begins, append=values.shape[1])
     at = np.where(values >= np.repeat(most, lengths, axis=1), np.arange(values.shape[1]), -1)
     return np.where(most >= 0, np.maximum.reduceat(at, begins, axis=1), -1)
-
-
-def _pairs(
-    a: NDArray, a_keys: NDArray, b: NDArray, b_keys: NDArray, crowd: NDArray, least: float
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Boxes of equal keys whose overlap is ``least`` or more: rows of ``a`` ascending, of ``b``, and the overlap.
-
-    ``b_keys`` are sorted. As many pairs are held as overlap, not as there are.
-    """
-    low, high = (np.searchsorted(b_keys, a_keys, side=side) for side in ("left", "right"))
-    ends = np.cumsum(high - low)
-    parts, start = [], 0
-    while start < len(a):
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + PAIRS, side="right")))
-        counts = high[start:stop] - low[start:stop]
-        rows = np.repeat(np.arange(start, stop), counts)
-        columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + low[rows]
-        overlap = _overlaps(a[rows].astype(np.float64), b[columns].astype(np.float64), crowd[columns])
-        near = overlap >= least
-        parts.append((rows[near], columns[near], overlap[near]))
-        start = stop
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    rows, columns, overlap = (np.concatenate(part) for part in zip(empty, *parts, strict=True))
-    return rows, columns, overlap
 
 
 def matched(
@@ -364,14 +309,6 @@ def matched_scores(
     return log_shares(shares)
 
 
-def near(truth: Boxes, found: Boxes, iou: float = 0.5) -> tuple[NDArray, NDArray, NDArray]:
-    """Pairs of one image that overlap by ``iou`` or more, whatever their classes: rows of each, and the overlap."""
-    order = np.argsort(found.images, kind="stable")
-    crowd = np.zeros(len(found), bool)
-    own, other, overlap = _pairs(truth.boxes, truth.images, found.boxes[order], found.images[order], crowd, iou)
-    return own, order[other], overlap
-
-
 def log_shares(shares: NDArray) -> NDArray:
     """Log-probabilities (K, C + 1) of classes' shares; the first column, of "nothing", is written over."""
     shares[:, 0] = 1 - shares[:, 1:].max(axis=1, initial=0)
@@ -379,20 +316,10 @@ def log_shares(shares: NDArray) -> NDArray:
     return np.log(shares / shares.sum(axis=1, keepdims=True))
 
 
-def crowded(truth: Boxes, iou: float = 0.1) -> NDArray:
-    """(K,) whether a true box overlaps another one of its image by ``iou`` or more.
-
-    >>> crowded(Boxes(np.array([[0, 0, 4, 4], [1, 1, 5, 5], [8, 8, 9, 9]]), np.ones(3, int), np.zeros(3, int)))
-    array([ True,  True, False])
-    """
-    own, other, _ = near(truth, truth, iou)
-    return np.bincount(own[own != other], minlength=len(truth)) > 0
-
-
 def unfounded(truth: Boxes, found: Boxes, *, iou: float = 0.5, score: float = 0.5) -> NDArray:
     """(M,) found boxes with this score or more that overlap no true box and no crowd of their image by ``iou``."""
     assert found.scores is not None
     order = np.argsort(truth.images, kind="stable")
     crowd = ~truth.counted[order]
-    own, _, _ = _pairs(found.boxes, found.images, truth.boxes[order], truth.images[order], crowd, iou)
+    own, _, _ = pairs_of(found.boxes, found.images, truth.boxes[order], truth.images[order], crowd, iou)
     return (np.bincount(own, minlength=len(found)) == 0) & (found.scores >= score)

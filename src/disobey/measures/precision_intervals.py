@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from disobey.measures.detection import THRESHOLDS, Boxes, ap_by_image, average_precision
+from disobey.measures.boxes import Boxes
+from disobey.measures.detection import THRESHOLDS, Ranked, by_image, ranked_by_class
 from disobey.measures.inference.clusters import FEWEST
 from disobey.measures.inference.examples import mean_of
 from disobey.records.results import Estimate
@@ -47,19 +47,20 @@ def ap_over_images(
     Reference:
         Jaeckel 1972 (the infinitesimal jackknife). Coverage: benchmarks/average_precision.py.
     """
-    plain = mean_of("ap", ap_by_image(truth, found, images, thresholds=thresholds), level, np.arange(images))
+    classes = list(ranked_by_class(truth, found, thresholds))
+    plain = mean_of("ap", by_image(classes, images), level, np.arange(images))
     if images < 2 * FEWEST:
         return plain
-    excess = max(_halves(truth, found, images, thresholds, seed) - plain.value, 0.0)
+    excess = max(_halves(classes, images, seed) - plain.value, 0.0)
     return replace(plain, low=max(plain.low - TIMES * excess, 0.0), high=min(plain.high, 1.0))
 
 
-def _halves(truth: Boxes, found: Boxes, images: int, thresholds: Sequence[float], seed: int) -> float:
+def _halves(classes: Sequence[Ranked], images: int, seed: int) -> float:
     """The mean average precision of random halves of the images."""
     rng, values = np.random.default_rng(seed), []
     for _ in range(SPLITS):
         half = rng.permutation(images) < images // 2
         for part in (half, ~half):
-            own: list[NDArray] = [np.flatnonzero(part[boxes.images]) for boxes in (truth, found)]
-            values.append(average_precision(truth.take(own[0]), found.take(own[1]), thresholds=thresholds))
+            each = [one.on(part) for one in classes]
+            values += [np.mean([one.average_precision() for one in each if len(one.objects)] or [np.nan])]
     return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan

@@ -7,7 +7,7 @@ import numpy as np
 from disobey.diagnosis.checks.findings import ok, warning
 from disobey.diagnosis.evidence.evidence import Evidence
 from disobey.diagnosis.input.boxes import Detections
-from disobey.measures.detection import Boxes, near
+from disobey.measures.boxes import Boxes, near
 from disobey.records.results import Finding
 
 BEYOND_CHANCE = 0.05  # share of true boxes that must be found beyond what boxes of other images find

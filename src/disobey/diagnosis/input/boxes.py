@@ -20,7 +20,8 @@ from disobey.data.formats.coco import FARTHEST, Coco, read_coco
 from disobey.diagnosis.input.matrices import ArrayMatrix, Matrix, whole
 from disobey.diagnosis.input.readers.found_boxes import read_found
 from disobey.errors import refusal
-from disobey.measures.detection import Boxes, crowded, matched_scores
+from disobey.measures.boxes import Boxes, crowded
+from disobey.measures.detection import matched_scores
 
 NOTHING = "nothing"  # class 0
 MAX_FILES = 1_000

@@ -21,7 +21,7 @@ from disobey.measures.inference.examples import mean_of
 from disobey.measures.precision_intervals import ap_over_images
 from disobey.records.results import Cell, Estimate, Exhibit, Gallery, Table
 
-SHOWN = 6
+SHOWN = 4
 SURE = 0.5  # score from which a box counts as found in pictures and among those without truth
 MOST_SHOWN = 100  # boxes of a model on one picture
 PICTURE = 500  # pixels of a sheet
