@@ -18,7 +18,7 @@ from disobey.training.imitation import ImitationSpec
 from disobey.training.serialize import decode, encode
 from disobey.training.specs import PREFIX, OptimSpec, SequenceSpec, Teaching, learned_from
 
-ROUNDED = ("classification", "dense")  # tasks whose forward pass may be computed in another precision than float32
+ROUNDED = ("classification", "dense", "detection")  # whose forward pass may be computed in another precision
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Recipe:
         if self.optim.precision != "float32" and self.task not in ROUNDED:
             raise refusal(
                 "precision-of-task",
-                f"precision 'float32' for {self.data.name!r}: only classifiers, of pixels too, train with another",
+                f"precision 'float32' for {self.data.name!r}: only classifiers (of pixels, of boxes) have another",
                 repr(self.optim.precision),
             )
         if self.teaching.members > 1 and self.teaching.folds:

@@ -90,6 +90,16 @@ def test_equal_runs_give_equal_bits_with_the_table_at_hand_and_made_anew(trained
     assert again.weights().read_bytes() == student.weights().read_bytes()
 
 
+def test_rounded_steps_are_other_steps_and_answers_keep_their_digits(trained, tmp_path):
+    _, (teacher, _, _) = trained
+    run = Run(replace(TEACHER, optim=replace(TEACHER.optim, precision="bfloat16")))
+    record = train(run, Store(tmp_path), device="cpu")
+    rounded, whole = record.log_probs("test"), teacher.log_probs("test")
+    assert rounded.dtype == np.float32
+    assert not np.array_equal(rounded, whole)
+    assert np.abs(rounded - whole).mean() < 0.5
+
+
 class Killed(BaseException):
     pass
 

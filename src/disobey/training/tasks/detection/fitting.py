@@ -20,7 +20,8 @@ from disobey.data.tensors import inputs_tensor
 from disobey.measures.detection import Boxes, average_precision, near
 from disobey.models.detector import SIDES
 from disobey.records.runs import SPLITS
-from disobey.training.batches import ExampleBatches, order_of
+from disobey.training.accelerated import forward_pass
+from disobey.training.batches import Batch, ExampleBatches, order_of
 from disobey.training.context import Clock, Context
 from disobey.training.devices import deterministic, on_device
 from disobey.training.loop import Fit, fit
@@ -57,7 +58,8 @@ def train_detection(run: Run, context: Context) -> Trained:
     dataset = load(run.recipe.data, run.seed)
     inputs = inputs_tensor(dataset, "train").to(device)
     validation = inputs_tensor(dataset, "validation").to(device)
-    with deterministic(device):
+    precision = run.recipe.optim.precision
+    with deterministic(device, precision):
         model = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)
         objective = _objective(run, context, dataset, inputs)
         batches = ExampleBatches(run, Views.of(dataset, "none").to(device), order_of(run, len(inputs)).to(device))
@@ -65,12 +67,15 @@ def train_detection(run: Run, context: Context) -> Trained:
         if savepoint is not None:
             savepoint.keepers = (batches, objective)
 
+        forward = forward_pass(model, precision, device)
+
+        def backward(step: int, _model: nn.Module, batch: Batch) -> Tensor:
+            return objective.backward(step, forward, batch)
+
         def score(network: nn.Module) -> float:
             return precision_of(dataset.validation, read(network, validation, dataset.validation)[1])
 
-        fitted = fit(
-            model, run, batches, objective.backward, score=score, observers=context.observers, savepoint=savepoint
-        )
+        fitted = fit(model, run, batches, backward, score=score, observers=context.observers, savepoint=savepoint)
         answers, found = _answers(model, dataset, device)
         for step, weights in fitted.kept.items():
             other = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)

@@ -5,10 +5,11 @@ Shapes: B images of G cells, N training images, C classes without "nothing".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from disobey.training.batches import Batch
 from disobey.training.objective import Objective
@@ -40,9 +41,9 @@ class CellObjective:
         """From a checkpoint within the run."""
         self.objective.restore(state)
 
-    def backward(self, step: int, model: nn.Module, batch: Batch) -> Tensor:
+    def backward(self, step: int, forward: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         """Forward and backward pass of a batch of images, for `loop.fit`; the loss, ()."""
-        outputs = flat(model(batch.inputs))
+        outputs = flat(forward(batch.inputs))
         logits, sides = outputs.detach().split([outputs.shape[1] - 4, 4], dim=1)
         rows = (batch.rows[:, None] * len(self.cells) + self.cells).flatten()
         held = self.held[rows]
