@@ -64,7 +64,7 @@ def assigned(labels: NDArray, height: int, width: int) -> NDArray:
     rows = np.arange(len(labels))
     for place in np.argsort(-area, axis=1, kind="stable").T:  # the smallest comes last; padding, infinite, first
         near = np.abs(places - middle[rows, place][:, None]) <= sides[rows, place][:, None] / 4
-        inside: NDArray = near.all(axis=-1)
+        inside = np.asarray(near.all(axis=-1))
         inside[rows, own[rows, place]] = True
         inside &= boxes[rows, place][:, None]
         result = np.where(inside, place[:, None], result)
