@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -310,7 +311,8 @@ class Result:
         >>> Result.from_json(r.to_json()) == r
         True
         """
-        return json.dumps(_encode(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(_encode(self), indent=1, ensure_ascii=False, allow_nan=False)
+        return _NUMBERS.sub(lambda row: "[" + " ".join(row[1].split()) + "]", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Result:
@@ -373,6 +375,8 @@ def _bound(value: float) -> Any:
     return ("inf" if value > 0 else "-inf") if math.isinf(value) else value
 
 
+# Arrays of numbers get one line (pictures are long); no string holds the end of a line, so none is touched.
+_NUMBERS = re.compile(r"\[\n\s+([-+.,\deE\s]+?)\n\s*\]")
 _RULES = Rules(
     unknown="drop",
     open_floats=True,

@@ -153,10 +153,16 @@ def _exhibit(
             words = [class_word(sample, number) for number in (*tops, sample.labels[member])]
             lines.append(f"true {words[2]}: teacher {words[0]} {shares[0]:.2f}, student {words[1]} {shares[1]:.2f}")
     truth = about.truth.boxes[about.truth.images == row]
-    shown = [side.boxes[(side.images == row) & (side.scores >= SURE)][:MOST_SHOWN] for side in sides]
+    shown = [_sure(side, row) for side in sides]
     size = _size(about, row, picture, [truth, *shown])
     sheet = beside(picture, size, truth, *shown)
     return Exhibit(about.names[row], tuple(lines), image=pixels(sheet, PICTURE), key=about.names[row])
+
+
+def _sure(found: Boxes, row: int) -> NDArray:
+    """(M, 4): the boxes of an image that are shown."""
+    assert found.scores is not None
+    return found.boxes[(found.images == row) & (found.scores >= SURE)][:MOST_SHOWN]
 
 
 def _size(about: Detections, row: int, picture: NDArray | None, boxes: list[NDArray]) -> tuple[int, int]:
