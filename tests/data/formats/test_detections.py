@@ -117,8 +117,8 @@ def test_files_that_cannot_be_boxes_are_refused(tmp_path):
         read(tmp_path / "nowhere.json")
     with refuses("no-boxes"):
         read(tmp_path)
-    changes: tuple[dict[str, Any], ...] = ({"bbox": [1, 2, 3]}, {"bbox": [1, 2, -3, 4]}, {"category_id": 8})
-    for change in (*changes, {"image_id": 3}):
+    changes: list[dict[str, Any]] = [{"bbox": [1, 2, 3]}, {"bbox": [1, 2, -3, 4]}, {"category_id": 8}, {"image_id": 3}]
+    for change in changes:
         with refuses("not-coco"):
             read(write(tmp_path / "bad", **change))
     (tmp_path / "bad" / "annotations.json").write_text('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]')
