@@ -16,7 +16,7 @@ from disobey.training.facts import Facts
 from disobey.training.recipe import Run
 
 if TYPE_CHECKING:
-    from disobey.training.tasks.dense.fitting import Trained
+    from disobey.training.parts import Trained
 
 
 def check(run: Run, facts: Facts) -> None:

@@ -2,88 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from disobey.data.augment import Views
 from disobey.data.boxes import present
 from disobey.data.dataset import Dataset, Split
-from disobey.data.load import load
 from disobey.data.tensors import inputs_tensor
-from disobey.measures.detection import Boxes, average_precision, near
+from disobey.measures.boxes import Boxes, crowded
+from disobey.measures.detection import average_precision
 from disobey.models.detector import SIDES
 from disobey.records.runs import SPLITS
-from disobey.training.accelerated import forward_pass
-from disobey.training.batches import Batch, ExampleBatches, order_of
-from disobey.training.context import Clock, Context
-from disobey.training.devices import deterministic, on_device
-from disobey.training.loop import Fit, fit
+from disobey.training.context import Context
 from disobey.training.objective import Objective
+from disobey.training.parts import Answers, Parts, Trained, train_parts
 from disobey.training.recipe import Run
 from disobey.training.record_writer import Content, write_record
 from disobey.training.restore import input_shape
 from disobey.training.row_table import flat, maps_of, taught_rows
 from disobey.training.seeds import stream_seed
-from disobey.training.soundness import check_predictions
 from disobey.training.tasks.detection.cells import NONE, assigned, boxes_at, decoded, grid, own_cells, sides_to
 from disobey.training.tasks.detection.network import detection_network
 from disobey.training.tasks.detection.objective import CellObjective
 
-CROWDED = 0.1  # overlap with another true box from which a box is crowded
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A finished training. answers: log-probabilities (M, C + 1) of true boxes; found: (F, 7); both by split."""
-
-    run: Run
-    dataset: Dataset
-    model: nn.Module
-    fit: Fit
-    answers: Mapping[str, NDArray]
-    found: Mapping[str, NDArray]
-    cost: Mapping[str, Any]
-
 
 def train_detection(run: Run, context: Context) -> Trained:
     """Trains the network and asks it about every split; its teachers, if it has any, must be finished."""
-    clock, device = Clock(), context.device
-    dataset = load(run.recipe.data, run.seed)
-    inputs = inputs_tensor(dataset, "train").to(device)
-    validation = inputs_tensor(dataset, "validation").to(device)
-    precision = run.recipe.optim.precision
-    with deterministic(device, precision):
-        model = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)
-        objective = _objective(run, context, dataset, inputs)
-        batches = ExampleBatches(run, Views.of(dataset, "none").to(device), order_of(run, len(inputs)).to(device))
-        savepoint = context.savepoint(run)
-        if savepoint is not None:
-            savepoint.keepers = (batches, objective)
-
-        forward = forward_pass(model, precision, device)
-
-        def backward(step: int, _model: nn.Module, batch: Batch) -> Tensor:
-            return objective.backward(step, forward, batch)
-
-        def score(network: nn.Module) -> float:
-            return precision_of(dataset.validation, read(network, validation, dataset.validation)[1])
-
-        fitted = fit(model, run, batches, backward, score=score, observers=context.observers, savepoint=savepoint)
-        answers, found = _answers(model, dataset, device)
-        for step, weights in fitted.kept.items():
-            other = on_device(detection_network(run.recipe, dataset, run.seed), "image", device)
-            other.load_state_dict(weights)
-            answers |= {f"{split}@{step}": array for split, array in _answers(other, dataset, device)[0].items()}
-    check_predictions(answers)
-    cost = clock.cost() | {"examples": len(batches) * run.recipe.optim.batch, "device": device.type}
-    return Trained(run, dataset, model, fitted, answers, found, cost)
+    return train_parts(run, context, Parts(detection_network, _objective, _score, _answers))
 
 
 def write_detection(folder: Path, trained: Trained) -> None:
@@ -92,8 +40,8 @@ def write_detection(folder: Path, trained: Trained) -> None:
     examples: dict[str, NDArray] = {}
     history = dict(result.history)
     summary: dict[str, float] = {}
-    for name in trained.found:
-        split, found = dataset.split(name), trained.found[name]
+    for name in trained.images:
+        split, found = dataset.split(name), trained.images[name]
         examples |= box_columns(name, split)
         history |= {f"{name}.found": found, f"{name}.images": split.ids.astype(np.int64)}
         right = trained.answers[name].argmax(axis=1) == examples[f"{name}.labels"]
@@ -119,15 +67,12 @@ def box_columns(name: str, split: Split) -> dict[str, NDArray]:
     """Classes, observed classes, ids, images (clusters), crowds and places of all true boxes, (M,) each, (M, 4)."""
     images, places = np.nonzero(present(split.labels))
     truth = true_boxes(split)
-    own, other, _ = near(truth, truth, CROWDED)
-    crowded = np.zeros(len(truth), np.uint8)
-    crowded[own[own != other]] = 1
     return {
         f"{name}.labels": truth.classes,
         f"{name}.given": split.observed[images, places, 4].astype(np.int64),
         f"{name}.ids": split.ids[images].astype(np.int64) * split.labels.shape[1] + places,
         f"{name}.cluster": split.ids[images].astype(np.int64),
-        f"{name}.boundary": crowded,
+        f"{name}.boundary": crowded(truth).astype(np.uint8),
         f"{name}.box": truth.boxes.astype(np.float32),
     }
 
@@ -160,7 +105,11 @@ def read(model: nn.Module, inputs: Tensor, split: Split) -> tuple[NDArray, NDArr
     return np.concatenate(answers), np.concatenate(found)
 
 
-def _answers(model: nn.Module, dataset: Dataset, device: torch.device) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+def _score(model: nn.Module, inputs: Tensor, dataset: Dataset) -> float:
+    return precision_of(dataset.validation, read(model, inputs, dataset.validation)[1])
+
+
+def _answers(model: nn.Module, dataset: Dataset, device: torch.device) -> Answers:
     """`read` of every split that has images."""
     names = [name for name in SPLITS if len(dataset.split(name))]
     both = {name: read(model, inputs_tensor(dataset, name).to(device), dataset.split(name)) for name in names}
@@ -187,6 +136,6 @@ def _objective(run: Run, context: Context, dataset: Dataset, inputs: Tensor) -> 
 
 def crowded_cells(split: Split, cells: NDArray) -> NDArray:
     """Which cells answer for a crowded box, (N, G) bool, from the box of each (see `assigned`)."""
-    crowded = np.zeros(split.labels.shape[:2], bool)
-    crowded[present(split.labels)] = box_columns("", split)[".boundary"] > 0
-    return (cells != NONE) & np.take_along_axis(crowded, np.maximum(cells, 0), axis=1)
+    of_boxes = np.zeros(split.labels.shape[:2], bool)
+    of_boxes[present(split.labels)] = crowded(true_boxes(split))
+    return (cells != NONE) & np.take_along_axis(of_boxes, np.maximum(cells, 0), axis=1)
