@@ -90,6 +90,15 @@ def test_nothing_is_supported_against_the_literal_line():
     assert beyond == ("student minus control", 4, 4, 4, 0)
 
 
+def test_tables_hold_shares_in_the_unit_beside_them():
+    result = pool([on(name, gain, unit="points") for name, gain in GAINS.items()])
+    (row,) = table(result, "Pooled effects").rows
+    assert row[2] == "points"
+    assert 2.8 < row[4].value < 3.7
+    each = table(result, "Effects by data set, and the average without each").rows
+    assert all(1 < row[4].value < 6 and 1 < row[6].value < 6 for row in each)
+
+
 def test_data_sets_are_counted_on_the_side_that_the_claim_says():
     below = [on(name, gain, sd=0.001, direction=-1) for name, gain in {"a": -0.03, "b": 0.03, "c": -0.02}.items()]
     (row,) = table(pool(below), "On how many data sets").rows

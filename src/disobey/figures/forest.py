@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from disobey.figures.paths import border_rules, file_stem, scale_of
 from disobey.measures.inference.pooling import Pooled
@@ -79,6 +79,12 @@ def _marks(forest: Forest, average: str) -> list[tuple[str, str, Estimate]]:
     return marks
 
 
+def _scaled(forest: Forest, estimate: Estimate) -> Estimate:
+    """In the claim's unit: shares in points."""
+    scale = scale_of(forest.claim)
+    return replace(estimate, value=scale * estimate.value, low=scale * estimate.low, high=scale * estimate.high)
+
+
 def pooled_table(forests: Sequence[Forest]) -> Table:
     """Average, expectation and heterogeneity of every claim."""
     columns = (
@@ -99,9 +105,9 @@ def pooled_table(forests: Sequence[Forest]) -> Table:
             f.claim.setting,
             f.claim.unit,
             f.claim.verdict,
-            f.pooled.mean,
-            f.pooled.prediction,
-            f.pooled.between_sd,
+            _scaled(f, f.pooled.mean),
+            _scaled(f, f.pooled.prediction),
+            scale_of(f.claim) * f.pooled.between_sd,
             f.pooled.share_between,
             f.pooled.heterogeneity_p,
             len(f.each),
@@ -118,11 +124,19 @@ def pooled_table(forests: Sequence[Forest]) -> Table:
 def each_table(forests: Sequence[Forest]) -> Table:
     """Every data set's own effect, its weight, and the average without it."""
     rows = tuple(
-        (f.claim.name, f.claim.setting, name, estimate, weight, f.without[name].mean if name in f.without else None)
+        (
+            f.claim.name,
+            f.claim.setting,
+            f.claim.unit,
+            name,
+            _scaled(f, estimate),
+            weight,
+            _scaled(f, f.without[name].mean) if name in f.without else None,
+        )
         for f in forests
         for (name, estimate), weight in zip(f.each.items(), f.pooled.weights, strict=True)
     )
-    columns = ("claim", "setting", "data set", "effect", "weight", "average without it")
+    columns = ("claim", "setting", "unit", "data set", "effect", "weight", "average without it")
     return Table("Effects by data set, and the average without each", columns, rows)
 
 
