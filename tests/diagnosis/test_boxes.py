@@ -269,6 +269,14 @@ def test_boxes_that_cannot_be_are_refused(files, change, id):
         read(files, "bad.json")
 
 
+@pytest.mark.parametrize("lengths", [(3, 3, 1, 5), (1, 5), (0, 6), (6, 0)])
+def test_scores_of_unequal_length_are_refused_although_their_sum_fits(files, lengths):
+    boxes = found(annotations(), 2)[: len(lengths)]
+    save(files / "bad.json", [one | {"scores": [0.1] * n} for one, n in zip(boxes, lengths, strict=True)])
+    with refuses("found-scores"):
+        read(files, "bad.json")
+
+
 def test_files_that_do_not_belong_together_are_refused(files):
     with refuses("missing-annotations"):
         read_pair(files / "teacher.json", files / "student.json")

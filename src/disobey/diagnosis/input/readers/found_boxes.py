@@ -92,6 +92,10 @@ class _Rows:
         if min(box[2:]) < 0:
             self._refuse("found-boxes", "no negative width or height (is it left, top, right, bottom?)", box)
         spread = one.get("scores", [])
+        wide = len(spread) if isinstance(spread, list) else 0
+        if wide * self._number != len(self.scores):  # in all boxes before, as many
+            before = len(self.scores) // self._number
+            self._refuse("found-scores", f"{before} 'scores' as in the boxes before", wide)
         for value in (score, *(spread if isinstance(spread, list) else [None])):
             if not _within(value, 0, 1):
                 self._refuse("found-scores", "scores from 0 to 1", value, "probabilities, not logits")
@@ -114,9 +118,6 @@ class _Rows:
             raise refusal("not-results", FORM, "boxes within boxes", where=self.path)
         spread = None
         if len(self.scores):
-            if len(self.scores) % count:
-                got = f"{len(self.scores):,} in {count:,} boxes"
-                raise refusal("found-scores", "as many 'scores' in every box", got, where=self.path)
             spread = np.array(self.scores, dtype=np.float32).reshape(count, -1)
         return Found(ids[:, 0], ids[:, 1], corners(numbers[:, :4]), numbers[:, 4], spread)
 
