@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from disobey.figures.paths import border_rules, file_stem, scale_of
 from disobey.measures.inference.pooling import Pooled
@@ -81,8 +81,7 @@ def _marks(forest: Forest, average: str) -> list[tuple[str, str, Estimate]]:
 
 def _scaled(forest: Forest, estimate: Estimate) -> Estimate:
     """In the claim's unit: shares in points."""
-    scale = scale_of(forest.claim)
-    return replace(estimate, value=scale * estimate.value, low=scale * estimate.low, high=scale * estimate.high)
+    return estimate.times(scale_of(forest.claim))
 
 
 def pooled_table(forests: Sequence[Forest]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["supported", "contradicted", "negligible", "undecided"]
@@ -48,6 +48,10 @@ class Estimate:
     def interval(self) -> str:
         """The bounds in brackets, or that there are none."""
         return f"[{self.low:.3g}, {self.high:.3g}]" if self.bounded else "[no interval]"
+
+    def times(self, factor: float) -> Estimate:
+        """The same in another unit: 100 makes percentage points of a fraction."""
+        return replace(self, value=factor * self.value, low=factor * self.low, high=factor * self.high)
 
     @property
     def bounded(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from disobey.records.results import Claim, Estimate, Levels, Result
 from disobey.reports import cells
@@ -43,7 +43,7 @@ def scaled(estimate: Estimate, unit: str) -> Estimate:
     """
     if unit != _HUNDREDTHS:
         return estimate
-    return replace(estimate, value=100 * estimate.value, low=100 * estimate.low, high=100 * estimate.high)
+    return estimate.times(100)
 
 
 def shown_number(value: float, unit: str, *, signed: bool = False) -> str:

@@ -7,8 +7,9 @@ Names are ``hub:NAME``, ``hub:NAME:CONFIGURATION`` or ``hub:FOLDER`` (the files 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from disobey.data.formats.columns import (
 from disobey.data.formats.images import decoded
 from disobey.data.formats.tables import picture_bytes
 from disobey.errors import refusal
+
+P = TypeVar("P")
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
@@ -51,20 +54,40 @@ def from_hub(name: str) -> Dataset:
 
 
 def _from_hub(name: str, place: str, options: Options) -> Dataset:
-    found = splits_of(place.removeprefix("hub:"))
-    parts: dict[str, Columns] = {}
+    parts = read_splits(place, place.removeprefix("hub:"), lambda where, split: _columns(where, split, options))
+    if "test" in parts and np.all(np.asarray(parts["test"].labels) == -1):
+        del parts["test"]
+    return assemble(name, with_test(parts), options)
+
+
+def read_splits(place: str, hub: str, read: Callable[[str, Any], P]) -> dict[str, P]:
+    """What ``read(where, split)`` makes of the splits of a hub data set, by their parts here.
+
+    Args:
+        place: the name as the user gave it, for messages.
+        hub: its name there, or a folder.
+        read: is given a split's name for messages, and the split.
+
+    Raises:
+        Refusal: ``no-train-split``, or as `splits_of` and ``read`` do.
+    """
+    found = splits_of(hub)
+    parts: dict[str, P] = {}
     for key, names in SPLIT_NAMES.items():
         chosen = next((found[split] for split in names if split in found), None)
         if chosen is not None:
-            parts[key] = _columns(f"{place}, split {key}", chosen, options)
+            parts[key] = read(f"{place}, split {key}", chosen)
     if "train" not in parts:
         attempt = "another configuration: hub:NAME:CONFIGURATION"
         raise refusal("no-train-split", "a split 'train'", f"splits {', '.join(found)}", attempt, where=place)
-    if "test" in parts and np.all(np.asarray(parts["test"].labels) == -1):
-        del parts["test"]
-    if "test" not in parts and "validation" in parts:
-        parts["test"] = parts.pop("validation")
-    return assemble(name, parts, options)
+    return parts
+
+
+def with_test(parts: dict[str, P]) -> dict[str, P]:
+    """The parts with the validation split for testing, where there is no other."""
+    if "test" in parts or "validation" not in parts:
+        return parts
+    return {"train": parts["train"], "test": parts["validation"]}
 
 
 def splits_of(place: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from disobey.data.formats.columns import IMAGE_COLUMNS, Options, choose_column
 from disobey.data.formats.detections import DETECTION, MOST, assembled, labels_of
 from disobey.data.formats.images import decoded, opened
 from disobey.data.formats.masks import Part
-from disobey.data.sources.hub import SPLIT_NAMES, picture, splits_of
+from disobey.data.sources.hub import picture, read_splits, with_test
 from disobey.errors import Refusal, refusal
 
 OBJECT_COLUMNS = ("objects", "annotations", "labels", "label")
@@ -37,21 +37,13 @@ def from_hub_boxes(name: str) -> Dataset:
     """
     place, options = Options.parse(name)
     with mendable(place):
-        found = splits_of(place.removeprefix(f"{DETECTION}hub:"))
-        read = {}
-        for key, names in SPLIT_NAMES.items():
-            chosen = next((found[split] for split in names if split in found), None)
-            if chosen is not None:
-                read[key] = _read(f"{place}, split {key}", chosen, options)
-        if "train" not in read:
-            raise refusal("no-train-split", "a split 'train'", f"splits {', '.join(found)}", where=place)
+        hub = place.removeprefix(f"{DETECTION}hub:")
+        read = read_splits(place, hub, lambda where, split: _read(where, split, options))
         names = read["train"].names or sorted({kind for _, kind, _ in read["train"].objects})
         if not 0 < len(names) <= MAX_CLASSES:
             raise refusal("box-classes", f"1 to {MAX_CLASSES:,} classes", len(names), where=place)
         parts = {key: _part(one, names, options.size) for key, one in read.items()}
-    if "test" not in parts and "validation" in parts:
-        parts["test"] = parts.pop("validation")
-    return assembled(name, parts, names)
+    return assembled(name, with_test(parts), names)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from disobey.data.dataset import Dataset
 from disobey.data.formats.columns import IMAGE_COLUMNS, Options, choose_column
 from disobey.data.formats.images import decoded
 from disobey.data.formats.masks import SEGMENTATION, Part, assembled, mask_of, stacked
-from disobey.data.sources.hub import SPLIT_NAMES, picture, splits_of
+from disobey.data.sources.hub import picture, read_splits, with_test
 from disobey.errors import refusal
 
 MASK_COLUMNS = ("annotation", "mask", "label", "labels", "segmentation_mask")
@@ -29,17 +29,9 @@ def from_hub_masks(name: str) -> Dataset:
     """
     place, options = Options.parse(name)
     with mendable(place):
-        found = splits_of(place.removeprefix(f"{SEGMENTATION}hub:"))
-        parts: dict[str, Part] = {}
-        for key, names in SPLIT_NAMES.items():
-            chosen = next((found[split] for split in names if split in found), None)
-            if chosen is not None:
-                parts[key] = _part(f"{place}, split {key}", chosen, options)
-    if "train" not in parts:
-        raise refusal("no-train-split", "a split 'train'", f"splits {', '.join(found)}", where=place)
-    if "test" not in parts and "validation" in parts:
-        parts["test"] = parts.pop("validation")
-    return assembled(name, parts)
+        hub = place.removeprefix(f"{SEGMENTATION}hub:")
+        parts = read_splits(place, hub, lambda where, split: _part(where, split, options))
+    return assembled(name, with_test(parts))
 
 
 def _part(where: str, data: Any, options: Options) -> Part:

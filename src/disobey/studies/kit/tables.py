@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from disobey.records.results import Cell, Estimate, Levels, Table
@@ -14,7 +13,7 @@ Column: TypeAlias = tuple[str, Callable[[R], Cell]]  # heading, and the cell of 
 
 def as_points(estimate: Estimate) -> Estimate:
     """A fraction as percentage points."""
-    return replace(estimate, value=100 * estimate.value, low=100 * estimate.low, high=100 * estimate.high)
+    return estimate.times(100)
 
 
 def in_points(cell: Callable[[R], Estimate]) -> Callable[[R], Estimate]:
