@@ -243,3 +243,5 @@ def test_the_command_writes_a_report_as_any_study_does(tmp_path, capsys):
     assert [len(one["sha256"]) for one in inputs] == [64] * 4
     assert main(["pool", *words, str(tmp_path / "nothing")]) == 2
     assert "expected a result.json" in capsys.readouterr().err
+    assert main(["pool", str(tmp_path), "--study", "dmo"]) == 2
+    assert "a study that is there: demo" in capsys.readouterr().err

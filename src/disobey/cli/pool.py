@@ -47,6 +47,9 @@ def main(argv: list[str]) -> int:
     )
     found = {path: read(path) for given in options.results for path in results_in(given)}
     if options.study:
+        studies = sorted({result.study for result in found.values()})
+        if options.study not in studies:
+            raise refusal("unknown-study", f"a study that is there: {', '.join(studies)}", repr(options.study))
         found = {path: result for path, result in found.items() if result.study == options.study}
     paths = list(found)
     result = pool(list(found.values()), [cost_of(path) for path in paths])

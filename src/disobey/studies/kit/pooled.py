@@ -98,7 +98,7 @@ def _checked(results: Sequence[Result]) -> tuple[str, ...]:
         raise refusal("pool-few-results", "results on at least two data sets or models", len(results))
     studies = sorted({result.study for result in results})
     if len(studies) > 1:
-        attempt = "the results of one study at a time"
+        attempt = f"one study at a time: --study {studies[0]}"
         raise refusal("pool-mixed-studies", "results of one study", ", ".join(studies), attempt)
     varying = [k for k in LABELS if len({_words(r.settings.get(k)) for r in results}) > 1]
     full: list[str] = []
